@@ -1,0 +1,494 @@
+//! The rows and files of a run directory: the one definition that training writes and reports read.
+//!
+//! ```text
+//! <experiment>/manifest.toml                    [`Manifest`], optional: gives the arms their order
+//! <experiment>/<slug of the arm>/seed-<n>/
+//!     config.toml                               [`RunConfig`]
+//!     metrics.csv                               [`MetricRow`]
+//!     timing.csv                                [`TimingRow`], the only file with a clock in it
+//!     status.json                               [`Status`]
+//! ```
+//!
+//! An absent number is an empty cell, never a sentinel. Numbers are written in Rust's shortest form that reads back to
+//! the same bits, so equal runs give equal bytes.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// The frozen plan of an experiment, in the experiment's directory.
+pub const MANIFEST: &str = "manifest.toml";
+/// Every setting of one run, defaults written out.
+pub const CONFIG: &str = "config.toml";
+/// What one run measured, deterministic.
+pub const METRICS: &str = "metrics.csv";
+/// How fast one run went; not deterministic.
+pub const TIMING: &str = "timing.csv";
+/// How one run stands or ended.
+pub const STATUS: &str = "status.json";
+/// Per-layer telemetry of one run, deterministic; optional.
+pub const LAYERS: &str = "layers.csv";
+/// The report, in the experiment's directory.
+pub const REPORT: &str = "report.html";
+/// One line per arm, for spreadsheets.
+pub const SUMMARY_CSV: &str = "summary.csv";
+/// One line per arm, for notes and pull requests.
+pub const SUMMARY_MD: &str = "summary.md";
+/// The folder of the charts, beside the report.
+pub const CHARTS: &str = "charts";
+
+/// The directory of a run inside its arm's directory: `seed-<n>`.
+pub fn seed_dir(seed: u64) -> String {
+    format!("seed-{seed}")
+}
+
+/// The directory name of an arm: lower case, with each stretch of anything but `a-z`, `0-9`, `.` and `_` a single `-`.
+///
+/// Never empty, never `.` or `..`. Two names can share a slug (`"A b"` and `"a-b"`); who plans an experiment checks that.
+///
+/// ```
+/// assert_eq!(bn_report::schema::slug("Batch norm, decay 0.99"), "batch-norm-decay-0.99");
+/// ```
+pub fn slug(name: &str) -> String {
+    let mut slug = String::new();
+    for character in name.chars().map(|c| c.to_ascii_lowercase()) {
+        if character.is_ascii_alphanumeric() || character == '.' || character == '_' {
+            slug.push(character);
+        } else if !slug.ends_with('-') {
+            slug.push('-');
+        }
+    }
+    match slug.trim_matches(['-', '.']) {
+        "" => "arm".to_owned(),
+        trimmed => trimmed.to_owned(),
+    }
+}
+
+/// Which examples a value was measured on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Split {
+    /// The examples that are learned from.
+    Train,
+    /// Held out, looked at while training.
+    Validation,
+    /// Held out, looked at when training ended.
+    Test,
+}
+
+impl Split {
+    /// The word that stands in the file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Validation => "validation",
+            Self::Test => "test",
+        }
+    }
+}
+
+/// What the batch-norm layers normalized with. A net without such a layer has none (an empty cell).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Statistics {
+    /// The statistics of the batch itself.
+    Batch,
+    /// The moving averages gathered while training.
+    Moving,
+    /// The statistics of a whole pass over the training data.
+    Population,
+}
+
+impl Statistics {
+    /// The word that stands in the file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Batch => "batch",
+            Self::Moving => "moving",
+            Self::Population => "population",
+        }
+    }
+}
+
+/// One value that a run measured: a row of `metrics.csv`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MetricRow {
+    /// Optimizer updates done when it was measured; 0 is the untrained net.
+    pub step: u64,
+    /// Whole passes over the training data done by then.
+    pub epoch: u64,
+    /// Training examples seen by then.
+    pub examples: u64,
+    /// The examples it was measured on.
+    pub split: Split,
+    /// What the batch-norm layers normalized with; none where there is no such layer.
+    pub statistics: Option<Statistics>,
+    /// `loss` (mean cross-entropy, in nats), `accuracy` (a share, 0 to 1), or what an experiment adds.
+    pub metric: String,
+    /// The value; none where it is not a finite number.
+    #[serde(serialize_with = "write_finite", deserialize_with = "read_finite")]
+    pub value: Option<f64>,
+}
+
+impl MetricRow {
+    /// The columns of `metrics.csv`, in order.
+    pub const HEADER: [&'static str; 7] = [
+        "step",
+        "epoch",
+        "examples",
+        "split",
+        "statistics",
+        "metric",
+        "value",
+    ];
+}
+
+/// How fast a run went: a row of `timing.csv`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TimingRow {
+    /// Optimizer updates done.
+    pub step: u64,
+    /// Seconds since the run began.
+    #[serde(serialize_with = "write_finite", deserialize_with = "read_finite")]
+    pub seconds: Option<f64>,
+    /// Training examples per second since the row before.
+    #[serde(serialize_with = "write_finite", deserialize_with = "read_finite")]
+    pub examples_per_second: Option<f64>,
+}
+
+impl TimingRow {
+    /// The columns of `timing.csv`, in order.
+    pub const HEADER: [&'static str; 3] = ["step", "seconds", "examples_per_second"];
+}
+
+/// How a run stands or ended: `status.json`, as `{"state": "running"}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "lowercase")]
+pub enum Status {
+    /// Still going on, or killed without a word.
+    Running,
+    /// Did every step.
+    Finished,
+    /// Ended early because a number was not finite: a result, not an error.
+    Diverged {
+        /// The step whose update or loss was not finite.
+        step: u64,
+        /// What was not finite, in a few words.
+        reason: String,
+    },
+    /// Ended early because of an error.
+    Failed {
+        /// The error, as a person would read it.
+        error: String,
+    },
+    /// Ended early because somebody stopped it.
+    Interrupted,
+}
+
+impl Status {
+    /// The text of `status.json`, ending in a newline.
+    pub fn to_json(&self) -> String {
+        // A tagged enum of integers and strings always serializes.
+        let json =
+            serde_json::to_string(self).unwrap_or_else(|error| unreachable!("status: {error}"));
+        json + "\n"
+    }
+}
+
+/// What an arm has to reach, the sooner the better.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Target {
+    /// `accuracy`, `loss`, or what an experiment adds.
+    pub metric: String,
+    /// Reached at this value or beyond it (above; below for what [`lower_is_better`]).
+    pub value: f64,
+    /// The examples it is measured on. Defaults to `validation`.
+    #[serde(default = "validation")]
+    pub split: Split,
+    /// What batch-norm layers normalize with meanwhile; an arm without such layers is measured as it is.
+    /// Defaults to `moving`.
+    #[serde(default = "moving")]
+    pub statistics: Statistics,
+}
+
+fn validation() -> Split {
+    Split::Validation
+}
+
+fn moving() -> Statistics {
+    Statistics::Moving
+}
+
+/// Whether less of a metric is more: true of `loss`, `error`, and names that end in `_loss` or `_error`.
+pub fn lower_is_better(metric: &str) -> bool {
+    ["loss", "error"]
+        .iter()
+        .any(|word| metric == *word || metric.ends_with(&format!("_{word}")))
+}
+
+/// What made the numbers of a run, apart from its settings: the table `[provenance]` of `config.toml`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Provenance {
+    /// Name and version of the program, with the commit where it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// The device that did the arithmetic: `cpu`, `cuda:0`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    /// Digest of the data that was trained on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_digest: Option<String>,
+    /// Digest of the run's settings, as the manifest has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+}
+
+/// Every setting of one run, defaults written out: `config.toml`.
+///
+/// The report knows the fields by name and treats all the rest as settings, whatever tables training has.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunConfig {
+    /// Name of the experiment.
+    pub name: String,
+    /// Name of the arm, as a reader should see it.
+    pub arm: String,
+    /// Seed of the run.
+    pub seed: u64,
+    /// The question that the experiment asks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub question: Option<String>,
+    /// What an arm has to reach.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<Target>,
+    /// What made the numbers, apart from the settings.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provenance: Option<Provenance>,
+    /// All other keys and tables: the settings.
+    #[serde(flatten)]
+    pub settings: toml::Table,
+}
+
+impl RunConfig {
+    /// The text of `config.toml`; `name`, `arm` and `seed` come first.
+    ///
+    /// # Errors
+    /// A setting that TOML cannot express: an integer beyond 64 bits with sign (a seed too).
+    pub fn to_toml(&self) -> Result<String, toml::ser::Error> {
+        toml::to_string(self)
+    }
+
+    /// The settings as dotted keys with their value in TOML, by key: `("norm.decay", "0.99")`.
+    ///
+    /// An array is one value; an empty table has no key.
+    pub fn dotted_settings(&self) -> Vec<(String, String)> {
+        let mut settings = Vec::new();
+        flatten("", &self.settings, &mut settings);
+        settings.sort();
+        settings
+    }
+}
+
+fn flatten(prefix: &str, table: &toml::Table, settings: &mut Vec<(String, String)>) {
+    for (key, value) in table {
+        let key = if prefix.is_empty() {
+            key.clone()
+        } else {
+            format!("{prefix}.{key}")
+        };
+        match value {
+            toml::Value::Table(table) => flatten(&key, table, settings),
+            value => settings.push((key, value.to_string())),
+        }
+    }
+}
+
+/// The frozen plan of an experiment: `manifest.toml`.
+///
+/// It gives the arms their order, and tells which runs are missing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Name of the experiment.
+    pub name: String,
+    /// The question that the experiment asks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub question: Option<String>,
+    /// The command that makes these runs again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
+    /// Name and version of the program that made the plan.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// What an arm has to reach.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<Target>,
+    /// The arms, in the order a reader should see them: `[[arm]]`.
+    #[serde(rename = "arm", default)]
+    pub arms: Vec<PlannedArm>,
+}
+
+impl Manifest {
+    /// The text of `manifest.toml`.
+    ///
+    /// # Errors
+    /// A seed beyond 63 bits, which TOML cannot express.
+    pub fn to_toml(&self) -> Result<String, toml::ser::Error> {
+        toml::to_string(self)
+    }
+}
+
+/// One arm of the plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedArm {
+    /// Name of the arm, as a reader should see it.
+    pub name: String,
+    /// Its directory in the experiment's: [`slug`] of the name.
+    pub slug: String,
+    /// Its runs, in the order of their seeds: `[[arm.run]]`.
+    #[serde(rename = "run", default)]
+    pub runs: Vec<PlannedRun>,
+}
+
+/// One run of the plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedRun {
+    /// Seed of the run; its directory is [`seed_dir`] of it.
+    pub seed: u64,
+    /// Digest of the run's settings.
+    pub digest: String,
+}
+
+fn write_finite<S: Serializer>(value: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(value) if value.is_finite() => serializer.collect_str(value),
+        _ => serializer.serialize_none(),
+    }
+}
+
+fn read_finite<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+    Ok(Option::<f64>::deserialize(deserializer)?.filter(|value| value.is_finite()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn row(value: Option<f64>) -> MetricRow {
+        MetricRow {
+            step: 50,
+            epoch: 2,
+            examples: 3000,
+            split: Split::Validation,
+            statistics: Some(Statistics::Moving),
+            metric: "accuracy".to_owned(),
+            value,
+        }
+    }
+
+    fn write(rows: &[MetricRow]) -> String {
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        for row in rows {
+            writer.serialize(row).expect("rows serialize");
+        }
+        String::from_utf8(writer.into_inner().expect("a Vec takes all")).expect("CSV is text")
+    }
+
+    #[test]
+    fn columns_stand_in_the_documented_order() {
+        assert_eq!(
+            write(&[
+                row(Some(0.1)),
+                MetricRow {
+                    statistics: None,
+                    ..row(Some(f64::NAN))
+                }
+            ]),
+            "step,epoch,examples,split,statistics,metric,value\n\
+             50,2,3000,validation,moving,accuracy,0.1\n\
+             50,2,3000,validation,,accuracy,\n"
+        );
+        assert_eq!(
+            MetricRow::HEADER.join(","),
+            "step,epoch,examples,split,statistics,metric,value"
+        );
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        let row = TimingRow {
+            step: 1,
+            seconds: Some(0.5),
+            examples_per_second: None,
+        };
+        writer.serialize(row).expect("rows serialize");
+        let text =
+            String::from_utf8(writer.into_inner().expect("a Vec takes all")).expect("CSV is text");
+        assert_eq!(text, format!("{}\n1,0.5,\n", TimingRow::HEADER.join(",")));
+    }
+
+    proptest! {
+        #[test]
+        fn any_value_reads_back_to_the_same_bits(bits in any::<u64>()) {
+            let value = f64::from_bits(bits);
+            let text = write(&[row(Some(value))]);
+            let read: MetricRow = csv::Reader::from_reader(text.as_bytes()).deserialize().next().expect("one row")?;
+            prop_assert_eq!(read.value.map(f64::to_bits), value.is_finite().then_some(bits));
+        }
+
+        #[test]
+        fn a_slug_is_a_plain_file_name(name in any::<String>()) {
+            let slug = slug(&name);
+            prop_assert!(!slug.is_empty() && !slug.starts_with('.') && !slug.starts_with('-'));
+            prop_assert!(slug.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c)));
+        }
+    }
+
+    #[test]
+    fn status_reads_back() {
+        let diverged = Status::Diverged {
+            step: 7,
+            reason: "loss is NaN".to_owned(),
+        };
+        assert_eq!(
+            diverged.to_json(),
+            "{\"state\":\"diverged\",\"step\":7,\"reason\":\"loss is NaN\"}\n"
+        );
+        for status in [
+            Status::Running,
+            Status::Finished,
+            diverged,
+            Status::Failed { error: "x".into() },
+            Status::Interrupted,
+        ] {
+            assert_eq!(
+                serde_json::from_str::<Status>(&status.to_json()).expect("JSON"),
+                status
+            );
+        }
+    }
+
+    #[test]
+    fn config_starts_with_name_arm_seed_and_keeps_every_setting() {
+        let text = "name = \"e\"\narm = \"A\"\nseed = 3\njobs = 2\n\n[target]\nmetric = \"accuracy\"\nvalue = 0.9\n\n\
+                    [norm]\nkind = \"batch\"\n[norm.renorm]\nr_max = 3.0\n";
+        let config: RunConfig = toml::from_str(text).expect("config");
+        let target = config.target.clone().expect("target");
+        assert_eq!(
+            (target.split, target.statistics),
+            (Split::Validation, Statistics::Moving)
+        );
+        let settings = [
+            ("jobs", "2"),
+            ("norm.kind", "\"batch\""),
+            ("norm.renorm.r_max", "3.0"),
+        ];
+        assert_eq!(
+            config.dotted_settings(),
+            settings.map(|(key, value)| (key.to_owned(), value.to_owned()))
+        );
+        let written = config.to_toml().expect("TOML");
+        assert!(
+            written.starts_with("name = \"e\"\narm = \"A\"\nseed = 3\n"),
+            "{written}"
+        );
+        assert_eq!(
+            toml::from_str::<RunConfig>(&written).expect("config"),
+            config
+        );
+    }
+}
