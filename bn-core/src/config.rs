@@ -1,0 +1,351 @@
+//! [`BatchNormConfig`]: every option of the layer, with the defaults of each system as presets.
+
+use candle_nn::VarBuilder;
+
+use crate::batch_norm::BatchNorm;
+use crate::error::{Error, Result, require};
+use crate::layout::DataFormat;
+use crate::moments::WeightKind;
+use crate::moving_average::Decay;
+use crate::renorm::{RenormConfig, RenormVariant};
+use crate::tail::{Activation, Regularizer};
+use crate::variables::{Initializer, Reuse};
+
+/// Which moving averages divide by the weight they have gathered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum ZeroDebias {
+    /// Neither: both start at their initial values.
+    #[default]
+    None,
+    /// The mean only, TensorFlow's `zero_debias_moving_mean`.
+    Mean,
+    /// The variance only.
+    Variance,
+    /// Both, as Haiku has it.
+    Both,
+}
+
+impl ZeroDebias {
+    pub(crate) fn of_mean(self) -> bool {
+        matches!(self, ZeroDebias::Mean | ZeroDebias::Both)
+    }
+
+    pub(crate) fn of_variance(self) -> bool {
+        matches!(self, ZeroDebias::Variance | ZeroDebias::Both)
+    }
+}
+
+/// Which variance the moving average takes. Normalization always uses the biased one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum StoredVariance {
+    /// `Σw(x − mean)² / W`.
+    #[default]
+    Biased,
+    /// Corrected for the mean's degree of freedom, see [`WeightKind`].
+    Unbiased,
+}
+
+/// What to do with a batch whose statistics say little or nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// Go on as with any batch.
+    Accept,
+    /// Return a typed error; nothing changes.
+    Error,
+    /// Normalize by the moving statistics and leave them as they are.
+    UseMoving,
+    /// Normalize as with any batch, but leave the moving variance as it is.
+    SkipVarianceUpdate,
+}
+
+/// A [`Policy`] for each kind of degenerate batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Degenerate {
+    /// One value per channel. Default [`Policy::SkipVarianceUpdate`]: `y = beta`, the moving mean moves.
+    pub one_value: Policy,
+    /// No value at all. Default [`Policy::Error`]; `Accept` and `SkipVarianceUpdate` make no sense here.
+    pub empty: Policy,
+    /// Weights that sum to zero. Default [`Policy::Error`]. On devices other than the CPU the sum is not
+    /// read: such a batch is normalized by the moving statistics and its update refused and counted.
+    pub zero_weight: Policy,
+    /// A channel that is constant over the batch. Default [`Policy::Accept`], as all systems do;
+    /// `UseMoving` and `SkipVarianceUpdate` act on the constant channels alone.
+    pub constant_channel: Policy,
+}
+
+impl Default for Degenerate {
+    fn default() -> Self {
+        Self {
+            one_value: Policy::SkipVarianceUpdate,
+            empty: Policy::Error,
+            zero_weight: Policy::Error,
+            constant_channel: Policy::Accept,
+        }
+    }
+}
+
+/// Every option of a [`BatchNorm`] layer.
+///
+/// ```
+/// use bn_core::{BatchNormConfig, Decay, ZeroDebias};
+/// use candle::{DType, Device, Tensor};
+/// use candle_nn::{VarBuilder, VarMap};
+///
+/// let variables = VarMap::new();
+/// let vb = VarBuilder::from_varmap(&variables, DType::F32, &Device::Cpu);
+/// let config = BatchNormConfig {
+///     decay: Decay::Constant(0.99),
+///     scale: true,
+///     zero_debias: ZeroDebias::Both,
+///     ..BatchNormConfig::tf_slim()
+/// };
+/// let bn = config.build(3, vb.pp("norm1"))?;
+/// let x = Tensor::randn(0f32, 1., (8, 3), &Device::Cpu)?;
+/// let y = bn.forward_train(&x)?; // normalizes by the batch and moves the averages
+/// let y = bn.forward_eval(&x)?; // normalizes by the averages
+/// # Ok::<(), bn_core::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct BatchNormConfig {
+    /// Where the channels are. Default [`DataFormat::Nhwc`].
+    pub data_format: DataFormat,
+    /// Weight of the old value in the moving averages, in `[0, 1)`. Default 0.999.
+    pub decay: Decay,
+    /// Added to the variance before its root; above 0. Default 0.001.
+    pub epsilon: f64,
+    /// Add beta. Default true.
+    pub center: bool,
+    /// Multiply by gamma. Default false, as in tf-slim (the next layer is often linear).
+    pub scale: bool,
+    /// What follows, see [`Activation`]. Default none.
+    pub activation: Activation,
+    /// Default zeros.
+    pub beta_initializer: Initializer,
+    /// Default ones.
+    pub gamma_initializer: Initializer,
+    /// Default zeros.
+    pub moving_mean_initializer: Initializer,
+    /// Default ones.
+    pub moving_variance_initializer: Initializer,
+    /// Penalty on beta, see [`BatchNorm::regularization_loss`]. Default none.
+    pub beta_regularizer: Option<Regularizer>,
+    /// Penalty on gamma. Default none.
+    pub gamma_regularizer: Option<Regularizer>,
+    /// Default [`ZeroDebias::None`]. Not with renorm `Keras` or `Paper`, whose averages are the reference
+    /// of r and d.
+    pub zero_debias: ZeroDebias,
+    /// Default [`StoredVariance::Biased`]. `Unbiased` not with renorm.
+    pub stored_variance: StoredVariance,
+    /// What weights stand for; decides the correction of an unbiased stored variance.
+    pub weight_kind: WeightKind,
+    /// Batch renormalization. Default none.
+    pub renorm: Option<RenormConfig>,
+    /// Examples per normalization group (ghost batch): contiguous groups along axis 0, the last one as
+    /// large as what is left. Default none: the whole batch.
+    pub normalization_batch: Option<usize>,
+    /// Whether gamma and beta are trained; if not, they leave [`BatchNorm::trainable_variables`] and no
+    /// gradient reaches them. Default true.
+    pub trainable: bool,
+    /// Whether variables may be shared with an earlier layer on the same prefix. Default [`Reuse::Auto`].
+    pub reuse: Reuse,
+    /// What to do with degenerate batches.
+    pub degenerate: Degenerate,
+}
+
+impl Default for BatchNormConfig {
+    /// [`BatchNormConfig::tf_slim`].
+    fn default() -> Self {
+        Self::tf_slim()
+    }
+}
+
+impl BatchNormConfig {
+    /// `tf.contrib.layers.batch_norm`: decay 0.999, epsilon 0.001, no gamma, NHWC, biased stored variance.
+    pub fn tf_slim() -> Self {
+        Self {
+            data_format: DataFormat::Nhwc,
+            decay: Decay::Constant(0.999),
+            epsilon: 1e-3,
+            center: true,
+            scale: false,
+            activation: Activation::None,
+            beta_initializer: Initializer::ZEROS,
+            gamma_initializer: Initializer::ONES,
+            moving_mean_initializer: Initializer::ZEROS,
+            moving_variance_initializer: Initializer::ONES,
+            beta_regularizer: None,
+            gamma_regularizer: None,
+            zero_debias: ZeroDebias::None,
+            stored_variance: StoredVariance::Biased,
+            weight_kind: WeightKind::Frequency,
+            renorm: None,
+            normalization_batch: None,
+            trainable: true,
+            reuse: Reuse::Auto,
+            degenerate: Degenerate::default(),
+        }
+    }
+
+    /// `tf.layers.batch_normalization`: decay 0.99, epsilon 0.001, gamma and beta, NHWC.
+    pub fn tf_layers() -> Self {
+        Self {
+            decay: Decay::Constant(0.99),
+            scale: true,
+            ..Self::tf_slim()
+        }
+    }
+
+    /// Keras 3: decay ("momentum") 0.99, epsilon 0.001, gamma and beta, channels last.
+    pub fn keras() -> Self {
+        Self::tf_layers()
+    }
+
+    /// PyTorch's `BatchNorm`: decay 0.9 ("momentum" 0.1), epsilon 1e-5, NCHW, unbiased stored variance; one
+    /// value per channel is an error.
+    pub fn torch() -> Self {
+        Self {
+            data_format: DataFormat::Nchw,
+            decay: Decay::Constant(0.9),
+            epsilon: 1e-5,
+            stored_variance: StoredVariance::Unbiased,
+            degenerate: Degenerate {
+                one_value: Policy::Error,
+                ..Degenerate::default()
+            },
+            ..Self::tf_layers()
+        }
+    }
+
+    /// Flax: decay ("momentum") 0.99, epsilon 1e-5, channels last, biased stored variance.
+    pub fn flax() -> Self {
+        Self {
+            epsilon: 1e-5,
+            ..Self::tf_layers()
+        }
+    }
+
+    /// Haiku: epsilon 1e-5, channels last, both averages zero-debiased. Haiku gives `decay_rate`,
+    /// `create_scale` and `create_offset` no defaults; these are 0.9, true and true, the values of its examples.
+    pub fn haiku() -> Self {
+        Self {
+            decay: Decay::Constant(0.9),
+            epsilon: 1e-5,
+            zero_debias: ZeroDebias::Both,
+            ..Self::tf_layers()
+        }
+    }
+
+    /// candle-nn: as [`BatchNormConfig::torch`]; one value per channel is accepted (there it writes NaN
+    /// into the moving variance, here the variance stays as it is).
+    pub fn candle() -> Self {
+        Self {
+            degenerate: Degenerate::default(),
+            ..Self::torch()
+        }
+    }
+
+    /// TensorFlow's `fused=True` conventions on top of these options: the stored variance is unbiased and
+    /// epsilon at least 1.001e-5 (cuDNN's bound, which TensorFlow applies in silence).
+    pub fn fused(self) -> Self {
+        Self {
+            stored_variance: StoredVariance::Unbiased,
+            epsilon: self.epsilon.max(1.001e-5),
+            ..self
+        }
+    }
+
+    /// Builds the layer: makes its variables under `vb`'s prefix, or finds them there.
+    ///
+    /// Names: `gamma`, `beta`, `moving_mean`, `moving_variance`, `updates`; with zero-debias
+    /// `moving_mean_biased`, `moving_mean_weight` (and the variance's); with renorm `renorm_mean`,
+    /// `renorm_stddev` and, by variant, `renorm_mean_weight`, `renorm_stddev_weight`, `moving_stddev`.
+    /// Those beside the first four may be missing from a checkpoint: they then start from the moving
+    /// statistics there, taken as fully gathered.
+    ///
+    /// # Errors
+    /// [`Error::Value`] for a setting outside its range, [`Error::Contradiction`] for two that exclude
+    /// each other, [`Error::Shape`] for an initializer of another length; [`Error::Exists`] and
+    /// [`Error::NotThere`] by [`Reuse`]; [`Error::Missing`] for a variable that a checkpoint lacks.
+    pub fn build(self, channels: usize, vb: VarBuilder<'_>) -> Result<BatchNorm> {
+        self.check(channels)?;
+        BatchNorm::from_config(self, channels, vb)
+    }
+
+    fn check(&self, channels: usize) -> Result<()> {
+        require(channels > 0, "channels", "1 or more", channels)?;
+        self.decay.check("decay")?;
+        let positive = self.epsilon.is_finite() && self.epsilon > 0.0;
+        require(positive, "epsilon", "epsilon > 0", self.epsilon)?;
+        self.activation.check()?;
+        for (name, initializer) in [
+            ("beta_initializer", &self.beta_initializer),
+            ("gamma_initializer", &self.gamma_initializer),
+            ("moving_mean_initializer", &self.moving_mean_initializer),
+            ("moving_variance_initializer", &self.moving_variance_initializer),
+        ] {
+            initializer.check(name, channels)?;
+        }
+        let negative = self.moving_variance_initializer.values(channels).into_iter().find(|v| *v < 0.0);
+        if let Some(value) = negative {
+            return Err(Error::value("moving_variance_initializer", "values of 0 or more", value));
+        }
+        for (name, on, regularizer) in [
+            ("beta_regularizer", self.center, self.beta_regularizer),
+            ("gamma_regularizer", self.scale, self.gamma_regularizer),
+        ] {
+            let Some(regularizer) = regularizer else { continue };
+            regularizer.check(name)?;
+            if !on {
+                return Err(Error::Contradiction {
+                    first: name,
+                    second: if name == "beta_regularizer" { "center = false" } else { "scale = false" },
+                    reason: "there is nothing to regularize",
+                });
+            }
+        }
+        if let Some(size) = self.normalization_batch {
+            require(size > 0, "normalization_batch", "1 example or more", size)?;
+            if self.data_format == DataFormat::Axis(0) {
+                return Err(Error::Contradiction {
+                    first: "normalization_batch",
+                    second: "channels on axis 0",
+                    reason: "groups are made of examples of axis 0",
+                });
+            }
+        }
+        self.check_renorm()?;
+        self.check_degenerate()
+    }
+
+    fn check_renorm(&self) -> Result<()> {
+        let Some(renorm) = &self.renorm else {
+            return Ok(());
+        };
+        renorm.check()?;
+        if self.stored_variance == StoredVariance::Unbiased {
+            return Err(Error::Contradiction {
+                first: "renorm",
+                second: "an unbiased stored variance",
+                reason: "renorm averages the stddev that it normalizes by, which is the biased one",
+            });
+        }
+        let debias = self.zero_debias != ZeroDebias::None;
+        if debias && renorm.variant != RenormVariant::Tf1 {
+            return Err(Error::Contradiction {
+                first: "zero_debias",
+                second: "renorm variant keras or paper",
+                reason: "their averages are the reference of r and d, which debiasing would move",
+            });
+        }
+        Ok(())
+    }
+
+    fn check_degenerate(&self) -> Result<()> {
+        let Degenerate { empty, zero_weight, .. } = self.degenerate;
+        for (name, policy) in [("degenerate.empty", empty), ("degenerate.zero_weight", zero_weight)] {
+            let defined = matches!(policy, Policy::Error | Policy::UseMoving);
+            require(defined, name, "Error or UseMoving: there is no mean to go on with", format!("{policy:?}"))?;
+        }
+        Ok(())
+    }
+}

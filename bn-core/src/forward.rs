@@ -1,0 +1,325 @@
+//! The layer's arithmetic in plain tensor ops: the composed path, on any device candle has.
+//!
+//! Everything is computed in f64 and turned into x's type at the end: this path is the reference that
+//! faster ones are compared with. Order: groups, their moments (over ranks), renorm's (r, d), x̂, gamma
+//! and beta, residual, activation.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use candle::{DType, Tensor, Var};
+
+use crate::batch_norm::BatchNorm;
+use crate::call::{Call, Statistics};
+use crate::collective::{join_backward, merge_over_ranks};
+use crate::config::Policy;
+use crate::error::{Error, Result};
+use crate::layout::{ChannelView, require_device, require_float};
+use crate::moments::{Moments, channel_moments};
+use crate::renorm::Correction;
+use crate::weights;
+
+const OP: &str = "BatchNorm";
+
+/// What a forward pass comes to; nothing of the layer has changed yet.
+pub(crate) struct Forward {
+    pub(crate) y: Tensor,
+    /// Moments to move the averages by; none where a policy says so, or nobody asked.
+    pub(crate) update: Option<Moments>,
+    pub(crate) correction: Option<Correction>,
+}
+
+/// A checked input: flattened around the channel axis, in f64.
+struct Input {
+    flat: Tensor,
+    view: ChannelView,
+    weights: Option<Tensor>,
+}
+
+/// One normalization group's share of the result.
+struct Group {
+    x_hat: Tensor,
+    moments: Option<Moments>,
+    correction: Option<Correction>,
+}
+
+impl BatchNorm {
+    pub(crate) fn compute(&self, x: &Tensor, call: &Call<'_>) -> Result<Forward> {
+        let input = self.check(x, call)?;
+        let by_batch = matches!(call.statistics, Statistics::Batch);
+        let groups = match by_batch || call.update {
+            true => self.groups(&input, call)?,
+            false => Vec::new(),
+        };
+        let x_hat = match call.statistics {
+            Statistics::Batch => join(groups.iter().map(|group| &group.x_hat))?,
+            Statistics::Moving => {
+                self.note_evaluation()?;
+                let (mean, variance) = self.moving()?;
+                self.standardize(&input, &mean, &variance)?
+            }
+            Statistics::Given(given) => {
+                for (name, t) in [("mean", given.mean()), ("variance", given.variance())] {
+                    self.require_per_channel(name, t)?;
+                }
+                let given = given.detach();
+                self.standardize(&input, given.mean(), given.variance())?
+            }
+        };
+        let y = self.finish(x, &input, &x_hat, call)?;
+        let moments: Vec<Moments> = groups.iter().filter_map(|group| group.moments.clone()).collect();
+        let update = match (call.update, Moments::merge_all(&moments)?) {
+            (true, Some(pooled)) => self.pooled_over_ranks(pooled)?,
+            _ => None,
+        };
+        let corrections: Vec<Correction> = groups.into_iter().filter_map(|group| group.correction).collect();
+        let correction = match corrections.is_empty() {
+            true => None,
+            false => Some(Correction::stack(&corrections)?),
+        };
+        Ok(Forward { y, update, correction })
+    }
+
+    fn check(&self, x: &Tensor, call: &Call<'_>) -> Result<Input> {
+        require_float(OP, "x", x)?;
+        require_device(OP, "x", x, &self.device)?;
+        let view = ChannelView::new(OP, x.dims(), self.config.data_format)?;
+        if view.channels != self.channels {
+            return Err(Error::Channels {
+                op: OP,
+                expected: self.channels,
+                axis: view.axis(),
+                shape: x.dims().to_vec(),
+            });
+        }
+        let weights = match call.weights {
+            Some(w) => {
+                weights::require_same_device(OP, w, x)?;
+                Some(weights::flat_weights(OP, w, &view)?)
+            }
+            None => None,
+        };
+        if let Some(residual) = call.residual
+            && residual.dims() != x.dims()
+        {
+            return Err(Error::shape(OP, "residual", format!("{:?}", x.dims()), residual.dims()));
+        }
+        let flat = view.flatten(&x.to_dtype(DType::F64)?)?;
+        Ok(Input { flat, view, weights })
+    }
+
+    /// Batch statistics, group by group.
+    fn groups(&self, input: &Input, call: &Call<'_>) -> Result<Vec<Group>> {
+        let examples = input.view.dims()[0];
+        let size = match self.config.normalization_batch {
+            Some(size) if size < examples => size,
+            _ => return Ok(vec![self.group(input, call, true)?]),
+        };
+        let starts = (0..examples).step_by(size);
+        let group = |start: usize| self.group(&input.rows(start, size.min(examples - start))?, call, false);
+        starts.map(group).collect()
+    }
+
+    /// One group: its moments, what renorm makes of them, and x̂. `whole`: it is the whole batch.
+    fn group(&self, input: &Input, call: &Call<'_>, whole: bool) -> Result<Group> {
+        let local = channel_moments(&input.flat, &input.view, input.weights.as_ref())?;
+        let ranks = self.ranks.as_ref().filter(|_| whole && self.config.normalization_batch.is_none());
+        let moments = match ranks {
+            Some(ranks) => merge_over_ranks(&local, ranks)?,
+            None => local,
+        };
+        let by_moving = || {
+            let (mean, variance) = self.moving()?;
+            let x_hat = self.standardize(input, &mean, &variance)?;
+            Ok(Group { x_hat, moments: None, correction: None })
+        };
+        if let Some(policy) = self.degenerate(&moments, input)?
+            && policy == Policy::UseMoving
+        {
+            return by_moving();
+        }
+        let (mean, variance) = self.usable(&moments, input)?;
+        let mut x_hat = self.standardize(input, &mean, &variance)?;
+        let mut correction = None;
+        if let Some(renorm) = &self.state.renorm
+            && call.renorm
+        {
+            let clipping = self.config.renorm.as_ref().map(|renorm| &renorm.clipping);
+            let bounds = clipping.map(|clipping| clipping.at(self.step())).unwrap_or_default();
+            let rd = renorm.correction(&moments.detach(), bounds)?;
+            let view = &input.view;
+            let scaled = x_hat.broadcast_mul(&view.per_channel(&rd.r)?)?;
+            x_hat = scaled.broadcast_add(&view.per_channel(&rd.d)?)?;
+            correction = Some(rd);
+        }
+        if let (Some(ranks), 0) = (ranks, input.flat.elem_count()) {
+            x_hat = join_backward(&input.flat, &x_hat, self.channels, ranks)?;
+        }
+        let moments = Some(moments.detach());
+        Ok(Group { x_hat, moments, correction })
+    }
+
+    /// The policy that a batch without enough values meets; errors where that says so.
+    fn degenerate(&self, moments: &Moments, input: &Input) -> Result<Option<Policy>> {
+        let policies = self.config.degenerate;
+        let shape = || input.view.dims().to_vec();
+        let known = self.device.is_cpu() || (input.weights.is_none() && self.ranks.is_none());
+        if !known {
+            return Ok(None);
+        }
+        let (weight, squared) = match input.weights.is_none() && self.ranks.is_none() {
+            true => (input.view.values_per_channel() as f64, input.view.values_per_channel() as f64),
+            false => (first(moments.weight())?, first(moments.squared_weight())?),
+        };
+        if weight == 0.0 {
+            let (policy, error) = match input.weights.is_some() && input.view.values_per_channel() > 0 {
+                true => (policies.zero_weight, Error::ZeroWeight { op: OP }),
+                false => (policies.empty, Error::Empty { op: OP, shape: shape() }),
+            };
+            return if policy == Policy::Error { Err(error) } else { Ok(Some(Policy::UseMoving)) };
+        }
+        if weight * weight <= squared * (1.0 + 1e-12) {
+            return match policies.one_value {
+                Policy::Error => Err(Error::OneValue { op: OP, shape: shape() }),
+                policy => Ok(Some(policy)),
+            };
+        }
+        if policies.constant_channel == Policy::Error {
+            let variances = moments.variance().detach().to_vec1::<f64>()?;
+            if let Some(channel) = variances.iter().position(|v| *v == 0.0) {
+                return Err(Error::ConstantChannel { op: OP, channel });
+            }
+        }
+        Ok(None)
+    }
+
+    /// The batch's mean and variance, with the moving ones where a policy puts them.
+    fn usable(&self, moments: &Moments, input: &Input) -> Result<(Tensor, Tensor)> {
+        let (mean, variance) = (moments.mean().clone(), moments.variance().clone());
+        let constant = self.config.degenerate.constant_channel == Policy::UseMoving;
+        // Elsewhere than on the CPU a zero total weight is not read, but selected away.
+        let unread = !self.device.is_cpu() && input.weights.is_some();
+        let usable = match (constant, unread) {
+            (true, _) => variance.gt(0.0)?,
+            (false, true) => moments.weight().gt(0.0)?,
+            (false, false) => return Ok((mean, variance)),
+        };
+        let (moving_mean, moving_variance) = self.moving()?;
+        Ok((
+            usable.where_cond(&mean, &moving_mean)?,
+            usable.where_cond(&variance, &moving_variance)?,
+        ))
+    }
+
+    /// `(x − mean) / √(variance + ε)` of a flattened input; centred first, because folding the mean into
+    /// an offset cancels where it is much larger than the stddev.
+    fn standardize(&self, input: &Input, mean: &Tensor, variance: &Tensor) -> Result<Tensor> {
+        let view = &input.view;
+        let inv_std = (variance + self.config.epsilon)?.sqrt()?.recip()?;
+        let centred = input.flat.broadcast_sub(&view.per_channel(mean)?)?;
+        Ok(centred.broadcast_mul(&view.per_channel(&inv_std)?)?)
+    }
+
+    /// gamma, beta, residual, activation; back to x's shape and type.
+    fn finish(&self, x: &Tensor, input: &Input, x_hat: &Tensor, call: &Call<'_>) -> Result<Tensor> {
+        let mut y = x_hat.clone();
+        if let Some(gamma) = self.affine("gamma", call.gamma, &self.gamma, &input.view)? {
+            y = y.broadcast_mul(&gamma)?;
+        }
+        if let Some(beta) = self.affine("beta", call.beta, &self.beta, &input.view)? {
+            y = y.broadcast_add(&beta)?;
+        }
+        if let Some(residual) = call.residual {
+            require_float(OP, "residual", residual)?;
+            require_device(OP, "residual", residual, &self.device)?;
+            y = (y + input.view.flatten(&residual.to_dtype(DType::F64)?)?)?;
+        }
+        let y = self.config.activation.apply(&y)?;
+        Ok(y.to_dtype(x.dtype())?.reshape(x.dims())?)
+    }
+
+    /// gamma or beta in a shape that broadcasts to the flattened input.
+    fn affine(
+        &self,
+        name: &str,
+        given: Option<&Tensor>,
+        own: &Option<Var>,
+        view: &ChannelView,
+    ) -> Result<Option<Tensor>> {
+        let Some(given) = given else {
+            let Some(own) = own else { return Ok(None) };
+            let wide = self.parameter(own).to_dtype(DType::F64)?;
+            return Ok(Some(view.per_channel(&wide)?));
+        };
+        require_float(OP, name, given)?;
+        require_device(OP, name, given, &self.device)?;
+        let wide = given.to_dtype(DType::F64)?;
+        let examples = view.dims()[0];
+        if given.dims() == [self.channels] {
+            return Ok(Some(view.per_channel(&wide)?));
+        }
+        if given.dims() != [examples, self.channels] || view.axis() == 0 {
+            let expected = format!("[C = {}] or [N = {examples}, C]", self.channels);
+            return Err(Error::shape(OP, name, expected, given.dims()));
+        }
+        let full = wide.reshape(view.example_channel_dims())?.broadcast_as(view.dims())?;
+        Ok(Some(view.flatten(&full.contiguous()?)?))
+    }
+
+    /// The moments that the update takes: of all ranks, where groups did not already see all ranks.
+    fn pooled_over_ranks(&self, pooled: Moments) -> Result<Option<Moments>> {
+        let Some(ranks) = self.ranks.as_ref().filter(|_| self.config.normalization_batch.is_some()) else {
+            return Ok(Some(pooled));
+        };
+        Ok(Some(merge_over_ranks(&pooled, ranks)?.detach()))
+    }
+
+    /// Moving mean and variance in f64.
+    fn moving(&self) -> Result<(Tensor, Tensor)> {
+        let mean = self.moving_mean().to_dtype(DType::F64)?;
+        let variance = self.moving_variance().to_dtype(DType::F64)?;
+        Ok((mean, variance))
+    }
+
+    fn note_evaluation(&self) -> Result<()> {
+        if self.step() == 0 && !self.state.loaded {
+            self.state.evaluated_before_update.store(true, Relaxed);
+        }
+        Ok(())
+    }
+
+    fn require_per_channel(&self, name: &str, t: &Tensor) -> Result<()> {
+        require_device(OP, name, t, &self.device)?;
+        if t.dims() == [self.channels] {
+            return Ok(());
+        }
+        Err(Error::shape(OP, name, format!("[C = {}]", self.channels), t.dims()))
+    }
+}
+
+impl Input {
+    /// Examples `start .. start + len`.
+    fn rows(&self, start: usize, len: usize) -> Result<Self> {
+        let view = self.view.rows(len);
+        // Rows of axis 0 are contiguous runs of the flattened outer axis.
+        let per_example = self.view.outer / self.view.dims()[0];
+        let narrow = |t: &Tensor| t.narrow(0, start * per_example, len * per_example);
+        Ok(Self {
+            flat: narrow(&self.flat)?,
+            weights: self.weights.as_ref().map(narrow).transpose()?,
+            view,
+        })
+    }
+}
+
+/// The groups' results, one after the other.
+fn join<'a>(parts: impl Iterator<Item = &'a Tensor>) -> Result<Tensor> {
+    let parts: Vec<&Tensor> = parts.collect();
+    match parts.as_slice() {
+        [one] => Ok((*one).clone()),
+        several => Ok(Tensor::cat(several, 0)?),
+    }
+}
+
+fn first(t: &Tensor) -> candle::Result<f64> {
+    t.detach().get(0)?.to_scalar::<f64>()
+}

@@ -1,0 +1,195 @@
+//! Where the channels are: [`DataFormat`] as the user says it, [`ChannelView`] as the code uses it.
+//!
+//! Every shape is read as `(outer, channels, inner)` around the channel axis; this is the only file
+//! that knows which axis that is.
+
+use candle::{DType, Tensor};
+
+use crate::error::{Error, Result};
+
+/// Which axis holds the channels.
+///
+/// | format | rank 2 | rank 4 | in general |
+/// |---|---|---|---|
+/// | `Nchw` | `[N, C]` | `[N, C, H, W]` | axis 1 |
+/// | `Nhwc` | `[N, C]` | `[N, H, W, C]` | the last axis |
+/// | `Axis(i)` | | | axis `i`, counted from 0 |
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum DataFormat {
+    /// Channels on axis 1, as PyTorch and candle have them.
+    Nchw,
+    /// Channels last, TensorFlow's default.
+    #[default]
+    Nhwc,
+    /// Channels on this axis.
+    Axis(usize),
+}
+
+/// A shape of rank 2 or more, read as `(outer, channels, inner)`.
+///
+/// Element `(o, c, i)` of a contiguous tensor stands at `(o * channels + c) * inner + i`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChannelView {
+    dims: Vec<usize>,
+    axis: usize,
+    /// Product of the sizes before the channel axis.
+    pub outer: usize,
+    /// Size of the channel axis.
+    pub channels: usize,
+    /// Product of the sizes after the channel axis.
+    pub inner: usize,
+}
+
+impl ChannelView {
+    /// Reads `dims` with its channels where `format` has them.
+    ///
+    /// # Errors
+    /// [`Error::Rank`] below rank 2; [`Error::Axis`] when the axis does not exist.
+    pub fn new(op: &'static str, dims: &[usize], format: DataFormat) -> Result<Self> {
+        if dims.len() < 2 {
+            return Err(Error::Rank {
+                op,
+                expected: "2 or more".into(),
+                shape: dims.to_vec(),
+            });
+        }
+        let axis = match format {
+            DataFormat::Nchw => 1,
+            DataFormat::Nhwc => dims.len() - 1,
+            DataFormat::Axis(axis) => axis,
+        };
+        if axis >= dims.len() {
+            let rank = dims.len();
+            return Err(Error::Axis { op, axis, rank });
+        }
+        Ok(Self {
+            outer: dims[..axis].iter().product(),
+            channels: dims[axis],
+            inner: dims[axis + 1..].iter().product(),
+            dims: dims.to_vec(),
+            axis,
+        })
+    }
+
+    /// The full shape.
+    pub fn dims(&self) -> &[usize] {
+        &self.dims
+    }
+
+    /// Index of the channel axis.
+    pub fn axis(&self) -> usize {
+        self.axis
+    }
+
+    /// Values that each channel has: `outer * inner`.
+    pub fn values_per_channel(&self) -> usize {
+        self.outer * self.inner
+    }
+
+    /// Sizes of a tensor of one value per channel that broadcasts to the shape: `[1, .., C, .., 1]`.
+    pub fn channel_dims(&self) -> Vec<usize> {
+        self.dims_with(|axis| axis == self.axis)
+    }
+
+    /// The shape with 1 at the channel axis: what weights broadcast to.
+    pub fn weight_dims(&self) -> Vec<usize> {
+        self.dims_with(|axis| axis != self.axis)
+    }
+
+    /// Sizes of a value per example and channel, `[N, 1, .., C, .., 1]`. Needs a channel axis other than 0.
+    pub(crate) fn example_channel_dims(&self) -> Vec<usize> {
+        self.dims_with(|axis| axis == 0 || axis == self.axis)
+    }
+
+    fn dims_with(&self, keep: impl Fn(usize) -> bool) -> Vec<usize> {
+        let kept = |(axis, &size)| if keep(axis) { size } else { 1 };
+        self.dims.iter().enumerate().map(kept).collect()
+    }
+
+    /// The view that a slice of `len` rows of axis 0 has.
+    pub(crate) fn rows(&self, len: usize) -> Self {
+        let mut dims = self.dims.clone();
+        dims[0] = len;
+        let outer = dims[..self.axis].iter().product();
+        Self {
+            dims,
+            outer,
+            ..self.clone()
+        }
+    }
+
+    /// `x` as `[outer, C, inner]`, or `[outer, C]` where `inner` is 1 (candle's loops over rows are faster).
+    pub(crate) fn flatten(&self, x: &Tensor) -> candle::Result<Tensor> {
+        if self.inner == 1 {
+            x.reshape((self.outer, self.channels))
+        } else {
+            x.reshape((self.outer, self.channels, self.inner))
+        }
+    }
+
+    /// A `[C]` tensor in the shape that broadcasts to [`Self::flatten`]'s.
+    pub(crate) fn per_channel(&self, v: &Tensor) -> candle::Result<Tensor> {
+        if self.inner == 1 {
+            v.reshape((1, self.channels))
+        } else {
+            v.reshape((1, self.channels, 1))
+        }
+    }
+
+    /// Weights of [`Self::weight_dims`] in the shape that broadcasts to [`Self::flatten`]'s.
+    pub(crate) fn flatten_weights(&self, w: &Tensor) -> candle::Result<Tensor> {
+        if self.inner == 1 {
+            w.reshape((self.outer, 1))
+        } else {
+            w.reshape((self.outer, 1, self.inner))
+        }
+    }
+
+    /// Sum over everything but the channels of a flattened tensor: `[C]`.
+    pub(crate) fn sum(&self, flat: &Tensor) -> candle::Result<Tensor> {
+        if self.inner == 1 {
+            flat.sum(0)
+        } else {
+            flat.sum((0, 2))
+        }
+    }
+}
+
+/// Refuses element types that batch normalization does not compute with.
+pub(crate) fn require_float(op: &'static str, name: &str, x: &Tensor) -> Result<()> {
+    match x.dtype() {
+        DType::F16 | DType::BF16 | DType::F32 | DType::F64 => Ok(()),
+        got => Err(Error::DType {
+            op,
+            name: name.to_owned(),
+            expected: "f16, bf16, f32 or f64",
+            got,
+        }),
+    }
+}
+
+/// Refuses a tensor that lives on another device than the operation's.
+pub(crate) fn require_device(
+    op: &'static str,
+    name: &str,
+    x: &Tensor,
+    device: &candle::Device,
+) -> Result<()> {
+    if x.device().same_device(device) {
+        return Ok(());
+    }
+    Err(Error::Device {
+        op,
+        name: name.to_owned(),
+        expected: format!("{:?}", device.location()),
+        got: format!("{:?}", x.device().location()),
+    })
+}
+
+/// The type that statistics and parameters of an input type are kept in: f32 at least.
+pub(crate) fn statistics_dtype(dtype: DType) -> DType {
+    match dtype {
+        DType::F64 => DType::F64,
+        _ => DType::F32,
+    }
+}

@@ -1,0 +1,86 @@
+//! A number that changes with the step: constant, or piecewise linear between given points.
+//!
+//! Schedules are data, so that an experiment can write them down, check them and draw them.
+
+use crate::error::{Error, Result, require};
+
+/// A value per step: linear between the points, constant before the first and after the last.
+///
+/// Two points at the same step make a jump: the later one holds from that step on.
+///
+/// ```
+/// use bn_core::Schedule;
+/// let r_max = Schedule::piecewise([(0, 1.0), (5_000, 1.0), (40_000, 3.0)])?;
+/// assert_eq!(r_max.at(0), 1.0);
+/// assert_eq!(r_max.at(22_500), 2.0);
+/// assert_eq!(r_max.at(1_000_000), 3.0);
+/// # Ok::<(), bn_core::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Schedule {
+    points: Vec<(u64, f64)>,
+}
+
+impl Schedule {
+    /// The same value at every step.
+    pub fn constant(value: f64) -> Self {
+        Self {
+            points: vec![(0, value)],
+        }
+    }
+
+    /// Linear between `(step, value)` points.
+    ///
+    /// # Errors
+    /// [`Error::Value`] without any point, with steps that go back, or with a value that is not finite.
+    pub fn piecewise(points: impl IntoIterator<Item = (u64, f64)>) -> Result<Self> {
+        let points: Vec<_> = points.into_iter().collect();
+        if points.is_empty() {
+            return Err(Error::value("schedule", "one (step, value) point or more", "none"));
+        }
+        if let Some(pair) = points.windows(2).find(|pair| pair[1].0 < pair[0].0) {
+            let got = format!("{} after {}", pair[1].0, pair[0].0);
+            return Err(Error::value("schedule", "steps that do not go back", got));
+        }
+        for (step, value) in &points {
+            require(value.is_finite(), "schedule", "finite values", format!("{value} at step {step}"))?;
+        }
+        Ok(Self { points })
+    }
+
+    /// The value at `step`.
+    pub fn at(&self, step: u64) -> f64 {
+        let after = self.points.partition_point(|point| point.0 <= step);
+        let Some(&(from, low)) = after.checked_sub(1).and_then(|i| self.points.get(i)) else {
+            return self.points[0].1;
+        };
+        let Some(&(to, high)) = self.points.get(after) else {
+            return low;
+        };
+        low + (high - low) * ((step - from) as f64 / (to - from) as f64)
+    }
+
+    /// The points, in step order.
+    pub fn points(&self) -> &[(u64, f64)] {
+        &self.points
+    }
+
+    /// Refuses a schedule that leaves a range at any of its points (and so anywhere).
+    pub(crate) fn require_each(
+        &self,
+        name: &'static str,
+        expected: &'static str,
+        holds: impl Fn(f64) -> bool,
+    ) -> Result<()> {
+        for &(_, value) in &self.points {
+            require(holds(value), name, expected, value)?;
+        }
+        Ok(())
+    }
+}
+
+impl From<f64> for Schedule {
+    fn from(value: f64) -> Self {
+        Self::constant(value)
+    }
+}

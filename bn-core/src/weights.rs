@@ -1,0 +1,85 @@
+//! Batch weights: what shapes and values are accepted, and their one form inside the crate.
+//!
+//! A mask is 0/1 weights. Values are read for checking on the CPU only: on another device that would
+//! make the host wait in every training step.
+
+use candle::{DType, Tensor};
+
+use crate::error::{Error, Result};
+use crate::layout::{ChannelView, require_device};
+
+/// Weights as `[outer, 1, inner]` in f64 (see [`ChannelView::flatten`]), outside the graph.
+///
+/// Accepted: `[N]`, one per example of axis 0; or any shape that broadcasts to the input (aligned at the
+/// last axis) with 1 at the channel axis.
+pub(crate) fn flat_weights(op: &'static str, weights: &Tensor, view: &ChannelView) -> Result<Tensor> {
+    require_values(op, weights)?;
+    let full = example_weights(weights, view)?;
+    let full = match full {
+        Some(full) => full,
+        None => weights.clone(),
+    };
+    let aligned = full.rank() <= view.dims().len();
+    let broadcast = aligned.then(|| full.broadcast_as(view.weight_dims()).ok()).flatten();
+    let Some(broadcast) = broadcast else {
+        let expected = format!(
+            "[N = {}] or a shape that broadcasts to {:?}",
+            view.dims()[0],
+            view.weight_dims()
+        );
+        return Err(Error::shape(op, "weights", expected, weights.dims()));
+    };
+    let wide = broadcast.detach().to_dtype(DType::F64)?.contiguous()?;
+    Ok(view.flatten_weights(&wide)?)
+}
+
+/// `[N]` as `[N, 1, .., 1]`; none where the weights are of another form.
+fn example_weights(weights: &Tensor, view: &ChannelView) -> Result<Option<Tensor>> {
+    let per_example = weights.rank() == 1 && weights.dims()[0] == view.dims()[0] && view.axis() != 0;
+    if !per_example {
+        return Ok(None);
+    }
+    let mut dims = vec![1; view.dims().len()];
+    dims[0] = weights.dims()[0];
+    Ok(Some(weights.reshape(dims)?))
+}
+
+/// Refuses negative and non-finite weights, where they can be read at no cost.
+pub(crate) fn require_values(op: &'static str, weights: &Tensor) -> Result<()> {
+    if !weights.device().is_cpu() {
+        return Ok(());
+    }
+    let values = weights.flatten_all()?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
+    match values.iter().position(|w| !(w.is_finite() && *w >= 0.0)) {
+        None => Ok(()),
+        Some(index) => Err(Error::Weight {
+            op,
+            index,
+            value: values[index],
+        }),
+    }
+}
+
+/// Refuses weights that sum to zero, where they can be read at no cost.
+pub(crate) fn require_positive_total(op: &'static str, total: &Tensor) -> Result<()> {
+    if !total.device().is_cpu() {
+        return Ok(());
+    }
+    let totals = total.flatten_all()?.to_vec1::<f64>()?;
+    if totals.contains(&0.0) {
+        return Err(Error::ZeroWeight { op });
+    }
+    Ok(())
+}
+
+/// Total weights made safe to divide by: the sums above them are 0 where the weight is, and stay 0.
+pub(crate) fn divisor(total: &Tensor) -> candle::Result<Tensor> {
+    let floor = total.ones_like()?.affine(f64::MIN_POSITIVE, 0.0)?;
+    // Where instead of maximum: candle's maximum has no gradient of its own at a tie.
+    total.gt(0.0)?.where_cond(total, &floor)
+}
+
+/// Refuses weights of another device than the input's.
+pub(crate) fn require_same_device(op: &'static str, weights: &Tensor, x: &Tensor) -> Result<()> {
+    require_device(op, "weights", weights, x.device())
+}
