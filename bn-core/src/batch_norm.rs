@@ -41,11 +41,16 @@ pub struct BatchNorm {
 }
 
 impl BatchNorm {
-    pub(crate) fn from_config(config: BatchNormConfig, channels: usize, vb: VarBuilder<'_>) -> Result<Self> {
+    pub(crate) fn from_config(
+        config: BatchNormConfig,
+        channels: usize,
+        vb: VarBuilder<'_>,
+    ) -> Result<Self> {
         let device = vb.device().clone();
         let variables = Variables::new(vb, channels, config.reuse);
         let affine = |on: bool, name: &str, initial| -> Result<Option<Var>> {
-            on.then(|| variables.required(name, initial).map(|found| found.var)).transpose()
+            on.then(|| variables.required(name, initial).map(|found| found.var))
+                .transpose()
         };
         Ok(Self {
             gamma: affine(config.scale, "gamma", &config.gamma_initializer)?,
@@ -223,8 +228,12 @@ impl BatchNorm {
             let epsilon = self.config.epsilon;
             for c in 0..self.channels {
                 let stddev = (variance[c] + epsilon).sqrt();
-                health.mean_shift.push((batch_mean[c] - mean[c]).abs() / stddev);
-                health.log_variance_ratio.push((batch_variance[c] / variance[c]).ln());
+                health
+                    .mean_shift
+                    .push((batch_mean[c] - mean[c]).abs() / stddev);
+                health
+                    .log_variance_ratio
+                    .push((batch_variance[c] / variance[c]).ln());
             }
             let dead = |c: &usize| batch_variance[*c] == 0.0;
             health.dead_channels = (0..self.channels).filter(dead).collect();

@@ -281,24 +281,41 @@ impl BatchNormConfig {
             ("beta_initializer", &self.beta_initializer),
             ("gamma_initializer", &self.gamma_initializer),
             ("moving_mean_initializer", &self.moving_mean_initializer),
-            ("moving_variance_initializer", &self.moving_variance_initializer),
+            (
+                "moving_variance_initializer",
+                &self.moving_variance_initializer,
+            ),
         ] {
             initializer.check(name, channels)?;
         }
-        let negative = self.moving_variance_initializer.values(channels).into_iter().find(|v| *v < 0.0);
+        let negative = self
+            .moving_variance_initializer
+            .values(channels)
+            .into_iter()
+            .find(|v| *v < 0.0);
         if let Some(value) = negative {
-            return Err(Error::value("moving_variance_initializer", "values of 0 or more", value));
+            return Err(Error::value(
+                "moving_variance_initializer",
+                "values of 0 or more",
+                value,
+            ));
         }
         for (name, on, regularizer) in [
             ("beta_regularizer", self.center, self.beta_regularizer),
             ("gamma_regularizer", self.scale, self.gamma_regularizer),
         ] {
-            let Some(regularizer) = regularizer else { continue };
+            let Some(regularizer) = regularizer else {
+                continue;
+            };
             regularizer.check(name)?;
             if !on {
                 return Err(Error::Contradiction {
                     first: name,
-                    second: if name == "beta_regularizer" { "center = false" } else { "scale = false" },
+                    second: if name == "beta_regularizer" {
+                        "center = false"
+                    } else {
+                        "scale = false"
+                    },
                     reason: "there is nothing to regularize",
                 });
             }
@@ -341,10 +358,20 @@ impl BatchNormConfig {
     }
 
     fn check_degenerate(&self) -> Result<()> {
-        let Degenerate { empty, zero_weight, .. } = self.degenerate;
-        for (name, policy) in [("degenerate.empty", empty), ("degenerate.zero_weight", zero_weight)] {
+        let Degenerate {
+            empty, zero_weight, ..
+        } = self.degenerate;
+        for (name, policy) in [
+            ("degenerate.empty", empty),
+            ("degenerate.zero_weight", zero_weight),
+        ] {
             let defined = matches!(policy, Policy::Error | Policy::UseMoving);
-            require(defined, name, "Error or UseMoving: there is no mean to go on with", format!("{policy:?}"))?;
+            require(
+                defined,
+                name,
+                "Error or UseMoving: there is no mean to go on with",
+                format!("{policy:?}"),
+            )?;
         }
         Ok(())
     }

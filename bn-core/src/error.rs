@@ -149,13 +149,17 @@ pub enum Error {
         present: String,
     },
     /// A variable exists already and must not (`Reuse::Never`).
-    #[error("variable `{name}` exists already, and this layer was asked not to share variables (Reuse::Never)")]
+    #[error(
+        "variable `{name}` exists already, and this layer was asked not to share variables (Reuse::Never)"
+    )]
     Exists {
         /// The full name.
         name: String,
     },
     /// A variable does not exist and must (`Reuse::Always`).
-    #[error("variable `{name}` does not exist, and this layer was asked to share variables (Reuse::Always)")]
+    #[error(
+        "variable `{name}` does not exist, and this layer was asked to share variables (Reuse::Always)"
+    )]
     NotThere {
         /// The full name.
         name: String,

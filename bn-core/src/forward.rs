@@ -4,13 +4,14 @@
 //! faster ones are compared with. Order: groups, their moments (over ranks), renorm's (r, d), x̂, gamma
 //! and beta, residual, activation.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use candle::{DType, Tensor, Var};
 
 use crate::batch_norm::BatchNorm;
 use crate::call::{Call, Statistics};
-use crate::collective::{join_backward, merge_over_ranks};
+use crate::collective::{Collective, join_backward, merge_over_ranks};
 use crate::config::Policy;
 use crate::error::{Error, Result};
 use crate::layout::{ChannelView, require_device, require_float};
@@ -65,18 +66,31 @@ impl BatchNorm {
                 self.standardize(&input, given.mean(), given.variance())?
             }
         };
-        let y = self.finish(x, &input, &x_hat, call)?;
-        let moments: Vec<Moments> = groups.iter().filter_map(|group| group.moments.clone()).collect();
+        let y = match (self.synchronized(), x.elem_count()) {
+            (Some(ranks), 0) if by_batch => self.finish_empty(x, call, ranks)?,
+            _ => self.finish(x, &input, &x_hat, call)?,
+        };
+        let moments: Vec<Moments> = groups
+            .iter()
+            .filter_map(|group| group.moments.clone())
+            .collect();
         let update = match (call.update, Moments::merge_all(&moments)?) {
             (true, Some(pooled)) => self.pooled_over_ranks(pooled)?,
             _ => None,
         };
-        let corrections: Vec<Correction> = groups.into_iter().filter_map(|group| group.correction).collect();
+        let corrections: Vec<Correction> = groups
+            .into_iter()
+            .filter_map(|group| group.correction)
+            .collect();
         let correction = match corrections.is_empty() {
             true => None,
             false => Some(Correction::stack(&corrections)?),
         };
-        Ok(Forward { y, update, correction })
+        Ok(Forward {
+            y,
+            update,
+            correction,
+        })
     }
 
     fn check(&self, x: &Tensor, call: &Call<'_>) -> Result<Input> {
@@ -101,10 +115,19 @@ impl BatchNorm {
         if let Some(residual) = call.residual
             && residual.dims() != x.dims()
         {
-            return Err(Error::shape(OP, "residual", format!("{:?}", x.dims()), residual.dims()));
+            return Err(Error::shape(
+                OP,
+                "residual",
+                format!("{:?}", x.dims()),
+                residual.dims(),
+            ));
         }
         let flat = view.flatten(&x.to_dtype(DType::F64)?)?;
-        Ok(Input { flat, view, weights })
+        Ok(Input {
+            flat,
+            view,
+            weights,
+        })
     }
 
     /// Batch statistics, group by group.
@@ -112,25 +135,29 @@ impl BatchNorm {
         let examples = input.view.dims()[0];
         let size = match self.config.normalization_batch {
             Some(size) if size < examples => size,
-            _ => return Ok(vec![self.group(input, call, true)?]),
+            _ => return Ok(vec![self.group(input, call)?]),
         };
         let starts = (0..examples).step_by(size);
-        let group = |start: usize| self.group(&input.rows(start, size.min(examples - start))?, call, false);
+        let group =
+            |start: usize| self.group(&input.rows(start, size.min(examples - start))?, call);
         starts.map(group).collect()
     }
 
-    /// One group: its moments, what renorm makes of them, and x̂. `whole`: it is the whole batch.
-    fn group(&self, input: &Input, call: &Call<'_>, whole: bool) -> Result<Group> {
+    /// One group: its moments, what renorm makes of them, and x̂.
+    fn group(&self, input: &Input, call: &Call<'_>) -> Result<Group> {
         let local = channel_moments(&input.flat, &input.view, input.weights.as_ref())?;
-        let ranks = self.ranks.as_ref().filter(|_| whole && self.config.normalization_batch.is_none());
-        let moments = match ranks {
+        let moments = match self.synchronized() {
             Some(ranks) => merge_over_ranks(&local, ranks)?,
             None => local,
         };
         let by_moving = || {
             let (mean, variance) = self.moving()?;
             let x_hat = self.standardize(input, &mean, &variance)?;
-            Ok(Group { x_hat, moments: None, correction: None })
+            Ok(Group {
+                x_hat,
+                moments: None,
+                correction: None,
+            })
         };
         if let Some(policy) = self.degenerate(&moments, input)?
             && policy == Policy::UseMoving
@@ -144,18 +171,21 @@ impl BatchNorm {
             && call.renorm
         {
             let clipping = self.config.renorm.as_ref().map(|renorm| &renorm.clipping);
-            let bounds = clipping.map(|clipping| clipping.at(self.step())).unwrap_or_default();
+            let bounds = clipping
+                .map(|clipping| clipping.at(self.step()))
+                .unwrap_or_default();
             let rd = renorm.correction(&moments.detach(), bounds)?;
             let view = &input.view;
             let scaled = x_hat.broadcast_mul(&view.per_channel(&rd.r)?)?;
             x_hat = scaled.broadcast_add(&view.per_channel(&rd.d)?)?;
             correction = Some(rd);
         }
-        if let (Some(ranks), 0) = (ranks, input.flat.elem_count()) {
-            x_hat = join_backward(&input.flat, &x_hat, self.channels, ranks)?;
-        }
         let moments = Some(moments.detach());
-        Ok(Group { x_hat, moments, correction })
+        Ok(Group {
+            x_hat,
+            moments,
+            correction,
+        })
     }
 
     /// The policy that a batch without enough values meets; errors where that says so.
@@ -166,20 +196,43 @@ impl BatchNorm {
         if !known {
             return Ok(None);
         }
+        if self.ranks.is_some()
+            && self.synchronized().is_none()
+            && input.view.values_per_channel() == 0
+        {
+            return Ok(None); // the other ranks have examples
+        }
         let (weight, squared) = match input.weights.is_none() && self.ranks.is_none() {
-            true => (input.view.values_per_channel() as f64, input.view.values_per_channel() as f64),
+            true => (
+                input.view.values_per_channel() as f64,
+                input.view.values_per_channel() as f64,
+            ),
             false => (first(moments.weight())?, first(moments.squared_weight())?),
         };
         if weight == 0.0 {
-            let (policy, error) = match input.weights.is_some() && input.view.values_per_channel() > 0 {
-                true => (policies.zero_weight, Error::ZeroWeight { op: OP }),
-                false => (policies.empty, Error::Empty { op: OP, shape: shape() }),
+            let (policy, error) =
+                match input.weights.is_some() && input.view.values_per_channel() > 0 {
+                    true => (policies.zero_weight, Error::ZeroWeight { op: OP }),
+                    false => (
+                        policies.empty,
+                        Error::Empty {
+                            op: OP,
+                            shape: shape(),
+                        },
+                    ),
+                };
+            return if policy == Policy::Error {
+                Err(error)
+            } else {
+                Ok(Some(Policy::UseMoving))
             };
-            return if policy == Policy::Error { Err(error) } else { Ok(Some(Policy::UseMoving)) };
         }
         if weight * weight <= squared * (1.0 + 1e-12) {
             return match policies.one_value {
-                Policy::Error => Err(Error::OneValue { op: OP, shape: shape() }),
+                Policy::Error => Err(Error::OneValue {
+                    op: OP,
+                    shape: shape(),
+                }),
                 policy => Ok(Some(policy)),
             };
         }
@@ -237,6 +290,23 @@ impl BatchNorm {
         Ok(y.to_dtype(x.dtype())?.reshape(x.dims())?)
     }
 
+    /// A rank without examples: nothing to compute, but a backward that the other ranks wait for.
+    fn finish_empty(
+        &self,
+        x: &Tensor,
+        call: &Call<'_>,
+        ranks: &Arc<dyn Collective>,
+    ) -> Result<Tensor> {
+        let parameter = |given: Option<&Tensor>, own: &Option<Var>| match (given, own) {
+            (Some(given), _) => given.clone(),
+            (None, Some(own)) => self.parameter(own),
+            (None, None) => x.clone(),
+        };
+        let gamma = parameter(call.gamma, &self.gamma);
+        let beta = parameter(call.beta, &self.beta);
+        join_backward([x, &gamma, &beta], &x.zeros_like()?, self.channels, ranks)
+    }
+
     /// gamma or beta in a shape that broadcasts to the flattened input.
     fn affine(
         &self,
@@ -261,16 +331,27 @@ impl BatchNorm {
             let expected = format!("[C = {}] or [N = {examples}, C]", self.channels);
             return Err(Error::shape(OP, name, expected, given.dims()));
         }
-        let full = wide.reshape(view.example_channel_dims())?.broadcast_as(view.dims())?;
+        let full = wide
+            .reshape(view.example_channel_dims())?
+            .broadcast_as(view.dims())?;
         Ok(Some(view.flatten(&full.contiguous()?)?))
     }
 
     /// The moments that the update takes: of all ranks, where groups did not already see all ranks.
     fn pooled_over_ranks(&self, pooled: Moments) -> Result<Option<Moments>> {
-        let Some(ranks) = self.ranks.as_ref().filter(|_| self.config.normalization_batch.is_some()) else {
-            return Ok(Some(pooled));
-        };
-        Ok(Some(merge_over_ranks(&pooled, ranks)?.detach()))
+        match &self.ranks {
+            Some(ranks) if self.synchronized().is_none() => {
+                Ok(Some(merge_over_ranks(&pooled, ranks)?.detach()))
+            }
+            _ => Ok(Some(pooled)),
+        }
+    }
+
+    /// The ranks that batch statistics are taken over. Ghost batches stay within their rank.
+    fn synchronized(&self) -> Option<&Arc<dyn Collective>> {
+        self.ranks
+            .as_ref()
+            .filter(|_| self.config.normalization_batch.is_none())
     }
 
     /// Moving mean and variance in f64.
@@ -292,7 +373,12 @@ impl BatchNorm {
         if t.dims() == [self.channels] {
             return Ok(());
         }
-        Err(Error::shape(OP, name, format!("[C = {}]", self.channels), t.dims()))
+        Err(Error::shape(
+            OP,
+            name,
+            format!("[C = {}]", self.channels),
+            t.dims(),
+        ))
     }
 }
 

@@ -39,10 +39,15 @@ impl Health {
         }
         if self.pending_forwards > 0 && self.committed == 0 {
             let forwards = self.pending_forwards;
-            warnings.push(format!("{forwards} training forwards and never a commit: call Updates::commit"));
+            warnings.push(format!(
+                "{forwards} training forwards and never a commit: call Updates::commit"
+            ));
         }
         if self.refused > 0 {
-            warnings.push(format!("{} updates refused for non-finite statistics", self.refused));
+            warnings.push(format!(
+                "{} updates refused for non-finite statistics",
+                self.refused
+            ));
         }
         if !self.dead_channels.is_empty() {
             warnings.push(format!("constant channels: {:?}", self.dead_channels));
@@ -66,7 +71,12 @@ impl Spread {
         })
     }
 
-    pub(crate) fn update(&self, batch: &Moments, rate: &Tensor, keep: &Tensor) -> candle::Result<()> {
+    pub(crate) fn update(
+        &self,
+        batch: &Moments,
+        rate: &Tensor,
+        keep: &Tensor,
+    ) -> candle::Result<()> {
         let one = rate.ones_like()?;
         move_towards(&self.gathered, &one, rate, Some(keep))?;
         let values = batch.weight().narrow(0, 0, 1)?.sqr()?;
@@ -81,6 +91,10 @@ impl Spread {
     pub(crate) fn effective_sample_size(&self) -> Result<f64> {
         let gathered = self.gathered.to_vec1::<f64>()?[0];
         let squares = self.squares.to_vec1::<f64>()?[0];
-        Ok(if squares > 0.0 { gathered * gathered / squares } else { 0.0 })
+        Ok(if squares > 0.0 {
+            gathered * gathered / squares
+        } else {
+            0.0
+        })
     }
 }

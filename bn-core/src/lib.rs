@@ -1,24 +1,24 @@
 //! Batch normalization for candle, with the semantics of TensorFlow, Keras, PyTorch, Flax and Haiku.
 
-pub mod error;
-mod layout;
-mod schedule;
-mod weights;
-mod moments;
-mod variables;
-mod moving_average;
-mod renorm;
-mod normalize;
-mod tail;
-mod config;
-mod call;
 mod attach;
-mod collective;
-mod health;
-mod state;
-mod updates;
-mod forward;
 mod batch_norm;
+mod call;
+mod collective;
+mod config;
+pub mod error;
+mod forward;
+mod health;
+mod layout;
+mod moments;
+mod moving_average;
+mod normalize;
+mod renorm;
+mod schedule;
+mod state;
+mod tail;
+mod updates;
+mod variables;
+mod weights;
 
 pub use batch_norm::BatchNorm;
 pub use call::{Call, Statistics};

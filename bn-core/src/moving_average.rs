@@ -101,7 +101,9 @@ impl MovingAverage {
         let decay = decay.into();
         decay.check("decay")?;
         require_float("MovingAverage", "initial", initial)?;
-        let value = initial.detach().to_dtype(statistics_dtype(initial.dtype()))?;
+        let value = initial
+            .detach()
+            .to_dtype(statistics_dtype(initial.dtype()))?;
         let debias = match zero_debias {
             true => Some(Debias {
                 biased: Var::from_tensor(&value.zeros_like()?)?,
@@ -125,7 +127,12 @@ impl MovingAverage {
         const OP: &str = "MovingAverage::update";
         let like = self.average.value.as_tensor();
         if value.dims() != like.dims() {
-            return Err(Error::shape(OP, "value", format!("{:?}", like.dims()), value.dims()));
+            return Err(Error::shape(
+                OP,
+                "value",
+                format!("{:?}", like.dims()),
+                value.dims(),
+            ));
         }
         require_device(OP, "value", value, like.device())?;
         let update = self.updates.fetch_add(1, Relaxed);
@@ -163,7 +170,12 @@ pub(crate) struct Debias {
 
 impl Average {
     /// Moves the average by `rate` towards `x`, where `keep` (u8, broadcast) is not 0.
-    pub(crate) fn update(&self, x: &Tensor, rate: &Tensor, keep: Option<&Tensor>) -> candle::Result<()> {
+    pub(crate) fn update(
+        &self,
+        x: &Tensor,
+        rate: &Tensor,
+        keep: Option<&Tensor>,
+    ) -> candle::Result<()> {
         let x = x.detach().to_dtype(DType::F64)?;
         let Some(Debias { biased, weight }) = &self.debias else {
             return move_towards(&self.value, &x, rate, keep);
@@ -172,7 +184,9 @@ impl Average {
         move_towards(weight, &x.ones_like()?, rate, keep)?;
         let gathered = weight.as_detached_tensor();
         let value = (biased.as_detached_tensor() / crate::weights::divisor(&gathered)?)?;
-        let value = gathered.gt(0.0)?.where_cond(&value, &self.value.as_detached_tensor())?;
+        let value = gathered
+            .gt(0.0)?
+            .where_cond(&value, &self.value.as_detached_tensor())?;
         self.value.set(&value)
     }
 }

@@ -75,7 +75,8 @@ impl Clipping {
     /// `d_max` 5 at 25/130; `r_min = 1 / r_max` throughout.
     pub fn paper(total_steps: u64) -> Self {
         let at = |thousands: u64| (total_steps as f64 * thousands as f64 / 130.0).round() as u64;
-        let ramp = |from: f64, to: f64, end: u64| Schedule::piecewise([(at(5), from), (at(end), to)]);
+        let ramp =
+            |from: f64, to: f64, end: u64| Schedule::piecewise([(at(5), from), (at(end), to)]);
         Self {
             r_min: Some(RMin::InverseOfRMax),
             r_max: ramp(1.0, 3.0, 40).ok(),
@@ -203,7 +204,10 @@ impl Correction {
 }
 
 fn share_that_differ(a: &Tensor, b: &Tensor) -> Result<f64> {
-    Ok(a.ne(b)?.to_dtype(DType::F64)?.mean_all()?.to_scalar::<f64>()?)
+    Ok(a.ne(b)?
+        .to_dtype(DType::F64)?
+        .mean_all()?
+        .to_scalar::<f64>()?)
 }
 
 /// The averages of one layer that r and d refer to.

@@ -36,14 +36,23 @@ impl Schedule {
     pub fn piecewise(points: impl IntoIterator<Item = (u64, f64)>) -> Result<Self> {
         let points: Vec<_> = points.into_iter().collect();
         if points.is_empty() {
-            return Err(Error::value("schedule", "one (step, value) point or more", "none"));
+            return Err(Error::value(
+                "schedule",
+                "one (step, value) point or more",
+                "none",
+            ));
         }
         if let Some(pair) = points.windows(2).find(|pair| pair[1].0 < pair[0].0) {
             let got = format!("{} after {}", pair[1].0, pair[0].0);
             return Err(Error::value("schedule", "steps that do not go back", got));
         }
         for (step, value) in &points {
-            require(value.is_finite(), "schedule", "finite values", format!("{value} at step {step}"))?;
+            require(
+                value.is_finite(),
+                "schedule",
+                "finite values",
+                format!("{value} at step {step}"),
+            )?;
         }
         Ok(Self { points })
     }

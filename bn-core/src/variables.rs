@@ -92,8 +92,12 @@ impl<'a> Variables<'a> {
     pub(crate) fn required(&self, name: &str, initial: &Initializer) -> Result<Found> {
         let existed = self.vb.contains_tensor(name);
         match self.reuse {
-            Reuse::Always if !existed => Err(Error::NotThere { name: self.full_name(name) })?,
-            Reuse::Never if existed => Err(Error::Exists { name: self.full_name(name) })?,
+            Reuse::Always if !existed => Err(Error::NotThere {
+                name: self.full_name(name),
+            })?,
+            Reuse::Never if existed => Err(Error::Exists {
+                name: self.full_name(name),
+            })?,
             _ => {}
         }
         let tensor = self.get(name, self.channels, self.dtype)?;
@@ -101,14 +105,23 @@ impl<'a> Variables<'a> {
     }
 
     /// A variable that checkpoints of other systems do not have: made where it is missing.
-    pub(crate) fn optional(&self, name: &str, len: usize, dtype: DType, initial: &Initializer) -> Result<Found> {
+    pub(crate) fn optional(
+        &self,
+        name: &str,
+        len: usize,
+        dtype: DType,
+        initial: &Initializer,
+    ) -> Result<Found> {
         let existed = self.vb.contains_tensor(name);
         match self.get(name, len, dtype) {
             Ok(tensor) => self.start(tensor, existed, initial, len),
             Err(Error::Missing { .. }) => {
                 let values = Tensor::new(initial.values(len), self.vb.device())?.to_dtype(dtype)?;
                 let var = Var::from_tensor(&values)?;
-                Ok(Found { var, existed: false })
+                Ok(Found {
+                    var,
+                    existed: false,
+                })
             }
             Err(error) => Err(error),
         }
@@ -120,7 +133,9 @@ impl<'a> Variables<'a> {
     }
 
     fn get(&self, name: &str, len: usize, dtype: DType) -> Result<Tensor> {
-        let found = self.vb.get_with_hints_dtype(len, name, Init::Const(0.0), dtype);
+        let found = self
+            .vb
+            .get_with_hints_dtype(len, name, Init::Const(0.0), dtype);
         found.map_err(|error| match root(&error) {
             candle::Error::CannotFindTensor { .. } => Error::Missing {
                 op: "BatchNorm",
@@ -131,7 +146,13 @@ impl<'a> Variables<'a> {
         })
     }
 
-    fn start(&self, tensor: Tensor, existed: bool, initial: &Initializer, len: usize) -> Result<Found> {
+    fn start(
+        &self,
+        tensor: Tensor,
+        existed: bool,
+        initial: &Initializer,
+        len: usize,
+    ) -> Result<Found> {
         let var = Var::from_tensor(&tensor)?;
         if !existed {
             let values = Tensor::new(initial.values(len), tensor.device())?;

@@ -12,7 +12,11 @@ use crate::layout::{ChannelView, require_device};
 ///
 /// Accepted: `[N]`, one per example of axis 0; or any shape that broadcasts to the input (aligned at the
 /// last axis) with 1 at the channel axis.
-pub(crate) fn flat_weights(op: &'static str, weights: &Tensor, view: &ChannelView) -> Result<Tensor> {
+pub(crate) fn flat_weights(
+    op: &'static str,
+    weights: &Tensor,
+    view: &ChannelView,
+) -> Result<Tensor> {
     require_values(op, weights)?;
     let full = example_weights(weights, view)?;
     let full = match full {
@@ -20,7 +24,9 @@ pub(crate) fn flat_weights(op: &'static str, weights: &Tensor, view: &ChannelVie
         None => weights.clone(),
     };
     let aligned = full.rank() <= view.dims().len();
-    let broadcast = aligned.then(|| full.broadcast_as(view.weight_dims()).ok()).flatten();
+    let broadcast = aligned
+        .then(|| full.broadcast_as(view.weight_dims()).ok())
+        .flatten();
     let Some(broadcast) = broadcast else {
         let expected = format!(
             "[N = {}] or a shape that broadcasts to {:?}",
@@ -35,7 +41,8 @@ pub(crate) fn flat_weights(op: &'static str, weights: &Tensor, view: &ChannelVie
 
 /// `[N]` as `[N, 1, .., 1]`; none where the weights are of another form.
 fn example_weights(weights: &Tensor, view: &ChannelView) -> Result<Option<Tensor>> {
-    let per_example = weights.rank() == 1 && weights.dims()[0] == view.dims()[0] && view.axis() != 0;
+    let per_example =
+        weights.rank() == 1 && weights.dims()[0] == view.dims()[0] && view.axis() != 0;
     if !per_example {
         return Ok(None);
     }
@@ -49,7 +56,10 @@ pub(crate) fn require_values(op: &'static str, weights: &Tensor) -> Result<()> {
     if !weights.device().is_cpu() {
         return Ok(());
     }
-    let values = weights.flatten_all()?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
+    let values = weights
+        .flatten_all()?
+        .to_dtype(DType::F64)?
+        .to_vec1::<f64>()?;
     match values.iter().position(|w| !(w.is_finite() && *w >= 0.0)) {
         None => Ok(()),
         Some(index) => Err(Error::Weight {

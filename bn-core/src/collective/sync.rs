@@ -9,7 +9,7 @@ use std::sync::Arc;
 use candle::{DType, Tensor};
 
 use super::Collective;
-use crate::attach::attach;
+use crate::attach::{attach, attach_empty};
 use crate::error::Result;
 use crate::moments::Moments;
 
@@ -39,14 +39,24 @@ pub(crate) fn merge_over_ranks(local: &Moments, ranks: &Arc<dyn Collective>) -> 
     ))
 }
 
-/// `y` as a function of an `x` without elements, whose backward takes its part in the ranks' sums.
-pub(crate) fn join_backward(x: &Tensor, y: &Tensor, channels: usize, ranks: &Arc<dyn Collective>) -> Result<Tensor> {
+/// `y`, which has no elements, as a function of x, gamma and beta: its backward takes this rank's part in
+/// the sums that the other ranks wait for.
+pub(crate) fn join_backward(
+    arguments: [&Tensor; 3],
+    y: &Tensor,
+    channels: usize,
+    ranks: &Arc<dyn Collective>,
+) -> Result<Tensor> {
     let ranks = ranks.clone();
-    let like = x.detach();
-    Ok(attach("batch-norm-sync-empty", x, y, move |_| {
-        ranks.all_reduce_sum_f64(&mut vec![0.0; 2 * channels])?;
-        like.zeros_like()
-    })?)
+    Ok(attach_empty(
+        "batch-norm-sync-empty",
+        arguments,
+        y,
+        move || {
+            ranks.all_reduce_sum_f64(&mut vec![0.0; 2 * channels])?;
+            Ok(())
+        },
+    )?)
 }
 
 /// This rank's share of the gradient `[2, C]` with respect to the merged mean and variance.
@@ -72,11 +82,21 @@ fn share_of_gradient(
 
 fn packed(moments: &Moments) -> candle::Result<Tensor> {
     let moments = moments.detach();
-    let parts = [moments.weight(), moments.squared_weight(), moments.mean(), moments.variance()];
+    let parts = [
+        moments.weight(),
+        moments.squared_weight(),
+        moments.mean(),
+        moments.variance(),
+    ];
     Tensor::stack(&parts, 0)
 }
 
 fn unpacked(part: &[f64], channels: usize) -> Result<Moments> {
-    let row = |i: usize| Tensor::new(&part[i * channels..(i + 1) * channels], &candle::Device::Cpu);
+    let row = |i: usize| {
+        Tensor::new(
+            &part[i * channels..(i + 1) * channels],
+            &candle::Device::Cpu,
+        )
+    };
     Ok(Moments::from_parts(row(0)?, row(1)?, row(2)?, row(3)?))
 }

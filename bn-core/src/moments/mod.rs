@@ -8,8 +8,8 @@ mod value;
 
 use candle::{DType, Tensor};
 
-pub use value::{Moments, WeightKind};
 pub(crate) use value::channel_moments;
+pub use value::{Moments, WeightKind};
 
 use crate::error::{Error, Result};
 use crate::layout::{require_device, require_float, statistics_dtype};

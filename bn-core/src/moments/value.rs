@@ -96,7 +96,12 @@ impl Moments {
         })
     }
 
-    pub(crate) fn from_parts(weight: Tensor, squared_weight: Tensor, mean: Tensor, variance: Tensor) -> Self {
+    pub(crate) fn from_parts(
+        weight: Tensor,
+        squared_weight: Tensor,
+        mean: Tensor,
+        variance: Tensor,
+    ) -> Self {
         Self {
             weight,
             squared_weight,
@@ -149,7 +154,12 @@ impl Moments {
     pub fn merge(&self, other: &Self) -> Result<Self> {
         if self.mean.dims() != other.mean.dims() {
             let expected = format!("[C = {}]", self.mean.elem_count());
-            return Err(Error::shape("Moments::merge", "other", expected, other.mean.dims()));
+            return Err(Error::shape(
+                "Moments::merge",
+                "other",
+                expected,
+                other.mean.dims(),
+            ));
         }
         let weight = (&self.weight + &other.weight)?;
         let total = weights::divisor(&weight)?;
@@ -169,7 +179,9 @@ impl Moments {
         let Some((first, rest)) = parts.split_first() else {
             return Ok(None);
         };
-        let merged = rest.iter().try_fold(first.clone(), |all, part| all.merge(part))?;
+        let merged = rest
+            .iter()
+            .try_fold(first.clone(), |all, part| all.merge(part))?;
         Ok(Some(merged))
     }
 
@@ -194,7 +206,12 @@ pub(crate) fn channel_moments(
     let count = view.values_per_channel();
     if count == 0 || view.channels == 0 {
         let zero = Tensor::zeros(view.channels, DType::F64, device)?;
-        return Ok(Moments::from_parts(zero.clone(), zero.clone(), zero.clone(), zero));
+        return Ok(Moments::from_parts(
+            zero.clone(),
+            zero.clone(),
+            zero.clone(),
+            zero,
+        ));
     }
     let Some(w) = w else {
         let n = count as f64;
@@ -208,7 +225,9 @@ pub(crate) fn channel_moments(
     let divisor = weights::divisor(&total)?;
     let mean = view.sum(&flat.broadcast_mul(w)?)?.broadcast_div(&divisor)?;
     let centred = flat.broadcast_sub(&view.per_channel(&mean)?)?;
-    let variance = view.sum(&centred.sqr()?.broadcast_mul(w)?)?.broadcast_div(&divisor)?;
+    let variance = view
+        .sum(&centred.sqr()?.broadcast_mul(w)?)?
+        .broadcast_div(&divisor)?;
     let each = |t: &Tensor| t.broadcast_as(view.channels)?.contiguous();
     Ok(Moments::from_parts(
         each(&total)?,
