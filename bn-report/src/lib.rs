@@ -1,5 +1,90 @@
 //! Draws the report of an experiment from the run directories that training left behind.
 //!
-//! [`schema`] defines the rows and files of a run directory; training writes through it.
+//! ```no_run
+//! # fn main() -> Result<(), bn_report::Error> {
+//! let report = bn_report::report("runs/decay-and-renorm".as_ref(), "report.html".as_ref())?;
+//! print!("{}", report.comparison.render_table());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Three stages that never mix: [`read`] takes files to rows; [`curve`], [`stats`], [`compare`] and [`findings`] take rows to
+//! numbers and sentences and open nothing; [`figures`], [`chart`], [`html`] and [`summary`] take those to text; [`write`] alone
+//! writes. [`schema`] defines the rows and files, and training writes through it.
+//!
+//! What is not here: anything about training that training did not log, tensors, clocks, random numbers, the network.
 
 pub mod schema;
+
+pub mod error;
+pub mod read;
+
+pub mod compare;
+pub mod curve;
+pub mod findings;
+pub mod format;
+pub mod stats;
+
+pub mod chart;
+pub mod figures;
+pub mod html;
+pub mod summary;
+
+pub mod cli;
+pub mod write;
+
+use std::path::{Path, PathBuf};
+
+pub use crate::error::{Error, Result};
+
+/// What was drawn.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    /// The page.
+    pub path: PathBuf,
+    /// Every file that was written, the page last.
+    pub files: Vec<PathBuf>,
+    /// One row per arm.
+    pub comparison: compare::Comparison,
+    /// The sentences.
+    pub findings: findings::Findings,
+    /// What a reader must know about the files: cut-off lines, directories outside of the plan.
+    pub notices: Vec<String>,
+}
+
+/// Draws the report of an experiment's directory into `output`, with `charts/`, `summary.csv` and `summary.md` beside it.
+///
+/// # Errors
+/// Anything that cannot be read or written, with its path. All is put together before the first file is touched, so a report
+/// that stood there before is replaced by a whole one or not at all.
+pub fn report(experiment_dir: &Path, output: &Path) -> Result<Report> {
+    let experiment = read::read_experiment(experiment_dir)?;
+    let comparison = compare::Comparison::of(&experiment);
+    let findings = findings::Findings::of(&comparison);
+    let figures = figures::Figures::draw(&experiment, &comparison)?;
+    let page = html::page(&experiment, &comparison, &findings, &figures)?;
+
+    let beside = |name: &str| output.with_file_name(name);
+    let charts = beside(schema::CHARTS);
+    let mut files: Vec<(PathBuf, Vec<u8>)> = figures
+        .all()
+        .map(|chart| (charts.join(&chart.file), chart.standalone().into_bytes()))
+        .collect();
+    files.push((
+        beside(schema::SUMMARY_CSV),
+        summary::csv(&comparison)?.into_bytes(),
+    ));
+    let markdown = summary::markdown(&experiment, &comparison, &findings);
+    files.push((beside(schema::SUMMARY_MD), markdown.into_bytes()));
+    files.push((output.to_owned(), page.into_bytes()));
+    write::write_all(&files)?;
+
+    let files = files.into_iter().map(|(path, _)| path).collect();
+    Ok(Report {
+        path: output.to_owned(),
+        files,
+        comparison,
+        findings,
+        notices: experiment.notices,
+    })
+}

@@ -1,0 +1,130 @@
+//! The same weights, read twice: one small panel per arm with validation by moving statistics (solid), by batch statistics
+//! (dashed), and the gap between them shaded.
+
+use plotters::prelude::DrawingBackend;
+
+use super::axes::Axes;
+use super::canvas::{Anchor, BOLD, Canvas, Drawn, SMALL};
+use super::curves::thin;
+use super::scale::Scale;
+use super::{labels, style};
+use crate::compare::Gap;
+use crate::curve::{self, Band, Curve};
+use crate::format;
+
+/// One arm's panel. All panels of an experiment share their ranges.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Readings {
+    /// The arm's place in the experiment.
+    pub arm: usize,
+    /// Its name.
+    pub name: String,
+    /// Means of what the target looks at: by moving statistics, or the only reading of a net without batch norm.
+    pub main: Band,
+    /// The runs behind `main`.
+    pub runs: Vec<Curve>,
+    /// Means by moving and by batch statistics at the steps that have both; none where only one reading was logged.
+    pub pair: Option<(Band, Band)>,
+    /// Where the two lie furthest apart.
+    pub gap: Option<Gap>,
+    /// The value to reach.
+    pub target: Option<f64>,
+    /// All logged steps of all arms.
+    pub steps: Vec<u64>,
+    /// Range of the values of all arms, and whether it is logarithmic: as [`super::curves`] has it.
+    pub values: Vec<f64>,
+    /// Whether less is more.
+    pub lower_is_better: bool,
+}
+
+/// Width and height of a panel in logical pixels.
+pub const SIZE: (f64, f64) = (300.0, 226.0);
+
+impl Readings {
+    /// What the panel says in a line.
+    pub fn remark(&self) -> String {
+        match &self.gap {
+            None => "one reading only".to_owned(),
+            Some(gap) => format!(
+                "widest gap {} at step {}",
+                format::short(gap.size()),
+                format::count(gap.step)
+            ),
+        }
+    }
+
+    /// Draws it.
+    ///
+    /// # Errors
+    /// What the backend says.
+    pub fn draw<DB: DrawingBackend>(&self, canvas: &Canvas<'_, DB>) -> Drawn<DB> {
+        let ink = style::arm(self.arm);
+        canvas.marker((9.0, 13.0), self.arm)?;
+        let name = labels::wrap(&self.name, 38, 2);
+        let name_bottom = 13.0 + (name.len() - 1) as f64 * style::FONT * style::LEADING;
+        canvas.lines(&name, (20.0, 13.0), Anchor::Start, BOLD)?;
+        canvas.text(
+            &self.remark(),
+            (20.0, name_bottom + 16.0),
+            Anchor::Start,
+            SMALL,
+        )?;
+        let top = 58.0;
+        let y = super::curves::value_scale(
+            self.values.iter().copied(),
+            self.lower_is_better,
+            (SIZE.1 - 24.0, top),
+        );
+        let axes = Axes {
+            x: Scale::steps(self.steps.iter().copied(), (34.0, SIZE.0 - 12.0)),
+            y,
+        };
+        axes.draw(canvas, (36.0, 36.0))?;
+        if let Some((moving, batch)) = &self.pair {
+            let mut corners = thin(&axes, &means(moving));
+            corners.extend(thin(&axes, &means(batch)).into_iter().rev());
+            canvas.shape(&corners, ink, style::GAP_OPACITY)?;
+        }
+        if let Some(target) = self.target {
+            axes.target(canvas, target, false)?;
+        }
+        for run in &self.runs {
+            for stretch in curve::stretches(run.iter().map(|(&step, &value)| (step, value))) {
+                canvas.line(
+                    &thin(&axes, &stretch),
+                    ink,
+                    style::SEED_LINE,
+                    style::SEED_OPACITY,
+                )?;
+            }
+        }
+        for stretch in curve::stretches(
+            self.main
+                .iter()
+                .map(|(&step, summary)| (step, summary.mean)),
+        ) {
+            canvas.line(&thin(&axes, &stretch), ink, style::MEAN_LINE, 1.0)?;
+        }
+        if let Some((_, batch)) = &self.pair {
+            canvas.dashes(&thin(&axes, &means(batch)), style::TEXT, 1.6, (5.0, 3.0))?;
+        }
+        if let Some(gap) = self
+            .gap
+            .filter(|gap| gap.size() > crate::compare::CLOSED_GAP)
+        {
+            let x = axes.x.map(gap.step as f64);
+            let ends = [gap.moving, gap.batch].map(|value| (x, axes.y.map(value)));
+            canvas.line(&ends, style::TEXT, 1.2, 1.0)?;
+            for end in ends {
+                canvas.disc(end, 2.6, style::TEXT, 1.0)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn means(band: &Band) -> Vec<(u64, f64)> {
+    band.iter()
+        .filter_map(|(&step, summary)| Some((step, summary.mean?)))
+        .collect()
+}

@@ -1,0 +1,47 @@
+//! The command line of `bn-report`.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+
+use crate::schema;
+
+/// Draws the report of an experiment: one HTML page that needs no network and no script.
+///
+/// Beside the page it writes charts/*.svg, summary.csv and summary.md. The same run directories give the same bytes. Runs that
+/// are still going on are drawn as far as they got; runs that diverged, failed or are missing are counted.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    after_help = "Example: bn-report runs/decay-and-renorm -o report.html"
+)]
+pub struct Arguments {
+    /// The experiment's directory: it holds <ARM>/seed-<N>/ with config.toml, metrics.csv and status.json.
+    #[arg(value_name = "EXPERIMENT_DIR")]
+    pub experiment: PathBuf,
+
+    /// Where to write the page [default: EXPERIMENT_DIR/report.html].
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// Draws the report, says on stderr what a reader should know, and prints the page's path.
+///
+/// # Errors
+/// Whatever [`crate::report`] says; each message has the path.
+pub fn run(arguments: &Arguments) -> crate::error::Result<()> {
+    let output = arguments
+        .output
+        .clone()
+        .unwrap_or_else(|| arguments.experiment.join(schema::REPORT));
+    let report = crate::report(&arguments.experiment, &output)?;
+    for notice in &report.notices {
+        eprintln!("warning: {notice}");
+    }
+    println!("{}", report.findings.headline.plain());
+    println!();
+    print!("{}", report.comparison.render_table());
+    println!();
+    println!("report: {}", report.path.display());
+    Ok(())
+}

@@ -1,0 +1,372 @@
+//! What the comparison says, in sentences computed from its rows. Pure.
+//!
+//! The experiment file holds only the question; these are the answers, made for any experiment: which arm reaches the target
+//! first, how far two readings of the same weights lie apart, who ends best, and how the runs ended.
+
+use crate::compare::{ArmRow, CLOSED_GAP, Comparison, Gap};
+use crate::format;
+
+/// A sentence that knows which of its words name an arm.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sentence(pub Vec<Piece>);
+
+/// A part of a sentence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Piece {
+    /// Plain words.
+    Text(String),
+    /// The name of an arm.
+    Arm {
+        /// Which arm, counted from 0.
+        index: usize,
+        /// Its name.
+        name: String,
+    },
+}
+
+impl Sentence {
+    fn text(mut self, text: impl Into<String>) -> Self {
+        self.0.push(Piece::Text(text.into()));
+        self
+    }
+
+    fn arm(mut self, (index, row): (usize, &ArmRow)) -> Self {
+        self.0.push(Piece::Arm {
+            index,
+            name: row.name.clone(),
+        });
+        self
+    }
+
+    /// `a`, `a and b`, `a, b and c`; more than three are only counted.
+    fn arms(self, arms: &[Indexed<'_>]) -> Self {
+        if arms.len() > 3 {
+            return self.text(format!("{} arms", arms.len()));
+        }
+        let mut sentence = self;
+        for (position, &arm) in arms.iter().enumerate() {
+            let before = match position {
+                0 => "",
+                _ if position + 1 == arms.len() => " and ",
+                _ => ", ",
+            };
+            sentence = if before.is_empty() {
+                sentence.arm(arm)
+            } else {
+                sentence.text(before).arm(arm)
+            };
+        }
+        sentence
+    }
+
+    /// As plain text, arms in quotes.
+    pub fn plain(&self) -> String {
+        let piece = |piece: &Piece| match piece {
+            Piece::Text(text) => text.clone(),
+            Piece::Arm { name, .. } => format!("\"{name}\""),
+        };
+        self.0.iter().map(piece).collect()
+    }
+}
+
+type Indexed<'a> = (usize, &'a ArmRow);
+
+/// The headline, and what else the rows say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Findings {
+    /// The one sentence to read.
+    pub headline: Sentence,
+    /// More sentences, most telling first.
+    pub others: Vec<Sentence>,
+}
+
+impl Findings {
+    /// Reads the rows.
+    pub fn of(comparison: &Comparison) -> Self {
+        let mut sentences = [race(comparison), readings(comparison), end(comparison)]
+            .into_iter()
+            .flatten();
+        let headline = sentences.next();
+        let mut others: Vec<Sentence> = sentences.collect();
+        let states = endings(comparison);
+        let headline = headline.unwrap_or_else(|| {
+            Sentence::default().text("No run has logged a value to compare yet.")
+        });
+        others.push(states);
+        Self { headline, others }
+    }
+}
+
+/// Who reaches the target first, and by how much.
+fn race(comparison: &Comparison) -> Option<Sentence> {
+    let target = comparison.target_words()?;
+    let rows: Vec<Indexed<'_>> = comparison
+        .rows
+        .iter()
+        .enumerate()
+        .filter(|(_, row)| !row.reached.is_empty())
+        .collect();
+    let mean = |row: &ArmRow| row.steps_to_target.mean.unwrap_or(f64::INFINITY);
+    let all_reach = |row: &ArmRow| row.steps_to_target.n == row.reached.len();
+    let (mut whole, others): (Vec<Indexed<'_>>, Vec<Indexed<'_>>) =
+        rows.iter().partition(|(_, row)| all_reach(row));
+    // Stable: arms that tie stay in the experiment's order.
+    whole.sort_by(|(_, a), (_, b)| mean(a).total_cmp(&mean(b)));
+    let (partly, never): (Vec<Indexed<'_>>, Vec<Indexed<'_>>) = others
+        .iter()
+        .partition(|(_, row)| row.steps_to_target.n > 0);
+    let so_far = comparison.states().running > 0;
+    let Some(&first) = whole.first() else {
+        return nobody_whole(comparison, &rows, &partly, &target);
+    };
+    let steps = mean(first.1);
+    let tied: Vec<Indexed<'_>> = whole
+        .iter()
+        .copied()
+        .filter(|(_, row)| mean(row) == steps)
+        .collect();
+    let verb = if tied.len() == 1 { "reaches" } else { "reach" };
+    let order = if rows.len() == tied.len() {
+        ""
+    } else {
+        " first,"
+    };
+    let runs = first.1.steps_to_target.n;
+    let mut sentence = Sentence::default().arms(&tied).text(format!(
+        " {verb} {target}{order} after {} steps{}",
+        format::steps(steps),
+        if runs > 1 {
+            format!(" (mean of {runs} runs)")
+        } else {
+            String::new()
+        },
+    ));
+    if let Some(&slowest) = whole.last().filter(|(_, row)| mean(row) > steps) {
+        let ratio = mean(slowest.1) / steps;
+        let times = if steps > 0.0 && ratio >= 1.05 {
+            format!(", {} times sooner than ", format::ratio(ratio))
+        } else {
+            ", closely before ".to_owned()
+        };
+        sentence = sentence
+            .text(times)
+            .arm(slowest)
+            .text(format!(" ({})", format::steps(mean(slowest.1))));
+    }
+    for &(index, row) in &partly {
+        let share = format!(
+            " does in {} of {} runs",
+            row.steps_to_target.n,
+            row.reached.len()
+        );
+        sentence = sentence.text("; ").arm((index, row)).text(share);
+    }
+    if !never.is_empty() {
+        let verb = match (never.len(), so_far) {
+            (_, true) => " not yet",
+            (1, false) => " never does",
+            (_, false) => " never do",
+        };
+        sentence = sentence.text("; ").arms(&never).text(verb);
+    }
+    Some(sentence.text("."))
+}
+
+/// No arm reaches the target in every run.
+fn nobody_whole(
+    comparison: &Comparison,
+    rows: &[Indexed<'_>],
+    partly: &[Indexed<'_>],
+    target: &str,
+) -> Option<Sentence> {
+    if let Some(&most) = partly
+        .iter()
+        .max_by_key(|(index, row)| (row.steps_to_target.n, usize::MAX - index))
+    {
+        let (n, of) = (most.1.steps_to_target.n, most.1.reached.len());
+        let sentence = Sentence::default().text(format!("No arm reaches {target} in every run; "));
+        return Some(
+            sentence
+                .arm(most)
+                .text(format!(" does most often, in {n} of {of}.")),
+        );
+    }
+    let best = best_of(comparison, rows, |row| row.best)?;
+    let within = comparison.last_step.map_or(String::new(), |step| {
+        format!(" within {} steps", format::count(step))
+    });
+    let sentence =
+        Sentence::default().text(format!("No arm reaches {target}{within}; closest comes "));
+    Some(
+        sentence
+            .arm(best)
+            .text(format!(" with {}.", format::value(best.1.best?))),
+    )
+}
+
+fn best_of<'a>(
+    comparison: &Comparison,
+    rows: &[Indexed<'a>],
+    value: impl Fn(&ArmRow) -> Option<f64>,
+) -> Option<Indexed<'a>> {
+    let sign = if comparison.lower_is_better() {
+        -1.0
+    } else {
+        1.0
+    };
+    let valued = rows
+        .iter()
+        .filter_map(|&(index, row)| Some(((index, row), sign * value(row)?)));
+    // The first of equals.
+    valued
+        .reduce(|best, next| if next.1 > best.1 { next } else { best })
+        .map(|(row, _)| row)
+}
+
+/// How far apart two readings of the same weights lie.
+fn readings(comparison: &Comparison) -> Option<Sentence> {
+    let gaps: Vec<(Indexed<'_>, Gap)> = comparison
+        .rows
+        .iter()
+        .enumerate()
+        .filter_map(|arm| Some((arm, arm.1.gap?)))
+        .collect();
+    let widest = |a, b| {
+        if (b as &(_, Gap)).1.size() > (a as &(_, Gap)).1.size() {
+            b
+        } else {
+            a
+        }
+    };
+    let &(arm, gap) = gaps.iter().reduce(widest)?;
+    let metric = &comparison.metric;
+    if gap.size() <= CLOSED_GAP {
+        let size = format::value(gap.size());
+        return Some(Sentence::default().text(format!(
+            "Moving and batch statistics read the same weights alike: validation {metric} differs by at most {size}."
+        )));
+    }
+    let mut sentence = Sentence::default()
+        .text(format!("The same weights, read twice: at step {} ", format::count(gap.step)))
+        .arm(arm)
+        .text(format!(
+            " has validation {metric} {} by moving statistics and {} by batch statistics, a gap of {}",
+            format::short(gap.moving),
+            format::short(gap.batch),
+            format::short(gap.size()),
+        ));
+    let mut others: Vec<(Indexed<'_>, Gap)> = gaps
+        .into_iter()
+        .filter(|((index, _), _)| *index != arm.0)
+        .collect();
+    others.sort_by(|a, b| b.1.size().total_cmp(&a.1.size()));
+    let (open, closed): (Vec<_>, Vec<_>) = others
+        .into_iter()
+        .partition(|(_, other)| other.size() >= gap.size() / 2.0);
+    for (other, gap) in open.iter().take(2) {
+        let text = format!(
+            " {} at step {}",
+            format::short(gap.size()),
+            format::count(gap.step)
+        );
+        sentence = sentence
+            .text("; the widest of ")
+            .arm(*other)
+            .text(" is")
+            .text(text);
+    }
+    if let Some((least, gap)) = closed.last() {
+        sentence = sentence
+            .text("; ")
+            .arm(*least)
+            .text(format!(" stays within {}", format::short(gap.size())));
+    }
+    Some(sentence.text("."))
+}
+
+/// Who ends best.
+fn end(comparison: &Comparison) -> Option<Sentence> {
+    let rows: Vec<Indexed<'_>> = comparison.rows.iter().enumerate().collect();
+    let best = best_of(comparison, &rows, |row| row.final_value.mean)?;
+    let mean = best.1.final_value.mean?;
+    let heading = format!("{} {}", comparison.final_split.name(), comparison.metric);
+    let far_end = if comparison.lower_is_better() {
+        "highest"
+    } else {
+        "lowest"
+    };
+    let value = format::mean_sd(&best.1.final_value, format::value);
+    let n = format::plural(best.1.final_value.n, "run", "runs");
+    let sentence = Sentence::default().arm(best);
+    let ended: Vec<(Indexed<'_>, f64)> = rows
+        .iter()
+        .filter(|row| row.0 != best.0)
+        .filter_map(|&row| Some((row, row.1.final_value.mean?)))
+        .collect();
+    if ended.is_empty() {
+        return Some(sentence.text(format!(" ends at {heading} {value} ({n}).")));
+    }
+    let mut sentence = sentence.text(format!(" ends best, at {heading} {value} ({n})"));
+    let (near, far): (Vec<_>, Vec<_>) = ended
+        .into_iter()
+        .partition(|(_, other)| (other - mean).abs() <= 0.01);
+    if !near.is_empty() {
+        let near: Vec<Indexed<'_>> = near.into_iter().map(|(arm, _)| arm).collect();
+        sentence = sentence.text("; within 0.01 of it: ").arms(&near);
+    }
+    let worst = far.into_iter().reduce(|a, b| {
+        if (b.1 - mean).abs() > (a.1 - mean).abs() {
+            b
+        } else {
+            a
+        }
+    });
+    if let Some((worst, _)) = worst {
+        let value = format::mean_sd(&worst.1.final_value, format::value);
+        sentence = sentence
+            .text(format!("; {far_end} ends "))
+            .arm(worst)
+            .text(format!(", at {value}"));
+    }
+    Some(sentence.text("."))
+}
+
+/// How the runs ended: every run is counted.
+fn endings(comparison: &Comparison) -> Sentence {
+    let states = comparison.states();
+    let total = states.total();
+    if states.finished == total {
+        let text = if total == 1 {
+            "The one run finished".to_owned()
+        } else {
+            format!("All {total} runs finished")
+        };
+        return Sentence::default().text(text + ".");
+    }
+    let named = states.named();
+    let counts: Vec<String> = named
+        .iter()
+        .filter(|(_, number)| *number > 0)
+        .map(|(word, number)| format!("{number} {word}"))
+        .collect();
+    let mut sentence = Sentence::default().text(format!(
+        "Of {}: {}",
+        format::plural(total, "run", "runs"),
+        counts.join(", ")
+    ));
+    let diverged: Vec<Indexed<'_>> = comparison
+        .rows
+        .iter()
+        .enumerate()
+        .filter(|(_, row)| row.states.diverged > 0)
+        .collect();
+    for (position, &(index, row)) in diverged.iter().take(3).enumerate() {
+        let before = if position == 0 { ". Diverged: " } else { ", " };
+        let share = format!(" {} of {}", row.states.diverged, row.states.total());
+        sentence = sentence.text(before).arm((index, row)).text(share);
+    }
+    if diverged.len() > 3 {
+        sentence = sentence.text(format!(" and {} more arms", diverged.len() - 3));
+    }
+    sentence.text(".")
+}

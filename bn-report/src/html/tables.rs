@@ -1,0 +1,240 @@
+//! The tables of the page as strings: the comparison, the settings, the runs, and what made them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::arm_class;
+use crate::compare::Comparison;
+use crate::format;
+use crate::read::{Arm, Experiment, Run};
+use crate::schema::{Provenance, Status};
+
+/// One line per arm.
+#[derive(Debug)]
+pub(super) struct ComparisonTable {
+    pub(super) final_heading: String,
+    pub(super) target: Option<String>,
+    pub(super) has_gaps: bool,
+    pub(super) rows: Vec<ComparisonRow>,
+}
+
+/// The cells of an arm; the best of a column are marked.
+#[derive(Debug)]
+pub(super) struct ComparisonRow {
+    pub(super) arm: String,
+    pub(super) class: String,
+    pub(super) runs: String,
+    pub(super) steps: String,
+    pub(super) fastest: bool,
+    pub(super) final_value: String,
+    pub(super) best: bool,
+    pub(super) gap: String,
+    pub(super) closed_from: String,
+    pub(super) diverged: String,
+}
+
+impl ComparisonTable {
+    pub(super) fn of(comparison: &Comparison) -> Self {
+        let several = comparison.rows.len() > 1;
+        let whole = comparison
+            .rows
+            .iter()
+            .filter(|row| row.steps_to_target.n == row.reached.len());
+        let fastest = whole
+            .filter_map(|row| row.steps_to_target.mean)
+            .reduce(f64::min);
+        let finals = comparison
+            .rows
+            .iter()
+            .filter_map(|row| row.final_value.mean);
+        let best = if comparison.lower_is_better() {
+            finals.reduce(f64::min)
+        } else {
+            finals.reduce(f64::max)
+        };
+        let rows = comparison
+            .rows
+            .iter()
+            .zip(comparison.cells())
+            .enumerate()
+            .map(|(index, (row, cells))| ComparisonRow {
+                arm: cells.arm,
+                class: arm_class(index),
+                runs: cells.runs,
+                steps: cells.steps_to_target,
+                fastest: several && fastest.is_some() && row.steps_to_target.mean == fastest,
+                final_value: cells.final_value,
+                best: several && best.is_some() && row.final_value.mean == best,
+                gap: cells.gap,
+                closed_from: cells.closed_from,
+                diverged: cells.diverged,
+            });
+        Self {
+            final_heading: comparison.final_heading(),
+            target: comparison.target_words(),
+            has_gaps: comparison.rows.iter().any(|row| row.gap.is_some()),
+            rows: rows.collect(),
+        }
+    }
+}
+
+/// The settings in which arms differ, and those they share.
+#[derive(Debug)]
+pub(super) struct SettingsTable {
+    /// Keys in which arms differ.
+    pub(super) keys: Vec<String>,
+    /// Per arm: name, class, and its value of each key, absent where it has none.
+    pub(super) rows: Vec<(String, String, Vec<String>)>,
+    /// Keys and values that all arms share.
+    pub(super) shared: Vec<(String, String)>,
+}
+
+impl SettingsTable {
+    pub(super) fn of(experiment: &Experiment) -> Self {
+        let begun = |arm: &&Arm| arm.runs.iter().any(|run| run.record.is_some());
+        let arms: Vec<(usize, &Arm)> = experiment
+            .arms
+            .iter()
+            .enumerate()
+            .filter(|(_, arm)| begun(arm))
+            .collect();
+        let settings: Vec<BTreeMap<String, String>> =
+            arms.iter().map(|(_, arm)| settings_of(arm)).collect();
+        let all: BTreeSet<&String> = settings.iter().flat_map(BTreeMap::keys).collect();
+        let same = |key: &String| {
+            settings
+                .iter()
+                .all(|arm| arm.get(key) == settings[0].get(key))
+        };
+        let (shared, keys): (Vec<&String>, Vec<&String>) =
+            all.into_iter().partition(|key| same(key));
+        let value = |arm: &BTreeMap<String, String>, key: &String| {
+            arm.get(key)
+                .cloned()
+                .unwrap_or_else(|| format::ABSENT.to_owned())
+        };
+        let row = |((index, arm), settings): (&(usize, &Arm), &BTreeMap<String, String>)| {
+            let values = keys.iter().map(|key| value(settings, key)).collect();
+            (arm.name.clone(), arm_class(*index), values)
+        };
+        Self {
+            rows: arms.iter().zip(&settings).map(row).collect(),
+            shared: shared
+                .into_iter()
+                .map(|key| (key.clone(), value(&settings[0], key)))
+                .collect(),
+            keys: keys.into_iter().cloned().collect(),
+        }
+    }
+}
+
+/// The settings of an arm; where its runs differ, all their values.
+fn settings_of(arm: &Arm) -> BTreeMap<String, String> {
+    let mut values: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for record in arm.runs.iter().filter_map(|run| run.record.as_ref()) {
+        for (key, value) in record.config.dotted_settings() {
+            values
+                .entry(key)
+                .or_default()
+                .insert(value.trim_matches('"').to_owned());
+        }
+    }
+    values
+        .into_iter()
+        .map(|(key, values)| (key, values.into_iter().collect::<Vec<_>>().join(" or ")))
+        .collect()
+}
+
+/// Every run, none left out.
+#[derive(Debug)]
+pub(super) struct RunsTable {
+    pub(super) rows: Vec<RunRow>,
+}
+
+/// One run.
+#[derive(Debug)]
+pub(super) struct RunRow {
+    pub(super) arm: String,
+    pub(super) class: String,
+    pub(super) seed: String,
+    pub(super) state: String,
+    pub(super) last_step: String,
+    pub(super) digest: String,
+}
+
+impl RunsTable {
+    pub(super) fn of(experiment: &Experiment) -> Self {
+        let row = |index: usize, arm: &Arm, run: &Run| RunRow {
+            arm: arm.name.clone(),
+            class: arm_class(index),
+            seed: run.seed.to_string(),
+            state: state(run),
+            last_step: match run.rows().iter().map(|row| row.step).max() {
+                Some(step) => format::count(step),
+                None => format::ABSENT.to_owned(),
+            },
+            digest: match &run.digest {
+                Some(digest) => digest.chars().take(12).collect(),
+                None => format::ABSENT.to_owned(),
+            },
+        };
+        let arms = experiment.arms.iter().enumerate();
+        let rows =
+            arms.flat_map(|(index, arm)| arm.runs.iter().map(move |run| row(index, arm, run)));
+        Self {
+            rows: rows.collect(),
+        }
+    }
+}
+
+fn state(run: &Run) -> String {
+    match run.status() {
+        None => "missing".to_owned(),
+        Some(Status::Finished) => "finished".to_owned(),
+        Some(Status::Running) => "running".to_owned(),
+        Some(Status::Interrupted) => "interrupted".to_owned(),
+        Some(Status::Diverged { step, reason }) => {
+            format!("diverged at step {}: {reason}", format::count(*step))
+        }
+        Some(Status::Failed { error }) => format!("failed: {error}"),
+    }
+}
+
+/// What a reader must know before trusting the numbers: runs that did not finish, and what was wrong with the files.
+pub(super) fn alerts(experiment: &Experiment) -> Vec<String> {
+    let unfinished = experiment
+        .runs()
+        .filter(|(_, run)| run.status() != Some(&Status::Finished));
+    let alerts =
+        unfinished.map(|(arm, run)| format!("{}, seed {}: {}", arm.name, run.seed, state(run)));
+    alerts.chain(experiment.notices.iter().cloned()).collect()
+}
+
+/// What made the numbers: each kind of fact with its values over all runs, in order of first sight.
+pub(super) fn provenance(experiment: &Experiment) -> Vec<(String, Vec<String>)> {
+    type Fact = fn(&Provenance) -> &Option<String>;
+    let facts: [(&str, Fact); 3] = [
+        ("Trained by", |provenance| &provenance.version),
+        ("Device", |provenance| &provenance.device),
+        ("Digest of the data", |provenance| &provenance.data_digest),
+    ];
+    let values = |fact: Fact| {
+        let mut values: Vec<String> = Vec::new();
+        for provenance in experiment
+            .records()
+            .filter_map(|record| record.config.provenance.as_ref())
+        {
+            values.extend(
+                fact(provenance)
+                    .iter()
+                    .filter(|value| !values.contains(value))
+                    .cloned()
+                    .collect::<Vec<_>>(),
+            );
+        }
+        values
+    };
+    let facts = facts
+        .into_iter()
+        .map(|(name, fact)| (name.to_owned(), values(fact)));
+    facts.filter(|(_, values)| !values.is_empty()).collect()
+}

@@ -1,0 +1,16 @@
+//! `bn-report EXPERIMENT_DIR -o FILE`: see [`bn_report::cli`].
+
+use std::process::ExitCode;
+
+use bn_report::cli::{self, Arguments};
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    match cli::run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
