@@ -1,1 +1,20 @@
+//! Trains networks under batch normalization of many kinds, and writes down what happens.
+//!
+//! Data flows one way: an [`experiment`] (TOML) is checked and unfolded into a plan of runs; [`launch`] hands each run
+//! to a worker process; [`run`] trains it and writes a run directory; bn-report turns the directories into curves and a
+//! page. The binary `bn-train` is [`cli`] and nothing else.
 
+pub mod cli;
+pub mod data;
+pub mod device;
+pub mod experiment;
+pub mod launch;
+pub mod model;
+pub mod optimizer;
+pub mod preflight;
+pub mod random;
+pub mod run;
+pub mod schedule;
+
+/// Name, version and, where it is known, commit of this program.
+pub const VERSION: &str = concat!("bn-train ", env!("BN_TRAIN_VERSION"));

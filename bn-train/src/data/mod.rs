@@ -1,0 +1,150 @@
+//! Data sets, split once and for all into training, validation and test examples.
+//!
+//! One file per format; this one has the types they share. Nothing here depends on the seed of a run: the split of a
+//! data set is fixed, so that runs of different seeds are judged on the same examples.
+
+mod batches;
+mod digits;
+mod split;
+
+pub use batches::Batches;
+pub use split::{Parts, stratified};
+
+use candle::{Device, Tensor};
+
+/// The size of one image, in the order of a tensor's axes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ImageShape {
+    /// Colour planes.
+    pub channels: usize,
+    /// Rows of pixels.
+    pub height: usize,
+    /// Columns of pixels.
+    pub width: usize,
+}
+
+impl ImageShape {
+    /// Pixels of one image, all planes together.
+    pub fn pixels(self) -> usize {
+        self.channels * self.height * self.width
+    }
+}
+
+/// What must be known of a data set before it is read: enough to check an experiment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Description {
+    /// Size of one image.
+    pub shape: ImageShape,
+    /// Labels are `0..classes`.
+    pub classes: usize,
+    /// Training examples.
+    pub train: usize,
+}
+
+/// A data set that experiments can name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// 1,797 handwritten digits of 8x8 pixels, embedded in the program.
+    Digits,
+}
+
+impl Source {
+    /// Sizes, known without reading anything.
+    pub fn describe(self) -> Description {
+        match self {
+            Self::Digits => digits::DESCRIPTION,
+        }
+    }
+
+    /// Reads and splits the data.
+    ///
+    /// # Errors
+    /// [`DataError`] when it is not what it should be.
+    pub fn load(self) -> Result<Dataset, DataError> {
+        match self {
+            Self::Digits => digits::load(),
+        }
+    }
+}
+
+/// Why data could not be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DataError {
+    /// The bytes do not unpack.
+    #[error("{origin}: cannot be unpacked: {source}")]
+    Unpack {
+        /// The file, or where else the bytes come from.
+        origin: &'static str,
+        /// What unpacking says.
+        source: std::io::Error,
+    },
+    /// A line is not an example.
+    #[error("{origin}, line {line}: {problem}")]
+    Line {
+        /// The file, or where else the bytes come from.
+        origin: &'static str,
+        /// Counted from 1.
+        line: usize,
+        /// What is wrong, and what was expected.
+        problem: String,
+    },
+}
+
+/// Examples in memory: pixels in `0..=1`, image after image, and a label for each.
+#[derive(Clone, Debug)]
+pub struct Examples {
+    /// Size of one image.
+    pub shape: ImageShape,
+    /// Pixels, `shape.pixels()` per image.
+    pub pixels: Vec<f32>,
+    /// One label per image.
+    pub labels: Vec<u32>,
+}
+
+impl Examples {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    /// Those at `indices`, in that order.
+    pub fn select(&self, indices: &[usize]) -> Self {
+        let size = self.shape.pixels();
+        Self {
+            shape: self.shape,
+            pixels: indices.iter().flat_map(|&index| &self.pixels[index * size..(index + 1) * size]).copied().collect(),
+            labels: indices.iter().map(|&index| self.labels[index]).collect(),
+        }
+    }
+
+    /// The images as `[N, channels, height, width]` in f32, the labels as `[N]` in u32.
+    ///
+    /// # Errors
+    /// What candle reports, for instance too little memory on the device.
+    pub fn to_tensors(&self, device: &Device) -> candle::Result<(Tensor, Tensor)> {
+        let ImageShape { channels, height, width } = self.shape;
+        let images = Tensor::from_slice(&self.pixels, (self.len(), channels, height, width), device)?;
+        Ok((images, Tensor::from_slice(&self.labels, self.len(), device)?))
+    }
+}
+
+/// A data set, split.
+#[derive(Clone, Debug)]
+pub struct Dataset {
+    /// To learn from.
+    pub train: Examples,
+    /// To look at while training.
+    pub validation: Examples,
+    /// To look at once, at the end.
+    pub test: Examples,
+    /// Labels are `0..classes`.
+    pub classes: usize,
+    /// BLAKE3 of the file's bytes, as `blake3:<hex>`.
+    pub digest: String,
+}

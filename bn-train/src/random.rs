@@ -1,0 +1,128 @@
+//! Random draws: one ChaCha stream per purpose, derived from the seed of a run.
+//!
+//! A stream is named by what it draws for (the initial value of one parameter, the order of one epoch), never by the
+//! order in which draws happen. So arms that share a seed start from the same weights and see the same batches, and
+//! adding a layer to one arm shifts no draw of another. ChaCha is portable: the same seed draws the same numbers on
+//! every machine.
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
+
+/// What a stream draws for; part of its name.
+#[derive(Clone, Copy, Debug)]
+pub enum Purpose<'a> {
+    /// The initial value of the parameter with this name.
+    Initialize(&'a str),
+    /// The order of the training examples in this epoch, counted from 0.
+    Shuffle(u64),
+    /// Which examples of this class go to which split.
+    Split(u64),
+}
+
+/// A stream of random numbers; see the module's text for what sets it apart from others.
+#[derive(Clone, Debug)]
+pub struct Stream(ChaCha8Rng);
+
+impl Stream {
+    /// The stream of `seed` for `purpose`; the same pair always gives the same numbers.
+    pub fn new(seed: u64, purpose: Purpose<'_>) -> Self {
+        let mut name = blake3::Hasher::new_derive_key("bn-train random stream, version 1");
+        name.update(&seed.to_le_bytes());
+        match purpose {
+            Purpose::Initialize(parameter) => name.update(b"initialize").update(parameter.as_bytes()),
+            Purpose::Shuffle(epoch) => name.update(b"shuffle").update(&epoch.to_le_bytes()),
+            Purpose::Split(class) => name.update(b"split").update(&class.to_le_bytes()),
+        };
+        Self(ChaCha8Rng::from_seed(*name.finalize().as_bytes()))
+    }
+
+    /// A number in `[0, 1)`, a multiple of 2⁻²⁴, so that it is exact in f32.
+    pub fn unit(&mut self) -> f32 {
+        (self.0.next_u32() >> 8) as f32 / (1 << 24) as f32
+    }
+
+    /// A number in `[low, high)`, up to rounding.
+    pub fn uniform(&mut self, low: f32, high: f32) -> f32 {
+        low + (high - low) * self.unit()
+    }
+
+    /// A number from the normal distribution, by the transform of Box and Muller.
+    pub fn normal(&mut self, mean: f32, standard_deviation: f32) -> f32 {
+        let radius = (-2.0 * f64::from(1.0 - self.unit()).ln()).sqrt();
+        let angle = std::f64::consts::TAU * f64::from(self.unit());
+        (f64::from(mean) + f64::from(standard_deviation) * radius * angle.cos()) as f32
+    }
+
+    /// A whole number in `0..bound`, each equally likely.
+    ///
+    /// # Panics
+    /// When `bound` is 0.
+    pub fn below(&mut self, bound: u64) -> u64 {
+        // Numbers past the last whole multiple of `bound` are drawn again; else small results would be likelier.
+        let limit = u64::MAX - u64::MAX % bound;
+        loop {
+            let draw = self.0.next_u64();
+            if draw < limit {
+                return draw % bound;
+            }
+        }
+    }
+
+    /// The numbers `0..count` in random order, each order equally likely (Fisher and Yates).
+    pub fn permutation(&mut self, count: usize) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..count).collect();
+        for last in (1..count).rev() {
+            order.swap(last, self.below(last as u64 + 1) as usize);
+        }
+        order
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn same_name_same_stream() {
+        let draw = |seed, purpose| Stream::new(seed, purpose).permutation(50);
+        assert_eq!(draw(3, Purpose::Shuffle(7)), draw(3, Purpose::Shuffle(7)));
+        assert_ne!(draw(3, Purpose::Shuffle(7)), draw(3, Purpose::Shuffle(8)));
+        assert_ne!(draw(3, Purpose::Shuffle(7)), draw(4, Purpose::Shuffle(7)));
+        assert_ne!(draw(3, Purpose::Shuffle(7)), draw(3, Purpose::Split(7)));
+        assert_ne!(draw(3, Purpose::Initialize("a")), draw(3, Purpose::Initialize("b")));
+    }
+
+    #[test]
+    fn permutation_holds_every_number_once() {
+        for count in [0, 1, 2, 3, 10, 1257] {
+            for epoch in 0..5 {
+                let mut order = Stream::new(0, Purpose::Shuffle(epoch)).permutation(count);
+                order.sort_unstable();
+                assert_eq!(order, (0..count).collect::<Vec<_>>());
+            }
+        }
+    }
+
+    #[test]
+    fn draws_fill_their_range_evenly() {
+        let mut stream = Stream::new(1, Purpose::Initialize("range"));
+        let mut counts = [0_u32; 7];
+        for _ in 0..70_000 {
+            counts[stream.below(7) as usize] += 1;
+        }
+        // A count's standard deviation is 93; six of them leave no room for chance.
+        assert!(counts.iter().all(|&count| count.abs_diff(10_000) < 560), "{counts:?}");
+
+        let draws: Vec<f32> = (0..20_000).map(|_| stream.uniform(-0.5, 0.5)).collect();
+        assert!(draws.iter().all(|draw| (-0.5..0.5).contains(draw)));
+        let mean = draws.iter().sum::<f32>() / draws.len() as f32;
+        assert!(mean.abs() < 6.0 * 0.289 / (draws.len() as f32).sqrt(), "{mean}");
+    }
+
+    /// A change of these numbers changes every experiment: it is a breaking change.
+    #[test]
+    fn streams_do_not_change_between_versions() {
+        let order = Stream::new(0, Purpose::Shuffle(0)).permutation(1257);
+        assert_eq!(order[..8], [334, 829, 1222, 167, 972, 1108, 534, 859]);
+    }
+}

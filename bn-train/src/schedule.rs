@@ -1,0 +1,108 @@
+//! Learning-rate schedules: pure functions from a step to a factor on the learning rate.
+//!
+//! Steps count optimizer updates from 0, so the first update uses `factor(0)`.
+
+/// How the learning rate moves during a run, as a factor on `optimizer.learning_rate`.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Shape {
+    /// Factor 1 throughout.
+    Constant,
+    /// Multiplied by `factor` after every `every` steps.
+    Step {
+        /// Steps between two changes; at least 1.
+        every: u64,
+        /// What the rate is multiplied by at each change.
+        factor: f64,
+    },
+    /// Half a cosine from 1 down to `final_factor` at the last step.
+    Cosine {
+        /// The factor when the run ends.
+        final_factor: f64,
+    },
+    /// A straight line from 1 to `final_factor` at the last step.
+    Linear {
+        /// The factor when the run ends.
+        final_factor: f64,
+    },
+    /// Straight lines through points; level before the first and after the last.
+    Piecewise(bn_core::Schedule),
+}
+
+/// A shape with a warm-up in front.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Schedule {
+    /// The shape after the warm-up; its steps count from the start of the run.
+    pub shape: Shape,
+    /// Steps over which the factor also rises linearly from `1 / warmup_steps` to 1; 0 for none.
+    pub warmup_steps: u64,
+}
+
+impl Schedule {
+    /// The factor on the learning rate at `step` of a run of `total_steps`.
+    pub fn factor(&self, step: u64, total_steps: u64) -> f64 {
+        let warmup = if step < self.warmup_steps { (step + 1) as f64 / self.warmup_steps as f64 } else { 1.0 };
+        warmup * self.shape.factor(step, total_steps)
+    }
+}
+
+impl Shape {
+    fn factor(&self, step: u64, total_steps: u64) -> f64 {
+        let progress = if total_steps == 0 { 1.0 } else { (step as f64 / total_steps as f64).min(1.0) };
+        match self {
+            Self::Constant => 1.0,
+            Self::Step { every, factor } => factor.powf((step / every) as f64),
+            Self::Cosine { final_factor } => {
+                final_factor + (1.0 - final_factor) * 0.5 * (1.0 + (std::f64::consts::PI * progress).cos())
+            }
+            Self::Linear { final_factor } => 1.0 + (final_factor - 1.0) * progress,
+            Self::Piecewise(points) => points.at(step),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn factors(shape: Shape, warmup_steps: u64) -> Vec<f64> {
+        let schedule = Schedule { shape, warmup_steps };
+        (0..=100).map(|step| schedule.factor(step, 100)).collect()
+    }
+
+    #[test]
+    fn a_constant_stays() {
+        assert!(factors(Shape::Constant, 0).iter().all(|&factor| factor == 1.0));
+    }
+
+    #[test]
+    fn decays_start_at_one_end_where_told_and_never_rise() {
+        for final_factor in [0.0, 0.1, 0.5] {
+            for shape in [Shape::Cosine { final_factor }, Shape::Linear { final_factor }] {
+                let factors = factors(shape, 0);
+                assert_eq!(factors[0], 1.0);
+                assert!((factors[100] - final_factor).abs() < 1e-12);
+                assert!(factors.windows(2).all(|pair| pair[1] <= pair[0]));
+            }
+        }
+    }
+
+    #[test]
+    fn steps_multiply_at_each_interval() {
+        let factors = factors(Shape::Step { every: 30, factor: 0.5 }, 0);
+        assert_eq!([factors[0], factors[29], factors[30], factors[60], factors[100]], [1.0, 1.0, 0.5, 0.25, 0.125]);
+    }
+
+    #[test]
+    fn pieces_are_level_outside_and_straight_inside() {
+        let points = bn_core::Schedule::piecewise([(10, 0.0), (20, 1.0), (40, 0.5)]).unwrap();
+        let factors = factors(Shape::Piecewise(points), 0);
+        assert_eq!([factors[0], factors[10], factors[15], factors[20]], [0.0, 0.0, 0.5, 1.0]);
+        assert_eq!([factors[30], factors[40], factors[100]], [0.75, 0.5, 0.5]);
+    }
+
+    #[test]
+    fn warmup_rises_to_the_shape() {
+        let factors = factors(Shape::Constant, 4);
+        assert_eq!(factors[..6], [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]);
+    }
+}
