@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use candle::{DType, Device, Tensor, Var};
 use candle_nn::{ModuleT, VarBuilder};
 
-use crate::call::Call;
+use crate::call::{Call, Statistics};
 use crate::collective::Collective;
 use crate::config::BatchNormConfig;
 use crate::error::Result;
@@ -109,6 +109,9 @@ impl BatchNorm {
     /// or [`ConstantChannel`](crate::Error::ConstantChannel) by the configuration's policies. The layer's state is
     /// unchanged after an error.
     pub fn forward_with(&self, x: &Tensor, call: &Call<'_>) -> Result<Tensor> {
+        if let Some(y) = self.record(x, call)? {
+            return Ok(y);
+        }
         let forward = self.compute(x, call)?;
         if let Some(correction) = forward.correction {
             *lock(&self.last_correction) = Some(correction);
@@ -121,6 +124,25 @@ impl BatchNorm {
             }
         }
         Ok(forward.y)
+    }
+
+    /// While population statistics are taken: normalizes by the batch and records its moments.
+    fn record(&self, x: &Tensor, call: &Call<'_>) -> Result<Option<Tensor>> {
+        let given = matches!(call.statistics, Statistics::Given(_));
+        if given || lock(&self.state.recorded).is_none() {
+            return Ok(None);
+        }
+        let call = Call {
+            statistics: Statistics::Batch,
+            update: true,
+            renorm: false,
+            ..*call
+        };
+        let forward = self.compute(x, &call)?;
+        if let Some(recorded) = lock(&self.state.recorded).as_mut() {
+            recorded.extend(forward.update);
+        }
+        Ok(Some(forward.y))
     }
 
     /// The layer's options.

@@ -362,7 +362,7 @@ impl BatchNorm {
     }
 
     fn note_evaluation(&self) -> Result<()> {
-        if self.step() == 0 && !self.state.loaded {
+        if self.step() == 0 && !self.state.loaded.load(Relaxed) {
             self.state.evaluated_before_update.store(true, Relaxed);
         }
         Ok(())

@@ -32,8 +32,10 @@ pub(crate) struct State {
     pub(crate) spread: Spread,
     pub(crate) last_batch: Mutex<Option<Moments>>,
     pub(crate) evaluated_before_update: AtomicBool,
-    /// The averages held data when the layer was built.
-    pub(crate) loaded: bool,
+    /// While population statistics are taken: the moments of each call.
+    pub(crate) recorded: Mutex<Option<Vec<Moments>>>,
+    /// The averages hold data that did not come by updates: a checkpoint's, or a population's.
+    pub(crate) loaded: AtomicBool,
     rules: Rules,
 }
 
@@ -126,7 +128,8 @@ impl State {
             spread: Spread::new(device)?,
             last_batch: Mutex::new(None),
             evaluated_before_update: AtomicBool::new(false),
-            loaded,
+            recorded: Mutex::new(None),
+            loaded: AtomicBool::new(loaded),
             rules: Rules {
                 decay: config.decay.clone(),
                 stored: config.stored_variance,

@@ -1,0 +1,95 @@
+//! [`Sequential`]: layers in a row, with the train flag carried through and every output observable.
+//!
+//! candle's own `Sequential` drops the flag: a batch norm inside it would never train.
+
+use std::fmt;
+use std::sync::Arc;
+
+use candle::Tensor;
+use candle_nn::ModuleT;
+
+/// Sees each layer's name and output during a forward pass.
+pub type Observer = Arc<dyn Fn(&str, &Tensor) + Send + Sync>;
+
+/// Named layers applied one after the other.
+///
+/// ```
+/// use bn_core::{BatchNormConfig, Sequential};
+/// use candle::{DType, Device, Tensor};
+/// use candle_nn::{ModuleT, VarBuilder, VarMap};
+/// # let vb = VarBuilder::from_varmap(&VarMap::new(), DType::F32, &Device::Cpu);
+/// let net = Sequential::new()
+///     .add("linear", candle_nn::linear_no_bias(4, 3, vb.pp("linear"))?)
+///     .add("norm", BatchNormConfig::keras().build(3, vb.pp("norm"))?)
+///     .add("relu", |x: &Tensor| x.relu());
+/// let x = Tensor::randn(0f32, 1., (8, 4), &Device::Cpu)?;
+/// let y = net.forward_t(&x, true)?; // the batch norm trains
+/// # Ok::<(), bn_core::Error>(())
+/// ```
+#[derive(Default)]
+pub struct Sequential {
+    layers: Vec<(String, Box<dyn ModuleT + Send + Sync>)>,
+    observer: Option<Observer>,
+}
+
+impl Sequential {
+    /// No layers: the identity.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Appends a layer: anything that implements candle's `ModuleT` or `Module`, closures included.
+    #[must_use]
+    pub fn add(
+        mut self,
+        name: impl Into<String>,
+        layer: impl ModuleT + Send + Sync + 'static,
+    ) -> Self {
+        self.layers.push((name.into(), Box::new(layer)));
+        self
+    }
+
+    /// Calls `observer` with each layer's name and output (TensorFlow's `outputs_collections`).
+    #[must_use]
+    pub fn with_observer(
+        mut self,
+        observer: impl Fn(&str, &Tensor) + Send + Sync + 'static,
+    ) -> Self {
+        self.observer = Some(Arc::new(observer));
+        self
+    }
+
+    /// The layers' names, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.layers.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// Number of layers.
+    pub fn len(&self) -> usize {
+        self.layers.len()
+    }
+
+    /// Whether there are no layers.
+    pub fn is_empty(&self) -> bool {
+        self.layers.is_empty()
+    }
+}
+
+impl ModuleT for Sequential {
+    fn forward_t(&self, x: &Tensor, train: bool) -> candle::Result<Tensor> {
+        let mut x = x.clone();
+        for (name, layer) in &self.layers {
+            x = layer.forward_t(&x, train)?;
+            if let Some(observer) = &self.observer {
+                observer(name, &x);
+            }
+        }
+        Ok(x)
+    }
+}
+
+impl fmt::Debug for Sequential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.names()).finish()
+    }
+}
