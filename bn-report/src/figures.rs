@@ -72,10 +72,10 @@ impl Figures {
     }
 }
 
-/// A quantity in words: `validation accuracy, by moving statistics`.
-fn words(experiment: &Experiment, key: &Key) -> String {
+/// A quantity in words: `validation accuracy, by moving statistics`, with `after` after its name.
+fn words(experiment: &Experiment, key: &Key, after: &str) -> String {
     let mut rows = experiment.records().flat_map(|record| &record.rows);
-    let plain = format!("{} {}", key.split.name(), key.metric);
+    let plain = format!("{} {}{after}", key.split.name(), key.metric);
     match key.statistics {
         Some(statistics)
             if rows.any(|row| row.split == key.split && row.statistics == key.statistics) =>
@@ -112,7 +112,7 @@ fn over_steps(
     if !series.iter().any(valued) {
         return Ok(None);
     }
-    let title = words(experiment, key);
+    let title = words(experiment, key, "");
     let describe = |series: &Series| {
         let mut means = series
             .band
@@ -146,7 +146,7 @@ fn over_steps(
     let file = format!("{}-{}.svg", key.split.name(), schema::slug(&key.metric));
     Chart::draw(
         file,
-        format!("{title} over steps"),
+        words(experiment, key, " over steps"),
         description,
         curves.size(),
         |canvas| curves.draw(canvas),

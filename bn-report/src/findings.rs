@@ -38,9 +38,10 @@ impl Sentence {
         self
     }
 
-    /// `a`, `a and b`, `a, b and c`; more than three are only counted.
+    /// `a`, `a and b`, `a, b and c`; more than three, or long names, are only counted.
     fn arms(self, arms: &[Indexed<'_>]) -> Self {
-        if arms.len() > 3 {
+        let characters: usize = arms.iter().map(|(_, row)| row.name.chars().count()).sum();
+        if arms.len() > 3 || (arms.len() > 1 && characters > 120) {
             return self.text(format!("{} arms", arms.len()));
         }
         let mut sentence = self;
@@ -115,7 +116,6 @@ fn race(comparison: &Comparison) -> Option<Sentence> {
     let (partly, never): (Vec<Indexed<'_>>, Vec<Indexed<'_>>) = others
         .iter()
         .partition(|(_, row)| row.steps_to_target.n > 0);
-    let so_far = comparison.states().running > 0;
     let Some(&first) = whole.first() else {
         return nobody_whole(comparison, &rows, &partly, &target);
     };
@@ -132,7 +132,12 @@ fn race(comparison: &Comparison) -> Option<Sentence> {
         " first,"
     };
     let runs = first.1.steps_to_target.n;
-    let mut sentence = Sentence::default().arms(&tied).text(format!(
+    let so_far = if comparison.states().running > 0 {
+        "So far, "
+    } else {
+        ""
+    };
+    let mut sentence = Sentence::default().text(so_far).arms(&tied).text(format!(
         " {verb} {target}{order} after {} steps{}",
         format::steps(steps),
         if runs > 1 {
@@ -161,13 +166,18 @@ fn race(comparison: &Comparison) -> Option<Sentence> {
         );
         sentence = sentence.text("; ").arm((index, row)).text(share);
     }
-    if !never.is_empty() {
-        let verb = match (never.len(), so_far) {
-            (_, true) => " not yet",
-            (1, false) => " never does",
-            (_, false) => " never do",
-        };
-        sentence = sentence.text("; ").arms(&never).text(verb);
+    let (pending, never): (Vec<Indexed<'_>>, Vec<Indexed<'_>>) =
+        never.iter().partition(|(_, row)| row.states.running > 0);
+    for (arms, verb) in [
+        (never, [" never does", " never do"]),
+        (pending, [" does not yet", " do not yet"]),
+    ] {
+        if !arms.is_empty() {
+            sentence = sentence
+                .text("; ")
+                .arms(&arms)
+                .text(verb[usize::from(arms.len() > 1)]);
+        }
     }
     Some(sentence.text("."))
 }
@@ -263,23 +273,14 @@ fn readings(comparison: &Comparison) -> Option<Sentence> {
     let (open, closed): (Vec<_>, Vec<_>) = others
         .into_iter()
         .partition(|(_, other)| other.size() >= gap.size() / 2.0);
-    for (other, gap) in open.iter().take(2) {
-        let text = format!(
-            " {} at step {}",
-            format::short(gap.size()),
-            format::count(gap.step)
-        );
-        sentence = sentence
-            .text("; the widest of ")
-            .arm(*other)
-            .text(" is")
-            .text(text);
+    for (position, (other, gap)) in open.iter().take(2).enumerate() {
+        let before = if position == 0 { "; " } else { ", " };
+        let text = format!(" differs by up to {}", format::short(gap.size()));
+        sentence = sentence.text(before).arm(*other).text(text);
     }
     if let Some((least, gap)) = closed.last() {
-        sentence = sentence
-            .text("; ")
-            .arm(*least)
-            .text(format!(" stays within {}", format::short(gap.size())));
+        let text = format!(" never by more than {}", format::short(gap.size()));
+        sentence = sentence.text("; ").arm(*least).text(text);
     }
     Some(sentence.text("."))
 }

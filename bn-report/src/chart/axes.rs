@@ -2,7 +2,7 @@
 
 use plotters::prelude::DrawingBackend;
 
-use super::canvas::{Anchor, BOLD, Canvas, Drawn, PLAIN, SMALL};
+use super::canvas::{Anchor, BOLD, Canvas, Drawn, Lettering, PLAIN, SMALL};
 use super::scale::Scale;
 use super::style;
 use crate::format;
@@ -14,6 +14,8 @@ pub struct Axes {
     pub x: Scale,
     /// Up.
     pub y: Scale,
+    /// A value to reach, which gets a label of its own.
+    pub target: Option<f64>,
 }
 
 impl Axes {
@@ -25,10 +27,14 @@ impl Axes {
     /// Horizontal grid lines with their numbers, ticks of steps below, and the x axis itself.
     pub fn draw<DB: DrawingBackend>(&self, canvas: &Canvas<'_, DB>, room: (f64, f64)) -> Drawn<DB> {
         let ((left, right), (bottom, _)) = (self.x.pixels(), self.y.pixels());
+        let target = self.target.map(|target| self.y.map(target));
         for tick in self.y.ticks(room.1) {
             let y = self.y.map(tick);
             canvas.line(&[(left, y), (right, y)], style::GRID, 1.0, 1.0)?;
-            canvas.text(&number(tick), (left - 7.0, y), Anchor::End, SMALL)?;
+            // The target's own label covers the place of a tick next to it.
+            if target.is_none_or(|target| (target - y).abs() > style::FONT) {
+                canvas.text(&number(tick), (left - 7.0, y), Anchor::End, SMALL)?;
+            }
         }
         canvas.line(&[(left, bottom), (right, bottom)], style::MUTED, 1.0, 1.0)?;
         for tick in self.x.ticks(room.0) {
@@ -60,28 +66,29 @@ impl Axes {
         )
     }
 
-    /// A dashed line at the target.
-    pub fn target<DB: DrawingBackend>(
-        &self,
-        canvas: &Canvas<'_, DB>,
-        value: f64,
-        named: bool,
-    ) -> Drawn<DB> {
+    /// A dashed line at a value to reach.
+    pub fn rule<DB: DrawingBackend>(&self, canvas: &Canvas<'_, DB>, value: f64) -> Drawn<DB> {
         let ((left, right), y) = (self.x.pixels(), self.y.map(value));
-        canvas.dashes(&[(left, y), (right, y)], style::TEXT, 1.0, (2.0, 3.0))?;
-        if named {
-            let lettering = super::canvas::Lettering {
-                size: style::SMALL_FONT,
-                ..BOLD
-            };
-            canvas.text(
-                &format!("target {value}"),
-                (left - 7.0, y),
-                Anchor::End,
-                lettering,
-            )?;
-        }
-        Ok(())
+        canvas.dashes(&[(left, y), (right, y)], style::TEXT, 1.0, (2.0, 3.0))
+    }
+
+    /// The dashed line at the target, with its label.
+    pub fn draw_target<DB: DrawingBackend>(&self, canvas: &Canvas<'_, DB>) -> Drawn<DB> {
+        let Some(value) = self.target else {
+            return Ok(());
+        };
+        self.rule(canvas, value)?;
+        let (left, y) = (self.x.pixels().0, self.y.map(value));
+        let lettering = Lettering {
+            size: style::SMALL_FONT,
+            ..BOLD
+        };
+        canvas.text(
+            &format!("target {value}"),
+            (left - 7.0, y),
+            Anchor::End,
+            lettering,
+        )
     }
 
     /// The title of the y axis: a line of text above it, so that nothing has to be turned.

@@ -67,6 +67,7 @@ impl Curves {
         Axes {
             x: Scale::steps(steps, (LEFT, right)),
             y,
+            target: self.target,
         }
     }
 
@@ -101,9 +102,7 @@ impl Curves {
         for series in &self.series {
             runs(canvas, &axes, series)?;
         }
-        if let Some(target) = self.target {
-            axes.target(canvas, target, true)?;
-        }
+        axes.draw_target(canvas)?;
         for series in &self.series {
             let means = series
                 .band

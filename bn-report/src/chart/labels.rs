@@ -2,9 +2,10 @@
 
 use super::style;
 
-/// Wraps words into lines of at most `width` characters and at most `most` lines; what does not fit ends in `..`.
+/// Wraps words into lines of at most `width` characters and at most `most` lines. A word longer than a line is cut.
 ///
-/// A word longer than a line is cut.
+/// What does not fit is left out before the last line, which then is `..` and the end of the text: names of arms that begin
+/// alike tend to differ at the end.
 pub fn wrap(text: &str, width: usize, most: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {
@@ -26,10 +27,10 @@ pub fn wrap(text: &str, width: usize, most: usize) -> Vec<String> {
         }
     }
     if lines.len() > most {
-        lines.truncate(most);
-        let last = lines.last_mut().expect("most is at least 1");
-        let keep = last.chars().count().min(width - 2);
-        *last = last.chars().take(keep).collect::<String>() + "..";
+        lines.truncate(most - 1);
+        let text: Vec<char> = text.trim_end().chars().collect();
+        let end = &text[text.len().saturating_sub(width - 2)..];
+        lines.push("..".chars().chain(end.iter().copied()).collect());
     }
     lines
 }
@@ -109,7 +110,8 @@ mod tests {
             ["Batch norm,", "decay 0.99"]
         );
         assert_eq!(wrap("abcdefghijkl mn", 5, 3), ["abcde", "fghij", "kl mn"]);
-        assert_eq!(wrap("one two three four", 9, 1), ["one two.."]);
+        assert_eq!(wrap("one two three four", 9, 1), ["..ee four"]);
+        assert_eq!(wrap("one two three four", 9, 2), ["one two", "..ee four"]);
         assert_eq!(wrap("", 9, 1), [""]);
     }
 

@@ -8,7 +8,7 @@ use super::canvas::{Anchor, BOLD, Canvas, Drawn, SMALL};
 use super::curves::thin;
 use super::scale::Scale;
 use super::{labels, style};
-use crate::compare::Gap;
+use crate::compare::{CLOSED_GAP, Gap};
 use crate::curve::{self, Band, Curve};
 use crate::format;
 
@@ -38,18 +38,26 @@ pub struct Readings {
 }
 
 /// Width and height of a panel in logical pixels.
-pub const SIZE: (f64, f64) = (300.0, 226.0);
+pub const SIZE: (f64, f64) = (300.0, 236.0);
 
 impl Readings {
     /// What the panel says in a line.
     pub fn remark(&self) -> String {
         match &self.gap {
             None => "one reading only".to_owned(),
-            Some(gap) => format!(
-                "widest gap {} at step {}",
-                format::short(gap.size()),
-                format::count(gap.step)
-            ),
+            Some(gap) if gap.size() <= CLOSED_GAP => {
+                format!(
+                    "readings never differ by more than {}",
+                    format::short(gap.size())
+                )
+            }
+            Some(gap) => {
+                let [moving, batch] = [gap.moving, gap.batch].map(format::short);
+                format!(
+                    "step {}: {moving} moving, {batch} batch",
+                    format::count(gap.step)
+                )
+            }
         }
     }
 
@@ -60,7 +68,7 @@ impl Readings {
     pub fn draw<DB: DrawingBackend>(&self, canvas: &Canvas<'_, DB>) -> Drawn<DB> {
         let ink = style::arm(self.arm);
         canvas.marker((9.0, 13.0), self.arm)?;
-        let name = labels::wrap(&self.name, 38, 2);
+        let name = labels::wrap(&self.name, 32, 2);
         let name_bottom = 13.0 + (name.len() - 1) as f64 * style::FONT * style::LEADING;
         canvas.lines(&name, (20.0, 13.0), Anchor::Start, BOLD)?;
         canvas.text(
@@ -69,7 +77,7 @@ impl Readings {
             Anchor::Start,
             SMALL,
         )?;
-        let top = 58.0;
+        let top = 66.0;
         let y = super::curves::value_scale(
             self.values.iter().copied(),
             self.lower_is_better,
@@ -78,6 +86,7 @@ impl Readings {
         let axes = Axes {
             x: Scale::steps(self.steps.iter().copied(), (34.0, SIZE.0 - 12.0)),
             y,
+            target: None,
         };
         axes.draw(canvas, (36.0, 36.0))?;
         if let Some((moving, batch)) = &self.pair {
@@ -86,7 +95,7 @@ impl Readings {
             canvas.shape(&corners, ink, style::GAP_OPACITY)?;
         }
         if let Some(target) = self.target {
-            axes.target(canvas, target, false)?;
+            axes.rule(canvas, target)?;
         }
         for run in &self.runs {
             for stretch in curve::stretches(run.iter().map(|(&step, &value)| (step, value))) {
@@ -108,10 +117,7 @@ impl Readings {
         if let Some((_, batch)) = &self.pair {
             canvas.dashes(&thin(&axes, &means(batch)), style::TEXT, 1.6, (5.0, 3.0))?;
         }
-        if let Some(gap) = self
-            .gap
-            .filter(|gap| gap.size() > crate::compare::CLOSED_GAP)
-        {
+        if let Some(gap) = self.gap.filter(|gap| gap.size() > CLOSED_GAP) {
             let x = axes.x.map(gap.step as f64);
             let ends = [gap.moving, gap.batch].map(|value| (x, axes.y.map(value)));
             canvas.line(&ends, style::TEXT, 1.2, 1.0)?;

@@ -48,7 +48,8 @@ impl Scale {
         }
     }
 
-    /// An axis of steps: from 0, logarithmic where the last is more than eight times the first after 0.
+    /// An axis of steps. Logarithmic where the last is more than eight times the first after 0; then it begins at 0 only where
+    /// 0 is one of them.
     pub fn steps(steps: impl IntoIterator<Item = u64>, pixels: (f64, f64)) -> Self {
         let steps: Vec<u64> = steps.into_iter().collect();
         let last = steps.iter().copied().max().unwrap_or(1).max(1) as f64;
@@ -58,15 +59,14 @@ impl Scale {
             .filter(|&step| step > 0)
             .min()
             .unwrap_or(1) as f64;
-        let spread = if last > 8.0 * first {
-            Spread::LogFromZero { unit: first }
-        } else {
-            Spread::Linear
-        };
-        Self {
-            spread,
-            numbers: (0.0, last),
-            pixels,
+        match last > 8.0 * first {
+            true if steps.contains(&0) => Self {
+                spread: Spread::LogFromZero { unit: first },
+                numbers: (0.0, last),
+                pixels,
+            },
+            true => Self::log((first, last), pixels),
+            false => Self::linear((0.0, last), pixels),
         }
     }
 
@@ -179,7 +179,7 @@ mod tests {
             Scale::log((0.04, 2.4), (200.0, 0.0)).ticks(20.0),
             [0.05, 0.1, 0.2, 0.5, 1.0, 2.0]
         );
-        let steps = Scale::steps([50, 100, 1500], (0.0, 600.0));
+        let steps = Scale::steps([0, 50, 100, 1500], (0.0, 600.0));
         assert!(steps.is_log());
         assert_eq!(steps.ticks(30.0), [0.0, 50.0, 100.0, 200.0, 500.0, 1000.0]);
         assert_eq!(

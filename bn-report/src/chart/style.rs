@@ -57,7 +57,7 @@ pub const SMALL_FONT: f64 = 11.5;
 /// From one line of text to the next, as a multiple of its height.
 pub const LEADING: f64 = 1.2;
 /// Width of a character as a multiple of its height; generous, as no font is measured.
-pub const CHARACTER: f64 = 0.56;
+pub const CHARACTER: f64 = 0.58;
 /// Width of a mean line.
 pub const MEAN_LINE: f64 = 2.2;
 /// Width of a single run's line.

@@ -114,6 +114,9 @@ fn cells(row: &ArmRow) -> Cells {
         steps_to_target: match reached {
             0 if begun == 0 => format::ABSENT.to_owned(),
             0 if row.states.running > 0 => format!("not yet (0 of {begun})"),
+            0 if row.states.finished + row.states.diverged < begun => {
+                format!("not reached (0 of {begun})")
+            }
             0 => format!("never (0 of {begun})"),
             _ if reached < begun => format!(
                 "{} ({reached} of {begun})",

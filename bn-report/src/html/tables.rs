@@ -59,7 +59,10 @@ impl ComparisonTable {
             .map(|(index, (row, cells))| ComparisonRow {
                 arm: cells.arm,
                 class: arm_class(index),
-                runs: cells.runs,
+                runs: match row.states {
+                    states if states.finished == states.total() => states.finished.to_string(),
+                    states => format!("{} of {}", states.finished, states.total()),
+                },
                 steps: cells.steps_to_target,
                 fastest: several && fastest.is_some() && row.steps_to_target.mean == fastest,
                 final_value: cells.final_value,
