@@ -368,9 +368,7 @@ impl<'a> Source<'a> {
             more.push((&debias.biased, biased));
             more.push((&debias.weight, weight));
         }
-        for name in ["var_ema/counter"] {
-            self.optional(name, 1)?;
-        }
+        self.optional("var_ema/counter", 1)?; // the same number as the mean's
         let Some(renorm) = &state.renorm else {
             return Ok(more);
         };

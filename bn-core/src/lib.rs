@@ -1,11 +1,70 @@
-//! Batch normalization for candle, with the semantics of TensorFlow, Keras, PyTorch, Flax and Haiku.
+//! Batch normalization for [candle](https://docs.rs/candle-core) that trains: exact to TensorFlow's,
+//! Keras', PyTorch's and Flax' numbers, with their options free to combine.
+//!
+//! ```
+//! use bn_core::{BatchNormConfig, Decay, ZeroDebias};
+//! use candle::{DType, Device, Tensor};
+//! use candle_nn::{VarBuilder, VarMap};
+//!
+//! let variables = VarMap::new();
+//! let vb = VarBuilder::from_varmap(&variables, DType::F32, &Device::Cpu);
+//!
+//! let bn = BatchNormConfig {
+//!     decay: Decay::Constant(0.99),
+//!     zero_debias: ZeroDebias::Both, // moving statistics that are right from the first step on
+//!     ..BatchNormConfig::torch()
+//! }
+//! .build(64, vb.pp("norm1"))?;
+//!
+//! let x = Tensor::randn(3f32, 2., (16, 64, 8, 8), &Device::Cpu)?;
+//! let y = bn.forward_train(&x)?; // by the batch's mean and variance; the moving ones follow
+//! let y = bn.forward_eval(&x)?; // by the moving ones
+//! assert_eq!(y.dims(), x.dims());
+//! # Ok::<(), bn_core::Error>(())
+//! ```
+//!
+//! # What it computes
+//!
+//! `y = activation(gamma · ((x − mean) / √(variance + ε) · r + d) + beta + residual)`, per channel; mean
+//! and variance of the batch in training (`variance` biased), the moving averages in evaluation; `r = 1`
+//! and `d = 0` but for batch renormalization. [`guide::semantics`] has every formula.
+//!
+//! # What is here
+//!
+//! | for | see |
+//! |---|---|
+//! | the layer, its options, one call of it | [`BatchNorm`], [`BatchNormConfig`], [`Call`] |
+//! | the defaults of other systems | [`BatchNormConfig::tf_slim`], [`torch`](BatchNormConfig::torch), [`keras`](BatchNormConfig::keras), [`flax`](BatchNormConfig::flax), … |
+//! | statistics by themselves | [`moments`], [`weighted_moments`], [`Moments`], [`batch_normalization`] |
+//! | moving averages | [`MovingAverage`], [`Decay`], [`ZeroDebias`] |
+//! | batch renormalization | [`RenormConfig`], [`RenormVariant`], [`Clipping`], [`Correction`] |
+//! | several micro-batches per update | [`Updates`] |
+//! | several ranks | [`Collective`], [`Threads`] |
+//! | better statistics for evaluation | [`population_statistics`] |
+//! | inference without the layer | [`fold`] |
+//! | checkpoints of other systems | [`interchange`] |
+//! | what goes wrong without an error | [`Health`] |
+//! | nets with a train flag | [`Sequential`] |
+//!
+//! Coming from another system: [`guide::tensorflow`], [`guide::torch`], [`guide::keras`].
+//!
+//! # What it does not do
+//!
+//! It opens no file, reads no clock and draws no random number. It has no second derivatives (candle's
+//! backward has none). Layer, group and instance normalization are candle-nn's.
+//!
+//! # Crate features
+//!
+//! * `cuda`: candle's CUDA backend. Everything here runs there as it is, through candle's tensor ops. A
+//!   build with it needs the CUDA toolkit, and `libcuda.so.1` to start.
 
+// Modules in reading order; each uses only those above it.
 mod attach;
 mod batch_norm;
 mod call;
 mod collective;
 mod config;
-pub mod error;
+mod error;
 mod fold;
 mod forward;
 mod health;
@@ -42,3 +101,15 @@ pub use sequential::{Observer, Sequential};
 pub use tail::{Activation, Regularizer};
 pub use updates::Updates;
 pub use variables::{Initializer, Reuse};
+
+/// Longer texts: the semantics, and each system's parameters in our words.
+pub mod guide {
+    #[doc = include_str!("../docs/semantics.md")]
+    pub mod semantics {}
+    #[doc = include_str!("../docs/tensorflow.md")]
+    pub mod tensorflow {}
+    #[doc = include_str!("../docs/torch.md")]
+    pub mod torch {}
+    #[doc = include_str!("../docs/keras.md")]
+    pub mod keras {}
+}

@@ -208,10 +208,8 @@ impl State {
     /// Which of the averages this batch may move.
     fn keep(&self, batch: &Moments) -> candle::Result<Keep> {
         let (mean, variance) = (batch.mean(), batch.variance());
-        // v − v is 0 for finite numbers and NaN for all others, and a sum keeps NaN.
-        let residue = ((mean - mean)? + (variance - variance)?)?
-            .sum_all()?
-            .reshape(1)?;
+        // v · 0 is 0 for finite numbers and NaN for all others, and a sum keeps NaN.
+        let residue = ((mean * 0.0)? + (variance * 0.0)?)?.sum_all()?.reshape(1)?;
         let has_weight = batch.weight().narrow(0, 0, 1)?.gt(0.0)?;
         let accepted = (residue.eq(0.0)? * has_weight)?;
         let mut of_variance = accepted.broadcast_as(variance.dims())?.contiguous()?;
