@@ -3,15 +3,18 @@
 //! Means run over all runs that have the value; how many those are stands beside them, and every other run is counted by
 //! the state it is in.
 
+mod gap;
+mod states;
 pub mod table;
 
-use crate::curve::{self, Band, Curve, Key};
+use self::gap::gap;
+pub use self::gap::{CLOSED_GAP, Gap, paired_readings};
+pub use self::states::States;
+
+use crate::curve::{self, Key};
 use crate::read::{Arm, Experiment, Run};
 use crate::schema::{self, Split, Statistics, Status, Target};
 use crate::stats::Summary;
-
-/// A gap between two readings of the same weights counts as closed when it is no larger than this.
-pub const CLOSED_GAP: f64 = 0.02;
 
 /// One row per arm, and what the rows are about.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,77 +54,6 @@ pub struct ArmRow {
     pub best: Option<f64>,
     /// How far the two readings of the same weights lie apart; none where only one was logged.
     pub gap: Option<Gap>,
-}
-
-/// How many runs are in which state.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct States {
-    /// Did every step.
-    pub finished: usize,
-    /// Ended at a number that is not finite.
-    pub diverged: usize,
-    /// Ended with an error.
-    pub failed: usize,
-    /// Were stopped.
-    pub interrupted: usize,
-    /// Still going on, or killed without a word.
-    pub running: usize,
-    /// Planned, and no directory is there.
-    pub missing: usize,
-}
-
-impl States {
-    fn of<'a>(runs: impl IntoIterator<Item = &'a Run>) -> Self {
-        let mut states = Self::default();
-        for run in runs {
-            *match run.status() {
-                Some(Status::Finished) => &mut states.finished,
-                Some(Status::Diverged { .. }) => &mut states.diverged,
-                Some(Status::Failed { .. }) => &mut states.failed,
-                Some(Status::Interrupted) => &mut states.interrupted,
-                Some(Status::Running) => &mut states.running,
-                None => &mut states.missing,
-            } += 1;
-        }
-        states
-    }
-
-    /// All of them.
-    pub fn total(&self) -> usize {
-        self.named().iter().map(|(_, number)| number).sum()
-    }
-
-    /// Each state's word and number, in a fixed order.
-    pub fn named(&self) -> [(&'static str, usize); 6] {
-        [
-            ("finished", self.finished),
-            ("diverged", self.diverged),
-            ("failed", self.failed),
-            ("interrupted", self.interrupted),
-            ("running", self.running),
-            ("missing", self.missing),
-        ]
-    }
-}
-
-/// The widest gap between batch and moving statistics on validation: the same weights, the same examples.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Gap {
-    /// The first step at which it is widest.
-    pub step: u64,
-    /// Mean by moving statistics there.
-    pub moving: f64,
-    /// Mean by batch statistics there.
-    pub batch: f64,
-    /// The first step from which it stays within [`CLOSED_GAP`] to the end.
-    pub closed_from: Option<u64>,
-}
-
-impl Gap {
-    /// How far apart, never negative.
-    pub fn size(&self) -> f64 {
-        (self.batch - self.moving).abs()
-    }
 }
 
 impl Comparison {
@@ -271,52 +203,4 @@ fn final_value(run: &Run, end: &Key) -> Option<f64> {
     curve::curve_or_plain(run.rows(), end)
         .last_key_value()
         .and_then(|(_, value)| *value)
-}
-
-/// Both readings of the validation metric, each run's steps cut to those where it has both, so that means compare like with like.
-pub fn paired_readings(arm: &Arm, metric: &str) -> Option<(Band, Band)> {
-    let mut moving: Vec<Curve> = Vec::new();
-    let mut batch: Vec<Curve> = Vec::new();
-    for run in &arm.runs {
-        let of = |statistics| {
-            curve::curve(
-                run.rows(),
-                &Key::new(Split::Validation, Some(statistics), metric),
-            )
-        };
-        let (mut by_moving, mut by_batch) = (of(Statistics::Moving), of(Statistics::Batch));
-        let valued = |curve: &Curve, step: &u64| curve.get(step).copied().flatten().is_some();
-        by_moving.retain(|step, value| value.is_some() && valued(&by_batch, step));
-        by_batch.retain(|step, value| value.is_some() && valued(&by_moving, step));
-        moving.push(by_moving);
-        batch.push(by_batch);
-    }
-    let (moving, batch) = (curve::band(&moving), curve::band(&batch));
-    (!moving.is_empty()).then_some((moving, batch))
-}
-
-fn gap(arm: &Arm, metric: &str) -> Option<Gap> {
-    let (moving, batch) = paired_readings(arm, metric)?;
-    let mut widest: Option<Gap> = None;
-    let mut closed_from = None;
-    for ((&step, moving), batch) in moving.iter().zip(batch.values()) {
-        let here = Gap {
-            step,
-            moving: moving.mean?,
-            batch: batch.mean?,
-            closed_from: None,
-        };
-        if widest.is_none_or(|widest| here.size() > widest.size()) {
-            widest = Some(here);
-        }
-        closed_from = if here.size() > CLOSED_GAP {
-            None
-        } else {
-            closed_from.or(Some(step))
-        };
-    }
-    widest.map(|widest| Gap {
-        closed_from,
-        ..widest
-    })
 }

@@ -9,10 +9,16 @@
 //!     status.json                               [`Status`]
 //! ```
 //!
-//! An absent number is an empty cell, never a sentinel. Numbers are written in Rust's shortest form that reads back to
+//! While a run goes on its directory is [`partial_seed_dir`]. An absent number is an empty cell, never a sentinel. Numbers are written in Rust's shortest form that reads back to
 //! the same bits, so equal runs give equal bytes.
 
+mod plan;
+
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+pub use self::plan::{
+    Manifest, PlannedArm, PlannedRun, Provenance, RunConfig, Target, lower_is_better,
+};
 
 /// The frozen plan of an experiment, in the experiment's directory.
 pub const MANIFEST: &str = "manifest.toml";
@@ -38,6 +44,11 @@ pub const CHARTS: &str = "charts";
 /// The directory of a run inside its arm's directory: `seed-<n>`.
 pub fn seed_dir(seed: u64) -> String {
     format!("seed-{seed}")
+}
+
+/// Where a run grows before it is moved to its [`seed_dir`]: `.seed-<n>.partial`.
+pub fn partial_seed_dir(seed: u64) -> String {
+    format!(".seed-{seed}.partial")
 }
 
 /// The directory name of an arm: lower case, with each stretch of anything but `a-z`, `0-9`, `.` and `_` a single `-`.
@@ -191,168 +202,6 @@ impl Status {
             serde_json::to_string(self).unwrap_or_else(|error| unreachable!("status: {error}"));
         json + "\n"
     }
-}
-
-/// What an arm has to reach, the sooner the better.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Target {
-    /// `accuracy`, `loss`, or what an experiment adds.
-    pub metric: String,
-    /// Reached at this value or beyond it (above; below for what [`lower_is_better`]).
-    pub value: f64,
-    /// The examples it is measured on. Defaults to `validation`.
-    #[serde(default = "validation")]
-    pub split: Split,
-    /// What batch-norm layers normalize with meanwhile; an arm without such layers is measured as it is.
-    /// Defaults to `moving`.
-    #[serde(default = "moving")]
-    pub statistics: Statistics,
-}
-
-fn validation() -> Split {
-    Split::Validation
-}
-
-fn moving() -> Statistics {
-    Statistics::Moving
-}
-
-/// Whether less of a metric is more: true of `loss`, `error`, and names that end in `_loss` or `_error`.
-pub fn lower_is_better(metric: &str) -> bool {
-    ["loss", "error"]
-        .iter()
-        .any(|word| metric == *word || metric.ends_with(&format!("_{word}")))
-}
-
-/// What made the numbers of a run, apart from its settings: the table `[provenance]` of `config.toml`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Provenance {
-    /// Name and version of the program, with the commit where it is known.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub version: Option<String>,
-    /// The device that did the arithmetic: `cpu`, `cuda:0`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub device: Option<String>,
-    /// Digest of the data that was trained on.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub data_digest: Option<String>,
-    /// Digest of the run's settings, as the manifest has it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub digest: Option<String>,
-}
-
-/// Every setting of one run, defaults written out: `config.toml`.
-///
-/// The report knows the fields by name and treats all the rest as settings, whatever tables training has.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct RunConfig {
-    /// Name of the experiment.
-    pub name: String,
-    /// Name of the arm, as a reader should see it.
-    pub arm: String,
-    /// Seed of the run.
-    pub seed: u64,
-    /// The question that the experiment asks.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub question: Option<String>,
-    /// What an arm has to reach.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub target: Option<Target>,
-    /// What made the numbers, apart from the settings.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub provenance: Option<Provenance>,
-    /// All other keys and tables: the settings.
-    #[serde(flatten)]
-    pub settings: toml::Table,
-}
-
-impl RunConfig {
-    /// The text of `config.toml`; `name`, `arm` and `seed` come first.
-    ///
-    /// # Errors
-    /// A setting that TOML cannot express: an integer beyond 64 bits with sign (a seed too).
-    pub fn to_toml(&self) -> Result<String, toml::ser::Error> {
-        toml::to_string(self)
-    }
-
-    /// The settings as dotted keys with their value in TOML, by key: `("norm.decay", "0.99")`.
-    ///
-    /// An array is one value; an empty table has no key.
-    pub fn dotted_settings(&self) -> Vec<(String, String)> {
-        let mut settings = Vec::new();
-        flatten("", &self.settings, &mut settings);
-        settings.sort();
-        settings
-    }
-}
-
-fn flatten(prefix: &str, table: &toml::Table, settings: &mut Vec<(String, String)>) {
-    for (key, value) in table {
-        let key = if prefix.is_empty() {
-            key.clone()
-        } else {
-            format!("{prefix}.{key}")
-        };
-        match value {
-            toml::Value::Table(table) => flatten(&key, table, settings),
-            value => settings.push((key, value.to_string())),
-        }
-    }
-}
-
-/// The frozen plan of an experiment: `manifest.toml`.
-///
-/// It gives the arms their order, and tells which runs are missing.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Manifest {
-    /// Name of the experiment.
-    pub name: String,
-    /// The question that the experiment asks.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub question: Option<String>,
-    /// The command that makes these runs again.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub command: Option<String>,
-    /// Name and version of the program that made the plan.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub version: Option<String>,
-    /// What an arm has to reach.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub target: Option<Target>,
-    /// The arms, in the order a reader should see them: `[[arm]]`.
-    #[serde(rename = "arm", default)]
-    pub arms: Vec<PlannedArm>,
-}
-
-impl Manifest {
-    /// The text of `manifest.toml`.
-    ///
-    /// # Errors
-    /// A seed beyond 63 bits, which TOML cannot express.
-    pub fn to_toml(&self) -> Result<String, toml::ser::Error> {
-        toml::to_string(self)
-    }
-}
-
-/// One arm of the plan.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PlannedArm {
-    /// Name of the arm, as a reader should see it.
-    pub name: String,
-    /// Its directory in the experiment's: [`slug`] of the name.
-    pub slug: String,
-    /// Its runs, in the order of their seeds: `[[arm.run]]`.
-    #[serde(rename = "run", default)]
-    pub runs: Vec<PlannedRun>,
-}
-
-/// One run of the plan.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PlannedRun {
-    /// Seed of the run; its directory is [`seed_dir`] of it.
-    pub seed: u64,
-    /// Digest of the run's settings.
-    pub digest: String,
 }
 
 fn write_finite<S: Serializer>(value: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {

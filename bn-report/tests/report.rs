@@ -328,3 +328,27 @@ fn a_run_that_is_still_writing_is_drawn_without_its_cut_off_line() {
     let report = draw(directory.path());
     assert!(page(&report).contains("the cut-off last line is left out"));
 }
+
+#[test]
+fn a_run_that_goes_on_lies_in_a_partial_directory() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let arm = MadeUpArm::new("a", 20.0, Some(10.0), 0.97);
+    write_experiment(directory.path(), std::slice::from_ref(&arm), 3, (500, 50));
+    let run = |name: &str| directory.path().join("a").join(name);
+    for seed in [1, 2] {
+        let partial = run(&schema::partial_seed_dir(seed));
+        fs::rename(run(&schema::seed_dir(seed)), &partial).expect("moved");
+        fs::write(partial.join(schema::STATUS), Status::Running.to_json()).expect("written");
+    }
+    fs::remove_file(run(".seed-2.partial").join(schema::STATUS)).expect("removed");
+    // A newer run of a seed goes on beside the older: the whole one counts.
+    fs::create_dir(run(".seed-0.partial")).expect("made");
+    let report = draw(directory.path());
+    let states = report.comparison.rows[0].states;
+    assert_eq!((states.finished, states.running, states.missing), (1, 1, 1));
+    assert_eq!(
+        report.notices,
+        ["a/.seed-2.partial: just begun, counted as missing"]
+    );
+    assert_eq!(report.comparison.rows[0].final_value.n, 1);
+}

@@ -17,11 +17,11 @@ use crate::schema::MetricRow;
 
 /// Rows of a run, and whether a cut-off last line was left out.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Metrics {
+pub(super) struct Metrics {
     /// The rows, in the order of the file.
-    pub rows: Vec<MetricRow>,
+    pub(super) rows: Vec<MetricRow>,
     /// A last line without line end was left out.
-    pub cut_off: bool,
+    pub(super) cut_off: bool,
 }
 
 /// Reads `metrics.csv`; `may_be_cut_off` says whether the run may have been stopped in the middle of a line.

@@ -3,17 +3,17 @@
 //! Nothing is dropped silently: a planned run without a directory is there as missing, and what is left out is a notice.
 //! Decides nothing about numbers.
 
+mod directory;
 mod metrics;
 mod text;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::Path;
 
-pub use self::metrics::Metrics;
-use self::text::{read_json, read_toml};
+use self::directory::{find_runs, read_run};
+use self::text::read_toml;
 use crate::error::{Error, Result};
-use crate::schema::{self, Manifest, MetricRow, RunConfig, Status, Target};
+use crate::schema::{self, Manifest, MetricRow, PlannedArm, RunConfig, Status, Target};
 
 /// All that training left of an experiment.
 #[derive(Debug, Clone, PartialEq)]
@@ -103,39 +103,25 @@ pub fn read_experiment(directory: &Path) -> Result<Experiment> {
         _ => Some(read_toml(&manifest_path)?),
     };
     let mut notices = Vec::new();
-    let mut arms = match &manifest {
-        Some(manifest) => planned_arms(manifest, &mut found, directory, &mut notices)?,
-        None => Vec::new(),
-    };
-    if manifest.is_none() {
+    let mut arms = Vec::new();
+    if let Some(manifest) = &manifest {
+        for planned in &manifest.arms {
+            let seeds = found.remove(&planned.slug).unwrap_or_default();
+            arms.push(planned_arm(planned, seeds, directory, &mut notices)?);
+        }
+        for (slug, seeds) in found {
+            notices.extend(left_out(&slug, seeds.values()));
+        }
+    } else {
         for (slug, seeds) in &found {
             arms.push(unplanned_arm(slug, seeds, directory, &mut notices)?);
         }
-    } else {
-        let left_out = |slug: &String, seeds: &BTreeSet<u64>| {
-            let seeds = seeds
-                .iter()
-                .map(|&seed| schema::seed_dir(seed))
-                .collect::<Vec<_>>()
-                .join(", ");
-            format!("{slug}: {seeds} left out: not in {}", schema::MANIFEST)
-        };
-        notices.extend(
-            found
-                .iter()
-                .filter(|(_, seeds)| !seeds.is_empty())
-                .map(|(slug, seeds)| left_out(slug, seeds)),
-        );
     }
-    let first = arms
-        .iter()
-        .flat_map(|arm| &arm.runs)
-        .find_map(|run| run.record.as_ref());
-    let Some(first) = first else {
-        let reason = "no run has begun: every run that manifest.toml plans is missing".to_owned();
+    let mut runs = arms.iter().flat_map(|arm| &arm.runs);
+    let Some(first) = runs.find_map(|run| run.record.as_ref()) else {
         return Err(Error::NotAnExperiment {
             path: directory.to_owned(),
-            reason,
+            reason: "no run has begun".to_owned(),
         });
     };
     let config = first.config.clone();
@@ -158,124 +144,69 @@ pub fn read_experiment(directory: &Path) -> Result<Experiment> {
     })
 }
 
-/// The seeds that have a directory, by the arm's directory.
-fn find_runs(directory: &Path) -> Result<BTreeMap<String, BTreeSet<u64>>> {
-    let wanted = "expected an experiment's directory, with <arm>/seed-<n>/ in it";
-    let not_an_experiment = |reason: String| Error::NotAnExperiment {
-        path: directory.to_owned(),
-        reason,
-    };
-    if directory.is_file() {
-        return Err(not_an_experiment(format!("{wanted}; this is a file")));
-    }
-    let mut found = BTreeMap::new();
-    let mut experiments = BTreeSet::new();
-    for (slug, path) in subdirectories(directory)? {
-        if path.join(schema::MANIFEST).is_file() {
-            experiments.insert(slug.clone());
-        }
-        let seeds: BTreeSet<u64> = subdirectories(&path)?
-            .into_iter()
-            .filter_map(|(name, _)| {
-                name.strip_prefix("seed-")
-                    .and_then(|seed| seed.parse().ok())
-            })
-            .filter(|&seed| path.join(schema::seed_dir(seed)).is_dir())
-            .collect();
-        if !seeds.is_empty() {
-            found.insert(slug, seeds);
-        }
-    }
-    if found.is_empty() {
-        let hint = if directory.join(schema::CONFIG).is_file() {
-            "this is the directory of a single run: give the one two levels up".to_owned()
-        } else if let Some(first) = experiments.first() {
-            format!(
-                "this holds experiments: give one of them, as {}",
-                directory.join(first).display()
-            )
-        } else {
-            "none is here".to_owned()
-        };
-        return Err(not_an_experiment(format!("{wanted}; {hint}")));
-    }
-    Ok(found)
-}
-
-/// The directories in a directory, by name. Names that are not UTF-8 cannot be slugs and are passed over.
-fn subdirectories(directory: &Path) -> Result<BTreeMap<String, PathBuf>> {
-    let mut names = BTreeMap::new();
-    for entry in fs::read_dir(directory).map_err(|error| Error::read(directory, error))? {
-        let path = entry.map_err(|error| Error::read(directory, error))?.path();
-        if let (true, Some(name)) = (
-            path.is_dir(),
-            path.file_name().and_then(|name| name.to_str()),
-        ) {
-            names.insert(name.to_owned(), path.clone());
-        }
-    }
-    Ok(names)
-}
-
-/// The arms of the plan; takes what it uses out of `found`.
-fn planned_arms(
-    manifest: &Manifest,
-    found: &mut BTreeMap<String, BTreeSet<u64>>,
+/// An arm of the plan, with what its directories hold.
+fn planned_arm(
+    planned: &PlannedArm,
+    mut found: BTreeMap<u64, String>,
     directory: &Path,
     notices: &mut Vec<String>,
-) -> Result<Vec<Arm>> {
-    let mut arms = Vec::new();
-    for planned in &manifest.arms {
-        let mut runs = Vec::new();
-        for run in &planned.runs {
-            let here = found
-                .get_mut(&planned.slug)
-                .is_some_and(|seeds| seeds.remove(&run.seed));
-            let record = if here {
-                read_run(directory, &planned.slug, run.seed, notices)?
-            } else {
-                None
-            };
-            let made_from = record
-                .as_ref()
-                .and_then(|record| record.config.provenance.as_ref()?.digest.as_ref());
-            if made_from.is_some_and(|digest| *digest != run.digest) {
-                let seed = schema::seed_dir(run.seed);
-                notices.push(format!(
-                    "{}/{seed}: made from other settings than the plan has (digests differ)",
-                    planned.slug
-                ));
-            }
-            runs.push(Run {
-                seed: run.seed,
-                digest: Some(run.digest.clone()),
-                record,
-            });
+) -> Result<Arm> {
+    let slug = &planned.slug;
+    let mut runs = Vec::new();
+    for run in &planned.runs {
+        let name = found.remove(&run.seed);
+        let record = match &name {
+            Some(name) => read_run(directory, slug, name, notices)?,
+            None => None,
+        };
+        if let Some(digest) = digest(record.as_ref())
+            && digest != run.digest
+        {
+            let seed = schema::seed_dir(run.seed);
+            notices.push(format!(
+                "{slug}/{seed}: made from other settings than the plan has (digests differ)"
+            ));
         }
-        arms.push(Arm {
-            name: planned.name.clone(),
-            slug: planned.slug.clone(),
-            runs,
+        runs.push(Run {
+            seed: run.seed,
+            digest: Some(run.digest.clone()),
+            record,
         });
     }
-    Ok(arms)
+    notices.extend(left_out(slug, found.values()));
+    Ok(Arm {
+        name: planned.name.clone(),
+        slug: slug.clone(),
+        runs,
+    })
+}
+
+/// The notice of run directories that the plan does not have, if there are any.
+fn left_out<'a>(slug: &str, names: impl Iterator<Item = &'a String>) -> Option<String> {
+    let names: Vec<&str> = names.map(String::as_str).collect();
+    let names = (!names.is_empty()).then(|| names.join(", "))?;
+    Some(format!(
+        "{slug}: {names} left out: not in {}",
+        schema::MANIFEST
+    ))
+}
+
+fn digest(record: Option<&Record>) -> Option<String> {
+    record?.config.provenance.as_ref()?.digest.clone()
 }
 
 fn unplanned_arm(
     slug: &str,
-    seeds: &BTreeSet<u64>,
+    seeds: &BTreeMap<u64, String>,
     directory: &Path,
     notices: &mut Vec<String>,
 ) -> Result<Arm> {
     let mut runs = Vec::new();
-    for &seed in seeds {
-        let record = read_run(directory, slug, seed, notices)?;
-        let digest = record
-            .as_ref()
-            .and_then(|record| record.config.provenance.as_ref()?.digest.clone());
+    for (&seed, name) in seeds {
+        let record = read_run(directory, slug, name, notices)?;
         runs.push(Run {
             seed,
-            digest,
+            digest: digest(record.as_ref()),
             record,
         });
     }
@@ -289,48 +220,4 @@ fn unplanned_arm(
         slug: slug.to_owned(),
         runs,
     })
-}
-
-/// What a run directory holds; none where it is still empty.
-fn read_run(
-    directory: &Path,
-    slug: &str,
-    seed: u64,
-    notices: &mut Vec<String>,
-) -> Result<Option<Record>> {
-    let seed_dir = schema::seed_dir(seed);
-    let path = directory.join(slug).join(&seed_dir);
-    let [config, metrics, status] =
-        [schema::CONFIG, schema::METRICS, schema::STATUS].map(|name| path.join(name));
-    let missing: Vec<&PathBuf> = [&config, &metrics, &status]
-        .into_iter()
-        .filter(|path| !path.is_file())
-        .collect();
-    match missing[..] {
-        [] => {}
-        [_, _, _] => {
-            notices.push(format!("{slug}/{seed_dir}: empty, counted as missing"));
-            return Ok(None);
-        }
-        [first, ..] => {
-            return Err(Error::Missing {
-                path: first.clone(),
-            });
-        }
-    }
-    let status: Status = read_json(&status)?;
-    let may_be_cut_off = !matches!(status, Status::Finished | Status::Diverged { .. });
-    let config: RunConfig = read_toml(&config)?;
-    let Metrics { rows, cut_off } = metrics::read_metrics(&metrics, may_be_cut_off)?;
-    if cut_off {
-        notices.push(format!(
-            "{slug}/{seed_dir}/{}: the cut-off last line is left out",
-            schema::METRICS
-        ));
-    }
-    Ok(Some(Record {
-        status,
-        config,
-        rows,
-    }))
 }
