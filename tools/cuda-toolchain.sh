@@ -1,0 +1,200 @@
+#!/usr/bin/env bash
+# Installs what `cargo build --features cuda` needs, from PyPI, on a machine that needs no GPU and no driver;
+# docs/cuda.md explains. It prints the environment on stdout and everything else on stderr.
+#
+# The driver stub is generated from the sources of the cudarc crate that Cargo.lock names, so its list of symbols
+# cannot fall behind.
+set -euo pipefail
+
+usage() {
+    cat <<'USAGE'
+usage: eval "$(tools/cuda-toolchain.sh DIR)"
+
+Installs the CUDA 13.0 compiler, headers and libraries (1.2 GB, from PyPI) and a driver stub into DIR, then prints
+the environment to export. Run again, it installs only what is missing and prints the same.
+
+Needs: python3 with pip, gcc (or $CC), cargo; Linux on x86-64 or 64-bit Arm; no GPU, no driver, no root.
+
+Variables: CUDA_COMPUTE_CAP   the GPU to build for, 90 for H100 and H200 (default: the GPU here; 90 without one)
+           PYTHON             the Python that has pip (default: python3)
+USAGE
+}
+
+# All of CUDA 13.0, so that every driver since 580 runs the result.
+readonly PINS=(
+    nvidia-cuda-nvcc==13.0.88
+    nvidia-nvvm==13.0.88
+    nvidia-cuda-crt==13.0.88
+    nvidia-cuda-runtime==13.0.96
+    nvidia-cuda-cccl==13.0.85
+    nvidia-cuda-nvrtc==13.0.88
+    nvidia-cublas==13.1.0.3
+    nvidia-curand==10.4.0.35
+)
+readonly STAMP=.bn-cuda-toolchain # what a whole installation holds, a line per item
+
+log() { echo "cuda-toolchain: $*" >&2; }
+die() {
+    log "error: $*"
+    exit 1
+}
+
+stage='' # the installation in progress
+at_exit() {
+    local status=$?
+    [[ -z $stage ]] || rm -rf -- "$stage"
+    # `eval ""` succeeds: a caller must not go on as if there were a toolchain.
+    [[ $status -eq 0 ]] || echo false
+}
+trap at_exit EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+check_machine() {
+    [[ $(uname -s) == Linux ]] || die "NVIDIA's wheels are for Linux, and this is $(uname -s)"
+    case $(uname -m) in
+        x86_64 | aarch64) ;;
+        *) die "NVIDIA's wheels are for x86_64 and aarch64, and this is $(uname -m)" ;;
+    esac
+    command -v "$python" >/dev/null || die "no $python; install Python 3.8 or later, or name one in PYTHON"
+    "$python" -m pip --version >/dev/null 2>&1 || die "$python has no pip; install it (python3-pip) or name another Python in PYTHON"
+    command -v "$cc" >/dev/null || die "no C compiler ($cc); install gcc or name one in CC"
+    command -v cargo >/dev/null || die "no cargo on the PATH; see https://rustup.rs"
+}
+
+# cudarc's list of driver functions, one name a line.
+driver_symbols() {
+    local manifest sources
+    manifest=$(cd "$root" && cargo metadata --format-version 1 --all-features |
+        "$python" -c 'import json, sys
+print(*[p["manifest_path"] for p in json.load(sys.stdin)["packages"] if p["name"] == "cudarc"], sep="\n")') ||
+        die "cargo metadata failed in $root; the line above says why"
+    [[ -n $manifest && $manifest != *$'\n'* ]] || die "expected one cudarc in Cargo.lock, found: ${manifest:-none}"
+    sources=$(dirname "$manifest")/src/driver/sys/mod.rs
+    [[ -r $sources ]] || die "$sources is missing; this script must learn where cudarc now keeps its driver functions"
+    # Line by line: `fn cuInit(Flags: ...` and the like; the dynamic loader's twin names the same functions.
+    { grep -oE '\bfn cu[A-Z][A-Za-z0-9_]*' "$sources" || true; } | sed 's/^fn //' | LC_ALL=C sort -u
+}
+
+# Writes the stub's C source to the standard output; reads the names of functions.
+stub_source() {
+    echo '/* A CUDA driver with no device: lets programs link and start where there is no driver. */'
+    sed 's/.*/int &(void) { return 34; } \/* CUDA_ERROR_STUB_LIBRARY *\//'
+}
+
+# Puts wheels and links into $stage, then in place of what was there.
+install_wheels() {
+    log "installing CUDA 13.0 into $dir (a 0.9 GB download, 1.2 GB unpacked)"
+    stage=$(mktemp -d "$dir/.installing.XXXXXX")
+    "$python" -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --no-deps --only-binary=:all: --no-compile \
+        --target "$stage" "${PINS[@]}" >&2 || die "pip could not install ${PINS[*]}; the lines above say why"
+    local home=$stage/nvidia/cu13 library plain
+    [[ -x $home/bin/nvcc ]] || die "the wheels left no nvidia/cu13/bin/nvcc"
+    for library in "$home"/lib/lib*.so.*; do
+        plain=${library%%.so.*}.so
+        [[ -e $plain ]] || ln -s "$(basename "$library")" "$plain"
+    done
+    ln -s lib "$home/lib64"
+    rm -rf -- "${dir:?}/nvidia"
+    mv -- "$stage/nvidia" "$dir/nvidia"
+    rm -rf -- "$stage"
+    stage=''
+}
+
+# Apart from the real libraries: only the linker looks there, and the loader where no driver is installed.
+install_stub() {
+    local symbols=$1 stubs=$2
+    stage=$(mktemp -d "$dir/.installing.XXXXXX")
+    stub_source <<<"$symbols" >"$stage/libcuda.c"
+    "$cc" -shared -fPIC -O1 -Wl,-soname,libcuda.so.1 -o "$stage/libcuda.so.1" "$stage/libcuda.c" >&2 ||
+        die "$cc could not compile the driver stub"
+    mkdir -p -- "$stubs"
+    mv -- "$stage/libcuda.c" "$stage/libcuda.so.1" "$stubs"
+    ln -sf libcuda.so.1 "$stubs/libcuda.so"
+    rm -rf -- "$stage"
+    stage=''
+    log "driver stub: $(wc -l <<<"$symbols") functions in $stubs/libcuda.so.1"
+}
+
+# `export NAME=DIRECTORIES:$NAME`, unless the directories lead it already.
+print_path() {
+    local name=$1 directories=$2
+    # The variable is expanded where the line is evaluated.
+    # shellcheck disable=SC2016
+    case "${!name:-}" in
+        "$directories" | "$directories":*) printf 'export %s\n' "$name" ;;
+        *) printf 'export %s=%q${%s:+:$%s}\n' "$name" "$directories" "$name" "$name" ;;
+    esac
+}
+
+has_driver() {
+    local known
+    known=$(PATH=$PATH:/sbin:/usr/sbin ldconfig -p 2>/dev/null || true)
+    [[ $known == *'libcuda.so.1 '* || -e /usr/local/nvidia/lib64/libcuda.so.1 ]]
+}
+
+print_environment() {
+    local home=$1 stubs=$2 runtime=$1/lib
+    if has_driver; then
+        log "this machine has a driver; the stub serves only the linker"
+    else
+        runtime+=:$stubs
+        log "no driver here: programs start on the stub and find no GPU"
+    fi
+    printf 'export CUDA_HOME=%q\n' "$home"
+    print_path PATH "$home/bin"
+    print_path LIBRARY_PATH "$home/lib:$stubs"
+    print_path LD_LIBRARY_PATH "$runtime"
+    if [[ -n ${CUDA_COMPUTE_CAP:-} ]]; then
+        printf 'export CUDA_COMPUTE_CAP=%q\n' "$CUDA_COMPUTE_CAP"
+    elif ! nvidia-smi >/dev/null 2>&1; then
+        log "no GPU here to build for: CUDA_COMPUTE_CAP=90 (H100, H200); set it for another"
+        echo 'export CUDA_COMPUTE_CAP=90'
+    fi
+}
+
+main() {
+    case ${1:-} in
+        -h | --help)
+            usage
+            exit 0
+            ;;
+    esac
+    [[ $# -eq 1 && $1 != -* ]] || {
+        usage >&2
+        exit 2
+    }
+    root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+    python=${PYTHON:-python3}
+    cc=${CC:-gcc}
+    check_machine
+    mkdir -p -- "$1" || die "cannot make the folder $1"
+    dir=$(cd "$1" && pwd)
+    [[ -w $dir ]] || die "cannot write to $dir"
+    [[ $dir != *[[:space:]:]* ]] || die "\"$dir\": nvcc and search paths take no blanks and no colons; choose another folder"
+
+    local stamp=$dir/$STAMP home=$dir/nvidia/cu13
+    local stubs=$home/lib/stubs wheels symbols stub
+    if [[ -e $dir/nvidia && ! -e $stamp ]]; then
+        die "$dir/nvidia is there and was not made by this script; choose another folder"
+    fi
+    wheels=$(printf '%s\n' "${PINS[@]}")
+    if [[ ! -x $home/bin/nvcc || $(grep '^nvidia-' "$stamp" || true) != "$wheels" ]]; then
+        : >"$stamp" # ours from here on, and not whole yet
+        install_wheels
+        echo "$wheels" >"$stamp"
+    fi
+
+    symbols=$(driver_symbols)
+    [[ $(wc -l <<<"$symbols") -gt 100 ]] || die "found too few driver functions in cudarc: ${symbols:-none}"
+    stub="stub $(cksum <<<"$symbols")"
+    if [[ ! -e $stubs/libcuda.so || $(grep '^stub ' "$stamp" || true) != "$stub" ]]; then
+        install_stub "$symbols" "$stubs"
+        printf '%s\n%s\n' "$wheels" "$stub" >"$stamp"
+    fi
+    "$home/bin/nvcc" --version >/dev/null || die "$home/bin/nvcc does not start; remove $dir and run again"
+    log "ready: $("$home/bin/nvcc" --version | sed -n 4p)"
+    print_environment "$home" "$stubs"
+}
+
+main "$@"
