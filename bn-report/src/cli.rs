@@ -16,11 +16,11 @@ use crate::schema;
     after_help = "Example: bn-report runs/decay-and-renorm -o report.html"
 )]
 pub struct Arguments {
-    /// The experiment's directory: it holds <ARM>/seed-<N>/ with config.toml, metrics.csv and status.json.
+    /// The experiment's directory: it holds `ARM/seed-N/` with config.toml, metrics.csv and status.json.
     #[arg(value_name = "EXPERIMENT_DIR")]
     pub experiment: PathBuf,
 
-    /// Where to write the page [default: EXPERIMENT_DIR/report.html].
+    /// Where to write the page; without it, report.html in the experiment's directory.
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 }

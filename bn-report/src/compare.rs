@@ -29,6 +29,8 @@ pub struct Comparison {
     pub statistics: Statistics,
     /// The last step that any run logged.
     pub last_step: Option<u64>,
+    /// The fewest steps between two values of the watched curve: how finely steps to the target are known.
+    pub measured_every: Option<u64>,
     /// The arms, in the experiment's order.
     pub rows: Vec<ArmRow>,
 }
@@ -82,9 +84,11 @@ impl Comparison {
                 .flat_map(|record| &record.rows)
                 .map(|row| row.step)
                 .max(),
+            measured_every: None,
             rows: Vec::new(),
             metric,
         };
+        comparison.measured_every = measured_every(experiment, &comparison.watched());
         comparison.rows = experiment
             .arms
             .iter()
@@ -196,6 +200,24 @@ fn metric_of(experiment: &Experiment) -> String {
         .map(str::to_owned)
         .or_else(|| metrics.into_iter().next())
         .unwrap_or_else(|| "accuracy".to_owned())
+}
+
+fn measured_every(experiment: &Experiment, watched: &Key) -> Option<u64> {
+    let distances = |arm: &Arm| -> Vec<u64> {
+        let curves = curve::arm_curves(arm, watched);
+        let steps = curves
+            .iter()
+            .map(|(_, curve)| curve.keys().copied().collect::<Vec<_>>());
+        steps
+            .flat_map(|steps| {
+                steps
+                    .windows(2)
+                    .map(|pair| pair[1] - pair[0])
+                    .collect::<Vec<_>>()
+            })
+            .collect()
+    };
+    experiment.arms.iter().flat_map(distances).min()
 }
 
 fn final_value(run: &Run, end: &Key) -> Option<f64> {

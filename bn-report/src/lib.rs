@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Three stages that never mix: [`read`] takes files to rows; [`curve`], [`stats`], [`compare`] and [`findings`] take rows to
-//! numbers and sentences and open nothing; [`figures`], [`chart`], [`html`] and [`summary`] take those to text; [`write`] alone
+//! numbers and sentences and open nothing; [`figures`], [`chart`], [`html`] and [`summary`] take those to text; [`mod@write`] alone
 //! writes. [`schema`] defines the rows and files, and training writes through it.
 //!
 //! What is not here: anything about training that training did not log, tensors, clocks, random numbers, the network.

@@ -133,11 +133,11 @@ impl Curves {
         height: f64,
     ) -> Drawn<DB> {
         let last = |series: &Series| {
-            let valued = series
+            let mut valued = series
                 .band
                 .iter()
                 .filter_map(|(&step, summary)| Some((step, summary.mean?)));
-            valued.last().map(|point| axes.map(point))
+            valued.next_back().map(|point| axes.map(point))
         };
         let right = axes.x.pixels().1;
         let ends: Vec<Option<Point>> = self.series.iter().map(last).collect();

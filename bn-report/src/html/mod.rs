@@ -38,6 +38,7 @@ struct Page {
     dark_arm_rules: String,
     dark_chart_rules: String,
     closed_gap: String,
+    measured_every: Option<String>,
     report_version: &'static str,
 }
 
@@ -92,6 +93,7 @@ pub fn page(
         arm_rules,
         dark_arm_rules,
         dark_chart_rules: style::dark_rules(),
+        measured_every: comparison.measured_every.map(crate::format::count),
         closed_gap: crate::compare::CLOSED_GAP.to_string(),
         report_version: env!("CARGO_PKG_VERSION"),
     };

@@ -30,10 +30,10 @@ pub(crate) fn check(markup: &str) -> Result<usize, String> {
     let mut elements = 0;
     let mut rest = markup;
     while let Some(start) = rest.find('<') {
-        if let Some(at) = rest[..start].find('>') {
-            if open.last().map(String::as_str) != Some("style") {
-                return Err(format!("a stray '>' in {:?}", &rest[..=at]));
-            }
+        if let Some(at) = rest[..start].find('>')
+            && open.last().map(String::as_str) != Some("style")
+        {
+            return Err(format!("a stray '>' in {:?}", &rest[..=at]));
         }
         let tag_end = end_of_tag(&rest[start..]).ok_or("a tag without end")? + start;
         let tag = &rest[start + 1..tag_end];

@@ -252,13 +252,16 @@ pub(crate) fn write_experiment(
     write_in_order(directory, arms, seeds, length, &mut order);
 }
 
+/// Puts (arm, seed) pairs in an order.
+pub(crate) type Order<'a> = &'a mut dyn FnMut(&mut Vec<(usize, u64)>);
+
 /// [`write_experiment`], with the run directories made in an order of one's own.
 pub(crate) fn write_in_order(
     directory: &Path,
     arms: &[MadeUpArm],
     seeds: u64,
     (steps, every): (u64, u64),
-    order: &mut dyn FnMut(&mut Vec<(usize, u64)>),
+    order: Order<'_>,
 ) {
     fs::create_dir_all(directory).expect("experiment directory");
     let manifest = manifest(arms, seeds).to_toml().expect("TOML");
