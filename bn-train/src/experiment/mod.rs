@@ -61,7 +61,9 @@ pub enum LoadError {
         source: std::io::Error,
     },
     /// Neither a file nor an embedded experiment.
-    #[error("there is no experiment {name:?}{hint}; embedded are {embedded}, and a path to a .toml file is taken too")]
+    #[error(
+        "there is no experiment {name:?}{hint}; embedded are {embedded}, and a path to a .toml file is taken too"
+    )]
     Unknown {
         /// What was asked for.
         name: String,
@@ -81,18 +83,34 @@ pub enum LoadError {
 /// [`LoadError`], with every problem that the file and the flags have.
 pub fn load(reference: &str, set: &[String]) -> Result<Experiment, LoadError> {
     if let Some(shipped) = shipped::find(reference) {
-        return Ok(parse(&format!("experiment {}", shipped.name), shipped.name, shipped.text, set)?);
+        return Ok(parse(
+            &format!("experiment {}", shipped.name),
+            shipped.name,
+            shipped.text,
+            set,
+        )?);
     }
     let path = Path::new(reference);
-    let looks_like_a_path = path.extension().is_some() || path.components().count() > 1 || path.exists();
+    let looks_like_a_path =
+        path.extension().is_some() || path.components().count() > 1 || path.exists();
     if !looks_like_a_path {
         let names = || shipped::ALL.iter().map(|shipped| shipped.name);
-        let hint = did_you_mean(reference, names()).map_or(String::new(), |name| format!("; did you mean {name}?"));
+        let hint = did_you_mean(reference, names())
+            .map_or(String::new(), |name| format!("; did you mean {name}?"));
         let embedded = names().collect::<Vec<_>>().join(", ");
-        return Err(LoadError::Unknown { name: reference.to_owned(), hint, embedded });
+        return Err(LoadError::Unknown {
+            name: reference.to_owned(),
+            hint,
+            embedded,
+        });
     }
-    let text = std::fs::read_to_string(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
-    let stem = path.file_stem().map_or_else(|| "experiment".into(), |stem| stem.to_string_lossy());
+    let text = std::fs::read_to_string(path).map_err(|source| LoadError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    let stem = path
+        .file_stem()
+        .map_or_else(|| "experiment".into(), |stem| stem.to_string_lossy());
     Ok(parse(reference, &stem, &text, set)?)
 }
 
@@ -100,30 +118,50 @@ pub fn load(reference: &str, set: &[String]) -> Result<Experiment, LoadError> {
 ///
 /// # Errors
 /// [`Invalid`], with every problem that the text and the flags have.
-pub fn parse(origin: &str, default_name: &str, text: &str, set: &[String]) -> Result<Experiment, Invalid> {
+pub fn parse(
+    origin: &str,
+    default_name: &str,
+    text: &str,
+    set: &[String],
+) -> Result<Experiment, Invalid> {
     let mut raw = raw::parse(text);
     for flag in set {
         raw::parse_set(flag, &mut raw);
     }
     let single = take_run_keys(&mut raw);
     if raw.arms.is_empty() {
-        raw.arms.push(RawArm { place: Place::File, leaves: Leaves::new() });
+        raw.arms.push(RawArm {
+            place: Place::File,
+            leaves: Leaves::new(),
+        });
     }
 
     let mut problems = std::mem::take(&mut raw.problems);
-    let broken: Vec<usize> = problems.iter().filter_map(|problem| line(&problem.place)).collect();
     let mut experiment = whole(&raw, default_name, &mut problems);
-    experiment.arms = arms(&raw, single.as_ref().map_or("base", |single| &single.arm), &mut problems);
-    if let Some(Single { seed: Some(seed), .. }) = single {
+    experiment.arms = arms(
+        &raw,
+        single.as_ref().map_or("base", |single| &single.arm),
+        &mut problems,
+    );
+    if let Some(Single {
+        seed: Some(seed), ..
+    }) = single
+    {
         experiment.seeds = vec![seed];
     }
-    if !broken.is_empty() {
+    if !raw.syntax.is_empty() {
         // What is missing may only be hidden by a mistake of syntax, and a broken line has had its message.
-        let stands_on_its_own = |problem: &Problem| match line(&problem.place) {
-            Some(at) => problem.message.starts_with("this is not TOML") || !broken.contains(&at),
-            None => problem.place != Place::File,
+        let is_broken = |at: &Place| {
+            raw.syntax
+                .iter()
+                .any(|syntax| line(&syntax.place) == line(at))
         };
-        problems.retain(stands_on_its_own);
+        problems.retain(|problem| match problem.place {
+            Place::File => false,
+            Place::At { .. } => !is_broken(&problem.place),
+            Place::Flag(_) => true,
+        });
+        problems.append(&mut raw.syntax);
     }
     match Invalid::from_problems(origin, problems) {
         Some(invalid) => Err(invalid),
@@ -148,10 +186,17 @@ struct Single {
 fn take_run_keys(raw: &mut Raw) -> Option<Single> {
     let arm = raw.leaves.get("arm")?.value.as_str()?.to_owned();
     raw.leaves.remove("arm");
-    let seed = raw.leaves.remove("seed").and_then(|leaf| leaf.value.as_integer());
+    let seed = raw
+        .leaves
+        .remove("seed")
+        .and_then(|leaf| leaf.value.as_integer());
     // What made the numbers of the old run says nothing about the new one.
-    raw.leaves.retain(|path, _| !path.starts_with("provenance."));
-    Some(Single { arm, seed: seed.and_then(|seed| u64::try_from(seed).ok()) })
+    raw.leaves
+        .retain(|path, _| !path.starts_with("provenance."));
+    Some(Single {
+        arm,
+        seed: seed.and_then(|seed| u64::try_from(seed).ok()),
+    })
 }
 
 /// The keys of the experiment as a whole; its arms are left empty.
@@ -159,20 +204,37 @@ fn whole(raw: &Raw, default_name: &str, problems: &mut Vec<Problem>) -> Experime
     let mut leaves = raw.leaves.clone();
     leaves.extend(raw.set.clone());
     let mut reader = Reader::new(&leaves, problems);
-    let name = reader.optional_text("name").unwrap_or_else(|| default_name.to_owned());
+    let name = reader
+        .optional_text("name")
+        .unwrap_or_else(|| default_name.to_owned());
     let question = reader.optional_text("question");
     let seeds = reader.integers("seeds", 0..=i64::MAX as u64);
     let distinct: std::collections::BTreeSet<_> = seeds.iter().collect();
-    if distinct.len() != seeds.len() || (seeds.is_empty() && reader.effective.contains_key("seeds")) {
-        reader.complain("seeds", format!("`seeds` is {seeds:?}; expected at least one, and none twice"));
+    if distinct.len() != seeds.len() || (seeds.is_empty() && reader.effective.contains_key("seeds"))
+    {
+        reader.complain(
+            "seeds",
+            format!("`seeds` is {seeds:?}; expected at least one, and none twice"),
+        );
     }
-    Experiment { name, question, target: target(&mut reader), seeds, arms: Vec::new() }
+    Experiment {
+        name,
+        question,
+        target: target(&mut reader),
+        seeds,
+        arms: Vec::new(),
+    }
 }
 
 fn target(reader: &mut Reader<'_>) -> Option<Target> {
     let metric = reader.optional_word::<MetricWord>("target.metric");
     let value = reader.optional_number("target.value");
-    let keys = ["target.metric", "target.value", "target.split", "target.statistics"];
+    let keys = [
+        "target.metric",
+        "target.value",
+        "target.split",
+        "target.statistics",
+    ];
     if let Some(given) = keys.iter().find(|key| reader.is_given(key)) {
         for missing in &keys[..2] {
             if !reader.is_given(missing) {
@@ -205,19 +267,33 @@ fn arms(raw: &Raw, default_name: &str, problems: &mut Vec<Problem>) -> Vec<Arm> 
         let name_place = name_leaf.map_or(raw_arm.place.clone(), |leaf| leaf.value_place);
         if name.is_empty() {
             let message = "every [[arm]] needs a `name`, a text that is not empty".to_owned();
-            problems.push(Problem { place: name_place, message });
+            problems.push(Problem {
+                place: name_place,
+                message,
+            });
         } else if let Some(other) = slugs.insert(slug(&name), name.clone()) {
-            let message = format!("arms {other:?} and {name:?} would share the folder {:?}; rename one", slug(&name));
-            problems.push(Problem { place: name_place, message });
+            let message = format!(
+                "arms {other:?} and {name:?} would share the folder {:?}; rename one",
+                slug(&name)
+            );
+            problems.push(Problem {
+                place: name_place,
+                message,
+            });
         }
 
         let mut leaves = raw.leaves.clone();
         leaves.extend(own.clone());
         leaves.extend(raw.set.clone());
         let checked = check::settings(&leaves, problems);
-        problems.extend(in_vain(&own, true, &raw.set, |path| checked.asked.contains(path)));
+        problems.extend(in_vain(&own, true, &raw.set, |path| {
+            checked.asked.contains(path)
+        }));
         asked_by_any.extend(checked.asked);
-        arms.push(Arm { name, settings: checked.settings });
+        arms.push(Arm {
+            name,
+            settings: checked.settings,
+        });
     }
     let of_experiment = |path: &str| keys::EXPERIMENT_KEYS.iter().any(|key| key.path == path);
     let has_a_say = |path: &str| of_experiment(path) || asked_by_any.contains(path);
@@ -227,19 +303,34 @@ fn arms(raw: &Raw, default_name: &str, problems: &mut Vec<Problem>) -> Vec<Arm> 
 }
 
 /// What `leaves` say that nothing listens to: unknown keys, and known ones that have no effect here.
-fn in_vain(leaves: &Leaves, in_arm: bool, set: &Leaves, has_a_say: impl Fn(&str) -> bool) -> Vec<Problem> {
+fn in_vain(
+    leaves: &Leaves,
+    in_arm: bool,
+    set: &Leaves,
+    has_a_say: impl Fn(&str) -> bool,
+) -> Vec<Problem> {
     let table = |path: &str| path.split('.').next().unwrap_or_default().to_owned();
     let explain = |path: &str| match keys::ARM_KEYS.iter().find(|key| key.path == path) {
         // A flag may well make a key of the file idle; the user need not edit the file for that.
         Some(_) if set.keys().any(|flag| table(flag) == table(path)) => None,
-        Some(key) => Some(format!("`{path}` has no effect here: it applies {}", key.applies)),
+        Some(key) => Some(format!(
+            "`{path}` has no effect here: it applies {}",
+            key.applies
+        )),
         None => Some(keys::unknown(path, in_arm)),
     };
     // An empty table says nothing, which is fine where the table is known.
     let is_empty = |leaf: &Leaf| leaf.value.as_table().is_some_and(toml::Table::is_empty);
-    let silent = leaves.iter().filter(|(path, leaf)| !has_a_say(path) && !(is_empty(leaf) && keys::is_table(path)));
+    let silent = leaves
+        .iter()
+        .filter(|(path, leaf)| !has_a_say(path) && !(is_empty(leaf) && keys::is_table(path)));
     silent
-        .filter_map(|(path, leaf)| Some(Problem { place: leaf.key_place.clone(), message: explain(path)? }))
+        .filter_map(|(path, leaf)| {
+            Some(Problem {
+                place: leaf.key_place.clone(),
+                message: explain(path)?,
+            })
+        })
         .collect()
 }
 
@@ -249,19 +340,26 @@ struct MetricWord(&'static str);
 
 impl Word for MetricWord {
     fn from_word(word: &str) -> Option<Self> {
-        ["accuracy", "loss"].into_iter().find(|metric| *metric == word).map(Self)
+        ["accuracy", "loss"]
+            .into_iter()
+            .find(|metric| *metric == word)
+            .map(Self)
     }
 }
 
 impl Word for Split {
     fn from_word(word: &str) -> Option<Self> {
-        [Self::Train, Self::Validation, Self::Test].into_iter().find(|split| split.name() == word)
+        [Self::Train, Self::Validation, Self::Test]
+            .into_iter()
+            .find(|split| split.name() == word)
     }
 }
 
 impl Word for Statistics {
     fn from_word(word: &str) -> Option<Self> {
-        [Self::Moving, Self::Batch].into_iter().find(|statistics| statistics.name() == word)
+        [Self::Moving, Self::Batch]
+            .into_iter()
+            .find(|statistics| statistics.name() == word)
     }
 }
 

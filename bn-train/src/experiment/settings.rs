@@ -85,7 +85,9 @@ pub struct TrainSettings {
 impl TrainSettings {
     /// Whether the net is evaluated after `step` updates.
     pub fn evaluates(&self, step: u64) -> bool {
-        step.is_multiple_of(self.evaluate_every) || step == self.steps || self.evaluate_at.binary_search(&step).is_ok()
+        step.is_multiple_of(self.evaluate_every)
+            || step == self.steps
+            || self.evaluate_at.binary_search(&step).is_ok()
     }
 }
 

@@ -1,10 +1,13 @@
 //! A worker process: trains one run after another, as told on its standard input.
 
+use super::interruption::Interruption;
 use super::protocol::{Event, Order};
 use crate::data::{DataError, Source};
 use crate::device::{DeviceName, panic_message};
 use crate::experiment::{self, Invalid};
-use crate::run::{DeviceData, DirectoryError, Progress, RunDirectory, TrainError, directory, train};
+use crate::run::{
+    DeviceData, DirectoryError, Progress, RunDirectory, TrainError, directory, train,
+};
 use anyhow::Context as _;
 use bn_report::schema::Status;
 use candle::Device;
@@ -23,12 +26,15 @@ const REPORT_EVERY: Duration = Duration::from_millis(100);
 /// When the device cannot be used, or the launcher cannot be understood. What goes wrong in a run is reported as its
 /// status and is no error here.
 pub fn work(device_name: DeviceName) -> anyhow::Result<()> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register(signal, Arc::clone(&stop)).context("cannot listen to signals")?;
-    }
+    let interruption = Interruption::listen()?;
+    interruption.hold();
+    let stop = Arc::clone(interruption.requested());
     let device = device_name.open()?;
-    let mut worker = Worker { device, data: None, stop: Arc::clone(&stop) };
+    let mut worker = Worker {
+        device,
+        data: None,
+        stop: Arc::clone(&stop),
+    };
     for order in orders(stop) {
         let order: Order = serde_json::from_str(&order).context("an order that is none")?;
         let status = worker.run(&order);
@@ -53,7 +59,9 @@ fn orders(stop: Arc<AtomicBool>) -> mpsc::Receiver<String> {
 
 fn send(event: &Event) -> anyhow::Result<()> {
     let mut output = std::io::stdout().lock();
-    writeln!(output, "{}", serde_json::to_string(event)?).and_then(|()| output.flush()).context("the launcher is gone")
+    writeln!(output, "{}", serde_json::to_string(event)?)
+        .and_then(|()| output.flush())
+        .context("the launcher is gone")
 }
 
 struct Worker {
@@ -82,11 +90,16 @@ impl Worker {
     /// Trains one run and settles its directory, whatever happens.
     fn run(&mut self, order: &Order) -> Status {
         let outcome = catch_unwind(AssertUnwindSafe(|| self.train(order)));
-        let outcome = outcome.unwrap_or_else(|panic| Err(RunError::Panic(panic_message(panic.as_ref()))));
-        let status = outcome.unwrap_or_else(|error| Status::Failed { error: error.to_string() });
+        let outcome =
+            outcome.unwrap_or_else(|panic| Err(RunError::Panic(panic_message(panic.as_ref()))));
+        let status = outcome.unwrap_or_else(|error| Status::Failed {
+            error: error.to_string(),
+        });
         match directory::settle(&order.place, &status) {
             Ok(()) => status,
-            Err(error) => Status::Failed { error: error.to_string() },
+            Err(error) => Status::Failed {
+                error: error.to_string(),
+            },
         }
     }
 
@@ -100,12 +113,27 @@ impl Worker {
         let mut on_progress = |progress: Progress| {
             if reported.elapsed() >= REPORT_EVERY {
                 reported = Instant::now();
-                let Progress { step, loss, accuracy } = progress;
+                let Progress {
+                    step,
+                    loss,
+                    accuracy,
+                } = progress;
                 // A launcher that is gone is noticed by the end of the standard input.
-                let _ = send(&Event::Progress { step, loss, accuracy });
+                let _ = send(&Event::Progress {
+                    step,
+                    loss,
+                    accuracy,
+                });
             }
         };
-        Ok(train(settings, seed, &data, &mut directory, &self.stop, &mut on_progress)?)
+        Ok(train(
+            settings,
+            seed,
+            &data,
+            &mut directory,
+            &self.stop,
+            &mut on_progress,
+        )?)
     }
 
     fn data(&mut self, source: Source) -> Result<DeviceData, RunError> {
