@@ -10,6 +10,7 @@ use crate::run::directory::write_whole;
 use anyhow::{Context as _, bail};
 use bn_report::schema::{MANIFEST, Status, slug};
 use clap::{Args, Parser, Subcommand};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -84,7 +85,19 @@ struct Run {
 
 /// Does what the command line asks.
 pub fn main() -> ExitCode {
-    let done = match Cli::parse().command {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(message) => {
+            let status = if message.use_stderr() {
+                ExitCode::FAILURE
+            } else {
+                ExitCode::SUCCESS
+            };
+            let _ = message.print();
+            return status;
+        }
+    };
+    let done = match cli.command {
         Command::Run(run) => run.run(),
         Command::List => list(),
         Command::Show { name } => show(&name),
@@ -97,15 +110,16 @@ pub fn main() -> ExitCode {
 }
 
 fn list() -> anyhow::Result<ExitCode> {
+    let mut text = String::new();
     for shipped in shipped::ALL {
         let experiment = experiment::load(shipped.name, &[])?;
         let (arms, seeds) = (experiment.arms.len(), experiment.seeds.len());
-        println!("{}  ({arms} arms, {seeds} seeds)", shipped.name);
-        if let Some(question) = experiment.question {
-            println!("    {question}");
-        }
+        text += &format!("{}  ({arms} arms, {seeds} seeds)\n", shipped.name);
+        text += &experiment
+            .question
+            .map_or(String::new(), |question| format!("    {question}\n"));
     }
-    Ok(ExitCode::SUCCESS)
+    print_all(&text)
 }
 
 fn show(name: &str) -> anyhow::Result<ExitCode> {
@@ -120,8 +134,17 @@ fn show(name: &str) -> anyhow::Result<ExitCode> {
             names.join(", ")
         );
     };
-    print!("{}", shipped.text);
-    Ok(ExitCode::SUCCESS)
+    print_all(shipped.text)
+}
+
+/// Prints `text`. A reader who has seen enough (`| head`) is no error.
+fn print_all(text: &str) -> anyhow::Result<ExitCode> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(error).context("the standard output")
+        }
+        _ => Ok(ExitCode::SUCCESS),
+    }
 }
 
 impl Run {

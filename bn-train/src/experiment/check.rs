@@ -223,10 +223,6 @@ fn train(reader: &mut Reader<'_>, data: Description) -> TrainSettings {
     }
     let evaluate_every = reader.integer("train.evaluate_every", 1, 1..=u64::MAX);
     let mut evaluate_at = reader.integers("train.evaluate_at", 0..=u64::MAX);
-    if let Some(late) = evaluate_at.iter().find(|&&step| step > steps) {
-        let message = format!("`train.evaluate_at` holds {late}; `train.steps` is {steps}");
-        reader.complain("train.evaluate_at", message);
-    }
     evaluate_at.sort_unstable();
     TrainSettings {
         steps,

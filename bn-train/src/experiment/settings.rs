@@ -78,7 +78,7 @@ pub struct TrainSettings {
     pub batch_size: usize,
     /// Steps between two evaluations, at least 1. The first and the last step are always evaluated.
     pub evaluate_every: u64,
-    /// Further steps to evaluate at, ascending.
+    /// Further steps to evaluate at, ascending; those past the end are never reached.
     pub evaluate_at: Vec<u64>,
 }
 

@@ -247,7 +247,7 @@ fn every_wrong_value_is_told_with_its_place_and_what_is_accepted() {
             "batch statistics need 2 examples",
         ),
         ("train", "evaluate_every = 0", "a whole number from 1"),
-        ("train", "evaluate_at = [11]", "`train.steps` is 10"),
+        ("train", "evaluate_at = [0.5]", "a list of steps"),
         (
             "train",
             "evaluate_every = 99999999999999999999",

@@ -3,7 +3,7 @@
 use super::progress::Display;
 use super::protocol::{Event, Order};
 use crate::device::DeviceName;
-use crate::run::{DirectoryError, directory};
+use crate::run::directory;
 use anyhow::Context as _;
 use bn_report::schema::Status;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -78,8 +78,10 @@ pub fn launch(
     let mut deadline = None;
     while launcher.workers.iter().any(|worker| worker.is_alive) {
         match receiver.recv_timeout(LOOK_EVERY) {
-            Ok((worker, Heard::Event(event))) => launcher.hear(worker, event)?,
-            Ok((worker, Heard::End)) => launcher.bury(worker, deadline.is_some())?,
+            Ok((worker, Heard::Event(event))) => launcher.hear(worker, event),
+            Ok((worker, Heard::End)) => {
+                launcher.bury(worker, interrupted.load(Ordering::Relaxed))?
+            }
             Err(_) => {}
         }
         launcher.display.tick();
@@ -99,7 +101,7 @@ pub fn launch(
     launcher.display.finish();
     Ok(Outcome {
         statuses: launcher.statuses,
-        was_interrupted: deadline.is_some(),
+        was_interrupted: interrupted.load(Ordering::Relaxed),
     })
 }
 
@@ -195,9 +197,9 @@ impl Launcher<'_> {
         self.display.begin(index, worker.job.unwrap_or_default());
     }
 
-    fn hear(&mut self, index: usize, event: Event) -> anyhow::Result<()> {
+    fn hear(&mut self, index: usize, event: Event) {
         let Some(job) = self.workers[index].job else {
-            return Ok(());
+            return;
         };
         match event {
             Event::Progress {
@@ -207,13 +209,16 @@ impl Launcher<'_> {
             } => self.display.progress(job, step, loss, accuracy),
             Event::Ended(status) => {
                 self.workers[index].job = None;
+                let was_stopped = status == Status::Interrupted;
                 self.end_job(job, status);
-                if self.workers[index].input.is_some() {
+                if was_stopped {
+                    // The worker had a signal, perhaps before we have ours: it is on its way out.
+                    self.workers[index].input = None;
+                } else if self.workers[index].input.is_some() {
                     self.give_job(index);
                 }
             }
         }
-        Ok(())
     }
 
     fn end_job(&mut self, job: usize, status: Status) {
@@ -227,28 +232,25 @@ impl Launcher<'_> {
         worker.is_alive = false;
         worker.input = None;
         let exit = worker.child.wait().context("cannot wait for a worker")?;
-        let Some(job) = worker.job.take() else {
-            return Ok(());
-        };
-        let complaint = worker
-            .complaint
-            .take()
-            .and_then(|thread| thread.join().ok())
-            .unwrap_or_default();
-        let status = if is_stopping {
-            Status::Interrupted
-        } else {
+        if let Some(job) = worker.job.take() {
+            let complaint = worker
+                .complaint
+                .take()
+                .and_then(|thread| thread.join().ok())
+                .unwrap_or_default();
             let complaint = complaint
                 .lines()
                 .next_back()
                 .map_or(String::new(), |line| format!(": {line}"));
-            Status::Failed {
-                error: format!("its process ended with {exit}{complaint}"),
-            }
-        };
-        let settled: Result<(), DirectoryError> = directory::settle(&self.jobs[job].place, &status);
-        self.end_job(job, status);
-        settled?;
+            let status = match is_stopping {
+                true => Status::Interrupted,
+                false => Status::Failed {
+                    error: format!("its process ended with {exit}{complaint}"),
+                },
+            };
+            directory::settle(&self.jobs[job].place, &status)?;
+            self.end_job(job, status);
+        }
         if !is_stopping && self.next < self.jobs.len() {
             self.start_worker()?;
         }

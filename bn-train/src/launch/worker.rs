@@ -35,10 +35,13 @@ pub fn work(device_name: DeviceName) -> anyhow::Result<()> {
         data: None,
         stop: Arc::clone(&stop),
     };
-    for order in orders(stop) {
+    for order in orders(Arc::clone(&stop)) {
         let order: Order = serde_json::from_str(&order).context("an order that is none")?;
         let status = worker.run(&order);
         send(&Event::Ended(status))?;
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
     }
     Ok(())
 }
