@@ -352,3 +352,26 @@ fn a_run_that_goes_on_lies_in_a_partial_directory() {
     );
     assert_eq!(report.comparison.rows[0].final_value.n, 1);
 }
+
+#[test]
+fn arms_that_train_alike_are_found_and_gaps_close() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let arms = [
+        MadeUpArm::new("a", 20.0, Some(10.0), 0.97),
+        MadeUpArm::new("b", 20.0, Some(200.0), 0.97),
+        MadeUpArm::new("c", 30.0, Some(10.0), 0.97),
+    ];
+    write_experiment(directory.path(), &arms, 2, (1500, 50));
+    let report = draw(directory.path());
+    assert_eq!(report.comparison.trained_alike, [[0, 1]]);
+    let alike = report.findings.others[1].plain();
+    assert!(
+        alike.starts_with("\"a\" and \"b\" log the same training values"),
+        "{alike}"
+    );
+    let gap = report.comparison.rows[1].gap.expect("two readings");
+    assert!(gap.step <= 100 && gap.size() > 0.7, "{gap:?}");
+    // The made-up lag has its share exp(-(step / 200)^2) left: below 0.05 from 350 steps on, above at 300.
+    assert_eq!(gap.closed_from, Some(350), "{gap:?}");
+    assert!(page(&report).contains("norm.decay"));
+}
