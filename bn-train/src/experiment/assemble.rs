@@ -153,10 +153,12 @@ fn in_vain(
         None => Some(keys::unknown(path, in_arm)),
     };
     // An empty table says nothing, which is fine where the table is known.
-    let is_empty = |leaf: &Leaf| leaf.value.as_table().is_some_and(toml::Table::is_empty);
+    let says_nothing = |path: &str, leaf: &Leaf| {
+        keys::is_table(path) && leaf.value.as_table().is_some_and(toml::Table::is_empty)
+    };
     let silent = leaves
         .iter()
-        .filter(|(path, leaf)| !has_a_say(path) && !(is_empty(leaf) && keys::is_table(path)));
+        .filter(|(path, leaf)| !has_a_say(path) && !says_nothing(path, leaf));
     silent
         .filter_map(|(path, leaf)| {
             Some(Problem {

@@ -169,10 +169,7 @@ impl<'a> Reader<'a> {
     }
 
     /// One of several words.
-    pub(super) fn word<T: Word>(&mut self, path: &str, fallback: T) -> T
-    where
-        T: Clone,
-    {
+    pub(super) fn word<T: Word + Clone>(&mut self, path: &str, fallback: T) -> T {
         self.read(path, fallback, |value| {
             value
                 .as_str()

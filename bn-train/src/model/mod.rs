@@ -1,4 +1,4 @@
-//! Networks: one file per family, each made of [`block`]s and taking its norm layer from the experiment.
+//! Networks: one file per family, each made of blocks and taking its norm layer from the experiment.
 //!
 //! A network knows sizes, not data sets: it is built for images of some shape and a number of classes. Its variables
 //! come from a [`Parameters`] store, which draws each initial value from a stream named after the variable.
