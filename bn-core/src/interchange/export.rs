@@ -11,7 +11,7 @@ use crate::error::Result;
 /// The moving variance is converted to the system's kind when `values_per_channel` is given and the kinds
 /// differ; otherwise it is written as it is.
 /// # Errors
-/// [`Error::Value`] for values per channel of 1 or less.
+/// [`Error::Value`](crate::Error::Value) for values per channel of 1 or less.
 pub fn export(
     bn: &BatchNorm,
     system: System,
