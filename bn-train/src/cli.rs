@@ -163,6 +163,9 @@ impl Run {
         let options = self.options(plan.runs.len());
         let checked = preflight::check(&plan, &folder, self.device)?;
         announce(&plan, &options, &folder);
+        for note in &experiment.notes {
+            eprintln!("note: {note}");
+        }
 
         interruption.hold();
         write_manifest(&experiment, &plan, &folder)?;

@@ -4,7 +4,7 @@
 //! heard by nobody (a typo, a key of another kind of net) is a problem too.
 
 use super::problem::{Place, Problem};
-use super::raw::{Leaf, Leaves, Raw};
+use super::raw::{Leaf, Leaves, Raw, RawArm};
 use super::reader::{Reader, Word};
 use super::{Arm, Experiment, check, keys};
 use bn_report::schema::{Split, Statistics, Target, slug};
@@ -56,6 +56,7 @@ pub(super) fn whole(raw: &Raw, default_name: &str, problems: &mut Vec<Problem>) 
         target: target(&mut reader),
         seeds,
         arms: Vec::new(),
+        notes: Vec::new(),
     }
 }
 
@@ -82,6 +83,23 @@ fn target(reader: &mut Reader<'_>) -> Option<Target> {
         statistics: reader.word("target.statistics", Statistics::Moving),
     };
     Some(target)
+}
+
+/// Which flags replace what an arm says of itself: the arm's name may now promise something else.
+pub(super) fn notes(raw: &Raw) -> Vec<String> {
+    let note = |(key, leaf): (&String, &Leaf)| {
+        let name = |arm: &RawArm| Some(arm.leaves.get("name")?.value.to_string());
+        let arms = raw.arms.iter().filter(|arm| arm.leaves.contains_key(key));
+        let arms: Vec<String> = arms.filter_map(name).collect();
+        let list = arms.join(", ");
+        (!arms.is_empty()).then(|| {
+            format!(
+                "{key} is {} in every arm; it replaces the own value of {list}",
+                leaf.value
+            )
+        })
+    };
+    raw.set.iter().filter_map(note).collect()
 }
 
 /// Every arm, checked, with what is wrong in it or said in vain.

@@ -18,7 +18,7 @@ pub use settings::Settings;
 
 pub(crate) use problem::did_you_mean;
 
-use assemble::{Single, arms, take_run_keys, whole};
+use assemble::{Single, arms, notes, take_run_keys, whole};
 use bn_report::schema::Target;
 use raw::{Leaves, RawArm};
 use std::path::{Path, PathBuf};
@@ -37,6 +37,8 @@ pub struct Experiment {
     pub seeds: Vec<u64>,
     /// At least one; no two with the same slug.
     pub arms: Vec<Arm>,
+    /// What a user should know who gave these flags.
+    pub notes: Vec<String>,
 }
 
 /// One way of training, repeated for every seed.
@@ -139,6 +141,7 @@ pub fn parse(
 
     let mut problems = std::mem::take(&mut raw.problems);
     let mut experiment = whole(&raw, default_name, &mut problems);
+    experiment.notes = notes(&raw);
     experiment.arms = arms(
         &raw,
         single.as_ref().map_or("base", |single| &single.arm),

@@ -143,6 +143,10 @@ fn arms_override_and_flags_override_arms() {
     assert_eq!(decays(&accepted(&text)), [0.5, 0.7]);
     let set = parse("x", "x", &text, &["norm.decay=0.9".into()]).unwrap();
     assert_eq!(decays(&set), [0.9, 0.9]);
+    assert_eq!(
+        set.notes,
+        ["norm.decay is 0.9 in every arm; it replaces the own value of \"b\""]
+    );
 }
 
 #[test]

@@ -85,7 +85,14 @@ impl Display {
                 overall,
                 ProgressBar::new(*steps).with_style(style("{prefix}{msg}, {eta} left")),
             );
-            bar.set_prefix(label.clone());
+            // As wide as the longest, so that what follows stands in a column.
+            let width = self
+                .jobs
+                .iter()
+                .map(|(label, _)| label.len())
+                .max()
+                .unwrap_or(0);
+            bar.set_prefix(format!("{label:width$}"));
             of_worker.insert(worker, bar);
             worker_of.insert(job, worker);
         }
