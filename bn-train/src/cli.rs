@@ -25,6 +25,11 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Train every arm of an experiment with every seed, then draw the report
+    ///
+    /// The runs land in OUT/NAME/ARM/seed-N, the report in OUT/NAME/report.html. A run that is there already is
+    /// replaced when the new one ends. Ctrl-C ends within a second and keeps what was measured.
+    ///
+    /// Exit status: 0 when all runs ended (one that diverged is a result), 1 on an error, 130 on Ctrl-C.
     Run(Run),
     /// Name the embedded experiments
     List,
@@ -43,10 +48,6 @@ enum Command {
     },
 }
 
-/// The runs land in OUT/NAME/ARM/seed-N, the report in OUT/NAME/report.html. A run that is there already is replaced
-/// when the new one ends. Ctrl-C ends within a second and keeps what was measured.
-///
-/// Exit status: 0 when all runs ended (one that diverged is a result), 1 on an error, 130 on Ctrl-C.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   bn-train run

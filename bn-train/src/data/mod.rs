@@ -72,7 +72,7 @@ impl Source {
 #[non_exhaustive]
 pub enum DataError {
     /// The bytes do not unpack.
-    #[error("{origin}: cannot be unpacked: {source}")]
+    #[error("{origin}: cannot be unpacked")]
     Unpack {
         /// The file, or where else the bytes come from.
         origin: &'static str,

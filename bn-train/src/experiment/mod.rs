@@ -56,7 +56,7 @@ pub struct Arm {
 #[non_exhaustive]
 pub enum LoadError {
     /// The file cannot be read.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: cannot read this file", path.display())]
     Read {
         /// The file.
         path: PathBuf,

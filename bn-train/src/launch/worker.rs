@@ -2,12 +2,10 @@
 
 use super::interruption::Interruption;
 use super::protocol::{Event, Order};
-use crate::data::{DataError, Source};
+use crate::data::Source;
 use crate::device::{DeviceName, panic_message};
-use crate::experiment::{self, Invalid};
-use crate::run::{
-    DeviceData, DirectoryError, Progress, RunDirectory, TrainError, directory, train,
-};
+use crate::experiment;
+use crate::run::{DeviceData, Progress, RunDirectory, directory, train};
 use anyhow::Context as _;
 use bn_report::schema::Status;
 use candle::Device;
@@ -74,40 +72,24 @@ struct Worker {
     stop: Arc<AtomicBool>,
 }
 
-/// Why a run failed.
-#[derive(Debug, thiserror::Error)]
-enum RunError {
-    #[error(transparent)]
-    Config(#[from] Invalid),
-    #[error(transparent)]
-    Data(#[from] DataError),
-    #[error(transparent)]
-    Train(#[from] TrainError),
-    #[error(transparent)]
-    Directory(#[from] DirectoryError),
-    #[error("{0}")]
-    Panic(String),
-}
-
 impl Worker {
     /// Trains one run and settles its directory, whatever happens.
     fn run(&mut self, order: &Order) -> Status {
         let outcome = catch_unwind(AssertUnwindSafe(|| self.train(order)));
         let outcome =
-            outcome.unwrap_or_else(|panic| Err(RunError::Panic(panic_message(panic.as_ref()))));
-        let status = outcome.unwrap_or_else(|error| Status::Failed {
-            error: error.to_string(),
-        });
+            outcome.unwrap_or_else(|panic| Err(anyhow::Error::msg(panic_message(panic.as_ref()))));
+        let failed = |error: anyhow::Error| Status::Failed {
+            error: format!("{error:#}"),
+        };
+        let status = outcome.unwrap_or_else(failed);
         match directory::settle(&order.place, &status) {
             Ok(()) => status,
-            Err(error) => Status::Failed {
-                error: error.to_string(),
-            },
+            Err(error) => failed(error.into()),
         }
     }
 
     /// Trains one run; its directory is left for the caller to settle.
-    fn train(&mut self, order: &Order) -> Result<Status, RunError> {
+    fn train(&mut self, order: &Order) -> anyhow::Result<Status> {
         let mut directory = RunDirectory::create(&order.place, &order.config)?;
         let experiment = experiment::parse("config.toml", "run", &order.config, &[])?;
         let (settings, seed) = (&experiment.arms[0].settings, experiment.seeds[0]);
@@ -139,9 +121,9 @@ impl Worker {
         )?)
     }
 
-    fn data(&mut self, source: Source) -> Result<DeviceData, RunError> {
+    fn data(&mut self, source: Source) -> anyhow::Result<DeviceData> {
         if self.data.as_ref().is_none_or(|(held, _)| *held != source) {
-            let data = DeviceData::new(&source.load()?, &self.device).map_err(TrainError::from)?;
+            let data = DeviceData::new(&source.load()?, &self.device)?;
             self.data = Some((source, data));
         }
         match &self.data {

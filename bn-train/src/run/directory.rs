@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 /// A file or folder that could not be written, or moved.
 #[derive(Debug, thiserror::Error)]
-#[error("{}: cannot {action}: {source}", path.display())]
+#[error("{}: cannot {action}", path.display())]
 pub struct DirectoryError {
     path: PathBuf,
     action: &'static str,

@@ -78,7 +78,7 @@ pub struct Progress {
 #[non_exhaustive]
 pub enum TrainError {
     /// A tensor operation.
-    #[error("training: {0}")]
+    #[error("a tensor operation")]
     Tensor(#[from] candle::Error),
     /// A file of the run.
     #[error(transparent)]
