@@ -96,7 +96,8 @@ impl Worker {
         let data = self.data(settings.data)?;
         let mut reported = Instant::now();
         let mut on_progress = |progress: Progress| {
-            if reported.elapsed() >= REPORT_EVERY {
+            // The last step too, so that what is shown of a finished run is how it ended.
+            if reported.elapsed() >= REPORT_EVERY || progress.step == settings.train.steps {
                 reported = Instant::now();
                 let Progress {
                     step,
