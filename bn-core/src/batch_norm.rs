@@ -17,6 +17,25 @@ use crate::state::State;
 use crate::updates::{Updates, lock};
 use crate::variables::Variables;
 
+impl BatchNormConfig {
+    /// Builds the layer: makes its variables under `vb`'s prefix, or finds them there.
+    ///
+    /// Names: `gamma`, `beta`, `moving_mean`, `moving_variance`, `updates`; with zero-debias
+    /// `moving_mean_biased`, `moving_mean_weight` (and the variance's); with renorm `renorm_mean`,
+    /// `renorm_stddev` and, by variant, `renorm_mean_weight`, `renorm_stddev_weight`, `moving_stddev`.
+    /// Those beside the first four may be missing from a checkpoint: they then start from the moving
+    /// statistics there, taken as fully gathered.
+    ///
+    /// # Errors
+    /// [`Error::Value`](crate::Error::Value) for a setting outside its range, [`Error::Contradiction`](crate::Error::Contradiction) for two that exclude
+    /// each other, [`Error::Shape`](crate::Error::Shape) for an initializer of another length; [`Error::Exists`](crate::Error::Exists) and
+    /// [`Error::NotThere`](crate::Error::NotThere) by [`Reuse`](crate::Reuse); [`Error::Missing`](crate::Error::Missing) for a variable that a checkpoint lacks.
+    pub fn build(self, channels: usize, vb: VarBuilder<'_>) -> Result<BatchNorm> {
+        self.check(channels)?;
+        BatchNorm::from_config(self, channels, vb)
+    }
+}
+
 /// Batch normalization: `y = activation(gamma · (x − mean) / √(variance + ε) + beta + residual)`.
 ///
 /// Built by [`BatchNormConfig::build`]. Shapes: `x` has rank 2 or more with `C` channels where the

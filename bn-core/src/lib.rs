@@ -113,3 +113,8 @@ pub mod guide {
     #[doc = include_str!("../docs/keras.md")]
     pub mod keras {}
 }
+
+/// Compiles and runs the example of the crate's README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

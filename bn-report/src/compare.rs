@@ -3,10 +3,12 @@
 //! Means run over all runs that have the value; how many those are stands beside them, and every other run is counted by
 //! the state it is in.
 
+mod alike;
 mod gap;
 mod states;
 pub mod table;
 
+pub use self::alike::trained_alike;
 use self::gap::gap;
 pub use self::gap::{CLOSED_GAP, Gap, paired_readings};
 pub use self::states::States;
@@ -31,6 +33,8 @@ pub struct Comparison {
     pub last_step: Option<u64>,
     /// The fewest steps between two values of the watched curve: how finely steps to the target are known.
     pub measured_every: Option<u64>,
+    /// Groups of arms (by their place) that trained alike to the last bit; see [`trained_alike`].
+    pub trained_alike: Vec<Vec<usize>>,
     /// The arms, in the experiment's order.
     pub rows: Vec<ArmRow>,
 }
@@ -85,6 +89,7 @@ impl Comparison {
                 .map(|row| row.step)
                 .max(),
             measured_every: None,
+            trained_alike: trained_alike(experiment),
             rows: Vec::new(),
             metric,
         };

@@ -38,14 +38,16 @@ impl Figures {
         let others = metrics
             .iter()
             .filter(|metric| **metric != comparison.metric);
-        for metric in std::iter::once(&comparison.metric).chain(others) {
-            keys.push(Key::new(
-                Split::Validation,
-                Some(comparison.statistics),
-                metric,
-            ));
-            // While training, batch norm always normalizes with the batch.
-            keys.push(Key::new(Split::Train, Some(Statistics::Batch), metric));
+        let metrics: Vec<&String> = std::iter::once(&comparison.metric).chain(others).collect();
+        let moving = Some(comparison.statistics);
+        // While training, batch norm always normalizes with the batch.
+        let batch = Some(Statistics::Batch);
+        for (split, statistics) in [(Split::Validation, moving), (Split::Train, batch)] {
+            keys.extend(
+                metrics
+                    .iter()
+                    .map(|metric| Key::new(split, statistics, metric)),
+            );
         }
         let watched = comparison.watched();
         keys.retain(|key| *key != watched);

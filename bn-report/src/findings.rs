@@ -26,9 +26,11 @@ pub struct Findings {
 impl Findings {
     /// Reads the rows.
     pub fn of(comparison: &Comparison) -> Self {
-        let mut sentences = [race(comparison), readings(comparison), end(comparison)]
+        let readings = readings(comparison).into_iter().chain(alike(comparison));
+        let mut sentences = race(comparison)
             .into_iter()
-            .flatten();
+            .chain(readings)
+            .chain(end(comparison));
         let headline = sentences.next();
         let mut others: Vec<Sentence> = sentences.collect();
         let states = endings(comparison);
@@ -109,6 +111,20 @@ fn readings(comparison: &Comparison) -> Option<Sentence> {
         sentence = sentence.text("; ").arm(*least).text(text);
     }
     Some(sentence.text("."))
+}
+
+/// Which arms are the same net while they train.
+fn alike(comparison: &Comparison) -> Vec<Sentence> {
+    let sentence = |group: &Vec<usize>| {
+        let arms: Vec<Indexed<'_>> = group
+            .iter()
+            .map(|&index| (index, &comparison.rows[index]))
+            .collect();
+        let what =
+            " log the same training values to the last bit: they differ in evaluation alone.";
+        Sentence::default().arms_up_to(6, &arms).text(what)
+    };
+    comparison.trained_alike.iter().map(sentence).collect()
 }
 
 /// Who ends best.

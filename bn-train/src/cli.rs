@@ -2,13 +2,16 @@
 
 use crate::device::DeviceName;
 use crate::experiment::plan::{Plan, Selection};
-use crate::experiment::{self, Invalid, shipped};
+use crate::experiment::{self, Experiment, Invalid, shipped};
+use crate::launch::interruption::{EXIT_STATUS, Interruption};
 use crate::launch::{self, Job, Options, Outcome};
 use crate::preflight;
+use crate::run::directory::write_whole;
 use anyhow::{Context as _, bail};
-use bn_report::schema::{MANIFEST, Status};
+use bn_report::schema::{MANIFEST, Status, slug};
 use clap::{Args, Parser, Subcommand};
-use std::path::PathBuf;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Train networks under batch normalization of many kinds, and compare them.
@@ -22,6 +25,11 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Train every arm of an experiment with every seed, then draw the report
+    ///
+    /// The runs land in OUT/NAME/ARM/seed-N, the report in OUT/NAME/report.html. A run that is there already is
+    /// replaced when the new one ends. Ctrl-C ends within a second and keeps what was measured.
+    ///
+    /// Exit status: 0 when all runs ended (one that diverged is a result), 1 on an error, 130 on Ctrl-C.
     Run(Run),
     /// Name the embedded experiments
     List,
@@ -40,10 +48,6 @@ enum Command {
     },
 }
 
-/// The runs land in OUT/NAME/ARM/seed-N, the report in OUT/NAME/report.html. A run that is there already is replaced
-/// when the new one ends. Ctrl-C ends within a second and keeps what was measured.
-///
-/// Exit status: 0 when all runs ended (one that diverged is a result), 1 on an error, 130 on Ctrl-C.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   bn-train run
@@ -82,7 +86,19 @@ struct Run {
 
 /// Does what the command line asks.
 pub fn main() -> ExitCode {
-    let done = match Cli::parse().command {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(message) => {
+            let status = if message.use_stderr() {
+                ExitCode::FAILURE
+            } else {
+                ExitCode::SUCCESS
+            };
+            let _ = message.print();
+            return status;
+        }
+    };
+    let done = match cli.command {
         Command::Run(run) => run.run(),
         Command::List => list(),
         Command::Show { name } => show(&name),
@@ -95,96 +111,185 @@ pub fn main() -> ExitCode {
 }
 
 fn list() -> anyhow::Result<ExitCode> {
+    let mut text = String::new();
     for shipped in shipped::ALL {
         let experiment = experiment::load(shipped.name, &[])?;
         let (arms, seeds) = (experiment.arms.len(), experiment.seeds.len());
-        println!("{}  ({arms} arms, {seeds} seeds)", shipped.name);
-        if let Some(question) = experiment.question {
-            println!("    {question}");
-        }
+        text += &format!("{}  ({arms} arms, {seeds} seeds)\n", shipped.name);
+        text += &experiment
+            .question
+            .map_or(String::new(), |question| format!("    {question}\n"));
     }
-    Ok(ExitCode::SUCCESS)
+    print_all(&text)
 }
 
 fn show(name: &str) -> anyhow::Result<ExitCode> {
     let Some(shipped) = shipped::find(name) else {
-        let names: Vec<&str> = shipped::ALL.iter().chain([&shipped::TEMPLATE]).map(|shipped| shipped.name).collect();
-        bail!("there is no embedded experiment {name:?}; there are {}", names.join(", "));
+        let names: Vec<&str> = shipped::ALL
+            .iter()
+            .chain([&shipped::TEMPLATE])
+            .map(|shipped| shipped.name)
+            .collect();
+        bail!(
+            "there is no embedded experiment {name:?}; there are {}",
+            names.join(", ")
+        );
     };
-    print!("{}", shipped.text);
-    Ok(ExitCode::SUCCESS)
+    print_all(shipped.text)
+}
+
+/// Prints `text`. A reader who has seen enough (`| head`) is no error.
+fn print_all(text: &str) -> anyhow::Result<ExitCode> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(error).context("the standard output")
+        }
+        _ => Ok(ExitCode::SUCCESS),
+    }
 }
 
 impl Run {
     fn run(self) -> anyhow::Result<ExitCode> {
-        let interrupted = launch::local::interruption()?;
-        let plan = self.plan()?;
-        let folder = self.out.join(&plan.name);
+        let interruption = Interruption::listen()?;
+        let experiment = experiment::load(&self.experiment, &self.set)?;
+        let selection = Selection {
+            seeds: self.seeds.clone(),
+            arms: self.arms.clone(),
+        };
+        let plan = Plan::new(&experiment, &selection).map_err(|problems| Invalid {
+            origin: self.experiment.clone(),
+            problems,
+        })?;
+        let folder = self.out.join(slug(&plan.name));
         let options = self.options(plan.runs.len());
         let checked = preflight::check(&plan, &folder, self.device)?;
         announce(&plan, &options, &folder);
+        for note in &experiment.notes {
+            eprintln!("note: {note}");
+        }
 
-        let manifest = plan.manifest(crate::VERSION, &command_line()).to_toml().context("the manifest")?;
-        crate::run::directory::write_whole(&folder.join(MANIFEST), &manifest)?;
-        let jobs = plan.runs.iter().map(|run| {
-            let config = plan.config(run, crate::VERSION, &self.device.to_string(), checked.digest(run));
-            let config = config.to_toml().context("the settings of a run")?;
-            let (label, steps) = (format!("{}, seed {}", run.arm, run.seed), run.settings.train.steps);
-            Ok(Job { label, place: folder.join(run.directory()), config, steps })
-        });
-        let jobs: Vec<Job> = jobs.collect::<anyhow::Result<_>>()?;
-        let outcome = launch::launch(&jobs, &options, &interrupted)?;
+        interruption.hold();
+        write_manifest(&experiment, &plan, &folder)?;
+        let jobs = self.jobs(&plan, &folder, &checked)?;
+        let outcome = launch::launch(&jobs, &options, interruption.requested())?;
+        interruption.release();
         self.conclude(&folder, &outcome)
-    }
-
-    fn plan(&self) -> anyhow::Result<Plan> {
-        let experiment = experiment::load(&self.experiment, &self.set)?;
-        let selection = Selection { seeds: self.seeds.clone(), arms: self.arms.clone() };
-        Plan::new(&experiment, &selection)
-            .map_err(|problems| Invalid { origin: self.experiment.clone(), problems }.into())
     }
 
     fn options(&self, runs: usize) -> Options {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let jobs = self.jobs.map_or(cores, usize::from).min(runs);
-        Options { jobs, threads: (cores / jobs).max(1), device: self.device, plain: self.plain }
+        Options {
+            jobs,
+            threads: (cores / jobs).max(1),
+            device: self.device,
+            plain: self.plain,
+        }
+    }
+
+    fn jobs(
+        &self,
+        plan: &Plan,
+        folder: &Path,
+        checked: &preflight::Checked,
+    ) -> anyhow::Result<Vec<Job>> {
+        let device = self.device.to_string();
+        let job = |run: &experiment::plan::Run| {
+            let config = plan.config(run, crate::VERSION, &device, checked.digest(run));
+            Ok(Job {
+                label: format!("{}, seed {}", run.arm, run.seed),
+                place: folder.join(run.directory()),
+                config: config.to_toml().context("the settings of a run")?,
+                steps: run.settings.train.steps,
+            })
+        };
+        plan.runs.iter().map(job).collect()
     }
 
     /// Draws the report and says how it went.
-    fn conclude(&self, folder: &std::path::Path, outcome: &Outcome) -> anyhow::Result<ExitCode> {
-        let ended = outcome.statuses.iter().flatten();
-        let whole = ended.clone().filter(|status| matches!(status, Status::Finished | Status::Diverged { .. })).count();
+    fn conclude(&self, folder: &Path, outcome: &Outcome) -> anyhow::Result<ExitCode> {
+        let is_whole =
+            |status: &&Status| matches!(status, Status::Finished | Status::Diverged { .. });
+        let (all, whole) = (
+            outcome.statuses.len(),
+            outcome.statuses.iter().flatten().filter(is_whole).count(),
+        );
+        let folder_text = folder.display();
         if outcome.was_interrupted {
-            let all = outcome.statuses.len();
-            eprintln!("interrupted: {whole} of {all} runs ended; what was measured is in {}", folder.display());
-            return Ok(ExitCode::from(130));
+            eprintln!(
+                "interrupted: {whole} of {all} runs ended; what was measured is in {folder_text}"
+            );
+            return Ok(ExitCode::from(EXIT_STATUS));
         }
         if !self.no_report {
-            println!("report in {}", folder.display());
+            let arguments = bn_report::cli::Arguments {
+                experiment: folder.to_owned(),
+                output: None,
+            };
+            bn_report::cli::run(&arguments).context("the report")?;
         }
-        let failed = outcome.statuses.len() - whole;
-        if failed > 0 {
-            bail!("{failed} of {} runs failed; their status.json in {} says why", outcome.statuses.len(), folder.display());
+        if whole < all {
+            bail!(
+                "{} of {all} runs failed; the status.json of each, in {folder_text}, says why",
+                all - whole
+            );
         }
         Ok(ExitCode::SUCCESS)
     }
 }
 
+/// Freezes the plan, beside what it has in common with an older one.
+fn write_manifest(experiment: &Experiment, plan: &Plan, folder: &Path) -> anyhow::Result<()> {
+    let path = folder.join(MANIFEST);
+    // A manifest that cannot be read is as good as none: it is about to be replaced.
+    let older = std::fs::read_to_string(&path)
+        .ok()
+        .and_then(|text| toml::from_str(&text).ok());
+    let manifest = plan.manifest(experiment, older.as_ref(), crate::VERSION, &command_line());
+    Ok(write_whole(
+        &path,
+        &manifest.to_toml().context("the manifest")?,
+    )?)
+}
+
 /// Says what is going to happen.
-fn announce(plan: &Plan, options: &Options, folder: &std::path::Path) {
-    let steps: std::collections::BTreeSet<u64> = plan.runs.iter().map(|run| run.settings.train.steps).collect();
+fn announce(plan: &Plan, options: &Options, folder: &Path) {
+    let steps: std::collections::BTreeSet<u64> = plan
+        .runs
+        .iter()
+        .map(|run| run.settings.train.steps)
+        .collect();
     let steps: Vec<String> = steps.iter().map(u64::to_string).collect();
     let (arms, seeds) = (plan.arms.len(), plan.seeds.len());
-    println!("{}: {arms} arms x {seeds} seeds = {} runs of {} steps", plan.name, plan.runs.len(), steps.join(" or "));
+    println!(
+        "{}: {arms} arms x {seeds} seeds = {} runs of {} steps",
+        plan.name,
+        plan.runs.len(),
+        steps.join(" or ")
+    );
     for arm in &plan.arms {
         println!("  {arm}");
     }
-    println!("on {}, {} at a time, into {}", options.device, options.jobs, folder.display());
+    println!(
+        "on {}, {} at a time, into {}",
+        options.device,
+        options.jobs,
+        folder.display()
+    );
 }
 
 /// The command that was typed, for the manifest.
 fn command_line() -> String {
     let words = std::env::args().skip(1);
-    let quote = |word: String| if word.contains([' ', '"', '\'', '$']) { format!("{word:?}") } else { word };
-    std::iter::once("bn-train".to_owned()).chain(words.map(quote)).collect::<Vec<_>>().join(" ")
+    let quote = |word: String| {
+        if word.contains([' ', '"', '\'', '$']) {
+            format!("{word:?}")
+        } else {
+            word
+        }
+    };
+    std::iter::once("bn-train".to_owned())
+        .chain(words.map(quote))
+        .collect::<Vec<_>>()
+        .join(" ")
 }

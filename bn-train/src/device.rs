@@ -21,9 +21,13 @@ impl FromStr for DeviceName {
         let number = match text {
             "cpu" => return Ok(Self::Cpu),
             "cuda" => Some(0),
-            _ => text.strip_prefix("cuda:").and_then(|number| number.parse().ok()),
+            _ => text
+                .strip_prefix("cuda:")
+                .and_then(|number| number.parse().ok()),
         };
-        number.map(Self::Cuda).ok_or_else(|| "expected cpu, cuda or cuda:N".to_owned())
+        number
+            .map(Self::Cuda)
+            .ok_or_else(|| "expected cpu, cuda or cuda:N".to_owned())
     }
 }
 
@@ -67,7 +71,9 @@ impl DeviceName {
     pub fn open(self) -> Result<Device, DeviceError> {
         match self {
             Self::Cpu => Ok(Device::Cpu),
-            Self::Cuda(_) if !candle::utils::cuda_is_available() => Err(DeviceError::NotBuilt(self)),
+            Self::Cuda(_) if !candle::utils::cuda_is_available() => {
+                Err(DeviceError::NotBuilt(self))
+            }
             Self::Cuda(number) => {
                 // A driver library without a driver makes cudarc panic rather than fail.
                 let opened = quietly(|| Device::new_cuda(number));
@@ -93,7 +99,8 @@ fn quietly<T>(work: impl FnOnce() -> T + std::panic::UnwindSafe) -> Result<T, St
 /// What a panic said.
 pub(crate) fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().cloned();
-    text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_else(|| "unknown panic".to_owned())
+    text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string))
+        .unwrap_or_else(|| "unknown panic".to_owned())
 }
 
 fn first_line(text: &str) -> String {
@@ -106,7 +113,11 @@ mod tests {
 
     #[test]
     fn names_are_read_and_written_alike() {
-        for (text, name) in [("cpu", DeviceName::Cpu), ("cuda:0", DeviceName::Cuda(0)), ("cuda:3", DeviceName::Cuda(3))] {
+        for (text, name) in [
+            ("cpu", DeviceName::Cpu),
+            ("cuda:0", DeviceName::Cuda(0)),
+            ("cuda:3", DeviceName::Cuda(3)),
+        ] {
             assert_eq!(text.parse(), Ok(name));
             assert_eq!(name.to_string(), text);
         }

@@ -18,3 +18,8 @@ pub mod schedule;
 
 /// Name, version and, where it is known, commit of this program.
 pub const VERSION: &str = concat!("bn-train ", env!("BN_TRAIN_VERSION"));
+
+/// Compiles and runs the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -1,8 +1,8 @@
-//! Random draws: one ChaCha stream per purpose, derived from the seed of a run.
+//! Random draws: one `ChaCha` stream per purpose, derived from the seed of a run.
 //!
 //! A stream is named by what it draws for (the initial value of one parameter, the order of one epoch), never by the
 //! order in which draws happen. So arms that share a seed start from the same weights and see the same batches, and
-//! adding a layer to one arm shifts no draw of another. ChaCha is portable: the same seed draws the same numbers on
+//! adding a layer to one arm shifts no draw of another. `ChaCha` is portable: the same seed draws the same numbers on
 //! every machine.
 
 use rand_chacha::ChaCha8Rng;
@@ -29,7 +29,9 @@ impl Stream {
         let mut name = blake3::Hasher::new_derive_key("bn-train random stream, version 1");
         name.update(&seed.to_le_bytes());
         match purpose {
-            Purpose::Initialize(parameter) => name.update(b"initialize").update(parameter.as_bytes()),
+            Purpose::Initialize(parameter) => {
+                name.update(b"initialize").update(parameter.as_bytes())
+            }
             Purpose::Shuffle(epoch) => name.update(b"shuffle").update(&epoch.to_le_bytes()),
             Purpose::Split(class) => name.update(b"split").update(&class.to_le_bytes()),
         };
@@ -89,7 +91,10 @@ mod tests {
         assert_ne!(draw(3, Purpose::Shuffle(7)), draw(3, Purpose::Shuffle(8)));
         assert_ne!(draw(3, Purpose::Shuffle(7)), draw(4, Purpose::Shuffle(7)));
         assert_ne!(draw(3, Purpose::Shuffle(7)), draw(3, Purpose::Split(7)));
-        assert_ne!(draw(3, Purpose::Initialize("a")), draw(3, Purpose::Initialize("b")));
+        assert_ne!(
+            draw(3, Purpose::Initialize("a")),
+            draw(3, Purpose::Initialize("b"))
+        );
     }
 
     #[test]
@@ -111,12 +116,18 @@ mod tests {
             counts[stream.below(7) as usize] += 1;
         }
         // A count's standard deviation is 93; six of them leave no room for chance.
-        assert!(counts.iter().all(|&count| count.abs_diff(10_000) < 560), "{counts:?}");
+        assert!(
+            counts.iter().all(|&count| count.abs_diff(10_000) < 560),
+            "{counts:?}"
+        );
 
         let draws: Vec<f32> = (0..20_000).map(|_| stream.uniform(-0.5, 0.5)).collect();
         assert!(draws.iter().all(|draw| (-0.5..0.5).contains(draw)));
         let mean = draws.iter().sum::<f32>() / draws.len() as f32;
-        assert!(mean.abs() < 6.0 * 0.289 / (draws.len() as f32).sqrt(), "{mean}");
+        assert!(
+            mean.abs() < 6.0 * 0.289 / (draws.len() as f32).sqrt(),
+            "{mean}"
+        );
     }
 
     /// A change of these numbers changes every experiment: it is a breaking change.

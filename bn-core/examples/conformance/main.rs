@@ -20,7 +20,13 @@ a line per failing case, then `N passed, M failed`. Exits with 1 when one fails 
 
 fn main() -> ExitCode {
     let (device, directory) = match arguments(std::env::args().skip(1)) {
-        Ok(Some(arguments)) => arguments,
+        Ok(Some((name, directory))) => match device(&name) {
+            Ok(device) => (device, directory),
+            Err(message) => {
+                eprintln!("error: {message}");
+                return ExitCode::FAILURE;
+            }
+        },
         Ok(None) => {
             println!("{USAGE}");
             return ExitCode::SUCCESS;
@@ -53,16 +59,16 @@ fn main() -> ExitCode {
     }
 }
 
-/// Device and directory; none when help was asked for.
-fn arguments(given: impl Iterator<Item = String>) -> Result<Option<(Device, PathBuf)>, String> {
-    let (mut device, mut directory) = (Device::Cpu, None);
+/// Name of the device and directory; none when help was asked for.
+fn arguments(given: impl Iterator<Item = String>) -> Result<Option<(String, PathBuf)>, String> {
+    let (mut device, mut directory) = ("cpu".to_owned(), None);
     let mut given = given;
     while let Some(argument) = given.next() {
         match argument.as_str() {
             "-h" | "--help" => return Ok(None),
-            "--device" => device = self::device(&given.next().ok_or("--device needs a value")?)?,
+            "--device" => device = given.next().ok_or("--device needs a value")?,
             _ if argument.starts_with("--device=") => {
-                device = self::device(&argument["--device=".len()..])?
+                device = argument["--device=".len()..].to_owned();
             }
             _ if argument.starts_with('-') => return Err(format!("unknown option `{argument}`")),
             _ if directory.is_none() => directory = Some(PathBuf::from(argument)),
@@ -73,6 +79,7 @@ fn arguments(given: impl Iterator<Item = String>) -> Result<Option<(Device, Path
     Ok(Some((device, directory)))
 }
 
+/// Opens the device of this name; the message says what to do where that fails.
 fn device(name: &str) -> Result<Device, String> {
     let ordinal = match name {
         "cpu" => return Ok(Device::Cpu),
@@ -82,7 +89,19 @@ fn device(name: &str) -> Result<Device, String> {
             .and_then(|n| n.parse().ok())
             .ok_or_else(|| format!("device `{name}`: expected cpu, cuda or cuda:N"))?,
     };
+    if !candle::utils::cuda_is_available() {
+        return Err(format!(
+            "device `{name}`: this program was built without CUDA; build it with `--features cuda` \
+             (docs/cuda.md says what that needs), or use --device cpu"
+        ));
+    }
     Device::new_cuda(ordinal).map_err(|error| {
-        format!("device `{name}` cannot be used: {error}\nA CUDA build needs `--features cuda`, an NVIDIA driver and a GPU.")
+        // Candle may append a backtrace to the driver's words.
+        let text = error.to_string();
+        let reason = text.lines().next().unwrap_or_default();
+        format!(
+            "device `{name}`: the CUDA driver offers no such GPU ({reason}). `nvidia-smi` lists the GPUs; \
+             where it fails, install or repair the NVIDIA driver. Or use --device cpu"
+        )
     })
 }

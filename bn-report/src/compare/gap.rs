@@ -5,7 +5,7 @@ use crate::read::Arm;
 use crate::schema::{Split, Statistics};
 
 /// A gap between two readings of the same weights counts as closed when it is no larger than this.
-pub const CLOSED_GAP: f64 = 0.02;
+pub const CLOSED_GAP: f64 = 0.05;
 
 /// The widest gap between batch and moving statistics on validation: the same weights, the same examples.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -65,13 +65,19 @@ pub(super) fn race(comparison: &Comparison) -> Option<Sentence> {
             .arm(slowest)
             .text(format!(" ({})", format::steps(mean(slowest.1))));
     }
-    for &(index, row) in &partly {
+    for (position, &arm) in partly.iter().enumerate() {
+        let before = if position == 0 { "; " } else { ", " };
+        let verb = if position == 0 {
+            " reaches it in"
+        } else {
+            " in"
+        };
         let share = format!(
-            " does in {} of {} runs",
-            row.steps_to_target.n,
-            row.reached.len()
+            "{verb} {} of {} runs",
+            arm.1.steps_to_target.n,
+            arm.1.reached.len()
         );
-        sentence = sentence.text("; ").arm((index, row)).text(share);
+        sentence = sentence.text(before).arm(arm).text(share);
     }
     let (pending, never): (Vec<Indexed<'_>>, Vec<Indexed<'_>>) =
         never.iter().partition(|(_, row)| row.states.running > 0);

@@ -41,6 +41,7 @@ fn comparison(metric: &str, target: Option<f64>, rows: Vec<ArmRow>) -> Compariso
         statistics: Statistics::Moving,
         last_step: Some(1500),
         measured_every: Some(50),
+        trained_alike: Vec::new(),
         rows,
     }
 }
@@ -65,7 +66,7 @@ fn the_first_is_measured_against_the_slowest_and_the_rest_is_named() {
     assert_eq!(
         headline,
         "\"b\" reaches validation accuracy 0.9 first, after 50 steps (mean of 2 runs), 10 times sooner than \"a\" (500); \
-         \"c\" does in 1 of 2 runs; \"d\" never does."
+         \"c\" reaches it in 1 of 2 runs; \"d\" never does."
     );
     assert_eq!(
         others[0],

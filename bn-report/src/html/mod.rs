@@ -2,11 +2,13 @@
 //!
 //! No script, no network, no clock: `templates/report.html` and `templates/report.css` are compiled in.
 
+mod settings;
 mod tables;
 
 use askama::Template;
 
-use self::tables::{ComparisonTable, RunsTable, SettingsTable};
+use self::settings::SettingsTable;
+use self::tables::{ComparisonTable, RunsTable};
 use crate::chart::{Chart, style};
 use crate::compare::Comparison;
 use crate::error::{Error, Result};

@@ -1,6 +1,4 @@
-//! The tables of the page as strings: the comparison, the settings, the runs, and what made them.
-
-use std::collections::{BTreeMap, BTreeSet};
+//! The tables of the page as strings: the comparison, the runs, and what made them.
 
 use super::arm_class;
 use crate::compare::Comparison;
@@ -80,73 +78,6 @@ impl ComparisonTable {
     }
 }
 
-/// The settings in which arms differ, and those they share.
-#[derive(Debug)]
-pub(super) struct SettingsTable {
-    /// Keys in which arms differ.
-    pub(super) keys: Vec<String>,
-    /// Per arm: name, class, and its value of each key, absent where it has none.
-    pub(super) rows: Vec<(String, String, Vec<String>)>,
-    /// Keys and values that all arms share.
-    pub(super) shared: Vec<(String, String)>,
-}
-
-impl SettingsTable {
-    pub(super) fn of(experiment: &Experiment) -> Self {
-        let begun = |arm: &&Arm| arm.runs.iter().any(|run| run.record.is_some());
-        let arms: Vec<(usize, &Arm)> = experiment
-            .arms
-            .iter()
-            .enumerate()
-            .filter(|(_, arm)| begun(arm))
-            .collect();
-        let settings: Vec<BTreeMap<String, String>> =
-            arms.iter().map(|(_, arm)| settings_of(arm)).collect();
-        let all: BTreeSet<&String> = settings.iter().flat_map(BTreeMap::keys).collect();
-        let same = |key: &String| {
-            settings
-                .iter()
-                .all(|arm| arm.get(key) == settings[0].get(key))
-        };
-        let (shared, keys): (Vec<&String>, Vec<&String>) =
-            all.into_iter().partition(|key| same(key));
-        let value = |arm: &BTreeMap<String, String>, key: &String| {
-            arm.get(key)
-                .cloned()
-                .unwrap_or_else(|| format::ABSENT.to_owned())
-        };
-        let row = |((index, arm), settings): (&(usize, &Arm), &BTreeMap<String, String>)| {
-            let values = keys.iter().map(|key| value(settings, key)).collect();
-            (arm.name.clone(), arm_class(*index), values)
-        };
-        Self {
-            rows: arms.iter().zip(&settings).map(row).collect(),
-            shared: shared
-                .into_iter()
-                .map(|key| (key.clone(), value(&settings[0], key)))
-                .collect(),
-            keys: keys.into_iter().cloned().collect(),
-        }
-    }
-}
-
-/// The settings of an arm; where its runs differ, all their values.
-fn settings_of(arm: &Arm) -> BTreeMap<String, String> {
-    let mut values: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for record in arm.runs.iter().filter_map(|run| run.record.as_ref()) {
-        for (key, value) in record.config.dotted_settings() {
-            values
-                .entry(key)
-                .or_default()
-                .insert(value.trim_matches('"').to_owned());
-        }
-    }
-    values
-        .into_iter()
-        .map(|(key, values)| (key, values.into_iter().collect::<Vec<_>>().join(" or ")))
-        .collect()
-}
-
 /// Every run, none left out.
 #[derive(Debug)]
 pub(super) struct RunsTable {
@@ -176,7 +107,14 @@ impl RunsTable {
                 None => format::ABSENT.to_owned(),
             },
             digest: match &run.digest {
-                Some(digest) => digest.chars().take(12).collect(),
+                // Enough to tell runs apart; the manifest has all of it.
+                Some(digest) => digest
+                    .rsplit(':')
+                    .next()
+                    .unwrap_or(digest)
+                    .chars()
+                    .take(12)
+                    .collect(),
                 None => format::ABSENT.to_owned(),
             },
         };

@@ -21,9 +21,18 @@ impl Batches {
     /// # Panics
     /// Unless `1 <= batch_size <= examples`.
     pub fn new(seed: u64, examples: usize, batch_size: usize) -> Self {
-        assert!((1..=examples).contains(&batch_size), "batches of {batch_size} out of {examples} examples");
+        assert!(
+            (1..=examples).contains(&batch_size),
+            "batches of {batch_size} out of {examples} examples"
+        );
         let order = Stream::new(seed, Purpose::Shuffle(0)).permutation(examples);
-        Self { seed, examples, batch_size, epoch: 0, order }
+        Self {
+            seed,
+            examples,
+            batch_size,
+            epoch: 0,
+            order,
+        }
     }
 
     /// Batches in one epoch.

@@ -72,7 +72,7 @@ impl Source {
 #[non_exhaustive]
 pub enum DataError {
     /// The bytes do not unpack.
-    #[error("{origin}: cannot be unpacked: {source}")]
+    #[error("{origin}: cannot be unpacked")]
     Unpack {
         /// The file, or where else the bytes come from.
         origin: &'static str,
@@ -118,7 +118,11 @@ impl Examples {
         let size = self.shape.pixels();
         Self {
             shape: self.shape,
-            pixels: indices.iter().flat_map(|&index| &self.pixels[index * size..(index + 1) * size]).copied().collect(),
+            pixels: indices
+                .iter()
+                .flat_map(|&index| &self.pixels[index * size..(index + 1) * size])
+                .copied()
+                .collect(),
             labels: indices.iter().map(|&index| self.labels[index]).collect(),
         }
     }
@@ -128,9 +132,17 @@ impl Examples {
     /// # Errors
     /// What candle reports, for instance too little memory on the device.
     pub fn to_tensors(&self, device: &Device) -> candle::Result<(Tensor, Tensor)> {
-        let ImageShape { channels, height, width } = self.shape;
-        let images = Tensor::from_slice(&self.pixels, (self.len(), channels, height, width), device)?;
-        Ok((images, Tensor::from_slice(&self.labels, self.len(), device)?))
+        let ImageShape {
+            channels,
+            height,
+            width,
+        } = self.shape;
+        let images =
+            Tensor::from_slice(&self.pixels, (self.len(), channels, height, width), device)?;
+        Ok((
+            images,
+            Tensor::from_slice(&self.labels, self.len(), device)?,
+        ))
     }
 }
 

@@ -1,7 +1,9 @@
 //! The plan: arms times seeds, with a digest for each run, frozen before the first step.
 
 use super::{Experiment, Place, Problem, Settings, did_you_mean};
-use bn_report::schema::{Manifest, PlannedArm, PlannedRun, Provenance, RunConfig, Target, seed_dir, slug};
+use bn_report::schema::{
+    Manifest, PlannedArm, PlannedRun, Provenance, RunConfig, Target, seed_dir, slug,
+};
 use std::path::PathBuf;
 
 /// Which part of an experiment to run.
@@ -51,11 +53,17 @@ impl Plan {
     pub fn new(experiment: &Experiment, selection: &Selection) -> Result<Self, Vec<Problem>> {
         let mut problems = Vec::new();
         let arms = select_arms(experiment, selection.arms.as_deref(), &mut problems);
-        let seeds = selection.seeds.clone().unwrap_or_else(|| experiment.seeds.clone());
+        let seeds = selection
+            .seeds
+            .clone()
+            .unwrap_or_else(|| experiment.seeds.clone());
         let distinct: std::collections::BTreeSet<_> = seeds.iter().collect();
         if seeds.is_empty() || distinct.len() < seeds.len() {
             let message = format!("{seeds:?}; expected at least one seed, and none twice");
-            problems.push(Problem { place: Place::Flag("--seeds".to_owned()), message });
+            problems.push(Problem {
+                place: Place::Flag("--seeds".to_owned()),
+                message,
+            });
         }
         if !problems.is_empty() {
             return Err(problems);
@@ -71,26 +79,64 @@ impl Plan {
             question: experiment.question.clone(),
             target: experiment.target.clone(),
             arms: arms.iter().map(|arm| arm.name.clone()).collect(),
-            runs: seeds.iter().flat_map(|&seed| arms.iter().map(move |arm| run(seed, arm))).collect(),
+            runs: seeds
+                .iter()
+                .flat_map(|&seed| arms.iter().map(move |arm| run(seed, arm)))
+                .collect(),
             seeds,
         })
     }
 
-    /// What `manifest.toml` says.
-    pub fn manifest(&self, version: &str, command: &str) -> Manifest {
-        let runs_of = |arm: &str| {
-            let runs = self.runs.iter().filter(|run| run.arm == arm);
-            runs.map(|run| PlannedRun { seed: run.seed, digest: run.digest.clone() }).collect()
+    /// What `manifest.toml` says. Runs of an `older` manifest stay in the plan if they belong to the same experiment with
+    /// the same settings, so that an experiment can be trained arm by arm, or seed by seed.
+    pub fn manifest(
+        &self,
+        experiment: &Experiment,
+        older: Option<&Manifest>,
+        version: &str,
+        command: &str,
+    ) -> Manifest {
+        let arm = |arm: &super::Arm| {
+            let mut runs = self.planned(&arm.name);
+            let older = older.iter().flat_map(|older| &older.arms);
+            let older = older
+                .filter(|older| older.name == arm.name)
+                .flat_map(|older| &older.runs);
+            let is_same = |run: &&PlannedRun| run.digest == digest(run.seed, &arm.settings);
+            for run in older.filter(is_same) {
+                if runs.iter().all(|planned| planned.seed != run.seed) {
+                    runs.push(run.clone());
+                }
+            }
+            runs.sort_by_key(|run| run.seed);
+            PlannedArm {
+                name: arm.name.clone(),
+                slug: slug(&arm.name),
+                runs,
+            }
         };
-        let arm = |name: &String| PlannedArm { name: name.clone(), slug: slug(name), runs: runs_of(name) };
         Manifest {
             name: self.name.clone(),
             question: self.question.clone(),
             command: Some(command.to_owned()),
             version: Some(version.to_owned()),
             target: self.target.clone(),
-            arms: self.arms.iter().map(arm).collect(),
+            arms: experiment
+                .arms
+                .iter()
+                .map(arm)
+                .filter(|arm| !arm.runs.is_empty())
+                .collect(),
         }
+    }
+
+    fn planned(&self, arm: &str) -> Vec<PlannedRun> {
+        let runs = self.runs.iter().filter(|run| run.arm == arm);
+        runs.map(|run| PlannedRun {
+            seed: run.seed,
+            digest: run.digest.clone(),
+        })
+        .collect()
     }
 
     /// What `config.toml` of `run` says.
@@ -124,23 +170,38 @@ fn select_arms<'a>(
     names: Option<&[String]>,
     problems: &mut Vec<Problem>,
 ) -> Vec<&'a super::Arm> {
-    let Some(names) = names else { return experiment.arms.iter().collect() };
+    let Some(names) = names else {
+        return experiment.arms.iter().collect();
+    };
     let is_named = |arm: &super::Arm, name: &str| arm.name == name || slug(&arm.name) == slug(name);
     for name in names {
         if !experiment.arms.iter().any(|arm| is_named(arm, name)) {
             let known = || experiment.arms.iter().map(|arm| arm.name.as_str());
-            let hint = did_you_mean(name, known()).map_or(String::new(), |meant| format!(" Did you mean {meant:?}?"));
+            let hint = did_you_mean(name, known())
+                .map_or(String::new(), |meant| format!(" Did you mean {meant:?}?"));
             let list: Vec<String> = known().map(|name| format!("{name:?}")).collect();
-            let message = format!("there is no such arm.{hint} The arms are {}", list.join(", "));
-            problems.push(Problem { place: Place::Flag(format!("--arms {name}")), message });
+            let message = format!(
+                "there is no such arm.{hint} The arms are {}",
+                list.join(", ")
+            );
+            problems.push(Problem {
+                place: Place::Flag(format!("--arms {name}")),
+                message,
+            });
         }
     }
-    experiment.arms.iter().filter(|arm| names.iter().any(|name| is_named(arm, name))).collect()
+    experiment
+        .arms
+        .iter()
+        .filter(|arm| names.iter().any(|name| is_named(arm, name)))
+        .collect()
 }
 
 fn digest(seed: u64, settings: &Settings) -> String {
     let mut hasher = blake3::Hasher::new();
-    hasher.update(&seed.to_le_bytes()).update(settings.written.to_string().as_bytes());
+    hasher
+        .update(&seed.to_le_bytes())
+        .update(settings.written.to_string().as_bytes());
     format!("blake3:{}", hasher.finalize().to_hex())
 }
 
@@ -152,6 +213,39 @@ mod tests {
     const TEXT: &str = "seeds = [1, 0]\n[optimizer]\nlearning_rate = 0.1\n[train]\nsteps = 10\n\
                         [[arm]]\nname = 'A b'\n[[arm]]\nname = 'c'\nnorm.decay = 0.5\n";
 
+    #[test]
+    fn a_manifest_keeps_older_runs_of_the_same_settings() {
+        let experiment = parse("test", "test", TEXT, &[]).unwrap();
+        let select = |seeds: &[u64], arms: &[&str]| Selection {
+            seeds: Some(seeds.to_vec()),
+            arms: Some(arms.iter().map(ToString::to_string).collect()),
+        };
+        let manifest = |experiment: &Experiment, selection: Selection, older: Option<&Manifest>| {
+            Plan::new(experiment, &selection)
+                .unwrap()
+                .manifest(experiment, older, "v", "c")
+        };
+        let runs = |manifest: &Manifest| -> Vec<(String, Vec<u64>)> {
+            let seeds = |arm: &PlannedArm| arm.runs.iter().map(|run| run.seed).collect();
+            manifest
+                .arms
+                .iter()
+                .map(|arm| (arm.name.clone(), seeds(arm)))
+                .collect()
+        };
+        let first = manifest(&experiment, select(&[3], &["c"]), None);
+        assert_eq!(runs(&first), [("c".into(), vec![3])]);
+        let second = manifest(&experiment, select(&[2], &["A b", "c"]), Some(&first));
+        assert_eq!(
+            runs(&second),
+            [("A b".into(), vec![2]), ("c".into(), vec![2, 3])]
+        );
+
+        let changed = parse("test", "test", TEXT, &["train.steps=11".into()]).unwrap();
+        let third = manifest(&changed, select(&[2], &["c"]), Some(&second));
+        assert_eq!(runs(&third), [("c".into(), vec![2])]);
+    }
+
     fn plan(selection: Selection) -> Result<Plan, Vec<Problem>> {
         Plan::new(&parse("test", "test", TEXT, &[]).unwrap(), &selection)
     }
@@ -159,7 +253,11 @@ mod tests {
     #[test]
     fn every_arm_meets_every_seed() {
         let plan = plan(Selection::default()).unwrap();
-        let runs: Vec<_> = plan.runs.iter().map(|run| (run.seed, run.arm.as_str())).collect();
+        let runs: Vec<_> = plan
+            .runs
+            .iter()
+            .map(|run| (run.seed, run.arm.as_str()))
+            .collect();
         assert_eq!(runs, [(1, "A b"), (1, "c"), (0, "A b"), (0, "c")]);
         assert_eq!(plan.runs[0].directory(), PathBuf::from("a-b/seed-1"));
     }
@@ -169,28 +267,47 @@ mod tests {
         let plan = plan(Selection::default()).unwrap();
         let mut digests: Vec<_> = plan.runs.iter().map(|run| run.digest.clone()).collect();
         // Pinned: a digest that moves between versions would make equal runs look different.
-        assert_eq!(digests[0], "blake3:45a0bf0591d4375b56eecd78231aba02e2ef5f38926674098e084d7c124c6f15");
+        assert_eq!(
+            digests[0],
+            "blake3:45a0bf0591d4375b56eecd78231aba02e2ef5f38926674098e084d7c124c6f15"
+        );
         digests.sort_unstable();
         digests.dedup();
         assert_eq!(digests.len(), 4);
         let renamed = TEXT.replace("'c'", "'d'");
-        let renamed = Plan::new(&parse("x", "y", &renamed, &[]).unwrap(), &Selection::default()).unwrap();
+        let renamed = Plan::new(
+            &parse("x", "y", &renamed, &[]).unwrap(),
+            &Selection::default(),
+        )
+        .unwrap();
         assert_eq!(renamed.runs[1].digest, plan.runs[1].digest);
     }
 
     #[test]
     fn a_selection_keeps_the_order_of_the_file() {
-        let selection = Selection { seeds: Some(vec![7]), arms: Some(vec!["c".into(), "a-b".into()]) };
+        let selection = Selection {
+            seeds: Some(vec![7]),
+            arms: Some(vec!["c".into(), "a-b".into()]),
+        };
         let plan = plan(selection).unwrap();
         assert_eq!(plan.arms, ["A b", "c"]);
-        assert_eq!(plan.runs.iter().map(|run| run.seed).collect::<Vec<_>>(), [7, 7]);
+        assert_eq!(
+            plan.runs.iter().map(|run| run.seed).collect::<Vec<_>>(),
+            [7, 7]
+        );
     }
 
     #[test]
     fn every_wrong_flag_is_named() {
-        let selection = Selection { seeds: Some(vec![7, 7]), arms: Some(vec!["cc".into(), "zzz".into()]) };
+        let selection = Selection {
+            seeds: Some(vec![7, 7]),
+            arms: Some(vec!["cc".into(), "zzz".into()]),
+        };
         let problems = plan(selection).unwrap_err();
         assert_eq!(problems.len(), 3);
-        assert!(problems[0].message.contains("Did you mean \"c\"?"), "{problems:?}");
+        assert!(
+            problems[0].message.contains("Did you mean \"c\"?"),
+            "{problems:?}"
+        );
     }
 }

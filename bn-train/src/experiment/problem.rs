@@ -41,7 +41,10 @@ impl Invalid {
     pub(super) fn from_problems(origin: &str, mut problems: Vec<Problem>) -> Option<Self> {
         problems.sort();
         problems.dedup();
-        (!problems.is_empty()).then(|| Self { origin: origin.to_owned(), problems })
+        (!problems.is_empty()).then(|| Self {
+            origin: origin.to_owned(),
+            problems,
+        })
     }
 }
 
@@ -53,7 +56,9 @@ impl fmt::Display for Invalid {
             }
             match place {
                 Place::File => write!(f, "{}: {message}", self.origin)?,
-                Place::At { line, column } => write!(f, "{}:{line}:{column}: {message}", self.origin)?,
+                Place::At { line, column } => {
+                    write!(f, "{}:{line}:{column}: {message}", self.origin)?
+                }
                 Place::Flag(flag) => write!(f, "{flag}: {message}")?,
             }
         }
@@ -67,11 +72,19 @@ impl fmt::Display for Invalid {
 impl std::error::Error for Invalid {}
 
 /// The candidate that `word` was most likely meant to be, if one is close enough.
-pub(crate) fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn did_you_mean<'a>(
+    word: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
     let limit = (word.chars().count() / 3).max(1);
     candidates
         .into_iter()
-        .map(|candidate| (edit_distance(&word.to_lowercase(), &candidate.to_lowercase()), candidate))
+        .map(|candidate| {
+            (
+                edit_distance(&word.to_lowercase(), &candidate.to_lowercase()),
+                candidate,
+            )
+        })
         .filter(|&(distance, _)| distance <= limit)
         .min_by_key(|&(distance, _)| distance)
         .map(|(_, candidate)| candidate)
@@ -112,7 +125,13 @@ mod tests {
 
     #[test]
     fn distance_counts_edits() {
-        for (from, to, distance) in [("", "", 0), ("abc", "abc", 0), ("abc", "acb", 1), ("abc", "", 3), ("kitten", "sitting", 3)] {
+        for (from, to, distance) in [
+            ("", "", 0),
+            ("abc", "abc", 0),
+            ("abc", "acb", 1),
+            ("abc", "", 3),
+            ("kitten", "sitting", 3),
+        ] {
             assert_eq!(edit_distance(from, to), distance);
             assert_eq!(edit_distance(to, from), distance);
         }

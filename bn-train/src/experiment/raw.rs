@@ -4,7 +4,8 @@
 
 use super::problem::{Place, Problem};
 use std::collections::BTreeMap;
-use toml::de::{DeArray, DeInteger, DeTable, DeValue};
+use toml::Spanned;
+use toml::de::{DeArray, DeString, DeTable, DeValue};
 
 /// One value, and where it stands.
 #[derive(Clone, Debug)]
@@ -30,7 +31,9 @@ pub(super) struct Raw {
     pub(super) leaves: Leaves,
     pub(super) arms: Vec<RawArm>,
     pub(super) set: Leaves,
-    /// Mistakes of syntax.
+    /// Mistakes of syntax in the file.
+    pub(super) syntax: Vec<Problem>,
+    /// Arms that are none, and flags that are none.
     pub(super) problems: Vec<Problem>,
 }
 
@@ -40,34 +43,36 @@ pub(super) fn parse(text: &str) -> Raw {
     let (document, errors) = DeTable::parse_recoverable(text);
     let mut raw = Raw::default();
     for error in errors {
-        let place = error.span().map_or(Place::File, |span| places.at(span.start));
-        raw.problems.push(Problem { place, message: format!("this is not TOML: {}", error.message()) });
+        let place = error
+            .span()
+            .map_or(Place::File, |span| places.at(span.start));
+        let message = format!("this is not TOML: {}", error.message());
+        raw.syntax.push(Problem { place, message });
     }
-
-    let mut table = document.into_inner();
-    let arms = table.iter().find(|(key, value)| key.get_ref() == "arm" && value.get_ref().is_array());
-    if let Some((key, value)) = arms.map(|(key, value)| (key.clone(), value.clone())) {
-        table.remove(&key);
-        if let DeValue::Array(arms) = value.into_inner() {
-            parse_arms(&arms, &places, &mut raw);
+    for (key, value) in document.get_ref() {
+        match value.get_ref() {
+            DeValue::Array(arms) if key.get_ref() == "arm" => parse_arms(arms, &places, &mut raw),
+            _ => flatten("", key, value, &places, &mut raw.leaves),
         }
     }
-    raw.leaves = flatten(&table, &places, &mut raw.problems);
     raw
 }
 
 fn parse_arms(arms: &DeArray<'_>, places: &Places<'_>, raw: &mut Raw) {
     for arm in arms.iter() {
         let place = places.at(arm.span().start);
-        match arm.get_ref() {
-            DeValue::Table(table) => {
-                let leaves = flatten(table, places, &mut raw.problems);
-                raw.arms.push(RawArm { place, leaves });
+        if let DeValue::Table(table) = arm.get_ref() {
+            let mut leaves = Leaves::new();
+            for (key, value) in table {
+                flatten("", key, value, places, &mut leaves);
             }
-            other => {
-                let message = format!("`arm` holds a {}; expected tables, each headed [[arm]]", other.type_str());
-                raw.problems.push(Problem { place, message });
-            }
+            raw.arms.push(RawArm { place, leaves });
+        } else {
+            let message = format!(
+                "`arm` holds a {}; expected tables, each headed [[arm]]",
+                arm.get_ref().type_str()
+            );
+            raw.problems.push(Problem { place, message });
         }
     }
 }
@@ -81,72 +86,68 @@ pub(super) fn parse_set(flag: &str, raw: &mut Raw) {
         return;
     };
     let (key, text) = (key.trim(), text.trim());
-    let parsed = DeValue::parse(text);
-    let value = match &parsed {
-        Ok(value) => convert(value.get_ref()).unwrap_or_else(|_| text.into()),
-        Err(_) => text.into(),
-    };
-    raw.set.insert(key.to_owned(), Leaf { key_place: place.clone(), value_place: place, value });
+    let value = DeValue::parse(text).map_or_else(|_| text.into(), |value| convert(value.get_ref()));
+    raw.set.insert(
+        key.to_owned(),
+        Leaf {
+            key_place: place.clone(),
+            value_place: place,
+            value,
+        },
+    );
 }
 
-fn flatten(table: &DeTable<'_>, places: &Places<'_>, problems: &mut Vec<Problem>) -> Leaves {
-    let mut leaves = Leaves::new();
-    flatten_into("", table, places, &mut leaves, problems);
-    leaves
-}
-
-fn flatten_into(
+/// Puts what `key` says into `leaves`, under a path that begins with `prefix`.
+fn flatten(
     prefix: &str,
-    table: &DeTable<'_>,
+    key: &Spanned<DeString<'_>>,
+    value: &Spanned<DeValue<'_>>,
     places: &Places<'_>,
     leaves: &mut Leaves,
-    problems: &mut Vec<Problem>,
 ) {
-    for (key, value) in table {
-        let path = format!("{prefix}{}", key.get_ref());
-        if let DeValue::Table(inner) = value.get_ref()
-            && !inner.is_empty()
-        {
-            flatten_into(&format!("{path}."), inner, places, leaves, problems);
-            continue;
-        }
-        let (key_place, value_place) = (places.at(key.span().start), places.at(value.span().start));
-        match convert(value.get_ref()) {
-            Ok(value) => {
-                leaves.insert(path, Leaf { key_place, value_place, value });
+    let path = format!("{prefix}{}", key.get_ref());
+    match value.get_ref() {
+        DeValue::Table(table) if !table.is_empty() => {
+            for (key, value) in table {
+                flatten(&format!("{path}."), key, value, places, leaves);
             }
-            Err(message) => problems.push(Problem { place: value_place, message }),
+        }
+        other => {
+            let (key_place, value_place) =
+                (places.at(key.span().start), places.at(value.span().start));
+            leaves.insert(
+                path,
+                Leaf {
+                    key_place,
+                    value_place,
+                    value: convert(other),
+                },
+            );
         }
     }
 }
 
-/// The value without its spans.
-fn convert(value: &DeValue<'_>) -> Result<toml::Value, String> {
-    Ok(match value {
+/// The value without its spans. A whole number past 64 bits becomes a float, which no key for whole numbers accepts.
+fn convert(value: &DeValue<'_>) -> toml::Value {
+    match value {
         DeValue::String(text) => toml::Value::String(text.to_string()),
-        DeValue::Integer(integer) => toml::Value::Integer(convert_integer(integer)?),
-        DeValue::Float(float) => {
-            let number = float.as_str().parse().map_err(|_| format!("{float} is not a number"))?;
-            toml::Value::Float(number)
-        }
+        DeValue::Integer(integer) => match i64::from_str_radix(integer.as_str(), integer.radix()) {
+            Ok(number) => toml::Value::Integer(number),
+            Err(_) => toml::Value::Float(integer.as_str().parse().unwrap_or(f64::INFINITY)),
+        },
+        DeValue::Float(float) => toml::Value::Float(float.as_str().parse().unwrap_or(f64::NAN)),
         DeValue::Boolean(flag) => toml::Value::Boolean(*flag),
         DeValue::Datetime(time) => toml::Value::Datetime(*time),
         DeValue::Array(array) => {
-            toml::Value::Array(array.iter().map(|item| convert(item.get_ref())).collect::<Result<_, _>>()?)
+            toml::Value::Array(array.iter().map(|item| convert(item.get_ref())).collect())
         }
         DeValue::Table(table) => {
-            let convert_entry = |(key, value): (&toml::Spanned<_>, &toml::Spanned<_>)| {
-                let key: &std::borrow::Cow<'_, str> = key.get_ref();
-                Ok((key.to_string(), convert(value.get_ref())?))
-            };
-            toml::Value::Table(table.iter().map(convert_entry).collect::<Result<_, String>>()?)
+            let entries = table
+                .iter()
+                .map(|(key, value)| (key.get_ref().to_string(), convert(value.get_ref())));
+            toml::Value::Table(entries.collect())
         }
-    })
-}
-
-fn convert_integer(integer: &DeInteger<'_>) -> Result<i64, String> {
-    i64::from_str_radix(integer.as_str(), integer.radix())
-        .map_err(|_| format!("{integer} is too large: whole numbers end at 9223372036854775807"))
+    }
 }
 
 /// Lines and columns of byte offsets.
@@ -162,7 +163,10 @@ impl<'a> Places<'a> {
     fn at(&self, offset: usize) -> Place {
         let before = &self.text[..self.text.floor_char_boundary(offset)];
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        Place::At { line: before.matches('\n').count() + 1, column: before[line_start..].chars().count() + 1 }
+        Place::At {
+            line: before.matches('\n').count() + 1,
+            column: before[line_start..].chars().count() + 1,
+        }
     }
 }
 
@@ -172,40 +176,82 @@ mod tests {
 
     #[test]
     fn values_carry_their_place() {
-        let raw = parse("a = 1\n\n[norm]\n  decay = 0.9\n[norm.renorm]\nr_max = [[0, 1], [5, 2.5]]\n");
-        assert!(raw.problems.is_empty());
+        let raw =
+            parse("a = 1\n\n[norm]\n  decay = 0.9\n[norm.renorm]\nr_max = [[0, 1], [5, 2.5]]\n");
+        assert!(raw.syntax.is_empty() && raw.problems.is_empty());
         let leaf = &raw.leaves["norm.decay"];
         assert_eq!(leaf.key_place, Place::At { line: 4, column: 3 });
-        assert_eq!(leaf.value_place, Place::At { line: 4, column: 11 });
-        assert_eq!(raw.leaves["norm.renorm.r_max"].value.as_array().unwrap().len(), 2);
-        assert_eq!(raw.leaves.keys().collect::<Vec<_>>(), ["a", "norm.decay", "norm.renorm.r_max"]);
+        assert_eq!(
+            leaf.value_place,
+            Place::At {
+                line: 4,
+                column: 11
+            }
+        );
+        assert_eq!(
+            raw.leaves["norm.renorm.r_max"]
+                .value
+                .as_array()
+                .unwrap()
+                .len(),
+            2
+        );
+        assert_eq!(
+            raw.leaves.keys().collect::<Vec<_>>(),
+            ["a", "norm.decay", "norm.renorm.r_max"]
+        );
     }
 
     #[test]
     fn arms_keep_their_order() {
-        let raw = parse("[[arm]]\nname = 'b'\nnorm.decay = 0.1\n[[arm]]\nname = 'a'\n[arm.train]\nsteps = 1_000\n");
-        let names: Vec<_> = raw.arms.iter().map(|arm| arm.leaves["name"].value.as_str().unwrap()).collect();
+        let raw = parse(
+            "[[arm]]\nname = 'b'\nnorm.decay = 0.1\n[[arm]]\nname = 'a'\n[arm.train]\nsteps = 1_000\n",
+        );
+        let names: Vec<_> = raw
+            .arms
+            .iter()
+            .map(|arm| arm.leaves["name"].value.as_str().unwrap())
+            .collect();
         assert_eq!(names, ["b", "a"]);
-        assert_eq!(raw.arms[1].leaves["train.steps"].value.as_integer(), Some(1000));
+        assert_eq!(
+            raw.arms[1].leaves["train.steps"].value.as_integer(),
+            Some(1000)
+        );
     }
 
     #[test]
     fn every_mistake_of_syntax_is_found() {
         let raw = parse("a = \nb = 2\nc = [1,\n");
-        assert!(raw.problems.len() >= 2, "{:?}", raw.problems);
-        assert!(raw.problems.iter().any(|problem| matches!(problem.place, Place::At { line: 1, .. })));
+        assert!(raw.syntax.len() >= 2, "{:?}", raw.syntax);
+        assert!(
+            raw.syntax
+                .iter()
+                .any(|problem| matches!(problem.place, Place::At { line: 1, .. }))
+        );
         assert!(raw.leaves.contains_key("b"));
     }
 
     #[test]
     fn set_takes_toml_and_plain_words() {
         let mut raw = Raw::default();
-        for flag in ["train.steps=100", "norm.kind=renorm", "norm.kind2=\"batch\"", "seeds=[1,2]", "no value"] {
+        for flag in [
+            "train.steps=100",
+            "norm.kind=renorm",
+            "norm.kind2=\"batch\"",
+            "seeds=[1,2]",
+            "no value",
+        ] {
             parse_set(flag, &mut raw);
         }
         assert_eq!(raw.set["train.steps"].value, toml::Value::Integer(100));
-        assert_eq!(raw.set["norm.kind"].value, toml::Value::String("renorm".into()));
-        assert_eq!(raw.set["norm.kind2"].value, toml::Value::String("batch".into()));
+        assert_eq!(
+            raw.set["norm.kind"].value,
+            toml::Value::String("renorm".into())
+        );
+        assert_eq!(
+            raw.set["norm.kind2"].value,
+            toml::Value::String("batch".into())
+        );
         assert_eq!(raw.set["seeds"].value.as_array().unwrap().len(), 2);
         assert_eq!(raw.problems[0].place, Place::Flag("--set no value".into()));
     }

@@ -78,14 +78,16 @@ pub struct TrainSettings {
     pub batch_size: usize,
     /// Steps between two evaluations, at least 1. The first and the last step are always evaluated.
     pub evaluate_every: u64,
-    /// Further steps to evaluate at, ascending.
+    /// Further steps to evaluate at, ascending; those past the end are never reached.
     pub evaluate_at: Vec<u64>,
 }
 
 impl TrainSettings {
     /// Whether the net is evaluated after `step` updates.
     pub fn evaluates(&self, step: u64) -> bool {
-        step.is_multiple_of(self.evaluate_every) || step == self.steps || self.evaluate_at.binary_search(&step).is_ok()
+        step.is_multiple_of(self.evaluate_every)
+            || step == self.steps
+            || self.evaluate_at.binary_search(&step).is_ok()
     }
 }
 

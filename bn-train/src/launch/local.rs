@@ -3,14 +3,14 @@
 use super::progress::Display;
 use super::protocol::{Event, Order};
 use crate::device::DeviceName;
-use crate::run::{DirectoryError, directory};
+use crate::run::directory;
 use anyhow::Context as _;
 use bn_report::schema::Status;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 /// How long workers have to end their runs after Ctrl-C before they are killed.
@@ -57,7 +57,11 @@ pub struct Outcome {
 ///
 /// # Errors
 /// When no worker can be started, or a directory cannot be settled. A failed run is no error: its status says so.
-pub fn launch(jobs: &[Job], options: &Options, interrupted: &AtomicBool) -> anyhow::Result<Outcome> {
+pub fn launch(
+    jobs: &[Job],
+    options: &Options,
+    interrupted: &AtomicBool,
+) -> anyhow::Result<Outcome> {
     let (sender, receiver) = mpsc::channel();
     let mut launcher = Launcher {
         jobs,
@@ -74,8 +78,10 @@ pub fn launch(jobs: &[Job], options: &Options, interrupted: &AtomicBool) -> anyh
     let mut deadline = None;
     while launcher.workers.iter().any(|worker| worker.is_alive) {
         match receiver.recv_timeout(LOOK_EVERY) {
-            Ok((worker, Heard::Event(event))) => launcher.hear(worker, event)?,
-            Ok((worker, Heard::End)) => launcher.bury(worker, deadline.is_some())?,
+            Ok((worker, Heard::Event(event))) => launcher.hear(worker, event),
+            Ok((worker, Heard::End)) => {
+                launcher.bury(worker, interrupted.load(Ordering::Relaxed))?
+            }
             Err(_) => {}
         }
         launcher.display.tick();
@@ -93,7 +99,10 @@ pub fn launch(jobs: &[Job], options: &Options, interrupted: &AtomicBool) -> anyh
         }
     }
     launcher.display.finish();
-    Ok(Outcome { statuses: launcher.statuses, was_interrupted: deadline.is_some() })
+    Ok(Outcome {
+        statuses: launcher.statuses,
+        was_interrupted: interrupted.load(Ordering::Relaxed),
+    })
 }
 
 /// What the launcher hears of a worker.
@@ -141,7 +150,9 @@ impl Launcher<'_> {
         let (output, errors) = (child.stdout.take(), child.stderr.take());
         let sender = self.sender.clone();
         std::thread::spawn(move || {
-            let lines = output.into_iter().flat_map(|output| BufReader::new(output).lines().map_while(Result::ok));
+            let lines = output
+                .into_iter()
+                .flat_map(|output| BufReader::new(output).lines().map_while(Result::ok));
             for event in lines.filter_map(|line| serde_json::from_str(&line).ok()) {
                 let _ = sender.send((index, Heard::Event(event)));
             }
@@ -153,7 +164,13 @@ impl Launcher<'_> {
             text
         });
         let input = child.stdin.take();
-        self.workers.push(Worker { child, input, job: None, is_alive: true, complaint: Some(complaint) });
+        self.workers.push(Worker {
+            child,
+            input,
+            job: None,
+            is_alive: true,
+            complaint: Some(complaint),
+        });
         self.give_job(index);
         Ok(())
     }
@@ -165,8 +182,12 @@ impl Launcher<'_> {
             worker.input = None;
             return;
         };
-        let order = Order { place: job.place.clone(), config: job.config.clone() };
-        let order = serde_json::to_string(&order).unwrap_or_else(|error| unreachable!("orders are JSON: {error}"));
+        let order = Order {
+            place: job.place.clone(),
+            config: job.config.clone(),
+        };
+        let order = serde_json::to_string(&order)
+            .unwrap_or_else(|error| unreachable!("orders are JSON: {error}"));
         worker.job = Some(self.next);
         self.next += 1;
         // A worker that cannot be written to has died: its end is heard, and its job settled, soon.
@@ -176,19 +197,28 @@ impl Launcher<'_> {
         self.display.begin(index, worker.job.unwrap_or_default());
     }
 
-    fn hear(&mut self, index: usize, event: Event) -> anyhow::Result<()> {
-        let Some(job) = self.workers[index].job else { return Ok(()) };
+    fn hear(&mut self, index: usize, event: Event) {
+        let Some(job) = self.workers[index].job else {
+            return;
+        };
         match event {
-            Event::Progress { step, loss, accuracy } => self.display.progress(job, step, loss, accuracy),
+            Event::Progress {
+                step,
+                loss,
+                accuracy,
+            } => self.display.progress(job, step, loss, accuracy),
             Event::Ended(status) => {
                 self.workers[index].job = None;
+                let was_stopped = status == Status::Interrupted;
                 self.end_job(job, status);
-                if self.workers[index].input.is_some() {
+                if was_stopped {
+                    // The worker had a signal, perhaps before we have ours: it is on its way out.
+                    self.workers[index].input = None;
+                } else if self.workers[index].input.is_some() {
                     self.give_job(index);
                 }
             }
         }
-        Ok(())
     }
 
     fn end_job(&mut self, job: usize, status: Status) {
@@ -202,17 +232,25 @@ impl Launcher<'_> {
         worker.is_alive = false;
         worker.input = None;
         let exit = worker.child.wait().context("cannot wait for a worker")?;
-        let Some(job) = worker.job.take() else { return Ok(()) };
-        let complaint = worker.complaint.take().and_then(|thread| thread.join().ok()).unwrap_or_default();
-        let status = if is_stopping {
-            Status::Interrupted
-        } else {
-            let complaint = complaint.lines().next_back().map_or(String::new(), |line| format!(": {line}"));
-            Status::Failed { error: format!("its process ended with {exit}{complaint}") }
-        };
-        let settled: Result<(), DirectoryError> = directory::settle(&self.jobs[job].place, &status);
-        self.end_job(job, status);
-        settled?;
+        if let Some(job) = worker.job.take() {
+            let complaint = worker
+                .complaint
+                .take()
+                .and_then(|thread| thread.join().ok())
+                .unwrap_or_default();
+            let complaint = complaint
+                .lines()
+                .next_back()
+                .map_or(String::new(), |line| format!(": {line}"));
+            let status = match is_stopping {
+                true => Status::Interrupted,
+                false => Status::Failed {
+                    error: format!("its process ended with {exit}{complaint}"),
+                },
+            };
+            directory::settle(&self.jobs[job].place, &status)?;
+            self.end_job(job, status);
+        }
         if !is_stopping && self.next < self.jobs.len() {
             self.start_worker()?;
         }
@@ -232,16 +270,4 @@ impl Launcher<'_> {
             let _ = worker.child.kill();
         }
     }
-}
-
-/// A flag that Ctrl-C and SIGTERM set.
-///
-/// # Errors
-/// When the system does not let us listen.
-pub fn interruption() -> anyhow::Result<Arc<AtomicBool>> {
-    let flag = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register(signal, Arc::clone(&flag)).context("cannot listen to signals")?;
-    }
-    Ok(flag)
 }

@@ -3,6 +3,7 @@
 //! Runs are processes, not threads, because candle reads its thread counts once per process: each worker gets its share
 //! of the cores, and a crash takes one run with it, not all.
 
+pub mod interruption;
 pub mod local;
 mod progress;
 mod protocol;

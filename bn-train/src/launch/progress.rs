@@ -24,24 +24,48 @@ pub(super) struct Display {
 }
 
 enum Form {
-    Lines { last: Instant },
-    Bars { all: MultiProgress, overall: ProgressBar, of_worker: BTreeMap<usize, ProgressBar>, worker_of: BTreeMap<usize, usize> },
+    Lines {
+        last: Instant,
+    },
+    Bars {
+        all: MultiProgress,
+        overall: ProgressBar,
+        of_worker: BTreeMap<usize, ProgressBar>,
+        worker_of: BTreeMap<usize, usize>,
+    },
 }
 
 impl Display {
     pub(super) fn new(jobs: &[Job], options: &Options) -> Self {
-        let jobs: Vec<(String, u64)> = jobs.iter().map(|job| (job.label.clone(), job.steps)).collect();
+        let jobs: Vec<(String, u64)> = jobs
+            .iter()
+            .map(|job| (job.label.clone(), job.steps))
+            .collect();
         let form = if options.plain || !std::io::stderr().is_terminal() {
-            Form::Lines { last: Instant::now() }
+            Form::Lines {
+                last: Instant::now(),
+            }
         } else {
             let all = MultiProgress::new();
             let total = jobs.iter().map(|(_, steps)| steps).sum();
             let overall = all.add(ProgressBar::new(total).with_style(style("{msg}, {eta} left")));
             overall.enable_steady_tick(Duration::from_millis(500));
-            Form::Bars { all, overall, of_worker: BTreeMap::new(), worker_of: BTreeMap::new() }
+            Form::Bars {
+                all,
+                overall,
+                of_worker: BTreeMap::new(),
+                worker_of: BTreeMap::new(),
+            }
         };
         let running = BTreeMap::new();
-        let mut display = Self { jobs, ended: 0, running, steps_done: 0, start: Instant::now(), form };
+        let mut display = Self {
+            jobs,
+            ended: 0,
+            running,
+            steps_done: 0,
+            start: Instant::now(),
+            form,
+        };
         display.show_overall();
         display
     }
@@ -49,19 +73,45 @@ impl Display {
     /// A worker has begun a job.
     pub(super) fn begin(&mut self, worker: usize, job: usize) {
         self.running.insert(job, (0, None, None));
-        if let Form::Bars { all, overall, of_worker, worker_of } = &mut self.form {
+        if let Form::Bars {
+            all,
+            overall,
+            of_worker,
+            worker_of,
+        } = &mut self.form
+        {
             let (label, steps) = &self.jobs[job];
-            let bar = all.insert_before(overall, ProgressBar::new(*steps).with_style(style("{prefix}{msg}, {eta} left")));
-            bar.set_prefix(label.clone());
+            let bar = all.insert_before(
+                overall,
+                ProgressBar::new(*steps).with_style(style("{prefix}{msg}, {eta} left")),
+            );
+            // As wide as the longest, so that what follows stands in a column.
+            let width = self
+                .jobs
+                .iter()
+                .map(|(label, _)| label.len())
+                .max()
+                .unwrap_or(0);
+            bar.set_prefix(format!("{label:width$}"));
             of_worker.insert(worker, bar);
             worker_of.insert(job, worker);
         }
     }
 
     /// A job in progress has done so many steps.
-    pub(super) fn progress(&mut self, job: usize, step: u64, loss: Option<f64>, accuracy: Option<f64>) {
+    pub(super) fn progress(
+        &mut self,
+        job: usize,
+        step: u64,
+        loss: Option<f64>,
+        accuracy: Option<f64>,
+    ) {
         self.running.insert(job, (step, loss, accuracy));
-        if let Form::Bars { of_worker, worker_of, .. } = &self.form
+        if let Form::Bars {
+            of_worker,
+            worker_of,
+            ..
+        } = &self.form
             && let Some(bar) = worker_of.get(&job).and_then(|worker| of_worker.get(worker))
         {
             bar.set_position(step);
@@ -73,17 +123,30 @@ impl Display {
     /// A job is over.
     pub(super) fn end(&mut self, job: usize, status: &Status) {
         self.ended += 1;
-        let accuracy = self.running.remove(&job).and_then(|(_, _, accuracy)| accuracy);
+        let accuracy = self
+            .running
+            .remove(&job)
+            .and_then(|(_, _, accuracy)| accuracy);
         let (label, steps) = &self.jobs[job];
         self.steps_done += steps;
         let worth_a_line = match status {
             Status::Finished | Status::Running | Status::Interrupted => None,
-            Status::Diverged { step, reason } => Some(format!("{label}: diverged at step {step}: {reason}")),
+            Status::Diverged { step, reason } => {
+                Some(format!("{label}: diverged at step {step}: {reason}"))
+            }
             Status::Failed { error } => Some(format!("{label}: failed: {error}")),
         };
         match &mut self.form {
-            Form::Bars { all, of_worker, worker_of, .. } => {
-                if let Some(bar) = worker_of.remove(&job).and_then(|worker| of_worker.remove(&worker)) {
+            Form::Bars {
+                all,
+                of_worker,
+                worker_of,
+                ..
+            } => {
+                if let Some(bar) = worker_of
+                    .remove(&job)
+                    .and_then(|worker| of_worker.remove(&worker))
+                {
                     bar.finish_and_clear();
                     all.remove(&bar);
                 }
@@ -96,7 +159,10 @@ impl Display {
                     eprintln!("{line}");
                 } else if *status == Status::Finished {
                     let (count, all) = (self.ended, self.jobs.len());
-                    eprintln!("[{count}/{all}] {label}: finished{}", measured(None, accuracy));
+                    eprintln!(
+                        "[{count}/{all}] {label}: finished{}",
+                        measured(None, accuracy)
+                    );
                 }
             }
         }
@@ -105,7 +171,9 @@ impl Display {
 
     /// Called often; writes a line of text when it is time for one.
     pub(super) fn tick(&mut self) {
-        let Form::Lines { last } = &mut self.form else { return };
+        let Form::Lines { last } = &mut self.form else {
+            return;
+        };
         if last.elapsed() < LINE_EVERY || self.running.is_empty() {
             return;
         }
@@ -115,8 +183,15 @@ impl Display {
             format!("{label}: step {step}/{steps}{}", measured(*loss, *accuracy))
         };
         let running: Vec<String> = self.running.iter().map(one).collect();
-        let left = self.seconds_left().map_or(String::new(), |seconds| format!(", about {seconds:.0} s left"));
-        eprintln!("[{}/{}] {}{left}", self.ended, self.jobs.len(), running.join("; "));
+        let left = self.seconds_left().map_or(String::new(), |seconds| {
+            format!(", about {seconds:.0} s left")
+        });
+        eprintln!(
+            "[{}/{}] {}{left}",
+            self.ended,
+            self.jobs.len(),
+            running.join("; ")
+        );
     }
 
     /// Takes the bars away.
@@ -148,12 +223,18 @@ impl Display {
 
 fn measured(loss: Option<f64>, accuracy: Option<f64>) -> String {
     let loss = loss.map_or(String::new(), |loss| format!(", loss {loss:.3}"));
-    let accuracy = accuracy.map_or(String::new(), |accuracy| format!(", validation accuracy {accuracy:.3}"));
+    let accuracy = accuracy.map_or(String::new(), |accuracy| {
+        format!(", validation accuracy {accuracy:.3}")
+    });
     loss + &accuracy
 }
 
 fn style(text: &str) -> ProgressStyle {
-    let bar = if std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) { "" } else { ".cyan/dim" };
+    let bar = if std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) {
+        ""
+    } else {
+        ".cyan/dim"
+    };
     ProgressStyle::with_template(&format!("{{bar:24{bar}}} {text}"))
         .unwrap_or_else(|error| unreachable!("the template is fixed: {error}"))
 }

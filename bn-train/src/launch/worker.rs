@@ -1,10 +1,11 @@
 //! A worker process: trains one run after another, as told on its standard input.
 
+use super::interruption::Interruption;
 use super::protocol::{Event, Order};
-use crate::data::{DataError, Source};
+use crate::data::Source;
 use crate::device::{DeviceName, panic_message};
-use crate::experiment::{self, Invalid};
-use crate::run::{DeviceData, DirectoryError, Progress, RunDirectory, TrainError, directory, train};
+use crate::experiment;
+use crate::run::{DeviceData, Progress, RunDirectory, directory, train};
 use anyhow::Context as _;
 use bn_report::schema::Status;
 use candle::Device;
@@ -23,16 +24,22 @@ const REPORT_EVERY: Duration = Duration::from_millis(100);
 /// When the device cannot be used, or the launcher cannot be understood. What goes wrong in a run is reported as its
 /// status and is no error here.
 pub fn work(device_name: DeviceName) -> anyhow::Result<()> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register(signal, Arc::clone(&stop)).context("cannot listen to signals")?;
-    }
+    let interruption = Interruption::listen()?;
+    interruption.hold();
+    let stop = Arc::clone(interruption.requested());
     let device = device_name.open()?;
-    let mut worker = Worker { device, data: None, stop: Arc::clone(&stop) };
-    for order in orders(stop) {
+    let mut worker = Worker {
+        device,
+        data: None,
+        stop: Arc::clone(&stop),
+    };
+    for order in orders(Arc::clone(&stop)) {
         let order: Order = serde_json::from_str(&order).context("an order that is none")?;
         let status = worker.run(&order);
         send(&Event::Ended(status))?;
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
     }
     Ok(())
 }
@@ -53,7 +60,9 @@ fn orders(stop: Arc<AtomicBool>) -> mpsc::Receiver<String> {
 
 fn send(event: &Event) -> anyhow::Result<()> {
     let mut output = std::io::stdout().lock();
-    writeln!(output, "{}", serde_json::to_string(event)?).and_then(|()| output.flush()).context("the launcher is gone")
+    writeln!(output, "{}", serde_json::to_string(event)?)
+        .and_then(|()| output.flush())
+        .context("the launcher is gone")
 }
 
 struct Worker {
@@ -63,54 +72,59 @@ struct Worker {
     stop: Arc<AtomicBool>,
 }
 
-/// Why a run failed.
-#[derive(Debug, thiserror::Error)]
-enum RunError {
-    #[error(transparent)]
-    Config(#[from] Invalid),
-    #[error(transparent)]
-    Data(#[from] DataError),
-    #[error(transparent)]
-    Train(#[from] TrainError),
-    #[error(transparent)]
-    Directory(#[from] DirectoryError),
-    #[error("{0}")]
-    Panic(String),
-}
-
 impl Worker {
     /// Trains one run and settles its directory, whatever happens.
     fn run(&mut self, order: &Order) -> Status {
         let outcome = catch_unwind(AssertUnwindSafe(|| self.train(order)));
-        let outcome = outcome.unwrap_or_else(|panic| Err(RunError::Panic(panic_message(panic.as_ref()))));
-        let status = outcome.unwrap_or_else(|error| Status::Failed { error: error.to_string() });
+        let outcome =
+            outcome.unwrap_or_else(|panic| Err(anyhow::Error::msg(panic_message(panic.as_ref()))));
+        let failed = |error: anyhow::Error| Status::Failed {
+            error: format!("{error:#}"),
+        };
+        let status = outcome.unwrap_or_else(failed);
         match directory::settle(&order.place, &status) {
             Ok(()) => status,
-            Err(error) => Status::Failed { error: error.to_string() },
+            Err(error) => failed(error.into()),
         }
     }
 
     /// Trains one run; its directory is left for the caller to settle.
-    fn train(&mut self, order: &Order) -> Result<Status, RunError> {
+    fn train(&mut self, order: &Order) -> anyhow::Result<Status> {
         let mut directory = RunDirectory::create(&order.place, &order.config)?;
         let experiment = experiment::parse("config.toml", "run", &order.config, &[])?;
         let (settings, seed) = (&experiment.arms[0].settings, experiment.seeds[0]);
         let data = self.data(settings.data)?;
         let mut reported = Instant::now();
         let mut on_progress = |progress: Progress| {
-            if reported.elapsed() >= REPORT_EVERY {
+            // The last step too, so that what is shown of a finished run is how it ended.
+            if reported.elapsed() >= REPORT_EVERY || progress.step == settings.train.steps {
                 reported = Instant::now();
-                let Progress { step, loss, accuracy } = progress;
+                let Progress {
+                    step,
+                    loss,
+                    accuracy,
+                } = progress;
                 // A launcher that is gone is noticed by the end of the standard input.
-                let _ = send(&Event::Progress { step, loss, accuracy });
+                let _ = send(&Event::Progress {
+                    step,
+                    loss,
+                    accuracy,
+                });
             }
         };
-        Ok(train(settings, seed, &data, &mut directory, &self.stop, &mut on_progress)?)
+        Ok(train(
+            settings,
+            seed,
+            &data,
+            &mut directory,
+            &self.stop,
+            &mut on_progress,
+        )?)
     }
 
-    fn data(&mut self, source: Source) -> Result<DeviceData, RunError> {
+    fn data(&mut self, source: Source) -> anyhow::Result<DeviceData> {
         if self.data.as_ref().is_none_or(|(held, _)| *held != source) {
-            let data = DeviceData::new(&source.load()?, &self.device).map_err(TrainError::from)?;
+            let data = DeviceData::new(&source.load()?, &self.device)?;
             self.data = Some((source, data));
         }
         match &self.data {

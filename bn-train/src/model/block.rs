@@ -1,6 +1,6 @@
 //! What hidden layers share: an affine map, then norm and activation in the order of the experiment.
 //!
-//! Weights start uniform in ±1/√fan_in, biases too. There is no bias where a norm that learns an offset follows: the
+//! Weights start uniform in `±1/√fan_in`, biases too. There is no bias where a norm that learns an offset follows: the
 //! norm would subtract it again.
 
 use super::activation;
@@ -19,7 +19,9 @@ pub(super) struct Hidden<'a> {
 impl Hidden<'_> {
     /// Whether the affine map needs a bias of its own.
     pub(super) fn needs_bias(&self) -> bool {
-        !self.norm.is_some_and(|norm| norm.position == Position::Before && norm.layer.center)
+        !self
+            .norm
+            .is_some_and(|norm| norm.position == Position::Before && norm.layer.center)
     }
 }
 
@@ -46,15 +48,24 @@ impl<L: Module> Block<L> {
             Ok::<_, candle::Error>((settings.position, norm))
         };
         let norm = hidden.norm.map(norm).transpose()?;
-        Ok(Self { affine, variables, norm, activation: hidden.activation })
+        Ok(Self {
+            affine,
+            variables,
+            norm,
+            activation: hidden.activation,
+        })
     }
 
     pub(super) fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
         let x = self.affine.forward(x)?;
         match &self.norm {
             None => activation::apply(self.activation, &x),
-            Some((Position::Before, norm)) => activation::apply(self.activation, &norm.forward(&x, mode)?),
-            Some((Position::After, norm)) => norm.forward(&activation::apply(self.activation, &x)?, mode),
+            Some((Position::Before, norm)) => {
+                activation::apply(self.activation, &norm.forward(&x, mode)?)
+            }
+            Some((Position::After, norm)) => {
+                norm.forward(&activation::apply(self.activation, &x)?, mode)
+            }
         }
     }
 
@@ -72,20 +83,34 @@ pub(super) struct Affine {
 }
 
 /// Makes the variables of an affine map under `builder`.
-pub(super) fn affine(shape: impl Into<Shape>, bias: bool, builder: &VarBuilder<'_>) -> Result<Affine> {
+pub(super) fn affine(
+    shape: impl Into<Shape>,
+    bias: bool,
+    builder: &VarBuilder<'_>,
+) -> Result<Affine> {
     let shape = shape.into();
     let outputs = shape.dims()[0];
     let bound = ((shape.elem_count() / outputs) as f64).sqrt().recip();
-    let init = Init::Uniform { lo: -bound, up: bound };
+    let init = Init::Uniform {
+        lo: -bound,
+        up: bound,
+    };
     let mut variables = Vec::new();
     let mut get = |shape: Shape, name: &str| {
         let tensor = builder.get_with_hints(shape, name, init)?;
-        variables.push((format!("{}.{name}", builder.prefix()), Var::from_tensor(&tensor)?));
+        variables.push((
+            format!("{}.{name}", builder.prefix()),
+            Var::from_tensor(&tensor)?,
+        ));
         Ok::<Tensor, candle::Error>(tensor)
     };
     let weight = get(shape, "weight")?;
     let bias = bias.then(|| get(outputs.into(), "bias")).transpose()?;
-    Ok(Affine { weight, bias, variables })
+    Ok(Affine {
+        weight,
+        bias,
+        variables,
+    })
 }
 
 /// A dense layer and its variables.
@@ -95,6 +120,10 @@ pub(super) fn dense(
     bias: bool,
     builder: &VarBuilder<'_>,
 ) -> Result<(candle_nn::Linear, Vec<(String, Var)>)> {
-    let Affine { weight, bias, variables } = affine((outputs, inputs), bias, builder)?;
+    let Affine {
+        weight,
+        bias,
+        variables,
+    } = affine((outputs, inputs), bias, builder)?;
     Ok((candle_nn::Linear::new(weight, bias), variables))
 }

@@ -23,17 +23,36 @@ impl Convnet {
         builder: &VarBuilder<'_>,
     ) -> Result<Self> {
         let mut image = sizes.input;
-        let config = Conv2dConfig { padding: kernel / 2, ..Conv2dConfig::default() };
+        let config = Conv2dConfig {
+            padding: kernel / 2,
+            ..Conv2dConfig::default()
+        };
         let mut blocks = Vec::new();
         for (index, &outputs) in channels.iter().enumerate() {
             let builder = builder.pp(format!("conv{}", index + 1));
             let shape = (outputs, image.channels, kernel, kernel);
-            let Affine { weight, bias, variables } = affine(shape, hidden.needs_bias(), &builder)?;
-            blocks.push(Block::build(Conv2d::new(weight, bias, config), variables, outputs, hidden, &builder)?);
-            (image.channels, image.height, image.width) = (outputs, image.height / 2, image.width / 2);
+            let Affine {
+                weight,
+                bias,
+                variables,
+            } = affine(shape, hidden.needs_bias(), &builder)?;
+            blocks.push(Block::build(
+                Conv2d::new(weight, bias, config),
+                variables,
+                outputs,
+                hidden,
+                &builder,
+            )?);
+            (image.channels, image.height, image.width) =
+                (outputs, image.height / 2, image.width / 2);
         }
-        let (output, output_variables) = dense(image.pixels(), sizes.classes, true, &builder.pp("output"))?;
-        Ok(Self { convolutions: blocks, output, output_variables })
+        let (output, output_variables) =
+            dense(image.pixels(), sizes.classes, true, &builder.pp("output"))?;
+        Ok(Self {
+            convolutions: blocks,
+            output,
+            output_variables,
+        })
     }
 
     pub(super) fn forward(&self, images: &Tensor, mode: Mode) -> Result<Tensor> {
@@ -45,6 +64,10 @@ impl Convnet {
     }
 
     pub(super) fn trainable(&self) -> Vec<(String, Var)> {
-        self.convolutions.iter().flat_map(Block::trainable).chain(self.output_variables.iter().cloned()).collect()
+        self.convolutions
+            .iter()
+            .flat_map(Block::trainable)
+            .chain(self.output_variables.iter().cloned())
+            .collect()
     }
 }

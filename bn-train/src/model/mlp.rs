@@ -14,7 +14,12 @@ pub(super) struct Mlp {
 }
 
 impl Mlp {
-    pub(super) fn build(widths: &[usize], hidden: Hidden<'_>, sizes: Sizes, builder: &VarBuilder<'_>) -> Result<Self> {
+    pub(super) fn build(
+        widths: &[usize],
+        hidden: Hidden<'_>,
+        sizes: Sizes,
+        builder: &VarBuilder<'_>,
+    ) -> Result<Self> {
         let mut inputs = sizes.input.pixels();
         let mut blocks = Vec::new();
         for (index, &width) in widths.iter().enumerate() {
@@ -24,7 +29,11 @@ impl Mlp {
             inputs = width;
         }
         let (output, output_variables) = dense(inputs, sizes.classes, true, &builder.pp("output"))?;
-        Ok(Self { hidden: blocks, output, output_variables })
+        Ok(Self {
+            hidden: blocks,
+            output,
+            output_variables,
+        })
     }
 
     pub(super) fn forward(&self, images: &Tensor, mode: Mode) -> Result<Tensor> {
@@ -36,6 +45,10 @@ impl Mlp {
     }
 
     pub(super) fn trainable(&self) -> Vec<(String, Var)> {
-        self.hidden.iter().flat_map(Block::trainable).chain(self.output_variables.iter().cloned()).collect()
+        self.hidden
+            .iter()
+            .flat_map(Block::trainable)
+            .chain(self.output_variables.iter().cloned())
+            .collect()
     }
 }

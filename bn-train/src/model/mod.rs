@@ -1,4 +1,4 @@
-//! Networks: one file per family, each made of [`block`]s and taking its norm layer from the experiment.
+//! Networks: one file per family, each made of blocks and taking its norm layer from the experiment.
 //!
 //! A network knows sizes, not data sets: it is built for images of some shape and a number of classes. Its variables
 //! come from a [`Parameters`] store, which draws each initial value from a stream named after the variable.
@@ -48,14 +48,23 @@ impl Model {
     /// What candle or the norm layer report, for instance too little memory on the device.
     pub fn build(settings: &Settings, sizes: Sizes, seed: u64, device: &Device) -> Result<Self> {
         let parameters = Parameters::new(seed).into_builder(device);
-        let hidden = block::Hidden { norm: settings.norm.as_ref(), activation: settings.model.activation };
-        let network = match &settings.model.kind {
-            ModelKind::Mlp { hidden: widths } => Network::Mlp(mlp::Mlp::build(widths, hidden, sizes, &parameters)?),
-            ModelKind::Convnet { channels, kernel } => {
-                Network::Convnet(convnet::Convnet::build(channels, *kernel, hidden, sizes, &parameters)?)
-            }
+        let hidden = block::Hidden {
+            norm: settings.norm.as_ref(),
+            activation: settings.model.activation,
         };
-        Ok(Self { network, is_normalized: settings.norm.is_some() })
+        let network =
+            match &settings.model.kind {
+                ModelKind::Mlp { hidden: widths } => {
+                    Network::Mlp(mlp::Mlp::build(widths, hidden, sizes, &parameters)?)
+                }
+                ModelKind::Convnet { channels, kernel } => Network::Convnet(
+                    convnet::Convnet::build(channels, *kernel, hidden, sizes, &parameters)?,
+                ),
+            };
+        Ok(Self {
+            network,
+            is_normalized: settings.norm.is_some(),
+        })
     }
 
     /// Scores `[N, classes]` of images `[N, channels, height, width]`.

@@ -17,11 +17,23 @@ pub enum Mode {
 
 /// A norm layer of `[N, C]` or `[N, C, height, width]`.
 #[derive(Debug)]
-pub(super) struct Norm(BatchNorm);
+pub(super) struct Norm {
+    layer: BatchNorm,
+    name: String,
+}
 
 impl Norm {
-    pub(super) fn build(config: &BatchNormConfig, channels: usize, builder: VarBuilder<'_>) -> Result<Self> {
-        Ok(Self(config.clone().build(channels, builder).map_err(candle::Error::wrap)?))
+    pub(super) fn build(
+        config: &BatchNormConfig,
+        channels: usize,
+        builder: VarBuilder<'_>,
+    ) -> Result<Self> {
+        let name = builder.prefix();
+        let layer = config
+            .clone()
+            .build(channels, builder)
+            .map_err(candle::Error::wrap)?;
+        Ok(Self { layer, name })
     }
 
     pub(super) fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
@@ -30,10 +42,15 @@ impl Norm {
             Mode::Moving => Call::eval(),
             Mode::Batch => Call::batch_statistics(),
         };
-        self.0.forward_with(x, &call).map_err(candle::Error::wrap)
+        self.layer
+            .forward_with(x, &call)
+            .map_err(candle::Error::wrap)
     }
 
     pub(super) fn trainable(&self) -> Vec<(String, Var)> {
-        self.0.trainable_variables()
+        let variables = self.layer.trainable_variables().into_iter();
+        variables
+            .map(|(name, variable)| (format!("{}.{name}", self.name), variable))
+            .collect()
     }
 }

@@ -21,7 +21,10 @@ pub struct Parameters {
 impl Parameters {
     /// An empty store; `seed` decides the initial values.
     pub fn new(seed: u64) -> Self {
-        Self { seed, variables: Mutex::default() }
+        Self {
+            seed,
+            variables: Mutex::default(),
+        }
     }
 
     /// A builder of f32 variables on `device`, as layers take it.
@@ -34,17 +37,27 @@ impl Parameters {
         let mut draw: Box<dyn FnMut() -> f32> = match init {
             Init::Const(value) => Box::new(move || value as f32),
             Init::Uniform { lo, up } => Box::new(move || stream.uniform(lo as f32, up as f32)),
-            Init::Randn { mean, stdev } => Box::new(move || stream.normal(mean as f32, stdev as f32)),
-            Init::Kaiming { dist, fan, non_linearity } => {
+            Init::Randn { mean, stdev } => {
+                Box::new(move || stream.normal(mean as f32, stdev as f32))
+            }
+            Init::Kaiming {
+                dist,
+                fan,
+                non_linearity,
+            } => {
                 let fan = match fan {
                     FanInOut::FanIn => shape.dims().iter().skip(1).product::<usize>(),
-                    FanInOut::FanOut => shape.elem_count() / shape.dims().get(1).copied().unwrap_or(1).max(1),
+                    FanInOut::FanOut => {
+                        shape.elem_count() / shape.dims().get(1).copied().unwrap_or(1).max(1)
+                    }
                 };
                 let deviation = non_linearity.gain() / (fan.max(1) as f64).sqrt();
                 let bound = (3.0_f64.sqrt() * deviation) as f32;
                 match dist {
                     NormalOrUniform::Uniform => Box::new(move || stream.uniform(-bound, bound)),
-                    NormalOrUniform::Normal => Box::new(move || stream.normal(0.0, deviation as f32)),
+                    NormalOrUniform::Normal => {
+                        Box::new(move || stream.normal(0.0, deviation as f32))
+                    }
                 }
             }
         };
@@ -53,11 +66,24 @@ impl Parameters {
 }
 
 impl SimpleBackend for Parameters {
-    fn get(&self, shape: Shape, name: &str, init: Init, dtype: DType, device: &Device) -> Result<Tensor> {
-        let mut variables = self.variables.lock().unwrap_or_else(PoisonError::into_inner);
+    fn get(
+        &self,
+        shape: Shape,
+        name: &str,
+        init: Init,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Tensor> {
+        let mut variables = self
+            .variables
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(variable) = variables.get(name) {
             if variable.shape() != &shape {
-                candle::bail!("{name}: asked for with shape {shape:?}, made with {:?}", variable.shape());
+                candle::bail!(
+                    "{name}: asked for with shape {shape:?}, made with {:?}",
+                    variable.shape()
+                );
             }
             return Ok(variable.as_tensor().clone());
         }
@@ -73,7 +99,10 @@ impl SimpleBackend for Parameters {
     }
 
     fn contains_tensor(&self, name: &str) -> bool {
-        self.variables.lock().unwrap_or_else(PoisonError::into_inner).contains_key(name)
+        self.variables
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains_key(name)
     }
 }
 
@@ -84,7 +113,10 @@ mod tests {
     fn draw(seed: u64, names: &[&str], init: Init) -> Vec<Vec<f32>> {
         let builder = Parameters::new(seed).into_builder(&Device::Cpu);
         let get = |name: &&str| builder.get_with_hints((20, 5), name, init).unwrap();
-        names.iter().map(|name| get(name).flatten_all().unwrap().to_vec1().unwrap()).collect()
+        names
+            .iter()
+            .map(|name| get(name).flatten_all().unwrap().to_vec1().unwrap())
+            .collect()
     }
 
     #[test]
@@ -104,7 +136,10 @@ mod tests {
         assert!(!builder.contains_tensor("a"));
         let first = builder.get_with_hints(3, "a", Init::Const(1.0)).unwrap();
         assert!(builder.contains_tensor("a"));
-        Var::from_tensor(&first).unwrap().set(&Tensor::new(&[2.0_f32; 3], &Device::Cpu).unwrap()).unwrap();
+        Var::from_tensor(&first)
+            .unwrap()
+            .set(&Tensor::new(&[2.0_f32; 3], &Device::Cpu).unwrap())
+            .unwrap();
         let again = builder.get_with_hints(3, "a", Init::Const(1.0)).unwrap();
         assert_eq!(again.to_vec1::<f32>().unwrap(), [2.0; 3]);
         assert!(builder.get_with_hints(4, "a", Init::Const(1.0)).is_err());
@@ -117,7 +152,10 @@ mod tests {
             (values.iter().map(|value| value * value).sum::<f32>() / values.len() as f32).sqrt()
         };
         // A hundred draws know their spread within a third.
-        assert!((0.66..1.5).contains(&deviation(Init::Randn { mean: 0.0, stdev: 1.0 })));
+        assert!((0.66..1.5).contains(&deviation(Init::Randn {
+            mean: 0.0,
+            stdev: 1.0
+        })));
         let kaiming = deviation(candle_nn::init::DEFAULT_KAIMING_NORMAL) / (2.0_f32 / 5.0).sqrt();
         assert!((0.66..1.5).contains(&kaiming), "{kaiming}");
     }

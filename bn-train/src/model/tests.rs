@@ -1,1 +1,174 @@
+//! Laws of networks: what they share across arms, what they hold, and that they learn.
 
+use super::*;
+use crate::experiment::parse;
+
+const SIZES: Sizes = Sizes {
+    input: ImageShape {
+        channels: 1,
+        height: 8,
+        width: 8,
+    },
+    classes: 10,
+};
+
+fn settings(lines: &str) -> Settings {
+    let text = format!("optimizer.learning_rate = 0.1\ntrain.steps = 10\n{lines}");
+    parse("x.toml", "x", &text, &[])
+        .unwrap_or_else(|invalid| panic!("{invalid}"))
+        .arms
+        .remove(0)
+        .settings
+}
+
+fn build(lines: &str, seed: u64) -> Model {
+    Model::build(&settings(lines), SIZES, seed, &Device::Cpu).unwrap()
+}
+
+fn names(model: &Model) -> Vec<String> {
+    model
+        .trainable()
+        .into_iter()
+        .map(|(name, _)| name)
+        .collect()
+}
+
+fn values(model: &Model, name: &str) -> Vec<f32> {
+    let variables = model.trainable();
+    let (_, variable) = variables.iter().find(|(other, _)| other == name).unwrap();
+    variable.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+fn images(count: usize) -> Tensor {
+    let mut stream = crate::random::Stream::new(5, crate::random::Purpose::Initialize("images"));
+    let pixels: Vec<f32> = (0..count * 64).map(|_| stream.unit()).collect();
+    Tensor::from_vec(pixels, (count, 1, 8, 8), &Device::Cpu).unwrap()
+}
+
+#[test]
+fn arms_with_one_seed_start_from_the_same_weights() {
+    let plain = build("norm.kind = 'none'", 1);
+    let normalized = build("norm.kind = 'batch'", 1);
+    for name in [
+        "hidden1.weight",
+        "hidden3.weight",
+        "output.weight",
+        "output.bias",
+    ] {
+        assert_eq!(values(&plain, name), values(&normalized, name));
+    }
+    assert_ne!(
+        values(&plain, "hidden1.weight"),
+        values(&build("norm.kind = 'none'", 2), "hidden1.weight")
+    );
+    let bound = 1.0 / 8.0;
+    let weights = values(&plain, "hidden1.weight");
+    assert!(weights.iter().all(|weight| weight.abs() <= bound));
+    assert!(weights.iter().any(|weight| weight.abs() > 0.95 * bound));
+}
+
+#[test]
+fn a_bias_stands_where_no_offset_follows() {
+    let hidden = |lines: &str| names(&build(&format!("model.hidden = [4]\n{lines}"), 0));
+    assert_eq!(
+        hidden("norm.kind = 'none'"),
+        [
+            "hidden1.bias",
+            "hidden1.weight",
+            "output.bias",
+            "output.weight"
+        ]
+    );
+    assert_eq!(
+        hidden("norm.kind = 'batch'"),
+        [
+            "hidden1.norm.beta",
+            "hidden1.norm.gamma",
+            "hidden1.weight",
+            "output.bias",
+            "output.weight"
+        ]
+    );
+    assert!(hidden("norm.center = false").contains(&"hidden1.bias".to_owned()));
+    assert!(hidden("norm.position = 'after'").contains(&"hidden1.bias".to_owned()));
+}
+
+#[test]
+fn any_depth_and_family_gives_scores_and_gradients_to_every_variable() {
+    for model in [
+        "model.hidden = []",
+        "model.hidden = [7]",
+        "model.hidden = [7, 5, 3, 8]\nmodel.activation = 'tanh'",
+        "model.kind = 'convnet'",
+        "model = { kind = 'convnet', channels = [4, 4, 4], kernel = 5 }",
+        "model = { kind = 'convnet', channels = [] }",
+    ] {
+        for norm in [
+            "norm.kind = 'none'",
+            "norm.kind = 'batch'",
+            "norm.kind = 'renorm'",
+            "norm.position = 'after'",
+        ] {
+            let model = build(&format!("{model}\n{norm}"), 0);
+            let labels = Tensor::new(&[0_u32, 1, 2, 3], &Device::Cpu).unwrap();
+            let scores = model.forward(&images(4), Mode::Train).unwrap();
+            assert_eq!(scores.dims(), [4, 10]);
+            let gradients = candle_nn::loss::cross_entropy(&scores, &labels)
+                .unwrap()
+                .backward()
+                .unwrap();
+            for (name, variable) in model.trainable() {
+                assert!(gradients.get(&variable).is_some(), "{name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn only_training_moves_what_evaluation_sees() {
+    for norm in [
+        "norm.kind = 'batch'",
+        "norm.kind = 'renorm'",
+        "norm = { position = 'after', zero_debias = 'both' }",
+    ] {
+        let model = build(&format!("{norm}\nmodel.activation = 'sigmoid'"), 0);
+        let (x, scores) = (images(8), |mode| -> Vec<f32> {
+            model
+                .forward(&images(8), mode)
+                .unwrap()
+                .flatten_all()
+                .unwrap()
+                .to_vec1()
+                .unwrap()
+        });
+        let before = scores(Mode::Moving);
+        let batch = scores(Mode::Batch);
+        assert_ne!(before, batch);
+        assert_eq!(
+            scores(Mode::Moving),
+            before,
+            "evaluation committed something"
+        );
+        model.forward(&x, Mode::Train).unwrap();
+        assert_ne!(scores(Mode::Moving), before, "training committed nothing");
+        assert_eq!(scores(Mode::Batch), batch);
+    }
+}
+
+#[test]
+fn position_decides_what_is_normalized() {
+    let scores = |position: &str| -> Vec<f32> {
+        let model = build(
+            &format!("norm.position = '{position}'\nmodel.hidden = [6]"),
+            0,
+        );
+        model
+            .forward(&images(8), Mode::Batch)
+            .unwrap()
+            .flatten_all()
+            .unwrap()
+            .to_vec1()
+            .unwrap()
+    };
+    assert_ne!(scores("before"), scores("after"));
+}

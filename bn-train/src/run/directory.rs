@@ -11,15 +11,22 @@ use std::path::{Path, PathBuf};
 
 /// A file or folder that could not be written, or moved.
 #[derive(Debug, thiserror::Error)]
-#[error("{}: cannot {action}: {source}", path.display())]
+#[error("{}: cannot {action}", path.display())]
 pub struct DirectoryError {
     path: PathBuf,
     action: &'static str,
     source: io::Error,
 }
 
-fn failed<'a>(path: &'a Path, action: &'static str) -> impl FnOnce(io::Error) -> DirectoryError + 'a {
-    move |source| DirectoryError { path: path.to_owned(), action, source }
+fn failed<'a>(
+    path: &'a Path,
+    action: &'static str,
+) -> impl FnOnce(io::Error) -> DirectoryError + 'a {
+    move |source| DirectoryError {
+        path: path.to_owned(),
+        action,
+        source,
+    }
 }
 
 /// A run directory while its run goes on.
@@ -126,7 +133,9 @@ fn sibling(place: &Path, suffix: &str) -> PathBuf {
 
 fn remove(directory: &Path) -> Result<(), DirectoryError> {
     match fs::remove_dir_all(directory) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(directory, "remove this folder")(error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(failed(directory, "remove this folder")(error))
+        }
         _ => Ok(()),
     }
 }
@@ -157,8 +166,13 @@ impl Rows {
     }
 
     fn append<R: serde::Serialize>(&mut self, rows: &[R]) -> Result<(), DirectoryError> {
-        let mut writer = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
-        let text = rows.iter().try_for_each(|row| writer.serialize(row)).map_err(io::Error::other);
+        let mut writer = csv::WriterBuilder::new()
+            .has_headers(false)
+            .from_writer(Vec::new());
+        let text = rows
+            .iter()
+            .try_for_each(|row| writer.serialize(row))
+            .map_err(io::Error::other);
         let text = text.and_then(|()| writer.into_inner().map_err(|error| error.into_error()));
         let text = text.map_err(failed(&self.path, "write rows"))?;
         self.write(&text)
@@ -166,7 +180,9 @@ impl Rows {
 
     /// One call of the system, unless it is interrupted: what a killed process leaves ends with a row.
     fn write(&mut self, text: &[u8]) -> Result<(), DirectoryError> {
-        self.file.write_all(text).map_err(failed(&self.path, "write rows"))
+        self.file
+            .write_all(text)
+            .map_err(failed(&self.path, "write rows"))
     }
 }
 
@@ -176,7 +192,10 @@ mod tests {
 
     /// A run that leaves `mark` in its config and ends with `status`.
     fn run(place: &Path, mark: &str, status: Status) {
-        RunDirectory::create(place, mark).unwrap().close(&status).unwrap();
+        RunDirectory::create(place, mark)
+            .unwrap()
+            .close(&status)
+            .unwrap();
     }
 
     fn mark(place: &Path) -> String {
@@ -184,7 +203,10 @@ mod tests {
     }
 
     fn diverged() -> Status {
-        Status::Diverged { step: 1, reason: "loss".into() }
+        Status::Diverged {
+            step: 1,
+            reason: "loss".into(),
+        }
     }
 
     #[test]
@@ -204,7 +226,10 @@ mod tests {
             run(&place, "first", first.clone());
             run(&place, "second", second.clone());
             assert_eq!(mark(&place), left, "{first:?} then {second:?}");
-            let names: Vec<_> = fs::read_dir(place.parent().unwrap()).unwrap().map(|e| e.unwrap().file_name()).collect();
+            let names: Vec<_> = fs::read_dir(place.parent().unwrap())
+                .unwrap()
+                .map(|e| e.unwrap().file_name())
+                .collect();
             assert_eq!(names, ["seed-0"], "nothing else is left behind");
         }
     }
@@ -214,7 +239,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let place = folder.path().join("arm/seed-0");
         let mut directory = RunDirectory::create(&place, "").unwrap();
-        let row = TimingRow { step: 3, seconds: Some(0.5), examples_per_second: None };
+        let row = TimingRow {
+            step: 3,
+            seconds: Some(0.5),
+            examples_per_second: None,
+        };
         directory.append_timing(&row).unwrap();
         let text = fs::read_to_string(partial(&place).join(TIMING)).unwrap();
         assert_eq!(text, "step,seconds,examples_per_second\n3,0.5,\n");
@@ -238,7 +267,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("file");
         fs::write(&file, "").unwrap();
-        let error = RunDirectory::create(&file.join("seed-0"), "").unwrap_err().to_string();
+        let error = RunDirectory::create(&file.join("seed-0"), "")
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("file"), "{error}");
     }
 }

@@ -13,10 +13,18 @@ pub(super) struct Score {
 }
 
 /// Scores `model` on examples that it does not learn from.
-pub(super) fn evaluate(model: &Model, images: &Tensor, labels: &Tensor, mode: Mode) -> Result<Score> {
+pub(super) fn evaluate(
+    model: &Model,
+    images: &Tensor,
+    labels: &Tensor,
+    mode: Mode,
+) -> Result<Score> {
     let scores = model.forward(images, mode)?.detach();
     let loss = candle_nn::loss::cross_entropy(&scores, labels)?;
-    Ok(Score { loss: f64::from(loss.to_scalar::<f32>()?), accuracy: accuracy(&scores, labels)? })
+    Ok(Score {
+        loss: f64::from(loss.to_scalar::<f32>()?),
+        accuracy: accuracy(&scores, labels)?,
+    })
 }
 
 /// Share of rows whose highest score is that of their label. Scores that are not numbers are never right.
@@ -26,9 +34,15 @@ pub(super) fn accuracy(scores: &Tensor, labels: &Tensor) -> Result<f64> {
     let labels = labels.to_vec1::<u32>()?;
     let is_right = |(row, label): (&[f32], &u32)| {
         let own = row[*label as usize];
-        row.iter().enumerate().all(|(class, &score)| class == *label as usize || own > score)
+        row.iter()
+            .enumerate()
+            .all(|(class, &score)| class == *label as usize || own > score)
     };
-    let right = scores.chunks_exact(classes).zip(&labels).filter(|&(row, label)| is_right((row, label))).count();
+    let right = scores
+        .chunks_exact(classes)
+        .zip(&labels)
+        .filter(|&(row, label)| is_right((row, label)))
+        .count();
     Ok(right as f64 / rows as f64)
 }
 

@@ -1,13 +1,11 @@
 //! [`BatchNormConfig`]: every option of the layer, with the defaults of each system as presets.
 
-use candle_nn::VarBuilder;
+mod check;
 
-use crate::batch_norm::BatchNorm;
-use crate::error::{Error, Result, require};
 use crate::layout::DataFormat;
 use crate::moments::WeightKind;
 use crate::moving_average::Decay;
-use crate::renorm::{RenormConfig, RenormVariant};
+use crate::renorm::RenormConfig;
 use crate::tail::{Activation, Regularizer};
 use crate::variables::{Initializer, Reuse};
 
@@ -84,7 +82,7 @@ impl Default for Degenerate {
     }
 }
 
-/// Every option of a [`BatchNorm`] layer.
+/// Every option of a [`crate::BatchNorm`] layer.
 ///
 /// ```
 /// use bn_core::{BatchNormConfig, Decay, ZeroDebias};
@@ -127,7 +125,7 @@ pub struct BatchNormConfig {
     pub moving_mean_initializer: Initializer,
     /// Default ones.
     pub moving_variance_initializer: Initializer,
-    /// Penalty on beta, see [`BatchNorm::regularization_loss`]. Default none.
+    /// Penalty on beta, see [`crate::BatchNorm::regularization_loss`]. Default none.
     pub beta_regularizer: Option<Regularizer>,
     /// Penalty on gamma. Default none.
     pub gamma_regularizer: Option<Regularizer>,
@@ -143,7 +141,7 @@ pub struct BatchNormConfig {
     /// Examples per normalization group (ghost batch): contiguous groups along axis 0, the last one as
     /// large as what is left. Default none: the whole batch.
     pub normalization_batch: Option<usize>,
-    /// Whether gamma and beta are trained; if not, they leave [`BatchNorm::trainable_variables`] and no
+    /// Whether gamma and beta are trained; if not, they leave [`crate::BatchNorm::trainable_variables`] and no
     /// gradient reaches them. Default true.
     pub trainable: bool,
     /// Whether variables may be shared with an earlier layer on the same prefix. Default [`Reuse::Auto`].
@@ -252,127 +250,5 @@ impl BatchNormConfig {
             epsilon: self.epsilon.max(1.001e-5),
             ..self
         }
-    }
-
-    /// Builds the layer: makes its variables under `vb`'s prefix, or finds them there.
-    ///
-    /// Names: `gamma`, `beta`, `moving_mean`, `moving_variance`, `updates`; with zero-debias
-    /// `moving_mean_biased`, `moving_mean_weight` (and the variance's); with renorm `renorm_mean`,
-    /// `renorm_stddev` and, by variant, `renorm_mean_weight`, `renorm_stddev_weight`, `moving_stddev`.
-    /// Those beside the first four may be missing from a checkpoint: they then start from the moving
-    /// statistics there, taken as fully gathered.
-    ///
-    /// # Errors
-    /// [`Error::Value`] for a setting outside its range, [`Error::Contradiction`] for two that exclude
-    /// each other, [`Error::Shape`] for an initializer of another length; [`Error::Exists`] and
-    /// [`Error::NotThere`] by [`Reuse`]; [`Error::Missing`] for a variable that a checkpoint lacks.
-    pub fn build(self, channels: usize, vb: VarBuilder<'_>) -> Result<BatchNorm> {
-        self.check(channels)?;
-        BatchNorm::from_config(self, channels, vb)
-    }
-
-    fn check(&self, channels: usize) -> Result<()> {
-        require(channels > 0, "channels", "1 or more", channels)?;
-        self.decay.check("decay")?;
-        let positive = self.epsilon.is_finite() && self.epsilon > 0.0;
-        require(positive, "epsilon", "epsilon > 0", self.epsilon)?;
-        self.activation.check()?;
-        for (name, initializer) in [
-            ("beta_initializer", &self.beta_initializer),
-            ("gamma_initializer", &self.gamma_initializer),
-            ("moving_mean_initializer", &self.moving_mean_initializer),
-            (
-                "moving_variance_initializer",
-                &self.moving_variance_initializer,
-            ),
-        ] {
-            initializer.check(name, channels)?;
-        }
-        let negative = self
-            .moving_variance_initializer
-            .values(channels)
-            .into_iter()
-            .find(|v| *v < 0.0);
-        if let Some(value) = negative {
-            return Err(Error::value(
-                "moving_variance_initializer",
-                "values of 0 or more",
-                value,
-            ));
-        }
-        for (name, on, regularizer) in [
-            ("beta_regularizer", self.center, self.beta_regularizer),
-            ("gamma_regularizer", self.scale, self.gamma_regularizer),
-        ] {
-            let Some(regularizer) = regularizer else {
-                continue;
-            };
-            regularizer.check(name)?;
-            if !on {
-                return Err(Error::Contradiction {
-                    first: name,
-                    second: if name == "beta_regularizer" {
-                        "center = false"
-                    } else {
-                        "scale = false"
-                    },
-                    reason: "there is nothing to regularize",
-                });
-            }
-        }
-        if let Some(size) = self.normalization_batch {
-            require(size > 0, "normalization_batch", "1 example or more", size)?;
-            if self.data_format == DataFormat::Axis(0) {
-                return Err(Error::Contradiction {
-                    first: "normalization_batch",
-                    second: "channels on axis 0",
-                    reason: "groups are made of examples of axis 0",
-                });
-            }
-        }
-        self.check_renorm()?;
-        self.check_degenerate()
-    }
-
-    fn check_renorm(&self) -> Result<()> {
-        let Some(renorm) = &self.renorm else {
-            return Ok(());
-        };
-        renorm.check()?;
-        if self.stored_variance == StoredVariance::Unbiased {
-            return Err(Error::Contradiction {
-                first: "renorm",
-                second: "an unbiased stored variance",
-                reason: "renorm averages the stddev that it normalizes by, which is the biased one",
-            });
-        }
-        let debias = self.zero_debias != ZeroDebias::None;
-        if debias && renorm.variant != RenormVariant::Tf1 {
-            return Err(Error::Contradiction {
-                first: "zero_debias",
-                second: "renorm variant keras or paper",
-                reason: "their averages are the reference of r and d, which debiasing would move",
-            });
-        }
-        Ok(())
-    }
-
-    fn check_degenerate(&self) -> Result<()> {
-        let Degenerate {
-            empty, zero_weight, ..
-        } = self.degenerate;
-        for (name, policy) in [
-            ("degenerate.empty", empty),
-            ("degenerate.zero_weight", zero_weight),
-        ] {
-            let defined = matches!(policy, Policy::Error | Policy::UseMoving);
-            require(
-                defined,
-                name,
-                "Error or UseMoving: there is no mean to go on with",
-                format!("{policy:?}"),
-            )?;
-        }
-        Ok(())
     }
 }

@@ -1,0 +1,253 @@
+//! The program as users meet it: real runs on the real data, small enough for seconds.
+
+mod common;
+
+use common::{
+    SHORT, assert_rows_are_whole, folder, metrics, place, program, refusal, run, state, text,
+};
+use std::fs;
+use std::path::Path;
+
+#[test]
+fn a_run_leaves_all_its_files_and_a_report() {
+    let out = folder();
+    let arms = ["--arms", "decay 0.9,no-normalization", "--seeds", "3"];
+    let output = run(out.path(), &[&SHORT[..], &arms].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let printed = text(&output.stdout);
+    assert!(
+        printed.contains("2 arms x 1 seeds = 2 runs of 12 steps"),
+        "{printed}"
+    );
+    assert!(printed.contains("report.html"), "{printed}");
+
+    let place = place(out.path(), "decay-0.9", 3);
+    let names = |folder: &Path| {
+        let mut names: Vec<_> = fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        names.sort();
+        names
+    };
+    assert_eq!(
+        names(&place),
+        ["config.toml", "metrics.csv", "status.json", "timing.csv"]
+    );
+    assert_eq!(names(place.parent().unwrap()), ["seed-3"]);
+    assert_eq!(state(&place), "finished");
+    assert_rows_are_whole(&place);
+    let config = fs::read_to_string(place.join("config.toml")).unwrap();
+    assert!(
+        config.starts_with("name = \"decay-and-renorm\"\narm = \"decay 0.9\"\nseed = 3\n"),
+        "{config}"
+    );
+    assert!(out.path().join("decay-and-renorm/report.html").is_file());
+
+    // The rows that a report and a reader rely on.
+    let rows = fs::read_to_string(place.join("metrics.csv")).unwrap();
+    let keys: Vec<&str> = rows
+        .lines()
+        .skip(1)
+        .map(|line| line.rsplit_once(',').unwrap().0)
+        .collect();
+    let evaluation = |step: u64, examples: u64| {
+        ["moving", "batch"].into_iter().flat_map(move |statistics| {
+            let row = move |metric| format!("{step},0,{examples},validation,{statistics},{metric}");
+            ["loss", "accuracy"].map(row)
+        })
+    };
+    let training = |step: u64, examples: u64| {
+        ["loss", "accuracy"].map(|m| format!("{step},0,{examples},train,batch,{m}"))
+    };
+    let testing = ["moving", "batch"]
+        .into_iter()
+        .flat_map(|s| ["loss", "accuracy"].map(|m| format!("12,0,720,test,{s},{m}")));
+    let expected: Vec<String> = evaluation(0, 0)
+        .chain(training(5, 300))
+        .chain(evaluation(5, 300))
+        .chain(training(12, 720))
+        .chain(evaluation(12, 720))
+        .chain(testing)
+        .collect();
+    assert_eq!(keys, expected);
+    let rows =
+        fs::read_to_string(self::place(out.path(), "no-normalization", 3).join("metrics.csv"))
+            .unwrap();
+    assert!(
+        rows.contains("5,0,300,validation,,accuracy,") && !rows.contains("moving"),
+        "{rows}"
+    );
+}
+
+#[test]
+fn any_number_of_jobs_gives_the_same_bytes_and_a_run_repeats_from_its_config() {
+    let (one, two, again) = (folder(), folder(), folder());
+    let arms = [
+        "--arms",
+        "decay 0.99,renorm 0.99,no normalization",
+        "--seeds",
+        "0,1",
+        "--no-report",
+    ];
+    for (out, jobs) in [(&one, "1"), (&two, "2")] {
+        let output = run(out.path(), &[&SHORT[..], &arms, &["--jobs", jobs]].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    }
+    let metrics_of_one = metrics(one.path());
+    assert_eq!(metrics_of_one.len(), 6);
+    assert_eq!(metrics_of_one, metrics(two.path()));
+
+    let config = place(one.path(), "renorm-0.99", 1).join("config.toml");
+    let output = run(again.path(), &[config.to_str().unwrap(), "--no-report"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let repeated = place(again.path(), "renorm-0.99", 1);
+    assert_eq!(
+        fs::read(repeated.join("metrics.csv")).unwrap(),
+        fs::read(config.with_file_name("metrics.csv")).unwrap()
+    );
+    assert_eq!(
+        fs::read(repeated.join("config.toml")).unwrap(),
+        fs::read(config).unwrap()
+    );
+}
+
+#[test]
+fn a_convnet_trains_and_learns() {
+    let out = folder();
+    let file = out.path().join("conv.toml");
+    let lines = "model = { kind = 'convnet', channels = [4, 8] }\nnorm.decay = 0.5\noptimizer.learning_rate = 0.1\n\
+                 train = { steps = 40, evaluate_every = 40 }\nseeds = [0]\n";
+    fs::write(&file, lines).unwrap();
+    let output = run(out.path(), &[file.to_str().unwrap(), "--no-report"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let rows = fs::read_to_string(out.path().join("conv/base/seed-0/metrics.csv")).unwrap();
+    let row = rows
+        .lines()
+        .find(|line| line.contains("test,moving,accuracy"))
+        .unwrap();
+    let accuracy: f64 = row.rsplit_once(',').unwrap().1.parse().unwrap();
+    assert!(accuracy > 0.6, "{row}");
+}
+
+#[test]
+fn divergence_is_a_result() {
+    let out = folder();
+    let arguments = [
+        "--set",
+        "optimizer.learning_rate=1e38",
+        "--arms",
+        "no normalization",
+        "--seeds",
+        "0",
+    ];
+    let output = run(out.path(), &[&SHORT[..], &arguments].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let place = place(out.path(), "no-normalization", 0);
+    assert_eq!(state(&place), "diverged");
+    assert_rows_are_whole(&place);
+    let status = fs::read_to_string(place.join("status.json")).unwrap();
+    assert!(
+        status.contains("\"step\":") && status.contains("loss is"),
+        "{status}"
+    );
+}
+
+#[test]
+fn every_typo_is_told_at_once() {
+    let out = folder();
+    let file = out.path().join("typo.toml");
+    fs::write(
+        &file,
+        "[optimizer]\nlearning_rate = 0.1\nmomentun = 0.5\n[train]\nsteps = 'many'\n",
+    )
+    .unwrap();
+    let message = refusal(&run(
+        out.path(),
+        &[file.to_str().unwrap(), "--set", "norm.dekay=1"],
+    ));
+    let path = file.to_str().unwrap();
+    assert!(
+        message.contains(&format!(
+            "{path}:3:1: unknown key `optimizer.momentun`; did you mean"
+        )),
+        "{message}"
+    );
+    assert!(
+        message.contains(&format!(
+            "{path}:5:9: `train.steps` is \"many\"; expected a whole number"
+        )),
+        "{message}"
+    );
+    assert!(
+        message.contains("--set norm.dekay=1: unknown key"),
+        "{message}"
+    );
+    assert!(message.contains("3 problems"), "{message}");
+    assert_eq!(
+        fs::read_dir(out.path()).unwrap().count(),
+        1,
+        "nothing was written"
+    );
+}
+
+#[test]
+fn bad_input_is_one_clear_message() {
+    let out = folder();
+    let missing = out.path().join("missing.toml");
+    let message = refusal(&run(out.path(), &[missing.to_str().unwrap()]));
+    assert!(
+        message.contains(missing.to_str().unwrap()) && message.contains("No such file"),
+        "{message}"
+    );
+
+    let message = refusal(&run(out.path(), &["decay-and-renrom"]));
+    assert!(
+        message.contains("did you mean decay-and-renorm?"),
+        "{message}"
+    );
+
+    let message = refusal(&run(out.path(), &["--arms", "decay 0.8"]));
+    assert!(
+        message.contains("--arms decay 0.8: there is no such arm"),
+        "{message}"
+    );
+
+    let file = out.path().join("file");
+    fs::write(&file, "").unwrap();
+    let message = refusal(&run(&file, &SHORT));
+    assert!(
+        message.contains("cannot write into this folder") && message.contains("file"),
+        "{message}"
+    );
+    assert_eq!(message.lines().count(), 1, "{message}");
+}
+
+#[test]
+fn a_device_that_is_not_there_says_what_to_do() {
+    let out = folder();
+    let message = refusal(&run(out.path(), &["--device", "cuda:99"]));
+    assert!(
+        message.contains("cuda:99") && message.contains("--device cpu"),
+        "{message}"
+    );
+}
+
+#[test]
+fn experiments_are_listed_and_shown() {
+    let output = program().arg("list").output().unwrap();
+    assert!(text(&output.stdout).starts_with("decay-and-renorm  (7 arms, 5 seeds)\n"));
+    for name in ["decay-and-renorm", "template"] {
+        let output = program().args(["show", name]).output().unwrap();
+        assert!(text(&output.stdout).contains(&format!("name = \"{name}\"")));
+    }
+    assert_eq!(
+        program()
+            .args(["show", "nothing"])
+            .output()
+            .unwrap()
+            .status
+            .code(),
+        Some(1)
+    );
+}

@@ -1,0 +1,88 @@
+//! What the tests of the program share.
+
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test file uses its own share"
+)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// Flags that keep a run of the default experiment short.
+pub const SHORT: [&str; 4] = ["--set", "train.steps=12", "--set", "train.evaluate_at=[5]"];
+
+pub fn program() -> Command {
+    Command::new(assert_cmd::cargo::cargo_bin!("bn-train"))
+}
+
+pub fn run(folder: &Path, arguments: &[&str]) -> Output {
+    program()
+        .arg("run")
+        .args(arguments)
+        .arg("--out")
+        .arg(folder)
+        .output()
+        .unwrap()
+}
+
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Asserts that the run failed before anything was trained; gives its message.
+pub fn refusal(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(output.stdout.is_empty(), "{output:?}");
+    text(&output.stderr)
+}
+
+pub fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+pub fn place(out: &Path, arm: &str, seed: u64) -> PathBuf {
+    out.join(format!("decay-and-renorm/{arm}/seed-{seed}"))
+}
+
+pub fn state(place: &Path) -> String {
+    let status: serde_json::Value =
+        serde_json::from_slice(&fs::read(place.join("status.json")).unwrap()).unwrap();
+    status["state"].as_str().unwrap().to_owned()
+}
+
+/// Every `metrics.csv` below a folder, by path.
+pub fn metrics(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in fs::read_dir(next)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+        {
+            if entry.is_dir() {
+                folders.push(entry);
+            } else if entry.ends_with("metrics.csv") {
+                found.push((
+                    entry.strip_prefix(folder).unwrap().to_owned(),
+                    fs::read(&entry).unwrap(),
+                ));
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+pub fn assert_rows_are_whole(place: &Path) {
+    for file in ["metrics.csv", "timing.csv"] {
+        let text = fs::read_to_string(place.join(file)).unwrap();
+        assert!(text.ends_with('\n'), "{file} is cut off");
+        let columns = text.lines().next().unwrap().split(',').count();
+        assert!(
+            text.lines().all(|line| line.split(',').count() == columns),
+            "{text}"
+        );
+    }
+}
