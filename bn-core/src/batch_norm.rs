@@ -221,12 +221,12 @@ impl BatchNorm {
 
     /// The step that schedules of decay and clipping stand at: updates tried so far.
     pub fn step(&self) -> u64 {
-        self.state.step.load(Relaxed)
+        self.state.step().unwrap_or(0) // a device that cannot be read says so at the next forward
     }
 
     /// Moves the schedules to another step (to resume a run whose steps were counted elsewhere).
     pub fn set_step(&self, step: u64) {
-        self.state.step.store(step, Relaxed);
+        self.state.set_step(step);
     }
 
     /// Sum of the penalties on gamma and beta, a scalar to add to the loss; none without regularizers.

@@ -362,8 +362,9 @@ impl BatchNorm {
     }
 
     fn note_evaluation(&self) -> Result<()> {
-        if self.step() == 0 && !self.state.loaded.load(Relaxed) {
-            self.state.evaluated_before_update.store(true, Relaxed);
+        let noted = &self.state.evaluated_before_update;
+        if !noted.load(Relaxed) && self.state.is_fresh()? {
+            noted.store(true, Relaxed);
         }
         Ok(())
     }

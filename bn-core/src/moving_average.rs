@@ -180,14 +180,21 @@ impl Average {
         let Some(Debias { biased, weight }) = &self.debias else {
             return move_towards(&self.value, &x, rate, keep);
         };
-        move_towards(biased, &x, rate, keep)?;
-        move_towards(weight, &x.ones_like()?, rate, keep)?;
-        let gathered = weight.as_detached_tensor();
-        let value = (biased.as_detached_tensor() / crate::weights::divisor(&gathered)?)?;
-        let value = gathered
-            .gt(0.0)?
-            .where_cond(&value, &self.value.as_detached_tensor())?;
-        self.value.set(&value)
+        // The value moves by its share of the gathered weight instead of being divided out of the sum:
+        // sum and weight are rounded apart, and a constant would not stay that constant.
+        let before = weight.as_detached_tensor().to_dtype(DType::F64)?;
+        let gathered = before.affine(-1.0, 1.0)?.broadcast_mul(rate)?;
+        let gathered = gathered.broadcast_add(&before)?.reshape(before.dims())?;
+        let share = gathered
+            .recip()?
+            .broadcast_mul(rate)?
+            .reshape(before.dims())?;
+        let old = self.value.as_detached_tensor().to_dtype(DType::F64)?;
+        let moved = (&old + ((&x - &old)? * share)?)?;
+        let new = before.gt(0.0)?.where_cond(&moved, &x)?;
+        assign(&self.value, &new, keep)?;
+        assign(biased, &(new * &gathered)?, keep)?;
+        assign(weight, &gathered, keep)
     }
 }
 
@@ -199,14 +206,15 @@ pub(crate) fn move_towards(
     keep: Option<&Tensor>,
 ) -> candle::Result<()> {
     let old = v.as_detached_tensor().to_dtype(DType::F64)?;
-    let new = (&old + (x - &old)?.broadcast_mul(rate)?)?;
+    let new = old.broadcast_add(&(x - &old)?.broadcast_mul(rate)?)?;
     assign(v, &new, keep)
 }
 
 /// `v ← new` where `keep` (u8, broadcast) is not 0, by a select on the device.
 pub(crate) fn assign(v: &Var, new: &Tensor, keep: Option<&Tensor>) -> candle::Result<()> {
     let old = v.as_detached_tensor();
-    let new = new.to_dtype(old.dtype())?;
+    // A rate of shape [1] has made a scalar a vector.
+    let new = new.to_dtype(old.dtype())?.reshape(old.dims())?;
     match keep {
         None => v.set(&new),
         Some(keep) => v.set(&keep.broadcast_as(old.dims())?.where_cond(&new, &old)?),

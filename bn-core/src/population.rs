@@ -71,7 +71,8 @@ pub struct PopulationReport {
 /// ```
 /// # Errors
 /// What `forward` returns; [`Error::Empty`] without any batch; [`Error::Value`] for a layer that was not
-/// called, or options out of range.
+/// called, statistics that are not
+/// finite, or options out of range.
 ///
 /// Source: Wu & Johnson 2021, section 3; the estimator is fvcore's pooled one, with exact weights.
 pub fn population_statistics<B, E: From<Error>>(
@@ -109,12 +110,17 @@ pub fn population_statistics<B, E: From<Error>>(
         }
     }
     drop(recording);
+    let mut populations = Vec::new();
     for (i, (layer, gathered)) in layers.iter().zip(&gathered).enumerate() {
         let pooled = gathered
             .pooled
             .as_ref()
             .ok_or_else(|| nothing(report.batches, i))?;
-        layer.set_population(pooled)?;
+        populations.push(layer.population(pooled, i)?);
+    }
+    // All of them are sound: from here on nothing fails.
+    for (layer, population) in layers.iter().zip(&populations) {
+        layer.set_statistics(population)?;
     }
     Ok(report)
 }
@@ -246,12 +252,24 @@ impl Gathered {
 }
 
 impl BatchNorm {
-    /// Sets the moving statistics from those of a population, in the layer's own kind of variance.
-    fn set_population(&self, pooled: &Moments) -> Result<()> {
+    /// The moving statistics of a population, in the layer's own kind of variance; refused where they are
+    /// not finite in the layer's type.
+    fn population(&self, pooled: &Moments, layer: usize) -> Result<Moments> {
         let variance = match self.config.stored_variance {
             StoredVariance::Biased => pooled.variance().clone(),
             StoredVariance::Unbiased => pooled.unbiased_variance(self.config.weight_kind)?,
         };
-        self.set_statistics(&Moments::new(pooled.weight(), pooled.mean(), &variance)?)
+        for (name, t) in [("mean", pooled.mean()), ("variance", &variance)] {
+            let held = t.to_dtype(self.moving_mean().dtype())?;
+            let held = held.to_dtype(DType::F64)?.to_vec1::<f64>()?;
+            if let Some(value) = held.iter().find(|value| !value.is_finite()) {
+                return Err(Error::value(
+                    "population_statistics",
+                    "batches with finite statistics",
+                    format!("a {name} of {value} in layer {layer}"),
+                ));
+            }
+        }
+        Moments::new(pooled.weight(), pooled.mean(), &variance)
     }
 }

@@ -16,6 +16,8 @@ use crate::moving_average::{Average, Debias, Decay, assign, move_towards};
 use crate::renorm::{Followed, RenormState, Start};
 use crate::variables::{Initializer, Variables};
 
+const UNKNOWN_STEP: u64 = u64::MAX;
+
 /// Everything of a layer that training changes, except gamma and beta.
 #[derive(Debug)]
 pub(crate) struct State {
@@ -26,8 +28,8 @@ pub(crate) struct State {
     pub(crate) committed: Var,
     /// Updates refused for a non-finite statistic, `[1]` in f64.
     pub(crate) refused: Var,
-    /// Updates tried, whether they took effect or not: the step that schedules go by.
-    pub(crate) step: AtomicU64,
+    /// Updates tried, whether they took effect or not: the step that schedules go by. See [`State::step`].
+    step: AtomicU64,
     pub(crate) pending: Mutex<Option<Pending>>,
     pub(crate) spread: Spread,
     pub(crate) last_batch: Mutex<Option<Moments>>,
@@ -123,7 +125,7 @@ impl State {
             renorm,
             committed: committed.var,
             refused: Var::zeros(1, DType::F64, device)?,
-            step: AtomicU64::new(count as u64),
+            step: AtomicU64::new(UNKNOWN_STEP),
             pending: Mutex::new(None),
             spread: Spread::new(device)?,
             last_batch: Mutex::new(None),
@@ -140,9 +142,35 @@ impl State {
         })
     }
 
+    /// Updates tried before the next one. Until the first of this layer it is the count among the
+    /// variables, read then: a checkpoint may be loaded into them after the layer was built.
+    pub(crate) fn step(&self) -> candle::Result<u64> {
+        match self.step.load(Relaxed) {
+            UNKNOWN_STEP => Ok(host(&self.committed)?[0] as u64),
+            known => Ok(known),
+        }
+    }
+
+    pub(crate) fn set_step(&self, step: u64) {
+        self.step.store(step, Relaxed);
+    }
+
+    /// Whether the averages hold the initial values still.
+    pub(crate) fn is_fresh(&self) -> candle::Result<bool> {
+        if self.loaded.load(Relaxed) {
+            return Ok(false);
+        }
+        let fresh = self.step()? == 0;
+        if !fresh {
+            self.loaded.store(true, Relaxed); // not to be asked again
+        }
+        Ok(fresh)
+    }
+
     /// Moves the averages by one batch, unless one of its statistics is not finite.
     pub(crate) fn commit(&self, batch: &Moments) -> candle::Result<()> {
-        let step = self.step.fetch_add(1, Relaxed);
+        let step = self.step()?;
+        self.set_step(step + 1);
         let rate = self
             .rules
             .decay
@@ -207,9 +235,12 @@ impl State {
 
     /// Which of the averages this batch may move.
     fn keep(&self, batch: &Moments) -> candle::Result<Keep> {
-        let (mean, variance) = (batch.mean(), batch.variance());
+        let variance = batch.variance();
+        // As the averages will hold them: f32 has no place for the variance of values of 1e20.
+        let held = |t: &Tensor| t.to_dtype(self.mean.value.dtype())?.to_dtype(DType::F64);
+        let (mean, stored) = (held(batch.mean())?, held(&self.stored_variance(batch)?)?);
         // v · 0 is 0 for finite numbers and NaN for all others, and a sum keeps NaN.
-        let residue = ((mean * 0.0)? + (variance * 0.0)?)?.sum_all()?.reshape(1)?;
+        let residue = ((mean * 0.0)? + (stored * 0.0)?)?.sum_all()?.reshape(1)?;
         let has_weight = batch.weight().narrow(0, 0, 1)?.gt(0.0)?;
         let accepted = (residue.eq(0.0)? * has_weight)?;
         let mut of_variance = accepted.broadcast_as(variance.dims())?.contiguous()?;
@@ -249,6 +280,7 @@ impl State {
                 assign(&debias.weight, &new.ones_like()?, None)?;
             }
         }
+        self.loaded.store(true, Relaxed);
         match &self.renorm {
             Some(renorm) => renorm.overwrite(moments),
             None => Ok(()),

@@ -210,7 +210,9 @@ impl Case {
             Weights::Mask if self.axis == 0 => {
                 f64::from(u8::from(i == 0 || numbers.bits() & 1 == 1))
             }
-            Weights::Mask => f64::from(u8::from(i.is_multiple_of(of_example) || numbers.bits() & 1 == 1)),
+            Weights::Mask => f64::from(u8::from(
+                i.is_multiple_of(of_example) || numbers.bits() & 1 == 1,
+            )),
             _ => (1 + numbers.below(24)) as f64 / 8.0,
         };
         let given: Vec<f64> = (0..count).map(|i| draw(i, numbers)).collect();
