@@ -93,6 +93,7 @@ pub fn fold(
 ) -> Result<Folded> {
     const OP: &str = "fold";
     operator.check(weight, bn.channels())?;
+    operator.check_probe(weight, probe)?;
     if let Some(bias) = bias
         && bias.dims() != [bn.channels()]
     {
@@ -186,12 +187,48 @@ impl Operator {
             (true, false) => Some(weight.dims()[0]),
         };
         let fits = out == Some(channels)
-            && (!self.is_transposed() || weight.dims()[0].is_multiple_of(groups));
+            && weight.dims()[0].is_multiple_of(groups)
+            && weight.elem_count() > 0;
         if fits {
             return Ok(());
         }
         let expected = format!("rank {rank} with {channels} output channels in {groups} groups");
         Err(Error::shape("fold", "weight", expected, weight.dims()))
+    }
+
+    /// candle's convolutions panic where the kernel is larger than what it is applied to.
+    fn check_probe(self, weight: &Tensor, probe: &Tensor) -> Result<()> {
+        let Convolution {
+            padding,
+            output_padding,
+            stride,
+            dilation,
+            groups,
+        } = self.convolution();
+        let kernel = weight.dims().iter().skip(2);
+        let (inputs, least): (usize, Vec<usize>) = if self.is_transposed() {
+            // (l − 1)·stride + dilation·(k − 1) + output_padding + 1 − 2·padding ≥ 1
+            let lacks =
+                |k: &usize| (2 * padding).saturating_sub(dilation * (k - 1) + output_padding);
+            let least = |k| 1 + lacks(k).div_ceil(stride);
+            (weight.dims()[0], kernel.map(least).collect())
+        } else {
+            // l + 2·padding ≥ dilation·(k − 1) + 1
+            let least = |k: &usize| (dilation * (k - 1) + 1).saturating_sub(2 * padding).max(1);
+            (weight.dims()[1] * groups, kernel.map(least).collect())
+        };
+        let fits = probe.rank() == weight.rank()
+            && probe.dims()[0] > 0
+            && probe.dims()[1] == inputs
+            && probe.dims()[2..]
+                .iter()
+                .zip(&least)
+                .all(|(l, least)| l >= least);
+        if fits {
+            return Ok(());
+        }
+        let expected = format!("[N, {inputs}] and then at least {least:?}");
+        Err(Error::shape("fold", "probe", expected, probe.dims()))
     }
 
     /// Multiplies each output channel's weights by its `k`.

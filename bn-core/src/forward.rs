@@ -74,9 +74,9 @@ impl BatchNorm {
             .iter()
             .filter_map(|group| group.moments.clone())
             .collect();
-        let update = match (call.update, Moments::merge_all(&moments)?) {
-            (true, Some(pooled)) => self.pooled_over_ranks(pooled)?,
-            _ => None,
+        let update = match call.update {
+            true => self.pooled_over_ranks(Moments::merge_all(&moments)?)?,
+            false => None,
         };
         let corrections: Vec<Correction> = groups
             .into_iter()
@@ -338,13 +338,21 @@ impl BatchNorm {
     }
 
     /// The moments that the update takes: of all ranks, where groups did not already see all ranks.
-    fn pooled_over_ranks(&self, pooled: Moments) -> Result<Option<Moments>> {
-        match &self.ranks {
-            Some(ranks) if self.synchronized().is_none() => {
-                Ok(Some(merge_over_ranks(&pooled, ranks)?.detach()))
-            }
-            _ => Ok(Some(pooled)),
-        }
+    fn pooled_over_ranks(&self, pooled: Option<Moments>) -> Result<Option<Moments>> {
+        let ranks = self
+            .ranks
+            .as_ref()
+            .filter(|_| self.synchronized().is_none());
+        let Some(ranks) = ranks else {
+            return Ok(pooled);
+        };
+        // A rank that has nothing to say takes part all the same: the others wait for it.
+        let local = match pooled {
+            Some(pooled) => pooled,
+            None => Moments::nothing(self.channels, &self.device)?,
+        };
+        let merged = merge_over_ranks(&local, ranks)?.detach();
+        Ok((first(merged.weight())? > 0.0).then_some(merged))
     }
 
     /// The ranks that batch statistics are taken over. Ghost batches stay within their rank.

@@ -47,6 +47,13 @@ pub trait Collective: Debug + Send + Sync {
 
     /// Replaces the slice by that of rank `root`.
     fn broadcast(&self, root: usize, values: &mut [f64]) -> Result<()> {
+        // Every rank sees the same root, so that none waits for the others here.
+        if root >= self.size() {
+            return Err(crate::error::Error::Collective {
+                op: "broadcast",
+                reason: format!("expected a root below {}, got {root}", self.size()),
+            });
+        }
         let all = self.all_gather(values)?;
         let len = values.len();
         values.copy_from_slice(&all[root * len..(root + 1) * len]);

@@ -84,15 +84,12 @@ fn haiku_averages(bn: &BatchNorm, variance: &Tensor) -> Result<Vec<(String, Tens
     };
     let mut named = Vec::new();
     let both = [
-        ("mean_ema", &bn.state.mean, bn.moving_mean()),
-        ("var_ema", &bn.state.variance, variance.clone()),
+        ("mean_ema", bn.moving_mean()),
+        ("var_ema", variance.clone()),
     ];
-    for (name, average, value) in both {
-        let hidden = match &average.debias {
-            Some(debias) => debias.biased.as_detached_tensor().copy()?,
-            None => (value * filled)?,
-        };
-        named.push((format!("{name}/hidden"), hidden));
+    for (name, value) in both {
+        // Not the layer's own sum: that is of its kind of variance, and may have gathered less.
+        named.push((format!("{name}/hidden"), (value * filled)?));
         named.push((
             format!("{name}/counter"),
             count(bn, DType::I64)?.reshape(())?,

@@ -96,6 +96,17 @@ impl Moments {
         })
     }
 
+    /// The moments of no values: the identity of [`Moments::merge`].
+    pub(crate) fn nothing(channels: usize, device: &candle::Device) -> candle::Result<Self> {
+        let zero = Tensor::zeros(channels, DType::F64, device)?;
+        Ok(Self::from_parts(
+            zero.clone(),
+            zero.clone(),
+            zero.clone(),
+            zero,
+        ))
+    }
+
     pub(crate) fn from_parts(
         weight: Tensor,
         squared_weight: Tensor,
@@ -205,13 +216,7 @@ pub(crate) fn channel_moments(
     let device = flat.device();
     let count = view.values_per_channel();
     if count == 0 || view.channels == 0 {
-        let zero = Tensor::zeros(view.channels, DType::F64, device)?;
-        return Ok(Moments::from_parts(
-            zero.clone(),
-            zero.clone(),
-            zero.clone(),
-            zero,
-        ));
+        return Moments::nothing(view.channels, device);
     }
     let Some(w) = w else {
         let n = count as f64;

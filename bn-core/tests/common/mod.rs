@@ -5,6 +5,7 @@
 // Every test file is a crate of its own and uses a part of this.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod functions;
 pub mod reference;
 
 use bn_core::{BatchNorm, BatchNormConfig};

@@ -4,7 +4,7 @@ use bn_core::{BatchNormConfig, Decay, MovingAverage, Schedule, Updates, ZeroDebi
 use candle::{DType, Device, Tensor};
 use proptest::prelude::*;
 
-use crate::common::reference::decay_at;
+use crate::common::functions::decay_at;
 use crate::common::{Numbers, Outcome, assert_close, epsilon_of, layer, tensor, values};
 use crate::{cases, holds, shapes};
 
