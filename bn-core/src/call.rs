@@ -34,6 +34,7 @@ pub struct Call<'a> {
     pub renorm: bool,
     /// Weights of the batch statistics: `[N]`, or any shape that broadcasts to x with 1 at the channel axis.
     /// A mask is 0/1 weights. No gradient flows to them.
+    /// Values at weight 0 must be finite: 0 times NaN is NaN.
     pub weights: Option<&'a Tensor>,
     /// Replaces the layer's gamma: `[C]`, or `[N, C]` for one per example (conditional batch norm).
     pub gamma: Option<&'a Tensor>,

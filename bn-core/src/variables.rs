@@ -140,7 +140,7 @@ impl<'a> Variables<'a> {
             candle::Error::CannotFindTensor { .. } => Error::Missing {
                 op: "BatchNorm",
                 name: self.full_name(name),
-                present: "see the checkpoint".into(),
+                present: "unknown, since a VarBuilder cannot list its names".into(),
             },
             _ => Error::Candle(error),
         })
