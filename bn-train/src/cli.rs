@@ -114,8 +114,9 @@ fn list() -> anyhow::Result<ExitCode> {
     let mut text = String::new();
     for shipped in shipped::ALL {
         let experiment = experiment::load(shipped.name, &[])?;
-        let (arms, seeds) = (experiment.arms.len(), experiment.seeds.len());
-        text += &format!("{}  ({arms} arms, {seeds} seeds)\n", shipped.name);
+        let arms = counted(experiment.arms.len(), "arm");
+        let seeds = counted(experiment.seeds.len(), "seed");
+        text += &format!("{}  ({arms}, {seeds})\n", shipped.name);
         text += &experiment
             .question
             .map_or(String::new(), |question| format!("    {question}\n"));
@@ -252,6 +253,11 @@ fn write_manifest(experiment: &Experiment, plan: &Plan, folder: &Path) -> anyhow
     )?)
 }
 
+/// `1 arm`, `7 arms`.
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
 /// Says what is going to happen.
 fn announce(plan: &Plan, options: &Options, folder: &Path) {
     let steps: std::collections::BTreeSet<u64> = plan
@@ -260,11 +266,12 @@ fn announce(plan: &Plan, options: &Options, folder: &Path) {
         .map(|run| run.settings.train.steps)
         .collect();
     let steps: Vec<String> = steps.iter().map(u64::to_string).collect();
-    let (arms, seeds) = (plan.arms.len(), plan.seeds.len());
     println!(
-        "{}: {arms} arms x {seeds} seeds = {} runs of {} steps",
+        "{}: {} x {} = {} of {} steps",
         plan.name,
-        plan.runs.len(),
+        counted(plan.arms.len(), "arm"),
+        counted(plan.seeds.len(), "seed"),
+        counted(plan.runs.len(), "run"),
         steps.join(" or ")
     );
     for arm in &plan.arms {
