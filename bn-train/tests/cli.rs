@@ -16,7 +16,7 @@ fn a_run_leaves_all_its_files_and_a_report() {
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let printed = text(&output.stdout);
     assert!(
-        printed.contains("2 arms x 1 seeds = 2 runs of 12 steps"),
+        printed.contains("2 arms x 1 seed = 2 runs of 12 steps"),
         "{printed}"
     );
     assert!(printed.contains("report.html"), "{printed}");
