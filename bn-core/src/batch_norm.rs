@@ -10,6 +10,8 @@ use crate::call::{Call, Statistics};
 use crate::collective::Collective;
 use crate::config::BatchNormConfig;
 use crate::error::Result;
+use crate::forward::Forward;
+use crate::fused::{Implementation, Saved};
 use crate::health::Health;
 use crate::moments::Moments;
 use crate::renorm::Correction;
@@ -56,6 +58,7 @@ pub struct BatchNorm {
     pub(crate) updates: Option<Updates>,
     pub(crate) ranks: Option<Arc<dyn Collective>>,
     pub(crate) device: Device,
+    pub(crate) implementation: Implementation,
     last_correction: Arc<Mutex<Option<Correction>>>,
 }
 
@@ -77,6 +80,7 @@ impl BatchNorm {
             state: Arc::new(State::build(&config, &variables)?),
             updates: None,
             ranks: None,
+            implementation: Implementation::default(),
             last_correction: Arc::default(),
             channels,
             config,
@@ -100,6 +104,14 @@ impl BatchNorm {
     pub fn with_collective(self, ranks: Arc<dyn Collective>) -> Self {
         Self {
             ranks: Some(ranks),
+            ..self
+        }
+    }
+
+    /// Computes with other code; both give the same results.
+    pub fn with_implementation(self, implementation: Implementation) -> Self {
+        Self {
+            implementation,
             ..self
         }
     }
@@ -131,7 +143,44 @@ impl BatchNorm {
         if let Some(y) = self.record(x, call)? {
             return Ok(y);
         }
-        let forward = self.compute(x, call)?;
+        self.settle(self.compute(x, call)?)
+    }
+
+    /// A training step outside candle's graph: y, and what its gradient needs.
+    ///
+    /// For training loops of one's own: the same kernels as [`BatchNorm::forward_train`]'s, without what
+    /// a graph costs (it adds every gradient to a fresh zero tensor).
+    ///
+    /// ```
+    /// use bn_core::BatchNormConfig;
+    /// use candle::{DType, Device, Tensor};
+    /// use candle_nn::{VarBuilder, VarMap};
+    /// # let vb = VarBuilder::from_varmap(&VarMap::new(), DType::F32, &Device::Cpu);
+    /// let bn = BatchNormConfig::torch().build(3, vb)?;
+    /// let x = Tensor::randn(0f32, 1., (8, 3, 4, 4), &Device::Cpu)?;
+    /// let (y, saved) = bn.forward_train_saved(&x)?;
+    /// let (dx, dgamma, dbeta) = saved.backward(&y.ones_like()?)?;
+    /// assert_eq!(dx.dims(), x.dims());
+    /// assert_eq!(dbeta.unwrap().to_vec1::<f32>()?, [128.; 3]);
+    /// # Ok::<(), bn_core::Error>(())
+    /// ```
+    /// # Errors
+    /// See [`BatchNorm::forward_with`].
+    pub fn forward_train_saved(&self, x: &Tensor) -> Result<(Tensor, Saved)> {
+        self.forward_with_saved(x, &Call::train())
+    }
+
+    /// Any forward pass outside candle's graph, see [`BatchNorm::forward_train_saved`]. (It does not
+    /// record for [`population_statistics`](crate::population_statistics).)
+    /// # Errors
+    /// See [`BatchNorm::forward_with`].
+    pub fn forward_with_saved(&self, x: &Tensor, call: &Call<'_>) -> Result<(Tensor, Saved)> {
+        let (forward, saved) = self.compute_saved(x, call)?;
+        Ok((self.settle(forward)?, saved))
+    }
+
+    /// Does to the layer what a forward pass came to; y.
+    fn settle(&self, forward: Forward) -> Result<Tensor> {
         if let Some(correction) = forward.correction {
             *lock(&self.last_correction) = Some(correction);
         }

@@ -1,7 +1,7 @@
 //! The layer's arithmetic in plain tensor ops: the composed path, on any device candle has.
 //!
 //! Everything is computed in f64 and turned into x's type at the end: this path is the reference that
-//! faster ones are compared with. Order: groups, their moments (over ranks), renorm's (r, d), x̂, gamma
+//! the fused one is compared with, and serves what that does not cover. Order: groups, their moments (over ranks), renorm's (r, d), x̂, gamma
 //! and beta, residual, activation.
 
 use std::sync::Arc;
@@ -44,7 +44,7 @@ struct Group {
 }
 
 impl BatchNorm {
-    pub(crate) fn compute(&self, x: &Tensor, call: &Call<'_>) -> Result<Forward> {
+    pub(crate) fn compose(&self, x: &Tensor, call: &Call<'_>) -> Result<Forward> {
         let input = self.check(x, call)?;
         let by_batch = matches!(call.statistics, Statistics::Batch);
         let groups = match by_batch || call.update {
@@ -363,13 +363,13 @@ impl BatchNorm {
     }
 
     /// Moving mean and variance in f64.
-    fn moving(&self) -> Result<(Tensor, Tensor)> {
+    pub(crate) fn moving(&self) -> Result<(Tensor, Tensor)> {
         let mean = self.moving_mean().to_dtype(DType::F64)?;
         let variance = self.moving_variance().to_dtype(DType::F64)?;
         Ok((mean, variance))
     }
 
-    fn note_evaluation(&self) -> Result<()> {
+    pub(crate) fn note_evaluation(&self) -> Result<()> {
         let noted = &self.state.evaluated_before_update;
         if !noted.load(Relaxed) && self.state.is_fresh()? {
             noted.store(true, Relaxed);

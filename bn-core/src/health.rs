@@ -59,8 +59,8 @@ impl Health {
 /// What the effective sample size is computed from: Σa and Σ(a²/n), `[1]` each, on the device.
 #[derive(Debug)]
 pub(crate) struct Spread {
-    gathered: Var,
-    squares: Var,
+    pub(crate) gathered: Var,
+    pub(crate) squares: Var,
 }
 
 impl Spread {

@@ -38,6 +38,7 @@
 //! | statistics by themselves | [`moments`], [`weighted_moments`], [`Moments`], [`batch_normalization`] |
 //! | moving averages | [`MovingAverage`], [`Decay`], [`ZeroDebias`] |
 //! | batch renormalization | [`RenormConfig`], [`RenormVariant`], [`Clipping`], [`Correction`] |
+//! | training loops of one's own, without candle's graph | [`BatchNorm::forward_train_saved`], [`Saved`] |
 //! | several micro-batches per update | [`Updates`] |
 //! | several ranks | [`Collective`], [`Threads`] |
 //! | better statistics for evaluation | [`population_statistics`] |
@@ -67,8 +68,11 @@ mod config;
 mod error;
 mod fold;
 mod forward;
+mod fused;
 mod health;
+mod host;
 pub mod interchange;
+mod kernel;
 mod layout;
 mod moments;
 mod moving_average;
@@ -89,6 +93,7 @@ pub use collective::{Collective, Single, Threads};
 pub use config::{BatchNormConfig, Degenerate, Policy, StoredVariance, ZeroDebias};
 pub use error::{Error, Result};
 pub use fold::{Convolution, Folded, Operator, fold};
+pub use fused::{Implementation, InputGradients, Saved};
 pub use health::Health;
 pub use layout::{ChannelView, DataFormat};
 pub use moments::{Moments, WeightKind, moments, weighted_moments};

@@ -5,7 +5,11 @@
 //! `d = (mean − μ) / σ`, clipped, and held constant in the gradient. What μ and σ are is where the
 //! variants differ: see [`RenormVariant`].
 
+mod host;
+
 use candle::{DType, Tensor, Var};
+
+pub(crate) use host::{ChannelCorrection, ChannelFollowed, Reference};
 
 use crate::error::{Error, Result, require};
 use crate::moments::Moments;

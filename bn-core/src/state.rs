@@ -3,6 +3,8 @@
 //! A commit reads nothing back from the device: a non-finite statistic is kept out by a select there,
 //! and the counts of committed and refused updates live there too.
 
+mod host;
+
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
@@ -169,6 +171,14 @@ impl State {
 
     /// Moves the averages by one batch, unless one of its statistics is not finite.
     pub(crate) fn commit(&self, batch: &Moments) -> candle::Result<()> {
+        match self.commit_on_host(batch) {
+            Some(done) => done,
+            None => self.commit_by_ops(batch),
+        }
+    }
+
+    /// The commit in plain tensor ops, on any device.
+    fn commit_by_ops(&self, batch: &Moments) -> candle::Result<()> {
         let step = self.step()?;
         self.set_step(step + 1);
         let rate = self

@@ -136,8 +136,10 @@ proptest! {
                 };
                 // One rounding to the stored type, and of the numbers that cancel in a plain average.
                 let (ulp, cancelled) = (epsilon_of(dtype), 8.0 * epsilon_of(dtype));
-                assert_close("mean", &values(&bn.moving_mean()), &want(mean, moments.mean(), -7.0), ulp, if mean { 0.0 } else { cancelled });
-                assert_close("variance", &values(&bn.moving_variance()), &want(variance, moments.variance(), 5.0), ulp, if variance { 0.0 } else { cancelled });
+                // The layer's kernels sum in their own order, and f32 in f32 for 64 values of about 4 at a time.
+                let summed = 32.0 * epsilon_of(dtype);
+                assert_close("mean", &values(&bn.moving_mean()), &want(mean, moments.mean(), -7.0), ulp, if mean { summed } else { cancelled + summed });
+                assert_close("variance", &values(&bn.moving_variance()), &want(variance, moments.variance(), 5.0), ulp, if variance { summed } else { cancelled + summed });
             }
             Ok(())
         })())?;

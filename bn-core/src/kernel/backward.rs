@@ -1,0 +1,237 @@
+//! The gradient: per channel `Σ dv` and `Σ dv·(x − mean)`, then
+//! `dx = scale·dv − w·(p + (x − mean)·q)`, with dv the gradient before the activation and x̂ recomputed.
+
+use pulp::{Simd, WithSimd};
+
+use super::lanes::{Element, Real, Vector, dispatch, prefetch};
+use super::moments::Weights;
+use super::normalize::{Affine, Affines, Output};
+use super::tail::{Curve, Plain, Relu, Tail};
+use super::walk::{Geometry, Map, Place, Slab, Sums, map, sum};
+use crate::tail::Activation;
+
+/// What the backward pass needs of a channel beside what the forward pass normalized it with.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Back {
+    pub(crate) affine: Affine,
+    pub(crate) inv_std: f64,
+    /// Renorm's correction `x̂·r + d`, already in the affine.
+    pub(crate) r: f64,
+    pub(crate) d: f64,
+    /// The statistics came from this batch: gradients flow through them.
+    pub(crate) through: bool,
+}
+
+/// `Σ dv` and `Σ dv·x̂` of a channel.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Totals {
+    pub(crate) dv: f64,
+    pub(crate) dv_x_hat: f64,
+}
+
+/// What a backward pass reads and writes.
+pub(super) struct Gradient<'a, T: Element> {
+    pub(super) x: &'a [T],
+    pub(super) dy: &'a [T],
+    pub(super) geometry: Geometry,
+    pub(super) weights: Weights<'a, T::Real>,
+    /// Sum of all weights.
+    pub(super) total: f64,
+    pub(super) residual: Option<&'a [T]>,
+    pub(super) activation: Activation,
+    pub(super) dx: Output<'a, T>,
+    /// dv itself, the gradient of the residual.
+    pub(super) dv: Option<Output<'a, T>>,
+}
+
+impl<T: Element> Gradient<'_, T> {
+    /// `Σ dv` and `Σ dv·(x − mean rounded)` over a slab.
+    pub(super) fn sums(&self, slab: &Slab, affines: &Affines<T::Real>) -> Vec<[f64; 2]> {
+        let mut sums = vec![[0.0; 2]; slab.channels.len()];
+        let out = &mut sums;
+        match self.activation {
+            Activation::None => self.sum_with(Plain, slab, affines, out),
+            Activation::Relu => self.sum_with(Relu, slab, affines, out),
+            other => self.sum_with(Curve(other), slab, affines, out),
+        }
+        sums
+    }
+
+    fn sum_with<A: Tail>(
+        &self,
+        tail: A,
+        slab: &Slab,
+        affines: &Affines<T::Real>,
+        sums: &mut [[f64; 2]],
+    ) {
+        let constants = [&affines.mean[..], &affines.scale[..], &affines.offset[..]];
+        let terms = Terms { all: self, tail };
+        dispatch::<T::Real, _>(
+            slab.run(self.geometry),
+            SumSlab {
+                terms,
+                slab,
+                constants,
+                sums,
+            },
+        );
+    }
+
+    /// Sums about the mean as rounded, to totals about the mean itself.
+    pub(super) fn totals(&self, back: &Back, [dv, moment]: [f64; 2]) -> Totals {
+        let lost = back.affine.mean - T::Real::from_f64(back.affine.mean).to_f64();
+        let lost = if lost.is_finite() { lost } else { 0.0 };
+        Totals {
+            dv,
+            dv_x_hat: back.inv_std * (moment - lost * dv),
+        }
+    }
+
+    /// dx (and dv) of a slab. Slabs that run at the same time must not overlap.
+    pub(super) fn run(
+        &self,
+        slab: &Slab,
+        affines: &Affines<T::Real>,
+        backs: &[Back],
+        totals: &[Totals],
+    ) {
+        let (mut slopes, mut levels) = (Vec::new(), Vec::new());
+        for (back, totals) in backs.iter().zip(totals) {
+            let (mut p, mut q) = (0.0, 0.0);
+            if back.through && self.total > 0.0 {
+                p = back.affine.scale * totals.dv / self.total;
+                q = back.affine.scale * back.inv_std * totals.dv_x_hat / self.total;
+            }
+            let mean = back.affine.mean;
+            let lost = mean - T::Real::from_f64(mean).to_f64();
+            let shift = if lost.is_finite() { lost * q } else { 0.0 };
+            slopes.push(T::Real::from_f64(-q));
+            levels.push(T::Real::from_f64(shift - p));
+        }
+        let constants = [
+            &affines.mean[..],
+            &affines.scale[..],
+            &affines.offset[..],
+            &slopes[..],
+            &levels[..],
+        ];
+        match self.activation {
+            Activation::None => self.map_with(Plain, slab, constants),
+            Activation::Relu => self.map_with(Relu, slab, constants),
+            other => self.map_with(Curve(other), slab, constants),
+        }
+    }
+
+    fn map_with<A: Tail>(&self, tail: A, slab: &Slab, constants: [&[T::Real]; 5]) {
+        let terms = Terms { all: self, tail };
+        dispatch::<T::Real, _>(
+            slab.run(self.geometry),
+            MapSlab {
+                terms,
+                slab,
+                constants,
+            },
+        );
+    }
+}
+
+struct Terms<'a, T: Element, A> {
+    all: &'a Gradient<'a, T>,
+    tail: A,
+}
+
+impl<T: Element, A: Tail> Terms<'_, T, A> {
+    /// `x − mean` and dv.
+    #[inline(always)]
+    fn centred_and_dv<S: Simd>(
+        &self,
+        simd: S,
+        [mean, scale, offset]: [Vector<T, S>; 3],
+        place: Place,
+    ) -> (Vector<T, S>, Vector<T, S>) {
+        let centred = T::Real::sub(simd, T::load(simd, &self.all.x[place.at..]), mean);
+        let dy = T::load(simd, &self.all.dy[place.at..]);
+        if A::IDENTITY {
+            return (centred, dy);
+        }
+        let mut v = T::Real::mul_add(simd, centred, scale, offset);
+        if let Some(residual) = self.all.residual {
+            v = T::Real::add(simd, v, T::load(simd, &residual[place.at..]));
+        }
+        (centred, self.tail.gradient::<T::Real, S>(simd, v, dy))
+    }
+}
+
+struct SumSlab<'a, T: Element, A> {
+    terms: Terms<'a, T, A>,
+    slab: &'a Slab,
+    constants: [&'a [T::Real]; 3],
+    sums: &'a mut [[f64; 2]],
+}
+
+impl<T: Element, A: Tail> WithSimd for SumSlab<'_, T, A> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let geometry = self.terms.all.geometry;
+        sum(
+            simd,
+            &self.terms,
+            geometry,
+            self.slab,
+            self.constants,
+            self.sums,
+        );
+    }
+}
+
+impl<T: Element, A: Tail> Sums<T, 3> for Terms<'_, T, A> {
+    #[inline(always)]
+    fn terms<S: Simd>(
+        &self,
+        simd: S,
+        constants: &[Vector<T, S>; 3],
+        place: Place,
+    ) -> (Vector<T, S>, Vector<T, S>) {
+        prefetch(self.all.x.as_ptr(), place.next);
+        prefetch(self.all.dy.as_ptr(), place.next);
+        let (centred, dv) = self.centred_and_dv(simd, *constants, place);
+        (dv, centred)
+    }
+}
+
+struct MapSlab<'a, T: Element, A> {
+    terms: Terms<'a, T, A>,
+    slab: &'a Slab,
+    constants: [&'a [T::Real]; 5],
+}
+
+impl<T: Element, A: Tail> WithSimd for MapSlab<'_, T, A> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let geometry = self.terms.all.geometry;
+        map(simd, &self.terms, geometry, self.slab, self.constants);
+    }
+}
+
+impl<T: Element, A: Tail> Map<T, 5> for Terms<'_, T, A> {
+    #[inline(always)]
+    #[allow(unsafe_code)] // see `Output`
+    fn apply<S: Simd>(&self, simd: S, constants: &[Vector<T, S>; 5], place: Place) {
+        let [mean, scale, offset, slope, level] = *constants;
+        self.all.dx.prefetch(place.next);
+        let (centred, dv) = self.centred_and_dv(simd, [mean, scale, offset], place);
+        let through = T::Real::mul_add(simd, centred, slope, level);
+        let through = self.all.weights.times(simd, through, place);
+        let dx = T::Real::mul_add(simd, scale, dv, through);
+        // SAFETY: tasks have slabs that do not overlap.
+        unsafe { self.all.dx.store(simd, place.at, dx) };
+        if let Some(out) = &self.all.dv {
+            // SAFETY: as above.
+            unsafe { out.store(simd, place.at, dv) };
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! Mean and biased variance per channel: sums of `x − pivot` and of its square about a pivot near the mean.
+//!
+//! The pivot is the mean of a few values from all over the channel, exactly the value of a constant channel.
+//! If it turns out to be more than two standard deviations off, the sums are taken again about the mean
+//! found, so at most a factor of 5 is lost to cancellation. Where squares overflow or underflow f32, the
+//! channel is done again in f64.
+
+use std::ops::Range;
+
+use pulp::{Simd, WithSimd};
+
+use super::lanes::{Element, Real, Vector, dispatch, prefetch};
+use super::walk::{Geometry, Place, Slab, Sums, sum};
+
+/// Weights of the values, none of them per channel.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Weights<'a, R> {
+    /// All 1.
+    None,
+    /// One per index of the outer axis.
+    PerOuter(&'a [R]),
+    /// One per position, `[outer, inner]`.
+    PerPosition(&'a [R]),
+}
+
+impl<R: Real> Weights<'_, R> {
+    #[inline(always)]
+    pub(super) fn times<S: Simd>(self, simd: S, v: R::Vector<S>, place: Place) -> R::Vector<S> {
+        match self {
+            Weights::None => v,
+            Weights::PerOuter(w) => R::mul(simd, R::splat(simd, w[place.outer]), v),
+            Weights::PerPosition(w) => R::mul(simd, R::load(simd, &w[place.position..]), v),
+        }
+    }
+
+    fn at(self, outer: usize, position: usize) -> f64 {
+        match self {
+            Weights::None => 1.0,
+            Weights::PerOuter(w) => w[outer].to_f64(),
+            Weights::PerPosition(w) => w[position].to_f64(),
+        }
+    }
+}
+
+/// Mean and biased variance of a channel.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Moment {
+    pub(crate) mean: f64,
+    pub(crate) variance: f64,
+}
+
+/// What moments are taken of. `total` is the sum of all weights.
+#[derive(Clone, Copy)]
+pub(super) struct Sample<'a, T: Element> {
+    pub(super) x: &'a [T],
+    pub(super) geometry: Geometry,
+    pub(super) weights: Weights<'a, T::Real>,
+    pub(super) total: f64,
+}
+
+struct Deviations<'a, T: Element> {
+    x: &'a [T],
+    weights: Weights<'a, T::Real>,
+}
+
+impl<T: Element> Sums<T, 1> for Deviations<'_, T> {
+    #[inline(always)]
+    fn terms<S: Simd>(
+        &self,
+        simd: S,
+        [pivot]: &[Vector<T, S>; 1],
+        place: Place,
+    ) -> (Vector<T, S>, Vector<T, S>) {
+        prefetch(self.x.as_ptr(), place.next);
+        let d = T::Real::sub(simd, T::load(simd, &self.x[place.at..]), *pivot);
+        (self.weights.times(simd, d, place), d)
+    }
+}
+
+impl<T: Element> Sample<'_, T> {
+    /// `Σ w(x − pivot)` and `Σ w(x − pivot)²` over a slab, by channel.
+    pub(super) fn sums(&self, slab: &Slab, pivots: &[T::Real]) -> Vec<[f64; 2]> {
+        let mut sums = vec![[0.0; 2]; slab.channels.len()];
+        dispatch::<T::Real, _>(
+            slab.run(self.geometry),
+            SumSlab {
+                sample: self,
+                slab,
+                pivots,
+                sums: &mut sums,
+            },
+        );
+        sums
+    }
+
+    /// A value near the mean of each channel of a run: exact for a constant channel.
+    pub(super) fn pivots(&self, run: Range<usize>) -> Vec<T::Real> {
+        const PROBES: usize = 16;
+        let Geometry {
+            outer,
+            channels,
+            inner,
+        } = self.geometry;
+        let step = |probe: usize, size: usize| probe * size / PROBES;
+        // Rows and places within them are stepped apart, or a picture's diagonal would stand for it.
+        let places: [_; PROBES] =
+            std::array::from_fn(|p| (step(p, outer), step(p * 7 % PROBES, inner)));
+        let values = |(o, i): (usize, usize)| {
+            let row = &self.x[(o * channels + run.start) * inner + i..];
+            row.iter().step_by(inner).map(|x| x.to_real().to_f64())
+        };
+        let firsts: Vec<f64> = values(places[0]).take(run.len()).collect();
+        let mut off = vec![0.0; run.len()];
+        for place in &places[1..] {
+            for ((off, first), value) in off.iter_mut().zip(&firsts).zip(values(*place)) {
+                *off += value - first;
+            }
+        }
+        let pivot = |(first, off): (&f64, f64)| {
+            let pivot = first + off / PROBES as f64;
+            T::Real::from_f64(if pivot.is_finite() { pivot } else { 0.0 })
+        };
+        firsts.iter().zip(off).map(pivot).collect()
+    }
+
+    /// Moments from sums about a pivot; `Err` with a better pivot where cancellation took too many digits.
+    pub(super) fn settle(
+        &self,
+        c: usize,
+        pivot: T::Real,
+        [sum, squares]: [f64; 2],
+    ) -> Result<Moment, T::Real> {
+        let off = sum / self.total;
+        let mean = pivot.to_f64() + off;
+        let variance = self.variance(squares, off);
+        if T::Real::TINY > 0.0 {
+            let overflow = squares.is_infinite() && !sum.is_nan();
+            let underflow = sum != 0.0 && squares < T::Real::TINY;
+            if overflow || underflow {
+                return Ok(self.in_f64(c));
+            }
+        }
+        let better = T::Real::from_f64(mean);
+        if off * off > 4.0 * variance && better != pivot && better.to_f64().is_finite() {
+            return Err(better);
+        }
+        if squares.is_nan() || !off.is_finite() {
+            return Ok(Moment {
+                mean,
+                variance: f64::NAN,
+            });
+        }
+        Ok(Moment { mean, variance })
+    }
+
+    /// Variance from the squares about a pivot that is `off` the mean.
+    fn variance(&self, squares: f64, off: f64) -> f64 {
+        if squares.is_infinite() {
+            return f64::INFINITY;
+        }
+        let variance = squares / self.total - off * off;
+        // Not `max`, which would make 0 of NaN.
+        if variance < 0.0 { 0.0 } else { variance }
+    }
+
+    /// The plain two passes, in f64.
+    fn in_f64(&self, c: usize) -> Moment {
+        let Geometry {
+            outer,
+            channels,
+            inner,
+        } = self.geometry;
+        let total = |f: &dyn Fn(f64) -> f64| {
+            let mut sum = 0.0;
+            for o in 0..outer {
+                for i in 0..inner {
+                    let v = self.x[(o * channels + c) * inner + i].to_real().to_f64();
+                    sum += self.weights.at(o, o * inner + i) * f(v);
+                }
+            }
+            sum / self.total
+        };
+        let mean = total(&|v| v);
+        let variance = total(&|v| (v - mean) * (v - mean));
+        Moment { mean, variance }
+    }
+
+    /// Moments of channels that the slab holds all values of.
+    pub(super) fn of_whole(&self, slab: &Slab) -> Vec<Moment> {
+        let channels = slab.channels.clone();
+        let mut pivots = self.pivots(channels.clone());
+        let sums = self.sums(slab, &pivots);
+        self.settle_all(channels.start, &mut pivots, sums, |pivots| {
+            self.sums(slab, pivots)
+        })
+    }
+
+    /// [`Sample::settle`] for a run of channels, with a second round of sums if any needs it.
+    pub(super) fn settle_all(
+        &self,
+        first: usize,
+        pivots: &mut [T::Real],
+        sums: Vec<[f64; 2]>,
+        again: impl Fn(&[T::Real]) -> Vec<[f64; 2]>,
+    ) -> Vec<Moment> {
+        let mut moments = vec![Moment::default(); sums.len()];
+        let mut better = false;
+        for (k, sums) in sums.into_iter().enumerate() {
+            match self.settle(first + k, pivots[k], sums) {
+                Ok(moment) => moments[k] = moment,
+                Err(pivot) => {
+                    pivots[k] = pivot;
+                    moments[k].variance = -1.0;
+                    better = true;
+                }
+            }
+        }
+        if better {
+            let sums = again(pivots);
+            for (k, [sum, squares]) in sums.into_iter().enumerate() {
+                if moments[k].variance < 0.0 {
+                    let off = sum / self.total;
+                    moments[k] = Moment {
+                        mean: pivots[k].to_f64() + off,
+                        variance: self.variance(squares, off),
+                    };
+                }
+            }
+        }
+        moments
+    }
+}
+
+struct SumSlab<'a, T: Element> {
+    sample: &'a Sample<'a, T>,
+    slab: &'a Slab,
+    pivots: &'a [T::Real],
+    sums: &'a mut [[f64; 2]],
+}
+
+impl<T: Element> WithSimd for SumSlab<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Sample {
+            x,
+            geometry,
+            weights,
+            ..
+        } = *self.sample;
+        let f = Deviations { x, weights };
+        sum(simd, &f, geometry, self.slab, [self.pivots], self.sums);
+    }
+}

@@ -1,0 +1,161 @@
+//! `y = act((x − mean)·scale + offset + residual)`, one pass.
+
+use std::marker::PhantomData;
+use std::mem::MaybeUninit;
+
+use pulp::{Simd, WithSimd};
+
+use super::lanes::{Element, Real, Vector, dispatch, prefetch};
+use super::tail::{Curve, Plain, Relu, Tail};
+use super::walk::{Geometry, Map, Place, Slab, map};
+use crate::tail::Activation;
+
+/// What a channel is normalized with: `(x − mean)·scale + offset`.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Affine {
+    pub(crate) mean: f64,
+    pub(crate) scale: f64,
+    pub(crate) offset: f64,
+}
+
+/// [`Affine`] by channel in the kernels' type. What the mean loses in f32 is put into the offset, so that
+/// `x − mean` is right even where |mean| is 10⁶ standard deviations.
+pub(super) struct Affines<R> {
+    pub(super) mean: Vec<R>,
+    pub(super) scale: Vec<R>,
+    pub(super) offset: Vec<R>,
+}
+
+impl<R: Real> Affines<R> {
+    pub(super) fn new(affines: impl ExactSizeIterator<Item = Affine>) -> Self {
+        let len = affines.len();
+        let new = || Vec::with_capacity(len);
+        let mut all = Self {
+            mean: new(),
+            scale: new(),
+            offset: new(),
+        };
+        for affine in affines {
+            let mean = R::from_f64(affine.mean);
+            let lost = affine.mean - mean.to_f64();
+            let shift = if lost.is_finite() {
+                lost * affine.scale
+            } else {
+                0.0
+            };
+            all.mean.push(mean);
+            all.scale.push(R::from_f64(affine.scale));
+            all.offset.push(R::from_f64(affine.offset - shift));
+        }
+        all
+    }
+}
+
+/// A slice that several tasks write, each its own places.
+pub(super) struct Output<'a, T> {
+    start: *mut MaybeUninit<T>,
+    len: usize,
+    slice: PhantomData<&'a mut [MaybeUninit<T>]>,
+}
+
+// SAFETY: it stands for an exclusive borrow of a slice of `T`, which is `Send`; tasks that share it write
+// through `Output::store` alone, whose callers keep their places apart.
+#[allow(unsafe_code)] // tasks write interleaved rows of one tensor, which no split of a slice can express
+unsafe impl<T: Send> Sync for Output<'_, T> {}
+
+impl<'a, T: Element> Output<'a, T> {
+    pub(super) fn new(slice: &'a mut [MaybeUninit<T>]) -> Self {
+        Self {
+            start: slice.as_mut_ptr(),
+            len: slice.len(),
+            slice: PhantomData,
+        }
+    }
+
+    /// Asks the cache for a line that is to be written.
+    #[inline(always)]
+    pub(super) fn prefetch(&self, at: usize) {
+        prefetch(self.start, at);
+    }
+
+    /// Writes a vector from index `at` on.
+    ///
+    /// # Safety
+    /// No other thread writes any of these places at the same time.
+    #[inline(always)]
+    #[allow(unsafe_code)] // see `Sync`
+    pub(super) unsafe fn store<S: Simd>(&self, simd: S, at: usize, v: Vector<T, S>) {
+        let lanes = T::Real::lanes::<S>();
+        assert!(lanes <= self.len && at <= self.len - lanes);
+        // SAFETY: within the slice, by the assertion; nobody else has these places, by the caller.
+        let to = unsafe { std::slice::from_raw_parts_mut(self.start.add(at), lanes) };
+        T::store(simd, to, v);
+    }
+}
+
+/// What a normalization reads and writes.
+pub(super) struct Normalize<'a, T: Element> {
+    pub(super) x: &'a [T],
+    pub(super) geometry: Geometry,
+    pub(super) residual: Option<&'a [T]>,
+    pub(super) activation: Activation,
+    pub(super) y: Output<'a, T>,
+}
+
+impl<T: Element> Normalize<'_, T> {
+    /// One slab of y. Slabs that run at the same time must not overlap.
+    pub(super) fn run(&self, slab: &Slab, affines: [&[T::Real]; 3]) {
+        let width = slab.run(self.geometry);
+        match self.activation {
+            Activation::None => self.with(Plain, slab, affines, width),
+            Activation::Relu => self.with(Relu, slab, affines, width),
+            other => self.with(Curve(other), slab, affines, width),
+        }
+    }
+
+    fn with<A: Tail>(&self, tail: A, slab: &Slab, affines: [&[T::Real]; 3], width: usize) {
+        let all = self;
+        dispatch::<T::Real, _>(
+            width,
+            MapSlab {
+                all,
+                tail,
+                slab,
+                affines,
+            },
+        );
+    }
+}
+
+struct MapSlab<'a, T: Element, A> {
+    all: &'a Normalize<'a, T>,
+    tail: A,
+    slab: &'a Slab,
+    affines: [&'a [T::Real]; 3],
+}
+
+impl<T: Element, A: Tail> WithSimd for MapSlab<'_, T, A> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        map(simd, &self, self.all.geometry, self.slab, self.affines);
+    }
+}
+
+impl<T: Element, A: Tail> Map<T, 3> for MapSlab<'_, T, A> {
+    #[inline(always)]
+    #[allow(unsafe_code)] // see `Output`
+    fn apply<S: Simd>(&self, simd: S, constants: &[Vector<T, S>; 3], place: Place) {
+        let [mean, scale, offset] = *constants;
+        self.all.y.prefetch(place.next);
+        let centred = T::Real::sub(simd, T::load(simd, &self.all.x[place.at..]), mean);
+        let mut v = T::Real::mul_add(simd, centred, scale, offset);
+        if let Some(residual) = self.all.residual {
+            v = T::Real::add(simd, v, T::load(simd, &residual[place.at..]));
+        }
+        let y = self.tail.value::<T::Real, S>(simd, v);
+        // SAFETY: tasks have slabs that do not overlap.
+        unsafe { self.all.y.store(simd, place.at, y) };
+    }
+}

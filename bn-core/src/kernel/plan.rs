@@ -1,0 +1,93 @@
+//! How a geometry is cut into slabs: by its shape alone.
+
+use std::ops::Range;
+
+use super::lanes::Element;
+use super::walk::{Geometry, Slab};
+
+/// Half of a 1 MiB L2 cache: what a task reads several times, beside what it writes.
+const CACHE: usize = 512 << 10;
+/// Below this many elements one task does it all.
+const SMALL: usize = 1 << 15;
+/// Elements of a slab where channels are cut up.
+const PART: usize = 1 << 16;
+/// Tasks that there should be at least, so that several threads end at about the same time.
+const TASKS: usize = 8;
+/// Channels of a cache line or two: narrower columns would read lines in vain.
+const COLUMNS: usize = 16;
+
+/// The slabs of a geometry; together they are all of it, and none overlap.
+#[derive(Debug)]
+pub(super) enum Plan {
+    /// Each slab holds all values of its channels.
+    Whole(Vec<Slab>),
+    /// Channels are spread over slabs.
+    Parts(Vec<Slab>),
+}
+
+impl Plan {
+    pub(super) fn slabs(self) -> Vec<Slab> {
+        match self {
+            Plan::Whole(slabs) | Plan::Parts(slabs) => slabs,
+        }
+    }
+}
+
+/// The plan for passes that read `streams` tensors.
+pub(super) fn plan<T: Element>(geometry: Geometry, streams: usize) -> Plan {
+    let Geometry {
+        outer,
+        channels,
+        inner,
+    } = geometry;
+    let per_channel = outer * inner;
+    let slab = |channels: Range<usize>, outer: Range<usize>, inner: Range<usize>| Slab {
+        channels,
+        outer,
+        inner,
+    };
+    if per_channel * channels <= SMALL {
+        return Plan::Whole(vec![slab(0..channels, 0..outer, 0..inner)]);
+    }
+    let fit = CACHE / (per_channel * size_of::<T>() * streams).max(1);
+    let whole = |step: usize| {
+        let cut = cuts(channels, step);
+        Plan::Whole(cut.map(|c| slab(c, 0..outer, 0..inner)).collect())
+    };
+    if inner == 1 {
+        let columns = fit.min(channels.div_ceil(TASKS)) / COLUMNS * COLUMNS;
+        if columns >= COLUMNS {
+            return whole(columns);
+        }
+        let rows = (PART / channels).next_multiple_of(64);
+        let cut = cuts(outer, rows);
+        return Plan::Parts(cut.map(|o| slab(0..channels, o, 0..inner)).collect());
+    }
+    if channels >= TASKS {
+        return whole(fit.min(channels / TASKS).max(1));
+    }
+    let mut slabs = Vec::new();
+    for c in 0..channels {
+        if inner >= PART {
+            for o in 0..outer {
+                slabs.extend(even_cuts(inner, PART).map(|i| slab(c..c + 1, o..o + 1, i)));
+            }
+        } else {
+            slabs.extend(cuts(outer, PART / inner).map(|o| slab(c..c + 1, o, 0..inner)));
+        }
+    }
+    Plan::Parts(slabs)
+}
+
+/// `0..len` in steps; the last one is what is left.
+fn cuts(len: usize, step: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..len)
+        .step_by(step)
+        .map(move |start| start..len.min(start + step))
+}
+
+/// `0..len` in parts of at least `step` (so that each fills a vector).
+fn even_cuts(len: usize, step: usize) -> impl Iterator<Item = Range<usize>> {
+    let parts = (len / step).max(1);
+    (0..parts).map(move |part| part * len / parts..(part + 1) * len / parts)
+}

@@ -1,0 +1,99 @@
+//! The activation at the end of the layer, by vectors: its value, and its gradient from the value before
+//! it (recomputed, so that nothing is saved and a half float's rounding does not enter).
+
+use pulp::Simd;
+
+use super::lanes::Real;
+use crate::tail::Activation;
+
+/// An activation: `value` of v, `gradient` of dy at v.
+pub(super) trait Tail: Copy + Sync {
+    /// v need not be known for the gradient.
+    const IDENTITY: bool = false;
+    fn value<R: Real, S: Simd>(self, simd: S, v: R::Vector<S>) -> R::Vector<S>;
+    fn gradient<R: Real, S: Simd>(self, simd: S, v: R::Vector<S>, dy: R::Vector<S>)
+    -> R::Vector<S>;
+}
+
+/// No activation.
+#[derive(Clone, Copy)]
+pub(super) struct Plain;
+
+/// `max(v, 0)`, gradient 0 at 0; NaN stays NaN.
+#[derive(Clone, Copy)]
+pub(super) struct Relu;
+
+/// All others.
+#[derive(Clone, Copy)]
+pub(super) struct Curve(pub(super) Activation);
+
+impl Tail for Plain {
+    const IDENTITY: bool = true;
+    #[inline(always)]
+    fn value<R: Real, S: Simd>(self, _: S, v: R::Vector<S>) -> R::Vector<S> {
+        v
+    }
+    #[inline(always)]
+    fn gradient<R: Real, S: Simd>(self, _: S, _: R::Vector<S>, dy: R::Vector<S>) -> R::Vector<S> {
+        dy
+    }
+}
+
+impl Tail for Relu {
+    #[inline(always)]
+    fn value<R: Real, S: Simd>(self, simd: S, v: R::Vector<S>) -> R::Vector<S> {
+        R::split_at_zero(simd, v, R::splat(simd, R::ZERO), v)
+    }
+    #[inline(always)]
+    fn gradient<R: Real, S: Simd>(
+        self,
+        simd: S,
+        v: R::Vector<S>,
+        dy: R::Vector<S>,
+    ) -> R::Vector<S> {
+        R::split_at_zero(simd, v, R::splat(simd, R::ZERO), dy)
+    }
+}
+
+impl Tail for Curve {
+    #[inline(always)]
+    fn value<R: Real, S: Simd>(self, simd: S, v: R::Vector<S>) -> R::Vector<S> {
+        match self.0 {
+            Activation::None => v,
+            Activation::Relu => Relu.value::<R, S>(simd, v),
+            Activation::LeakyRelu(slope) => {
+                let low = R::mul(simd, v, R::splat(simd, R::from_f64(slope)));
+                R::split_at_zero(simd, v, low, v)
+            }
+            Activation::Sigmoid => R::each::<S>(v, R::sigmoid),
+            Activation::Tanh => R::each::<S>(v, R::tanh),
+        }
+    }
+    #[inline(always)]
+    fn gradient<R: Real, S: Simd>(
+        self,
+        simd: S,
+        v: R::Vector<S>,
+        dy: R::Vector<S>,
+    ) -> R::Vector<S> {
+        let one = R::splat(simd, R::from_f64(1.0));
+        match self.0 {
+            Activation::None => dy,
+            Activation::Relu => Relu.gradient::<R, S>(simd, v, dy),
+            Activation::LeakyRelu(slope) => {
+                let low = R::mul(simd, dy, R::splat(simd, R::from_f64(slope)));
+                R::split_at_zero(simd, v, low, dy)
+            }
+            Activation::Sigmoid => {
+                let y = R::each::<S>(v, R::sigmoid);
+                let slope = R::mul(simd, y, R::sub(simd, one, y));
+                R::mul(simd, dy, slope)
+            }
+            Activation::Tanh => {
+                let y = R::each::<S>(v, R::tanh);
+                let slope = R::sub(simd, one, R::mul(simd, y, y));
+                R::mul(simd, dy, slope)
+            }
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! Kernels against plain loops in f64, and the accuracy that the module promises.
+
+use super::plan::{Plan, plan};
+use super::*;
+
+/// Numbers that look random, the same on every machine.
+fn noise(len: usize, seed: u32) -> Vec<f64> {
+    let mut state = seed.wrapping_mul(2_654_435_769).wrapping_add(1);
+    let mut uniform = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        f64::from(state >> 8) / f64::from(1 << 24) - 0.5
+    };
+    (0..len)
+        .map(|_| uniform() + uniform() + uniform())
+        .collect()
+}
+
+const SHAPES: [[usize; 3]; 12] = [
+    [1, 1, 1],
+    [7, 3, 5],
+    [60, 100, 1],
+    [300, 512, 1],
+    [257, 17, 1],
+    [5_000, 3, 1],
+    [1_000, 70, 1],
+    [6, 9, 49],
+    [32, 20, 196],
+    [9, 16, 1_024],
+    [2, 2, 70_000],
+    [40, 3, 1_000],
+];
+
+fn geometry([outer, channels, inner]: [usize; 3]) -> Geometry {
+    Geometry {
+        outer,
+        channels,
+        inner,
+    }
+}
+
+/// Mean and variance of every channel in f64.
+fn plain(x: &[f64], g: Geometry, w: impl Fn(usize, usize) -> f64) -> Vec<Moment> {
+    let at = |o: usize, c: usize, i: usize| x[(o * g.channels + c) * g.inner + i];
+    let places = || (0..g.outer).flat_map(|o| (0..g.inner).map(move |i| (o, i)));
+    let total: f64 = places().map(|(o, i)| w(o, i)).sum();
+    let moment = |c: usize| {
+        let mean = places().map(|(o, i)| w(o, i) * at(o, c, i)).sum::<f64>() / total;
+        let square = |(o, i): (usize, usize)| w(o, i) * (at(o, c, i) - mean).powi(2);
+        let variance = places().map(square).sum::<f64>() / total;
+        Moment { mean, variance }
+    };
+    (0..g.channels).map(moment).collect()
+}
+
+fn moments<T: Element>(
+    x: &[T],
+    g: Geometry,
+    weights: Weights<'_, T::Real>,
+    total: f64,
+) -> Vec<Moment> {
+    let input = Input {
+        x,
+        geometry: g,
+        weights,
+        total,
+        residual: None,
+        activation: Activation::None,
+    };
+    let back = |_: usize, moment: Moment| Back {
+        affine: Affine {
+            mean: moment.mean,
+            scale: 1.0,
+            offset: 0.0,
+        },
+        inv_std: 1.0,
+        r: 1.0,
+        d: 0.0,
+        through: true,
+    };
+    let mut y: Vec<MaybeUninit<T>> = x.iter().map(|x| MaybeUninit::new(*x)).collect();
+    forward(&input, back, &mut y)
+        .into_iter()
+        .map(|(m, _)| m)
+        .collect()
+}
+
+#[test]
+fn plans_cover_every_element_once() {
+    for shape in SHAPES {
+        let g = geometry(shape);
+        for streams in [1, 2] {
+            let plan = plan::<f32>(g, streams);
+            let whole = matches!(plan, Plan::Whole(_));
+            let mut seen = vec![0_u8; g.outer * g.channels * g.inner];
+            for slab in plan.slabs() {
+                assert!(!whole || (slab.outer == (0..g.outer) && slab.inner == (0..g.inner)));
+                for o in slab.outer.clone() {
+                    for c in slab.channels.clone() {
+                        for i in slab.inner.clone() {
+                            seen[(o * g.channels + c) * g.inner + i] += 1;
+                        }
+                    }
+                }
+            }
+            assert!(seen.iter().all(|times| *times == 1), "{shape:?}");
+        }
+    }
+}
+
+#[test]
+fn moments_keep_their_digits_a_million_stddevs_from_zero() {
+    for shape in SHAPES {
+        let g = geometry(shape);
+        for far in [0.0, 1.0, 1e3, 1e6] {
+            let x: Vec<f32> = noise(g.outer * g.channels * g.inner, 7)
+                .iter()
+                .map(|v| (0.5 * v + 0.5 * far) as f32)
+                .collect();
+            let wide: Vec<f64> = x.iter().map(|v| f64::from(*v)).collect();
+            let n = (g.outer * g.inner) as f64;
+            let found = moments(&x, g, Weights::None, n);
+            for (found, want) in found.iter().zip(plain(&wide, g, |_, _| 1.0)) {
+                let ulp = f64::from(f32::EPSILON) * want.mean.abs().max(want.variance.sqrt());
+                assert!(
+                    (found.mean - want.mean).abs() <= ulp,
+                    "{shape:?} {far} {found:?} {want:?}"
+                );
+                assert!(
+                    (found.variance - want.variance).abs() <= 1e-5 * want.variance,
+                    "{shape:?} {far} {found:?} {want:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn moments_of_hard_channels() {
+    for g in [geometry([64, 20, 1]), geometry([4, 20, 100])] {
+        let len = g.outer * g.channels * g.inner;
+        let n = (g.outer * g.inner) as f64;
+        let check = |x: &[f32], tolerance: f64, what: &str| {
+            let wide: Vec<f64> = x.iter().map(|v| f64::from(*v)).collect();
+            for (found, want) in
+                moments(x, g, Weights::None, n)
+                    .iter()
+                    .zip(plain(&wide, g, |_, _| 1.0))
+            {
+                let close = |a: f64, b: f64| (a - b).abs() <= tolerance * b.abs();
+                assert!(
+                    close(found.variance, want.variance),
+                    "{what}: {found:?} {want:?}"
+                );
+                assert!(
+                    (found.mean - want.mean).abs()
+                        <= 1e-6 * (want.mean.abs() + want.variance.sqrt()),
+                    "{what}: {found:?} {want:?}"
+                );
+            }
+        };
+        let noise = noise(len, 3);
+        let of = |f: &dyn Fn(usize, f64) -> f64| -> Vec<f32> {
+            noise
+                .iter()
+                .enumerate()
+                .map(|(i, v)| f(i, *v) as f32)
+                .collect()
+        };
+        check(&of(&|_, v| v * 1e30), 1e-5, "squares that overflow f32");
+        check(&of(&|_, v| v * 1e-25), 1e-5, "squares that underflow f32");
+        check(
+            &of(&|i, v| if i < g.channels { 1e4 } else { v }),
+            1e-5,
+            "an outlier first",
+        );
+        check(
+            &of(&|i, v| v + 1e4 * (i > len / 2) as u8 as f64),
+            1e-5,
+            "a step",
+        );
+        for moment in moments(&vec![0.1f32; len], g, Weights::None, n) {
+            let exact = Moment {
+                mean: f64::from(0.1f32),
+                variance: 0.0,
+            };
+            assert_eq!(moment, exact, "a constant is exact");
+        }
+        let mut x = of(&|_, v| v);
+        x[0] = f32::NAN;
+        assert!(!moments(&x, g, Weights::None, n)[0].variance.is_finite());
+        x[0] = f32::INFINITY;
+        assert!(!moments(&x, g, Weights::None, n)[0].variance.is_finite());
+    }
+}
+
+#[test]
+fn weighted_moments_are_the_plain_ones_of_repeated_values() {
+    for shape in SHAPES {
+        let g = geometry(shape);
+        let x = noise(g.outer * g.channels * g.inner, 11);
+        let per_position: Vec<f64> = (0..g.outer * g.inner)
+            .map(|p| (p % 3) as f64 + 0.5)
+            .collect();
+        let weight = |o: usize, i: usize| per_position[o * g.inner + i];
+        let total = per_position.iter().sum();
+        let weights = match g.inner {
+            1 => Weights::PerOuter(&per_position),
+            _ => Weights::PerPosition(&per_position),
+        };
+        for (found, want) in moments(&x, g, weights, total)
+            .iter()
+            .zip(plain(&x, g, weight))
+        {
+            assert!((found.mean - want.mean).abs() <= 1e-13, "{shape:?}");
+            assert!(
+                (found.variance - want.variance).abs() <= 1e-13 * (1.0 + want.variance),
+                "{shape:?}"
+            );
+        }
+    }
+}
