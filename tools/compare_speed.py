@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
-"""Compare the speed example with PyTorch, alternating the two programs in one sitting.
+"""Compare our benchmarks with PyTorch, alternating the two programs in one sitting.
 
     cargo build --release -p bn-core --example speed
     python3 tools/compare_speed.py --ours target/release/examples/speed --torch PYTHON [--rounds 5]
+    cargo build --release -p bn-train
+    python3 tools/compare_speed.py --ours "target/release/bn-train bench" --torch PYTHON --only conv/ train/
 
 PYTHON is an interpreter that has torch (and numpy). Each round runs both programs; a table of ratios
 ours / PyTorch follows: of the medians of all rounds' medians, and of the least of all minima. On a shared
@@ -12,6 +14,7 @@ Standard library only.
 import argparse
 import json
 import os
+import shlex
 import statistics
 import subprocess
 
@@ -62,14 +65,15 @@ def main():
         for only in args.only:
             if not any(kind in only for kind in OURS_ALONE):
                 torch.append(measure([args.torch, os.path.join(HERE, "torch_reference.py"), "--only", only, *options]))
-            ours.append(measure([args.ours, "--only", only, *options]))
+            ours.append(measure([*shlex.split(args.ours), "--only", only, *options]))
     ours, torch = summary(ours), summary(torch)
     print(f"{'name':28} {'ours ms':>9} {'least':>9} {'torch ms':>9} {'least':>9}   medians   minima")
     for name, mine in ours.items():
         other = torch.get(baseline(name))
         if other is not None:
             print(f"{name:28} {mine[0]:9.3f} {mine[1]:9.3f} {other[0]:9.3f} {other[1]:9.3f}  {ratios(mine, other)}")
-    print(f"\n{'variant':28} {'ours ms':>9} {'least':>9}   relative to our bn/")
+    if any(name.startswith("bn/") for name in ours):
+        print(f"\n{'variant':28} {'ours ms':>9} {'least':>9}   relative to our bn/")
     for name, mine in ours.items():
         kind, _, shape = name.partition("/")
         plain = ours.get(f"bn/{shape}")

@@ -1,5 +1,6 @@
 //! The command line: what a user may ask for, and in which order it is done.
 
+use crate::bench;
 use crate::device::DeviceName;
 use crate::experiment::plan::{Plan, Selection};
 use crate::experiment::{self, Experiment, Invalid, shipped};
@@ -39,6 +40,18 @@ enum Command {
     Show {
         /// Its name, as `bn-train list` has it
         name: String,
+    },
+    /// Time convolutions and training steps; prints JSON lines
+    Bench {
+        /// Only those whose name contains this
+        #[arg(long, value_name = "NAME", default_value = "")]
+        only: String,
+        /// Threads to compute with
+        #[arg(long, value_name = "N", default_value = "2")]
+        threads: std::num::NonZeroUsize,
+        /// Steps to time, more of the short ones
+        #[arg(long, value_name = "N", default_value = "15")]
+        rounds: std::num::NonZeroUsize,
     },
     /// Train runs as told on the standard input; `run` starts these
     #[command(hide = true)]
@@ -102,10 +115,37 @@ pub fn main() -> ExitCode {
         Command::Run(run) => run.run(),
         Command::List => list(),
         Command::Show { name } => show(&name),
+        Command::Bench {
+            only,
+            threads,
+            rounds,
+        } => bench(&bench::Selection {
+            only,
+            threads: threads.get(),
+            rounds: rounds.get(),
+        }),
         Command::Worker { device } => launch::worker::work(device).map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+/// Times in a process like those that train: this one, if it is such, or one of its own.
+fn bench(selection: &bench::Selection) -> anyhow::Result<ExitCode> {
+    if std::env::var_os(launch::KEEPS_MEMORY).is_some() {
+        return bench::run(selection).map(|()| ExitCode::SUCCESS);
+    }
+    let status =
+        std::process::Command::new(std::env::current_exe().context("cannot find this program")?)
+            .args(std::env::args_os().skip(1))
+            .envs(launch::environment(selection.threads))
+            .status()
+            .context("cannot start this program again")?;
+    Ok(if status.success() {
+        ExitCode::SUCCESS
+    } else {
         ExitCode::FAILURE
     })
 }

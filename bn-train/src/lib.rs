@@ -4,12 +4,14 @@
 //! to a worker process; [`run`] trains it and writes a run directory; bn-report turns the directories into curves and a
 //! page. The binary `bn-train` is [`cli`] and nothing else.
 
+pub mod bench;
 pub mod cli;
 pub mod data;
 pub mod device;
 pub mod experiment;
 pub mod launch;
 pub mod model;
+pub mod ops;
 pub mod optimizer;
 pub mod preflight;
 pub mod random;

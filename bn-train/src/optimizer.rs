@@ -3,8 +3,12 @@
 //! `velocity = momentum * velocity + gradient (+ weight_decay * weight)`, `weight -= learning_rate * velocity`, as in
 //! `PyTorch` and TensorFlow's `MomentumOptimizer`. candle-nn's own optimizer has no momentum.
 
-use candle::backprop::GradStore;
-use candle::{Result, Tensor, Var};
+use crate::model::Gradients;
+use crate::ops::buffer::is_plain;
+use candle::{CpuStorage, InplaceOp2, Layout, Result, Tensor, Var};
+use pulp::{Simd, WithSimd};
+use std::cell::RefCell;
+use std::ops::Range;
 
 /// Settings of [`Sgd`]; the learning rate comes with each step.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,19 +25,43 @@ pub struct SgdSettings {
 #[derive(Debug)]
 pub struct Sgd {
     settings: SgdSettings,
-    variables: Vec<(Var, Option<Tensor>)>,
+    variables: Vec<(Var, Velocity)>,
+    /// Of all variables whose numbers can be reached from here, one after the other.
+    velocities: Vec<f32>,
+}
+
+/// Where the velocity of a variable is.
+#[derive(Debug)]
+enum Velocity {
+    /// In the common buffer; none yet before the first update.
+    InPlace { range: Range<usize>, is_new: bool },
+    /// On its own, on other devices or of other types.
+    Apart(Option<Tensor>),
 }
 
 impl Sgd {
     /// An optimizer of `variables`, taken in the order of their names.
     pub fn new(mut variables: Vec<(String, Var)>, settings: SgdSettings) -> Self {
         variables.sort_by(|(left, _), (right, _)| left.cmp(right));
+        let mut len = 0;
+        let place = |(_, variable): (String, Var)| {
+            let velocity = if is_plain(&variable) {
+                let range = len..len + variable.elem_count();
+                len = range.end;
+                Velocity::InPlace {
+                    range,
+                    is_new: true,
+                }
+            } else {
+                Velocity::Apart(None)
+            };
+            (variable, velocity)
+        };
+        let variables = variables.into_iter().map(place).collect();
         Self {
             settings,
-            variables: variables
-                .into_iter()
-                .map(|(_, variable)| (variable, None))
-                .collect(),
+            variables,
+            velocities: vec![0.0; len],
         }
     }
 
@@ -41,51 +69,173 @@ impl Sgd {
     ///
     /// # Errors
     /// What candle's tensor operations report.
-    pub fn step(&mut self, gradients: &GradStore, learning_rate: f64) -> Result<()> {
-        let SgdSettings {
-            momentum,
-            nesterov,
-            weight_decay,
-        } = self.settings;
+    pub fn step(&mut self, gradients: &Gradients, learning_rate: f64) -> Result<()> {
         for (variable, velocity) in &mut self.variables {
             let Some(gradient) = gradients.get(variable) else {
                 continue;
             };
-            // Detached: a gradient or weight that still knows its graph would keep that graph alive from step to step.
-            let mut gradient = gradient.detach();
-            let weight = variable.as_detached_tensor();
-            if weight_decay != 0.0 {
-                gradient = (gradient + (&weight * weight_decay)?)?;
+            match velocity {
+                Velocity::InPlace { range, is_new } => {
+                    let update = Update {
+                        settings: &self.settings,
+                        learning_rate: learning_rate as f32,
+                        is_first: std::mem::replace(is_new, false),
+                        velocity: RefCell::new(&mut self.velocities[range.clone()]),
+                    };
+                    variable.inplace_op2(&gradient.contiguous()?, &update)?;
+                }
+                Velocity::Apart(velocity) => {
+                    self.settings
+                        .step(variable, gradient, velocity, learning_rate)?;
+                }
             }
-            let next = match velocity.take() {
-                Some(old) if momentum != 0.0 => ((old * momentum)? + &gradient)?,
-                _ => gradient.clone(),
-            };
-            let direction = if nesterov {
-                (gradient + (&next * momentum)?)?
-            } else {
-                next.clone()
-            };
-            variable.set(&(weight - (direction * learning_rate)?)?)?;
-            *velocity = Some(next);
         }
         Ok(())
+    }
+}
+
+impl SgdSettings {
+    /// One update in tensor operations.
+    fn step(
+        &self,
+        variable: &Var,
+        gradient: &Tensor,
+        velocity: &mut Option<Tensor>,
+        learning_rate: f64,
+    ) -> Result<()> {
+        let Self {
+            momentum,
+            nesterov,
+            weight_decay,
+        } = *self;
+        // Detached: a gradient or weight that still knows its graph would keep that graph alive from step to step.
+        let mut gradient = gradient.detach();
+        let weight = variable.as_detached_tensor();
+        if weight_decay != 0.0 {
+            gradient = (gradient + (&weight * weight_decay)?)?;
+        }
+        let next = match velocity.take() {
+            Some(old) if momentum != 0.0 => ((old * momentum)? + &gradient)?,
+            _ => gradient.clone(),
+        };
+        let direction = if nesterov {
+            (gradient + (&next * momentum)?)?
+        } else {
+            next.clone()
+        };
+        variable.set(&(weight - (direction * learning_rate)?)?)?;
+        *velocity = Some(next);
+        Ok(())
+    }
+}
+
+/// One update of one variable, in one pass over its numbers.
+struct Update<'a> {
+    settings: &'a SgdSettings,
+    learning_rate: f32,
+    /// The velocity holds nothing yet: it starts as the gradient.
+    is_first: bool,
+    velocity: RefCell<&'a mut [f32]>,
+}
+
+impl InplaceOp2 for Update<'_> {
+    fn name(&self) -> &'static str {
+        "sgd"
+    }
+
+    fn cpu_fwd(
+        &self,
+        weight: &mut CpuStorage,
+        weight_layout: &Layout,
+        gradient: &CpuStorage,
+        gradient_layout: &Layout,
+    ) -> Result<()> {
+        let (CpuStorage::F32(weight), CpuStorage::F32(gradient)) = (weight, gradient) else {
+            candle::bail!("sgd: expected f32");
+        };
+        let offsets = (
+            weight_layout.contiguous_offsets(),
+            gradient_layout.contiguous_offsets(),
+        );
+        let (Some(of_weight), Some(of_gradient)) = offsets else {
+            candle::bail!("sgd: expected contiguous numbers");
+        };
+        let weight = &mut weight[of_weight.0..of_weight.1];
+        let gradient = &gradient[of_gradient.0..of_gradient.1];
+        let mut velocity = self.velocity.borrow_mut();
+        pulp::Arch::new().dispatch(Pass {
+            settings: self.settings,
+            learning_rate: self.learning_rate,
+            is_first: self.is_first,
+            weight,
+            gradient,
+            velocity: &mut velocity,
+        });
+        Ok(())
+    }
+}
+
+/// The loop of an update, for the vectors that the machine has.
+struct Pass<'a> {
+    settings: &'a SgdSettings,
+    learning_rate: f32,
+    is_first: bool,
+    weight: &'a mut [f32],
+    gradient: &'a [f32],
+    velocity: &'a mut [f32],
+}
+
+impl WithSimd for Pass<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let momentum = self.settings.momentum as f32;
+        let decay = self.settings.weight_decay as f32;
+        let old = if self.is_first { 0.0 } else { momentum };
+        let numbers = self.weight.iter_mut().zip(self.gradient);
+        if self.settings.nesterov {
+            for ((weight, gradient), velocity) in numbers.zip(self.velocity) {
+                let gradient = gradient + decay * *weight;
+                *velocity = old * *velocity + gradient;
+                *weight -= self.learning_rate * (gradient + momentum * *velocity);
+            }
+        } else {
+            for ((weight, gradient), velocity) in numbers.zip(self.velocity) {
+                *velocity = old * *velocity + (gradient + decay * *weight);
+                *weight -= self.learning_rate * *velocity;
+            }
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle::Device;
+    use candle::{DType, Device};
+
+    fn gradients(loss: &Tensor, variable: &Var) -> Gradients {
+        let mut gradients = Gradients::new();
+        let store = loss.backward().unwrap();
+        gradients
+            .add_all(&[(String::new(), variable.clone())], &store)
+            .unwrap();
+        gradients
+    }
 
     /// Weights after each of `steps` updates on `loss = weight² / 2`, whose gradient is the weight itself.
-    fn descend(settings: SgdSettings, learning_rate: f64, steps: usize) -> Vec<f64> {
-        let weight = Var::new(1.0_f64, &Device::Cpu).unwrap();
+    fn descend(settings: SgdSettings, learning_rate: f64, steps: usize, dtype: DType) -> Vec<f64> {
+        let weight = Tensor::ones(1, dtype, &Device::Cpu).unwrap();
+        let weight = Var::from_tensor(&weight).unwrap();
         let mut sgd = Sgd::new(vec![("weight".into(), weight.clone())], settings);
         let update = |_| {
             let loss = (weight.sqr().unwrap() * 0.5).unwrap();
-            sgd.step(&loss.backward().unwrap(), learning_rate).unwrap();
-            weight.to_scalar::<f64>().unwrap()
+            sgd.step(&gradients(&loss, &weight), learning_rate).unwrap();
+            weight
+                .to_dtype(DType::F64)
+                .unwrap()
+                .to_vec1::<f64>()
+                .unwrap()[0]
         };
         (0..steps).map(update).collect()
     }
@@ -121,8 +271,12 @@ mod tests {
                 weight_decay,
             };
             let want = expected(&settings, 0.1, 50);
-            for (got, want) in descend(settings, 0.1, 50).iter().zip(want) {
-                assert!((got - want).abs() < 1e-12, "{got} {want}");
+            // By tensor operations, and in place.
+            for (dtype, tolerance) in [(DType::F64, 1e-12), (DType::F32, 1e-5)] {
+                let got = descend(settings.clone(), 0.1, 50, dtype);
+                for (got, want) in got.iter().zip(&want) {
+                    assert!((got - want).abs() < tolerance, "{dtype:?}: {got} {want}");
+                }
             }
         }
     }
@@ -140,7 +294,7 @@ mod tests {
             vec![("b".into(), used.clone()), ("a".into(), unused.clone())],
             settings,
         );
-        sgd.step(&used.sqr().unwrap().backward().unwrap(), 0.1)
+        sgd.step(&gradients(&used.sqr().unwrap(), &used), 0.1)
             .unwrap();
         assert_eq!(unused.to_scalar::<f64>().unwrap(), 2.0);
         assert!(used.to_scalar::<f64>().unwrap() < 1.0);

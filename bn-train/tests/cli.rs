@@ -131,6 +131,52 @@ fn a_convnet_trains_and_learns() {
 }
 
 #[test]
+fn a_resnet_trains_alike_on_any_number_of_threads() {
+    let out = folder();
+    let file = out.path().join("residual.toml");
+    let lines = "model = { kind = 'resnet', depth = 8 }\noptimizer.learning_rate = 0.1\n\
+                 train = { steps = 3, evaluate_every = 3 }\nseeds = [0, 1]\n";
+    fs::write(&file, lines).unwrap();
+    let metrics = |jobs: &str, place: &str| {
+        let output = run(
+            out.path(),
+            &[file.to_str().unwrap(), "--no-report", "--jobs", jobs],
+        );
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        let moved = out.path().join(place);
+        fs::rename(out.path().join("residual"), &moved).unwrap();
+        [0, 1].map(|seed| fs::read(moved.join(format!("base/seed-{seed}/metrics.csv"))).unwrap())
+    };
+    assert_eq!(metrics("1", "one"), metrics("2", "two"));
+}
+
+#[test]
+fn bench_prints_json_lines() {
+    let output = program()
+        .args([
+            "bench",
+            "--only",
+            "mlp3x100_sigmoid_b60",
+            "--rounds",
+            "1",
+            "--threads",
+            "1",
+        ])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let line: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(line["name"], "train/mlp3x100_sigmoid_b60");
+    assert!(line["median_ms"].as_f64() >= line["min_ms"].as_f64());
+    let unknown = program()
+        .args(["bench", "--only", "nothing"])
+        .output()
+        .unwrap();
+    assert_eq!(unknown.status.code(), Some(1));
+    assert!(text(&unknown.stderr).contains("conv/128x16x16x32"));
+}
+
+#[test]
 fn divergence_is_a_result() {
     let out = folder();
     let arguments = [

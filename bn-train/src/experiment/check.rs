@@ -15,8 +15,9 @@ use bn_core::{
 use std::collections::BTreeSet;
 
 const WIDTHS: std::ops::RangeInclusive<u64> = 1..=65_536;
+const DEPTHS: std::ops::RangeInclusive<u64> = 8..=1202;
 
-words! { ModelWord { Mlp = "mlp", Convnet = "convnet", } }
+words! { ModelWord { Mlp = "mlp", Convnet = "convnet", Resnet = "resnet", } }
 words! { NormWord { None = "none", Batch = "batch", Renorm = "renorm", } }
 words! { OptimizerWord { Sgd = "sgd", } }
 words! { ClippingWord { None = "none", Paper = "paper", } }
@@ -81,6 +82,18 @@ fn model(reader: &mut Reader<'_>, data: Description) -> ModelSettings {
             ModelKind::Convnet {
                 channels,
                 kernel: kernel as usize,
+            }
+        }
+        ModelWord::Resnet => {
+            let depth = reader.integer("model.depth", 8, DEPTHS);
+            if depth % 6 != 2 {
+                let message = format!(
+                    "`model.depth` is {depth}; expected 6n + 2 for n blocks per group, for instance 20, 32 or 56"
+                );
+                reader.complain("model.depth", message);
+            }
+            ModelKind::Resnet {
+                depth: depth as usize,
             }
         }
     };

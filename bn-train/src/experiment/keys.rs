@@ -33,6 +33,7 @@ const fn key(
 
 const MLP: &str = "where model.kind is \"mlp\"";
 const CONVNET: &str = "where model.kind is \"convnet\"";
+const RESNET: &str = "where model.kind is \"resnet\"";
 const NORM: &str = "where norm.kind is \"batch\" or \"renorm\"";
 const RENORM: &str = "where norm.kind is \"renorm\"";
 const BOUND: &str = "where norm.kind is \"renorm\" and norm.renorm.schedule is not \"paper\"";
@@ -68,7 +69,12 @@ pub(super) const EXPERIMENT_KEYS: &[Key] = &[
 /// Keys that an arm can override.
 pub(super) const ARM_KEYS: &[Key] = &[
     key("data.name", "\"digits\"", Some("\"digits\""), ""),
-    key("model.kind", "\"mlp\" or \"convnet\"", Some("\"mlp\""), ""),
+    key(
+        "model.kind",
+        "\"mlp\", \"convnet\" or \"resnet\"",
+        Some("\"mlp\""),
+        "",
+    ),
     key(
         "model.hidden",
         "a list of widths, whole numbers from 1 to 65536",
@@ -86,6 +92,12 @@ pub(super) const ARM_KEYS: &[Key] = &[
         "an odd whole number from 1 to 31",
         Some("3"),
         CONVNET,
+    ),
+    key(
+        "model.depth",
+        "a whole number 6n + 2 from 8 to 1202",
+        Some("20"),
+        RESNET,
     ),
     key(
         "model.activation",

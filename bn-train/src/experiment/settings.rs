@@ -56,6 +56,11 @@ pub enum ModelKind {
         /// Height and width of the convolutions' kernels; odd.
         kernel: usize,
     },
+    /// A residual network for 32x32 images (He et al. 2015, section 4.2) with projection shortcuts.
+    Resnet {
+        /// Layers with weights, shortcuts not counted: `6n + 2` for `n` blocks in each of the three groups.
+        depth: usize,
+    },
 }
 
 /// A normalization layer.

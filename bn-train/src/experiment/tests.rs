@@ -225,6 +225,7 @@ fn every_wrong_value_is_told_with_its_place_and_what_is_accepted() {
             "halved 3 times at most",
         ),
         ("model", "kind = 'convnet'\nkernel = 4", "odd"),
+        ("model", "kind = 'resnet'\ndepth = 21", "6n + 2"),
         ("model", "activation = 'swish'", "\"sigmoid\", \"tanh\""),
         ("data", "name = 'mnist'", "expected \"digits\""),
         ("optimizer", "momentum = 1", "0 <= momentum < 1"),

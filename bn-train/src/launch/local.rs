@@ -18,6 +18,21 @@ const PATIENCE: Duration = Duration::from_millis(600);
 /// How often the launcher looks for Ctrl-C.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
+/// What a process that trains needs to know from its start.
+///
+/// The threads of candle and of rayon are counted once per process. And mimalloc must keep the memory that it has: a step
+/// would otherwise give back what the next one needs, and the kernel clears every page again (a tenth of a ResNet's step).
+pub fn environment(threads: usize) -> [(&'static str, String); 3] {
+    [
+        ("RAYON_NUM_THREADS", threads.to_string()),
+        ("CANDLE_NUM_THREADS", threads.to_string()),
+        (KEEPS_MEMORY, "-1".to_owned()),
+    ]
+}
+
+/// Set in a process with an [`environment`].
+pub const KEEPS_MEMORY: &str = "MIMALLOC_PURGE_DELAY";
+
 /// One run to launch.
 #[derive(Clone, Debug)]
 pub struct Job {
@@ -136,11 +151,9 @@ impl Launcher<'_> {
     /// Starts a worker and gives it a job.
     fn start_worker(&mut self) -> anyhow::Result<()> {
         let program = std::env::current_exe().context("cannot find this program")?;
-        let threads = self.options.threads.to_string();
         let mut child = Command::new(&program)
             .args(["worker", "--device", &self.options.device.to_string()])
-            .env("RAYON_NUM_THREADS", &threads)
-            .env("CANDLE_NUM_THREADS", &threads)
+            .envs(environment(self.options.threads))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

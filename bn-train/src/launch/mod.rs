@@ -9,4 +9,4 @@ mod progress;
 mod protocol;
 pub mod worker;
 
-pub use local::{Job, Options, Outcome, launch};
+pub use local::{Job, KEEPS_MEMORY, Options, Outcome, environment, launch};

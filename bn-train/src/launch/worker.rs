@@ -5,6 +5,7 @@ use super::protocol::{Event, Order};
 use crate::data::Source;
 use crate::device::{DeviceName, panic_message};
 use crate::experiment;
+use crate::ops::parallel::awake;
 use crate::run::{DeviceData, Progress, RunDirectory, directory, train};
 use anyhow::Context as _;
 use bn_report::schema::Status;
@@ -75,7 +76,7 @@ struct Worker {
 impl Worker {
     /// Trains one run and settles its directory, whatever happens.
     fn run(&mut self, order: &Order) -> Status {
-        let outcome = catch_unwind(AssertUnwindSafe(|| self.train(order)));
+        let outcome = catch_unwind(AssertUnwindSafe(|| awake(|| self.train(order))));
         let outcome =
             outcome.unwrap_or_else(|panic| Err(anyhow::Error::msg(panic_message(panic.as_ref()))));
         let failed = |error: anyhow::Error| Status::Failed {

@@ -3,19 +3,26 @@
 //! A network knows sizes, not data sets: it is built for images of some shape and a number of classes. Its variables
 //! come from a [`Parameters`] store, which draws each initial value from a stream named after the variable.
 
-mod activation;
+mod affine;
 mod block;
 mod convnet;
+mod finish;
+mod layer;
 mod mlp;
 mod norm;
 mod parameters;
+mod pool;
+mod resnet;
 
+pub use layer::{Backward, Chain, Gradients, Graph, Layer, Wanted};
 pub use norm::Mode;
 pub use parameters::Parameters;
 
 use crate::data::ImageShape;
 use crate::experiment::Settings;
 use crate::experiment::settings::ModelKind;
+use crate::ops::buffer::is_plain;
+use crate::ops::softmax_cross_entropy;
 use candle::{Device, Result, Tensor, Var};
 
 /// What a network turns images into: one score per class.
@@ -30,15 +37,20 @@ pub struct Sizes {
 /// A network.
 #[derive(Debug)]
 pub struct Model {
-    network: Network,
+    layers: Chain,
     /// Whether it has a norm layer, so that statistics matter.
     pub is_normalized: bool,
 }
 
+/// What a network learns from one batch.
 #[derive(Debug)]
-enum Network {
-    Mlp(mlp::Mlp),
-    Convnet(convnet::Convnet),
+pub struct Lesson {
+    /// Mean cross-entropy in nats; may be infinite or not a number.
+    pub loss: f64,
+    /// Share of examples whose own class scored highest.
+    pub accuracy: f64,
+    /// Of the loss, for an optimizer.
+    pub gradients: Gradients,
 }
 
 impl Model {
@@ -48,45 +60,91 @@ impl Model {
     /// What candle or the norm layer report, for instance too little memory on the device.
     pub fn build(settings: &Settings, sizes: Sizes, seed: u64, device: &Device) -> Result<Self> {
         let parameters = Parameters::new(seed).into_builder(device);
-        let hidden = block::Hidden {
-            norm: settings.norm.as_ref(),
-            activation: settings.model.activation,
+        let hidden = finish::Hidden::new(settings.norm.as_ref(), settings.model.activation);
+        let layers = match &settings.model.kind {
+            ModelKind::Mlp { hidden: widths } => mlp::build(widths, hidden, sizes, &parameters),
+            ModelKind::Convnet { channels, kernel } => {
+                convnet::build(channels, *kernel, hidden, sizes, &parameters)
+            }
+            ModelKind::Resnet { depth } => resnet::build(*depth, hidden, sizes, &parameters),
         };
-        let network =
-            match &settings.model.kind {
-                ModelKind::Mlp { hidden: widths } => {
-                    Network::Mlp(mlp::Mlp::build(widths, hidden, sizes, &parameters)?)
-                }
-                ModelKind::Convnet { channels, kernel } => Network::Convnet(
-                    convnet::Convnet::build(channels, *kernel, hidden, sizes, &parameters)?,
-                ),
-            };
         Ok(Self {
-            network,
+            layers: layers?,
             is_normalized: settings.norm.is_some(),
         })
     }
 
-    /// Scores `[N, classes]` of images `[N, channels, height, width]`.
+    /// Scores `[N, classes]` of images `[N, channels, height, width]`. Only in [`Mode::Train`] do they know the
+    /// variables that they came from.
     ///
     /// # Errors
     /// What candle or the norm layers report.
     pub fn forward(&self, images: &Tensor, mode: Mode) -> Result<Tensor> {
-        match &self.network {
-            Network::Mlp(mlp) => mlp.forward(images, mode),
-            Network::Convnet(convnet) => convnet.forward(images, mode),
+        self.layers.forward(images, mode)
+    }
+
+    /// A training pass over images and their labels: the loss, and its gradients.
+    ///
+    /// # Errors
+    /// As [`Model::forward`].
+    pub fn learn(&self, images: &Tensor, labels: &Tensor) -> Result<Lesson> {
+        if !is_plain(images) {
+            return self.learn_by_graph(images, labels);
         }
+        let (scores, backward) = self.layers.forward_saved(images)?;
+        let loss = softmax_cross_entropy(&scores, labels)?;
+        let mut gradients = Gradients::new();
+        if loss.mean.is_finite() {
+            backward(loss.gradient, Wanted::Variables, &mut gradients)?;
+        }
+        Ok(Lesson {
+            loss: loss.mean,
+            accuracy: loss.accuracy,
+            gradients,
+        })
+    }
+
+    /// The same by candle's graph, on any device.
+    fn learn_by_graph(&self, images: &Tensor, labels: &Tensor) -> Result<Lesson> {
+        let scores = self.forward(images, Mode::Train)?;
+        let loss = candle_nn::loss::cross_entropy(&scores, labels)?;
+        let mut gradients = Gradients::new();
+        let mean = f64::from(loss.to_scalar::<f32>()?);
+        if mean.is_finite() {
+            gradients.add_all(&self.trainable(), &loss.backward()?)?;
+        }
+        Ok(Lesson {
+            loss: mean,
+            accuracy: accuracy(&scores, labels)?,
+            gradients,
+        })
     }
 
     /// What an optimizer may change, by name. Moving statistics are not among them.
     pub fn trainable(&self) -> Vec<(String, Var)> {
-        let mut variables = match &self.network {
-            Network::Mlp(mlp) => mlp.trainable(),
-            Network::Convnet(convnet) => convnet.trainable(),
-        };
+        let mut variables = self.layers.trainable();
         variables.sort_by(|(left, _), (right, _)| left.cmp(right));
         variables
     }
+}
+
+/// Share of rows whose highest score is that of their label. Scores that are not numbers are never right.
+pub fn accuracy(scores: &Tensor, labels: &Tensor) -> Result<f64> {
+    let (rows, classes) = scores.dims2()?;
+    let scores = scores.flatten_all()?.to_vec1::<f32>()?;
+    let labels = labels.to_vec1::<u32>()?;
+    let is_right = |(row, label): (&[f32], &u32)| {
+        let own = row[*label as usize];
+        row.iter()
+            .enumerate()
+            .all(|(class, &score)| class == *label as usize || own > score)
+    };
+    let right = scores
+        .chunks_exact(classes)
+        .zip(&labels)
+        .filter(|&(row, label)| is_right((row, label)))
+        .count();
+    Ok(right as f64 / rows as f64)
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! The norm layer as networks see it: bn-core's `BatchNorm`, set up from the experiment.
 
+use super::finish::FinishBackward;
+use super::layer::Gradients;
 use bn_core::{BatchNorm, BatchNormConfig, Call};
 use candle::{Result, Tensor, Var};
 use candle_nn::VarBuilder;
@@ -9,13 +11,13 @@ use candle_nn::VarBuilder;
 pub enum Mode {
     /// Batch statistics, which also move the moving statistics.
     Train,
-    /// Moving statistics; nothing changes.
+    /// Moving statistics; nothing changes, and nothing is differentiated.
     Moving,
-    /// Batch statistics; nothing changes.
+    /// Batch statistics; nothing changes, and nothing is differentiated.
     Batch,
 }
 
-/// A norm layer of `[N, C]` or `[N, C, height, width]`.
+/// A norm layer of `[N, C]` or `[N, C, height, width]`, with what its configuration puts behind the norm.
 #[derive(Debug)]
 pub(super) struct Norm {
     layer: BatchNorm,
@@ -36,15 +38,54 @@ impl Norm {
         Ok(Self { layer, name })
     }
 
-    pub(super) fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
+    pub(super) fn forward(
+        &self,
+        x: &Tensor,
+        residual: Option<&Tensor>,
+        mode: Mode,
+    ) -> Result<Tensor> {
         let call = match mode {
             Mode::Train => Call::train(),
             Mode::Moving => Call::eval(),
             Mode::Batch => Call::batch_statistics(),
         };
-        self.layer
-            .forward_with(x, &call)
-            .map_err(candle::Error::wrap)
+        let y = self.layer.forward_with(x, &Call { residual, ..call });
+        let y = y.map_err(candle::Error::wrap)?;
+        match mode {
+            Mode::Train => Ok(y),
+            Mode::Moving | Mode::Batch => Ok(y.detach()),
+        }
+    }
+
+    pub(super) fn forward_saved(
+        &self,
+        x: &Tensor,
+        residual: Option<&Tensor>,
+    ) -> Result<(Tensor, FinishBackward<'_>)> {
+        let call = Call {
+            residual,
+            ..Call::train()
+        };
+        let (y, saved) = self
+            .layer
+            .forward_with_saved(x, &call)
+            .map_err(candle::Error::wrap)?;
+        let backward = move |dy: Tensor, gradients: &mut Gradients| {
+            let found = saved.gradients(&dy).map_err(candle::Error::wrap)?;
+            if self.layer.config().trainable {
+                let both = [
+                    (self.layer.gamma(), found.gamma),
+                    (self.layer.beta(), found.beta),
+                ];
+                for (variable, gradient) in both {
+                    if let (Some(variable), Some(gradient)) = (variable, gradient) {
+                        gradients.add(variable, gradient)?;
+                    }
+                }
+            }
+            Ok((found.x, found.residual))
+        };
+        Ok((y, Box::new(backward)))
     }
 
     pub(super) fn trainable(&self) -> Vec<(String, Var)> {

@@ -102,6 +102,7 @@ fn any_depth_and_family_gives_scores_and_gradients_to_every_variable() {
         "model.kind = 'convnet'",
         "model = { kind = 'convnet', channels = [4, 4, 4], kernel = 5 }",
         "model = { kind = 'convnet', channels = [] }",
+        "model = { kind = 'resnet', depth = 8 }",
     ] {
         for norm in [
             "norm.kind = 'none'",
@@ -171,4 +172,113 @@ fn position_decides_what_is_normalized() {
             .unwrap()
     };
     assert_ne!(scores("before"), scores("after"));
+}
+
+#[test]
+fn accuracy_counts_rows_whose_label_scores_highest() {
+    let scores = [[1.0_f32, 2.0], [3.0, 0.0], [f32::NAN, f32::NAN], [1.0, 1.0]];
+    let scores = Tensor::new(&scores, &Device::Cpu).unwrap();
+    let labels = Tensor::new(&[1_u32, 1, 0, 0], &Device::Cpu).unwrap();
+    assert_eq!(accuracy(&scores, &labels).unwrap(), 0.25);
+}
+
+/// The backward of the layers, and candle's, over every kind of layer, norm and activation.
+#[test]
+fn gradients_are_those_of_the_graph() {
+    let norms = [
+        "norm.kind = 'none'",
+        "norm.kind = 'batch'",
+        "norm.kind = 'renorm'",
+        "norm.position = 'after'",
+        "norm = { center = false, scale = false }",
+    ];
+    let models = [
+        "kind = 'mlp', hidden = [7, 5]",
+        "kind = 'convnet', channels = [4, 5], kernel = 5",
+        "kind = 'resnet', depth = 14",
+    ];
+    for (model, activation) in models.into_iter().zip(["sigmoid", "leaky_relu", "relu"]) {
+        for norm in norms {
+            let lines = format!("model = {{ {model}, activation = '{activation}' }}\n{norm}");
+            let labels = Tensor::new(&[3_u32, 1, 4, 1, 5, 9], &Device::Cpu).unwrap();
+            let (ours, theirs) = (build(&lines, 3), build(&lines, 3));
+            let lesson = ours.learn(&images(6), &labels).unwrap();
+            let graph = theirs.learn_by_graph(&images(6), &labels).unwrap();
+            assert!(
+                (lesson.loss - graph.loss).abs() < 1e-5 * graph.loss,
+                "{lines}"
+            );
+            assert_eq!(lesson.accuracy, graph.accuracy, "{lines}");
+            let host = |gradients: &Gradients, variable: &Var| -> Vec<f32> {
+                let gradient = gradients.get(variable).unwrap();
+                gradient.flatten_all().unwrap().to_vec1().unwrap()
+            };
+            let pairs: Vec<_> = ours
+                .trainable()
+                .into_iter()
+                .zip(theirs.trainable())
+                .collect();
+            let all = pairs
+                .iter()
+                .flat_map(|(_, (_, their))| host(&graph.gradients, their));
+            let scale = all.fold(0.0_f32, |most, gradient| most.max(gradient.abs()));
+            // A hundred roundings at the size of the net's largest gradient: sums of small ones cancel larger terms.
+            let tolerance = 100.0 * f32::EPSILON * scale;
+            for ((name, our), (_, their)) in pairs {
+                let got = host(&lesson.gradients, &our);
+                for (got, want) in got.iter().zip(host(&graph.gradients, &their)) {
+                    let is_close = (got - want).abs() <= tolerance;
+                    assert!(is_close, "{lines} {name}: {got}, expected {want}");
+                }
+            }
+        }
+    }
+}
+
+/// A module of the user's own, of which the layers know nothing, between two that have their own backward.
+#[test]
+fn any_module_of_candles_is_a_layer() {
+    #[derive(Debug)]
+    struct Gate(Var);
+    impl candle_nn::ModuleT for Gate {
+        fn forward_t(&self, x: &Tensor, _: bool) -> Result<Tensor> {
+            x.broadcast_mul(self.0.as_tensor())?.sin()
+        }
+    }
+    let gate = || {
+        let variable = Var::new(&[0.5_f32, -1.0, 2.0], &Device::Cpu).unwrap();
+        let named = vec![("gate".to_owned(), variable.clone())];
+        (Graph::new(Gate(variable.clone()), named), variable)
+    };
+    let ((first, a), (second, b)) = (gate(), gate());
+    let mut chain = Chain::new();
+    chain.push(first);
+    chain.push(second);
+    assert_eq!(chain.trainable().len(), 2);
+    let x = Var::new(&[[0.1_f32, 0.2, 0.3], [1.0, -1.0, 0.5]], &Device::Cpu).unwrap();
+    let dy = Tensor::new(&[[1.0_f32, 2.0, 3.0], [4.0, -5.0, 6.0]], &Device::Cpu).unwrap();
+
+    let (y, backward) = chain.forward_saved(x.as_tensor()).unwrap();
+    let mut gradients = Gradients::new();
+    let dx = backward(dy.clone(), Wanted::All, &mut gradients)
+        .unwrap()
+        .unwrap();
+    let graph = chain.forward(&x, Mode::Train).unwrap();
+    let want = (&graph * dy)
+        .unwrap()
+        .sum_all()
+        .unwrap()
+        .backward()
+        .unwrap();
+    let host = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    assert_eq!(host(&y), host(&graph));
+    assert_eq!(host(&dx), host(want.get(&x).unwrap()));
+    assert_eq!(
+        host(gradients.get(&a).unwrap()),
+        host(want.get(&a).unwrap())
+    );
+    assert_eq!(
+        host(gradients.get(&b).unwrap()),
+        host(want.get(&b).unwrap())
+    );
 }

@@ -4,11 +4,11 @@
 //! threads.
 
 use super::directory::{DirectoryError, RunDirectory};
-use super::evaluation::{Score, accuracy, evaluate};
+use super::evaluation::{Score, evaluate};
 use super::telemetry::{Moment, Recent, passes, rows};
 use crate::data::{Batches, Dataset};
 use crate::experiment::Settings;
-use crate::model::{Mode, Model, Sizes};
+use crate::model::{Model, Sizes};
 use crate::optimizer::Sgd;
 use bn_report::schema::{Split, Statistics, Status, TimingRow};
 use candle::{Device, Tensor};
@@ -136,17 +136,16 @@ pub fn train(
         }
 
         let (images, labels) = data.batch(batches.at(step))?;
-        let scores = model.forward(&images, Mode::Train)?;
-        let loss = candle_nn::loss::cross_entropy(&scores, &labels)?;
+        let lesson = model.learn(&images, &labels)?;
         let score = Score {
-            loss: f64::from(loss.to_scalar::<f32>()?),
-            accuracy: accuracy(&scores, &labels)?,
+            loss: lesson.loss,
+            accuracy: lesson.accuracy,
         };
         if !score.loss.is_finite() {
             return Ok(diverged(step + 1, "training loss", score.loss));
         }
         let factor = settings.schedule.factor(step, settings.train.steps);
-        optimizer.step(&loss.backward()?, settings.learning_rate * factor)?;
+        optimizer.step(&lesson.gradients, settings.learning_rate * factor)?;
         recent.add(score);
         progress.loss = Some(score.loss);
     }

@@ -1,0 +1,72 @@
+//! The gradient of activations, from their values.
+
+use super::buffer::{Numbers, Slot, filled, tensor};
+use super::parallel;
+use bn_core::Activation;
+use candle::{Result, Tensor};
+
+/// Numbers per task.
+const CHUNK: usize = 1 << 15;
+
+/// `dy · f′(x)` where `y = f(x)`: each of these functions tells its slope by its value.
+///
+/// # Errors
+/// For a y or dy that is not a contiguous f32 tensor on the CPU.
+pub(crate) fn gradient(activation: Activation, y: &Tensor, dy: &Tensor) -> Result<Tensor> {
+    match activation {
+        Activation::None => Ok(dy.clone()),
+        Activation::Relu => each(y, dy, |y, dy| if y <= 0.0 { 0.0 } else { dy }),
+        Activation::LeakyRelu(slope) => {
+            let slope = slope as f32;
+            each(y, dy, move |y, dy| if y <= 0.0 { slope * dy } else { dy })
+        }
+        Activation::Sigmoid => each(y, dy, |y, dy| dy * y * (1.0 - y)),
+        Activation::Tanh => each(y, dy, |y, dy| dy * (1.0 - y * y)),
+    }
+}
+
+fn each(y: &Tensor, dy: &Tensor, f: impl Fn(f32, f32) -> f32 + Sync) -> Result<Tensor> {
+    let (values, gradients) = (Numbers::of(y)?, Numbers::of(dy)?);
+    let (values, gradients): (&[f32], &[f32]) = (&values, &gradients);
+    assert_eq!(values.len(), gradients.len(), "y and dy");
+    let dx = filled(values.len(), |dx| {
+        parallel::chunks(dx, CHUNK, |index, dx| {
+            let (values, gradients) = (&values[index * CHUNK..], &gradients[index * CHUNK..]);
+            for (slot, (y, dy)) in dx.iter_mut().zip(values.iter().zip(gradients)) {
+                slot.put(f(*y, *dy));
+            }
+        });
+    });
+    tensor(dx, y.dims())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle::{Device, Var};
+
+    #[test]
+    fn equals_that_of_the_graph() {
+        let x = Tensor::new(&[-2.5_f32, -1.0, -0.0, 0.0, 1e-3, 0.5, 3.0], &Device::Cpu).unwrap();
+        let x = Var::from_tensor(&x).unwrap();
+        let dy = Tensor::new(&[1.0_f32, -2.0, 3.0, 4.0, -5.0, 6.0, 7.0], &Device::Cpu).unwrap();
+        for activation in [
+            Activation::None,
+            Activation::Relu,
+            Activation::LeakyRelu(0.01),
+            Activation::Sigmoid,
+            Activation::Tanh,
+        ] {
+            let y = activation.apply(&x).unwrap();
+            let want = (&y * &dy).unwrap().sum_all().unwrap().backward().unwrap();
+            let want: Vec<f32> = want.get(&x).unwrap().to_vec1().unwrap();
+            let got = gradient(activation, &y.detach(), &dy).unwrap();
+            for (got, want) in got.to_vec1::<f32>().unwrap().iter().zip(want) {
+                assert!(
+                    (got - want).abs() <= 1e-6 * want.abs(),
+                    "{activation:?}: {got} {want}"
+                );
+            }
+        }
+    }
+}

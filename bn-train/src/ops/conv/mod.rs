@@ -1,0 +1,233 @@
+//! Two-dimensional convolution, f32, NCHW: [`conv2d`] for tensors; over slices [`forward`] and the gradients of its input
+//! and its weights.
+//!
+//! Any kernel, stride and padding, in one way: images are copied once into a buffer with zeros around them, and the
+//! kernels walk over points and taps with the channels of the result in the lanes of vectors. A few images are one task
+//! of rayon's threads. The weights' gradient is summed over a fixed number of groups of images, so results are the same
+//! bits on any number of threads.
+
+mod kernel;
+mod op;
+mod pack;
+mod shape;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use op::conv_shape;
+pub use op::conv2d;
+pub use shape::ConvShape;
+
+use super::buffer::filled;
+use super::parallel;
+use kernel::{Correlate, Gather, block};
+use pack::Buffer;
+use shape::{Border, Grid};
+use std::cell::RefCell;
+use std::mem::MaybeUninit;
+
+/// Parts of the batch that are gathered each by one task, at most.
+const TASKS: usize = 16;
+/// Parts of the batch that the weights' gradient is summed over, each by itself.
+const GROUPS: usize = 8;
+
+thread_local! {
+    /// A bordered image, and one with channels in lanes.
+    static BUFFERS: RefCell<(Buffer, Buffer)> = RefCell::default();
+}
+
+/// `y = x ∗ w`. Shapes as in [`ConvShape`]; y is `[images, outputs, rows, columns]`.
+///
+/// # Panics
+/// When a slice has another length than the shape says, the kernel does not fit, or a size other than `images` is 0.
+pub fn forward(shape: &ConvShape, x: &[f32], weights: &[f32]) -> Vec<f32> {
+    let output = checked(shape);
+    shape.check_input(x);
+    shape.check_weights(weights);
+    let (border, grid) = shape.forward_grid(output);
+    let block = block(shape.outputs);
+    let weights = pack::forward_weights(shape, weights, block);
+    let map = output.0 * output.1;
+    let gathering = Gathering {
+        from: x,
+        planes: shape.inputs,
+        border,
+        grids: &[grid],
+        weights: &weights,
+        taps: shape.taps(),
+        block,
+    };
+    filled(shape.images * shape.outputs * map, |y| {
+        images(&gathering, shape.outputs, map, y)
+    })
+}
+
+/// The gradient of x.
+///
+/// # Panics
+/// As [`forward`].
+pub fn input_gradient(shape: &ConvShape, dy: &[f32], weights: &[f32]) -> Vec<f32> {
+    let output = checked(shape);
+    shape.check_result(dy, output);
+    shape.check_weights(weights);
+    let (border, grids) = shape.input_gradient_grids(output);
+    let block = block(shape.inputs);
+    let weights = pack::backward_weights(shape, weights, block);
+    let gathering = Gathering {
+        from: dy,
+        planes: shape.outputs,
+        border,
+        grids: &grids,
+        weights: &weights,
+        taps: shape.taps(),
+        block,
+    };
+    let map = shape.height * shape.width;
+    filled(shape.images * shape.image(), |dx| {
+        images(&gathering, shape.inputs, map, dx)
+    })
+}
+
+/// The gradient of the weights.
+///
+/// # Panics
+/// As [`forward`].
+pub fn weight_gradient(shape: &ConvShape, x: &[f32], dy: &[f32]) -> Vec<f32> {
+    let output = checked(shape);
+    shape.check_input(x);
+    shape.check_result(dy, output);
+    if shape.images == 0 {
+        return vec![0.0; shape.weights()];
+    }
+    let (border, grid) = shape.forward_grid(output);
+    let block = block(shape.outputs);
+    let blocks = shape.outputs.div_ceil(block);
+    let map = output.0 * output.1;
+    let (image, result) = (shape.image(), shape.outputs * map);
+    let per_block = shape.inputs * shape.taps() * block;
+    let size = shape.images.div_ceil(GROUPS);
+    let groups = shape.images.div_ceil(size);
+    let mut partial = vec![0.0; groups * blocks * per_block];
+    parallel::chunks(&mut partial, blocks * per_block, |group, partial| {
+        let images = group * size..shape.images.min((group + 1) * size);
+        with_buffers(|bordered, lanes| {
+            let bordered = bordered.take(shape.inputs * border.len());
+            let lanes = lanes.take(blocks * map * block);
+            bordered.fill(0.0);
+            for n in images {
+                pack::into_border(&x[n * image..][..image], border, bordered);
+                pack::to_lanes(&dy[n * result..][..result], map, block, lanes);
+                let each = partial
+                    .chunks_exact_mut(per_block)
+                    .zip(lanes.chunks_exact(map * block));
+                for (dw, dy) in each {
+                    pulp::Arch::new().dispatch(Correlate {
+                        grid: &grid,
+                        kernel: shape.kernel,
+                        x: bordered,
+                        plane: border.len(),
+                        dy,
+                        block,
+                        dw,
+                    });
+                }
+            }
+        });
+    });
+    let (total, rest) = partial.split_at_mut(blocks * per_block);
+    for group in rest.chunks_exact(blocks * per_block) {
+        for (total, part) in total.iter_mut().zip(group) {
+            *total += part;
+        }
+    }
+    filled(shape.weights(), |dw| {
+        pack::from_lanes(total, shape.inputs * shape.taps(), block, dw);
+    })
+}
+
+/// What one image's results are gathered from.
+struct Gathering<'a> {
+    from: &'a [f32],
+    planes: usize,
+    border: Border,
+    grids: &'a [Grid],
+    weights: &'a [f32],
+    taps: usize,
+    block: usize,
+}
+
+/// Fills `to`, image by image: `channels` maps of `map` numbers each.
+fn images(gathering: &Gathering<'_>, channels: usize, map: usize, to: &mut [MaybeUninit<f32>]) {
+    let Gathering {
+        from,
+        planes,
+        border,
+        grids,
+        weights,
+        taps,
+        block,
+    } = *gathering;
+    let image = planes * border.inner.0 * border.inner.1;
+    let blocks = channels.div_ceil(block);
+    let size = channels * map;
+    let count = to.len() / size;
+    // As many tasks for any number of threads; each clears its border once.
+    let per_task = count.div_ceil(TASKS).max(1);
+    parallel::chunks(to, per_task * size, |task, to| {
+        with_buffers(|bordered, lanes| {
+            let bordered = bordered.take(planes * border.len());
+            let lanes = lanes.take(blocks * map * block);
+            bordered.fill(0.0);
+            for (index, to) in to.chunks_exact_mut(size).enumerate() {
+                let n = task * per_task + index;
+                pack::into_border(&from[n * image..][..image], border, bordered);
+                let weights = weights.chunks_exact(planes * taps * block);
+                for (y, weights) in lanes.chunks_exact_mut(map * block).zip(weights) {
+                    for grid in grids {
+                        pulp::Arch::new().dispatch(Gather {
+                            grid,
+                            x: bordered,
+                            plane: border.len(),
+                            weights,
+                            kernel_taps: taps,
+                            block,
+                            y,
+                        });
+                    }
+                }
+                pack::from_lanes(lanes, map, block, to);
+            }
+        });
+    });
+}
+
+fn with_buffers(work: impl FnOnce(&mut Buffer, &mut Buffer)) {
+    BUFFERS.with_borrow_mut(|(bordered, lanes)| work(bordered, lanes));
+}
+
+/// The size of a result's map.
+fn checked(shape: &ConvShape) -> (usize, usize) {
+    let output = shape.output();
+    let Some(output) = output else {
+        panic!("the kernel does not fit: {shape:?}")
+    };
+    assert!(
+        shape.inputs > 0 && shape.outputs > 0,
+        "no channels: {shape:?}"
+    );
+    output
+}
+
+impl ConvShape {
+    fn check_input(&self, x: &[f32]) {
+        assert_eq!(x.len(), self.images * self.image(), "images of {self:?}");
+    }
+
+    fn check_weights(&self, weights: &[f32]) {
+        assert_eq!(weights.len(), self.weights(), "weights of {self:?}");
+    }
+
+    fn check_result(&self, dy: &[f32], output: (usize, usize)) {
+        let results = self.images * self.outputs * output.0 * output.1;
+        assert_eq!(dy.len(), results, "results of {self:?}");
+    }
+}

@@ -1,0 +1,191 @@
+//! The sizes of a convolution, and which input each output and which output each input gradient is made of.
+
+/// Sizes of a two-dimensional convolution over `[images, inputs, height, width]` with weights
+/// `[outputs, inputs, kernel.0, kernel.1]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConvShape {
+    /// Images in the batch.
+    pub images: usize,
+    /// Channels of each image.
+    pub inputs: usize,
+    /// Rows of an image.
+    pub height: usize,
+    /// Columns of an image.
+    pub width: usize,
+    /// Channels of each result.
+    pub outputs: usize,
+    /// Rows and columns of the kernel.
+    pub kernel: (usize, usize),
+    /// Steps of the kernel over the image, in both directions; at least 1.
+    pub stride: usize,
+    /// Zeros around the image, on all sides.
+    pub padding: usize,
+}
+
+impl ConvShape {
+    /// Rows and columns of the result; none where the kernel does not fit into the padded image.
+    pub fn output(&self) -> Option<(usize, usize)> {
+        let size = |image: usize, kernel: usize| {
+            let room = (image + 2 * self.padding).checked_sub(kernel)?;
+            (kernel > 0).then(|| room / self.stride + 1)
+        };
+        Some((
+            size(self.height, self.kernel.0)?,
+            size(self.width, self.kernel.1)?,
+        ))
+    }
+
+    /// Dimensions of the result.
+    pub(crate) fn output_dims(&self) -> (usize, usize, usize, usize) {
+        let (rows, columns) = self.output().unwrap_or_default();
+        (self.images, self.outputs, rows, columns)
+    }
+
+    /// Numbers in one image.
+    pub(super) fn image(&self) -> usize {
+        self.inputs * self.height * self.width
+    }
+
+    /// Numbers in all weights.
+    pub(super) fn weights(&self) -> usize {
+        self.outputs * self.inputs * self.taps()
+    }
+
+    /// Weights of one pair of channels.
+    pub(super) fn taps(&self) -> usize {
+        self.kernel.0 * self.kernel.1
+    }
+}
+
+/// A plane with zeros around it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Border {
+    /// Rows and columns inside.
+    pub(super) inner: (usize, usize),
+    /// Zero rows above, zero columns to the left.
+    pub(super) before: (usize, usize),
+    /// Rows and columns altogether.
+    pub(super) outer: (usize, usize),
+}
+
+impl Border {
+    pub(super) fn len(&self) -> usize {
+        self.outer.0 * self.outer.1
+    }
+}
+
+/// Sums of products at the points of a grid: `y[point] = Σ w[tap] · x[point + tap]`, for planes of x and y laid out as
+/// rows. A convolution is one of these; the gradient of its input is one per residue of the position by the stride.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Grid {
+    /// Rows and columns of points.
+    pub(super) points: (usize, usize),
+    /// What one row and one column further mean in x.
+    pub(super) input_step: (usize, usize),
+    /// Where the first point is in y.
+    pub(super) output_start: usize,
+    /// What one row and one column further mean in y.
+    pub(super) output_step: (usize, usize),
+    /// Per tap: where it starts in x, and the number of its weight.
+    pub(super) taps: Vec<(usize, usize)>,
+}
+
+impl ConvShape {
+    /// Where x is read by the forward pass, and how. `output` is that of [`ConvShape::output`].
+    pub(super) fn forward_grid(&self, output: (usize, usize)) -> (Border, Grid) {
+        let border = Border {
+            inner: (self.height, self.width),
+            before: (self.padding, self.padding),
+            outer: (
+                self.height + 2 * self.padding,
+                self.width + 2 * self.padding,
+            ),
+        };
+        let row = border.outer.1;
+        let taps =
+            (0..self.kernel.0).flat_map(|ky| (0..self.kernel.1).map(move |kx| ky * row + kx));
+        let grid = Grid {
+            points: output,
+            input_step: (self.stride * row, self.stride),
+            output_start: 0,
+            output_step: (output.1, 1),
+            taps: taps
+                .enumerate()
+                .map(|(weight, offset)| (offset, weight))
+                .collect(),
+        };
+        (border, grid)
+    }
+
+    /// Where dy is read by the gradient of the input, and how: `dx[y] = Σ w[k] · dy[(y + padding − k) / stride]` over the
+    /// k that divide.
+    pub(super) fn input_gradient_grids(&self, output: (usize, usize)) -> (Border, Vec<Grid>) {
+        let rows = Axis::new(self, self.height, output.0, self.kernel.0);
+        let columns = Axis::new(self, self.width, output.1, self.kernel.1);
+        let border = Border {
+            inner: output,
+            before: (rows.before, columns.before),
+            outer: (rows.outer, columns.outer),
+        };
+        let mut grids = Vec::new();
+        for (y, row) in rows.residues.iter().enumerate() {
+            for (x, column) in columns.residues.iter().enumerate() {
+                let taps = row.taps.iter().flat_map(|&(start_y, ky)| {
+                    column.taps.iter().map(move |&(start_x, kx)| {
+                        (start_y * columns.outer + start_x, ky * self.kernel.1 + kx)
+                    })
+                });
+                grids.push(Grid {
+                    points: (row.points, column.points),
+                    input_step: (columns.outer, 1),
+                    output_start: y * self.width + x,
+                    output_step: (self.stride * self.width, self.stride),
+                    taps: taps.collect(),
+                });
+            }
+        }
+        (border, grids)
+    }
+}
+
+/// One direction of the input's gradient.
+struct Axis {
+    before: usize,
+    outer: usize,
+    residues: Vec<Residue>,
+}
+
+/// The positions `residue, residue + stride, …` of an axis.
+struct Residue {
+    points: usize,
+    /// Where in the bordered dy the first point finds each tap, and the number of the tap.
+    taps: Vec<(usize, usize)>,
+}
+
+impl Axis {
+    fn new(shape: &ConvShape, length: usize, output: usize, kernel: usize) -> Self {
+        let (stride, padding) = (shape.stride, shape.padding);
+        let starts = |residue: usize| {
+            let taps = (0..kernel).filter(move |tap| (residue + padding) % stride == tap % stride);
+            taps.map(move |tap| ((residue + padding) as isize - tap as isize) / stride as isize)
+        };
+        let points = |residue: usize| length.saturating_sub(residue).div_ceil(stride);
+        let residues = 0..stride.min(length);
+        let first = residues.clone().flat_map(starts).min().unwrap_or(0);
+        let last = |residue| starts(residue).map(move |at| at + points(residue) as isize);
+        let end = residues.clone().flat_map(last).max().unwrap_or(0);
+        let before = (-first).max(0) as usize;
+        let residue = |residue: usize| Residue {
+            points: points(residue),
+            taps: starts(residue)
+                .zip((0..kernel).filter(|tap| (residue + padding) % stride == tap % stride))
+                .map(|(at, tap)| ((at + before as isize) as usize, tap))
+                .collect(),
+        };
+        Self {
+            before,
+            outer: before + output.max(end.max(0) as usize),
+            residues: residues.map(residue).collect(),
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! Laws of the convolution: it is candle's, its gradients are those of finite differences, and threads change nothing.
+
+use super::*;
+use crate::random::{Purpose, Stream};
+use candle::{Device, Tensor, Var};
+use proptest::prelude::*;
+
+fn numbers(name: &str, len: usize) -> Vec<f32> {
+    let mut stream = Stream::new(len as u64, Purpose::Initialize(name));
+    (0..len).map(|_| stream.uniform(-1.0, 1.0)).collect()
+}
+
+struct Case {
+    shape: ConvShape,
+    x: Vec<f32>,
+    weights: Vec<f32>,
+    dy: Vec<f32>,
+}
+
+impl Case {
+    fn new(shape: ConvShape) -> Self {
+        let (rows, columns) = shape.output().unwrap();
+        Self {
+            shape,
+            x: numbers("x", shape.images * shape.image()),
+            weights: numbers("weights", shape.weights()),
+            dy: numbers("dy", shape.images * shape.outputs * rows * columns),
+        }
+    }
+
+    /// y, dx and dw.
+    fn ours(&self) -> [Vec<f32>; 3] {
+        [
+            forward(&self.shape, &self.x, &self.weights),
+            input_gradient(&self.shape, &self.dy, &self.weights),
+            weight_gradient(&self.shape, &self.x, &self.dy),
+        ]
+    }
+
+    fn tensors(&self) -> (Var, Var, Tensor) {
+        let ConvShape {
+            images,
+            inputs,
+            height,
+            width,
+            outputs,
+            kernel,
+            ..
+        } = self.shape;
+        let (rows, columns) = self.shape.output().unwrap();
+        let make = |numbers: &[f32], shape: (usize, usize, usize, usize)| {
+            Tensor::from_slice(numbers, shape, &Device::Cpu).unwrap()
+        };
+        (
+            Var::from_tensor(&make(&self.x, (images, inputs, height, width))).unwrap(),
+            Var::from_tensor(&make(&self.weights, (outputs, inputs, kernel.0, kernel.1))).unwrap(),
+            make(&self.dy, (images, outputs, rows, columns)),
+        )
+    }
+
+    /// y, dx and dw by candle's graph, with `convolve` in it.
+    fn by_graph(
+        &self,
+        convolve: impl Fn(&Tensor, &Tensor, usize, usize) -> candle::Result<Tensor>,
+    ) -> [Vec<f32>; 3] {
+        let (x, weights, dy) = self.tensors();
+        let y = convolve(&x, &weights, self.shape.padding, self.shape.stride).unwrap();
+        let gradients = (&y * dy).unwrap().sum_all().unwrap().backward().unwrap();
+        [
+            y,
+            gradients.get(&x).unwrap().clone(),
+            gradients.get(&weights).unwrap().clone(),
+        ]
+        .map(|t| t.flatten_all().unwrap().to_vec1().unwrap())
+    }
+}
+
+/// Sums of `terms` products of numbers up to 1, each rounded: both sides may be off by half an ulp of the sum per term.
+fn assert_close(got: &[f32], want: &[f32], terms: usize, what: &str) {
+    let tolerance = terms as f32 * f32::EPSILON * (terms as f32).sqrt();
+    assert_eq!(got.len(), want.len(), "{what}");
+    for (index, (got, want)) in got.iter().zip(want).enumerate() {
+        assert!(
+            (got - want).abs() <= tolerance.max(1e-6),
+            "{what}[{index}]: {got}, expected {want}"
+        );
+    }
+}
+
+fn shapes() -> impl Strategy<Value = ConvShape> {
+    let sizes = (
+        1..4_usize,
+        1..20_usize,
+        1..40_usize,
+        1..20_usize,
+        1..20_usize,
+    );
+    let kernels = prop_oneof![
+        Just((3, 3)),
+        Just((1, 1)),
+        Just((5, 5)),
+        (1..6_usize, 1..8_usize),
+    ];
+    (sizes, kernels, 1..4_usize, 0..4_usize)
+        .prop_map(
+            |((images, inputs, outputs, height, width), kernel, stride, padding)| ConvShape {
+                images,
+                inputs,
+                height,
+                width,
+                outputs,
+                kernel,
+                stride,
+                padding,
+            },
+        )
+        .prop_filter("the kernel must fit", |shape| shape.output().is_some())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(48) })]
+
+    #[test]
+    fn equals_candle(shape in shapes()) {
+        let case = Case::new(shape);
+        let (rows, columns) = shape.output().unwrap();
+        let terms = [
+            shape.inputs * shape.taps(),
+            shape.outputs * shape.taps(),
+            shape.images * rows * columns,
+        ];
+        let ours = case.ours();
+        let theirs = |x: &Tensor, w: &Tensor, padding, stride| x.conv2d(w, padding, stride, 1, 1);
+        // candle takes what the stride leaves over from the height, and fails where the width leaves another rest; or where
+        // the image is smaller than its padding.
+        let rest = |length: usize, kernel: usize| (length + 2 * shape.padding - kernel) % shape.stride;
+        let (above, beside) = (rest(shape.height, shape.kernel.0), rest(shape.width, shape.kernel.1));
+        let reach = |points: usize, kernel: usize| (points - 1) * shape.stride + kernel;
+        let reaches = reach(rows, shape.kernel.0).min(reach(columns, shape.kernel.1)) >= 2 * shape.padding;
+        if above != beside || !reaches {
+            let (x, weights, _) = case.tensors();
+            let y = theirs(&x, &weights, shape.padding, shape.stride).unwrap();
+            let y: Vec<f32> = y.flatten_all().unwrap().to_vec1().unwrap();
+            assert_close(&ours[0], &y, terms[0], "y");
+            return Ok(());
+        }
+        let wanted = case.by_graph(theirs);
+        assert_close(&ours[0], &wanted[0], terms[0], "y");
+        assert_close(&ours[2], &wanted[2], terms[2], "dw");
+        assert_close(&ours[1], &wanted[1], terms[1], "dx");
+        for (got, want) in case.by_graph(conv2d).iter().zip(&ours) {
+            assert_eq!(got, want, "the operation of the graph is not its kernel");
+        }
+    }
+
+    /// The loss is linear in x and in w, so a difference quotient is exact but for rounding.
+    #[test]
+    fn gradients_are_differences(shape in shapes(), at in any::<prop::sample::Index>()) {
+        let case = Case::new(shape);
+        let loss = |x: &[f32], weights: &[f32]| -> f64 {
+            let y = forward(&shape, x, weights);
+            y.iter().zip(&case.dy).map(|(y, dy)| f64::from(*y) * f64::from(*dy)).sum()
+        };
+        let [_, dx, dw] = case.ours();
+        let (mut x, mut weights) = (case.x.clone(), case.weights.clone());
+        let before = loss(&x, &weights);
+        let (i, j) = (at.index(x.len()), at.index(weights.len()));
+        x[i] += 4.0;
+        let of_x = (loss(&x, &weights) - before) / 4.0;
+        x[i] = case.x[i];
+        weights[j] += 4.0;
+        let of_w = (loss(&x, &weights) - before) / 4.0;
+        // Each of the terms of the loss is rounded at the size of a sum of its products.
+        let products = (shape.inputs * shape.taps()) as f64;
+        let tolerance = f64::from(f32::EPSILON) * products * case.dy.len() as f64 + 1e-5;
+        prop_assert!((of_x - f64::from(dx[i])).abs() < tolerance, "dx {} {}", of_x, dx[i]);
+        prop_assert!((of_w - f64::from(dw[j])).abs() < tolerance, "dw {} {}", of_w, dw[j]);
+    }
+}
+
+/// Shapes that take every path: blocks of one and of several vectors, strides, ragged rows, several groups.
+const SHAPES: [(usize, usize, usize, usize, usize, usize); 6] = [
+    (17, 16, 16, 32, 3, 1),
+    (9, 32, 64, 16, 3, 2),
+    (20, 64, 64, 8, 3, 1),
+    (3, 3, 10, 13, 5, 3),
+    (5, 16, 32, 9, 1, 2),
+    (1, 1, 1, 1, 1, 1),
+];
+
+fn case(
+    (images, inputs, outputs, size, kernel, stride): (usize, usize, usize, usize, usize, usize),
+) -> Case {
+    Case::new(ConvShape {
+        images,
+        inputs,
+        height: size,
+        width: size,
+        outputs,
+        kernel: (kernel, kernel),
+        stride,
+        padding: kernel / 2,
+    })
+}
+
+#[test]
+fn threads_change_no_bit() {
+    for shape in SHAPES {
+        let case = case(shape);
+        let on = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build()
+                .unwrap();
+            pool.install(|| case.ours())
+        };
+        let one = on(1);
+        assert_eq!(one, on(2), "{shape:?}");
+        assert_eq!(one, on(5), "{shape:?}");
+    }
+}
+
+#[test]
+fn every_number_of_a_result_is_written() {
+    for shape in SHAPES {
+        let ConvShape { height, width, .. } = case(shape).shape;
+        let Case {
+            shape, x, weights, ..
+        } = case(shape);
+        let (border, grid) = shape.forward_grid(shape.output().unwrap());
+        let block = block(shape.outputs);
+        let packed = pack::forward_weights(&shape, &weights, block);
+        let (rows, columns) = shape.output().unwrap();
+        let mut y = vec![MaybeUninit::new(f32::NAN); shape.images * shape.outputs * rows * columns];
+        let gathering = Gathering {
+            from: &x,
+            planes: shape.inputs,
+            border,
+            grids: &[grid],
+            weights: &packed,
+            taps: shape.taps(),
+            block,
+        };
+        images(&gathering, shape.outputs, rows * columns, &mut y);
+        let (border, grids) = shape.input_gradient_grids((rows, columns));
+        let mut seen = vec![0; height * width];
+        for grid in &grids {
+            for row in 0..grid.points.0 {
+                for column in 0..grid.points.1 {
+                    seen[grid.output_start
+                        + row * grid.output_step.0
+                        + column * grid.output_step.1] += 1;
+                }
+            }
+        }
+        assert!(seen.iter().all(|&times| times == 1), "{shape:?} {border:?}");
+        // SAFETY: it was made of numbers.
+        #[allow(unsafe_code)]
+        let is_written = y.iter().all(|y| !unsafe { y.assume_init() }.is_nan());
+        assert!(is_written, "{shape:?}");
+    }
+}
+
+#[test]
+fn no_images_give_no_results_and_no_gradient() {
+    let [y, dx, dw] = case((0, 3, 4, 5, 3, 1)).ours();
+    assert!(y.is_empty() && dx.is_empty());
+    assert_eq!(dw, vec![0.0; 4 * 3 * 9]);
+}
+
+#[test]
+fn what_does_not_fit_is_an_error() {
+    let images = Tensor::zeros((1, 2, 4, 4), candle::DType::F32, &Device::Cpu).unwrap();
+    for (weights, stride) in [((1, 3, 3, 3), 1), ((1, 2, 5, 5), 1), ((1, 2, 3, 3), 0)] {
+        let weights = Tensor::zeros(weights, candle::DType::F32, &Device::Cpu).unwrap();
+        let error = conv2d(&images, &weights, 0, stride)
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("do not fit together"), "{error}");
+    }
+}
+
+#[test]
+fn other_types_are_candles() {
+    let images = Tensor::ones((1, 1, 3, 3), candle::DType::F64, &Device::Cpu).unwrap();
+    let sums = conv2d(&images, &images, 0, 1).unwrap();
+    assert_eq!(sums.flatten_all().unwrap().to_vec1::<f64>().unwrap(), [9.0]);
+}

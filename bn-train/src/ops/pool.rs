@@ -1,0 +1,97 @@
+//! Pooling over slices, `[maps, height, width]`.
+
+use super::buffer::{Slot, filled};
+use super::parallel;
+
+/// Maps per task.
+const MAPS: usize = 64;
+
+/// The largest number of each 2x2 window. NaN is larger than all others.
+pub(crate) fn max(x: &[f32], (height, width): (usize, usize)) -> Vec<f32> {
+    let (rows, columns) = (height / 2, width / 2);
+    let map = rows * columns;
+    let maps = x.len() / (height * width).max(1);
+    filled(maps * map, |y| {
+        parallel::chunks(y, (MAPS * map).max(1), |task, y| {
+            for (index, y) in y.chunks_exact_mut(map).enumerate() {
+                let x = &x[(task * MAPS + index) * height * width..];
+                for row in 0..rows {
+                    for column in 0..columns {
+                        let (at, _) = largest(x, width, row, column);
+                        y[row * columns + column].put(x[at]);
+                    }
+                }
+            }
+        });
+    })
+}
+
+/// The gradient of [`max`]: dy where the largest number was (the first of several), 0 elsewhere.
+pub(crate) fn max_gradient(x: &[f32], dy: &[f32], (height, width): (usize, usize)) -> Vec<f32> {
+    let (rows, columns) = (height / 2, width / 2);
+    let mut dx = vec![0.0; x.len()];
+    parallel::chunks(&mut dx, (MAPS * height * width).max(1), |task, dx| {
+        for (index, dx) in dx.chunks_exact_mut(height * width).enumerate() {
+            let map = task * MAPS + index;
+            let x = &x[map * height * width..];
+            let dy = &dy[map * rows * columns..];
+            for row in 0..rows {
+                for column in 0..columns {
+                    let (at, _) = largest(x, width, row, column);
+                    dx[at] = dy[row * columns + column];
+                }
+            }
+        }
+    });
+    dx
+}
+
+/// Where the largest number of a window is, and what it is.
+fn largest(x: &[f32], width: usize, row: usize, column: usize) -> (usize, f32) {
+    let corner = 2 * row * width + 2 * column;
+    let mut best = (corner, x[corner]);
+    for at in [corner + 1, corner + width, corner + width + 1] {
+        if x[at] > best.1 || x[at].is_nan() && !best.1.is_nan() {
+            best = (at, x[at]);
+        }
+    }
+    best
+}
+
+/// The mean of each map of `size` numbers.
+pub(crate) fn mean(x: &[f32], size: usize) -> Vec<f32> {
+    let mean = |map: &[f32]| map.iter().sum::<f32>() / size as f32;
+    x.chunks_exact(size).map(mean).collect()
+}
+
+/// The gradient of [`mean`].
+pub(crate) fn mean_gradient(dy: &[f32], size: usize) -> Vec<f32> {
+    let each = |dy: &f32| std::iter::repeat_n(dy / size as f32, size);
+    dy.iter().flat_map(each).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_of_each_window_gets_the_gradient() {
+        #[rustfmt::skip]
+        let x = [
+            1.0, 4.0, 7.0, 7.0, 9.0,
+            3.0, 2.0, 7.0, 1.0, 9.0,
+            5.0, 5.0, 5.0, 5.0, 9.0,
+        ];
+        assert_eq!(max(&x, (3, 5)), [4.0, 7.0]);
+        let mut want = [0.0; 15];
+        (want[1], want[2]) = (10.0, 20.0);
+        assert_eq!(max_gradient(&x, &[10.0, 20.0], (3, 5)), want);
+        assert!(max(&[1.0, f32::NAN, 3.0, 4.0], (2, 2))[0].is_nan());
+    }
+
+    #[test]
+    fn means_and_their_gradients() {
+        assert_eq!(mean(&[1.0, 2.0, 3.0, 6.0], 2), [1.5, 4.5]);
+        assert_eq!(mean_gradient(&[3.0, 5.0], 2), [1.5, 1.5, 2.5, 2.5]);
+    }
+}
