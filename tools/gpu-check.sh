@@ -361,14 +361,14 @@ PYTHON
 }
 
 check_speed() {
-    if [[ -x $bundle/bin/speed ]]; then
+    if [[ -x $bundle/bin/speed ]] && "$bundle/bin/speed" --help 2>&1 | grep -q -e --device; then
         if ours "$bundle/bin/speed" --device "$device" >"$out/speed-ours.jsonl" 2>"$work/speed.log"; then
             passed "our speed" "$(wc -l <"$out/speed-ours.jsonl") timings"
         else
             failure "our speed" "$(reason "$work/speed.log")"
         fi
     else
-        skip "our speed" "the bundle has no program \`speed\`"
+        skip "our speed" "the bundle has no program \`speed\` that takes --device"
     fi
     if ! "$python" -c 'from torch import nn' >/dev/null 2>&1; then
         skip "PyTorch's speed" "$python has no PyTorch; name another Python in PYTHON"

@@ -106,6 +106,12 @@ fn options() -> Fallible<Options> {
     };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
+        if word == "-h" || word == "--help" {
+            println!(
+                "usage: speed [--only NAME] [--threads N] [--rounds N]; prints a JSON line per measurement"
+            );
+            std::process::exit(0);
+        }
         let value = words.next().ok_or_else(|| format!("{word}: no value"))?;
         match word.as_str() {
             "--only" => options.only = value,
