@@ -48,7 +48,12 @@ pub fn seed_dir(seed: u64) -> String {
 
 /// Where a run grows before it is moved to its [`seed_dir`]: `.seed-<n>.partial`.
 pub fn partial_seed_dir(seed: u64) -> String {
-    format!(".seed-{seed}.partial")
+    partial_dir(&seed_dir(seed))
+}
+
+/// Where the directory of this name grows: `.<name>.partial` beside it.
+pub fn partial_dir(name: &str) -> String {
+    format!(".{name}.partial")
 }
 
 /// The directory name of an arm: lower case, with each stretch of anything but `a-z`, `0-9`, `.` and `_` a single `-`.

@@ -4,7 +4,7 @@
 //! (finished or diverged); an interrupted or failed run takes a place that is free, or held by one of its own kind. A
 //! group of rows is one write, so a process may be killed at any time and leave whole rows.
 
-use bn_report::schema::{CONFIG, METRICS, MetricRow, STATUS, Status, TIMING, TimingRow};
+use bn_report::schema::{self, CONFIG, METRICS, MetricRow, STATUS, Status, TIMING, TimingRow};
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -123,7 +123,8 @@ fn read_status(place: &Path) -> Option<Status> {
 }
 
 fn partial(place: &Path) -> PathBuf {
-    sibling(place, "partial")
+    let name = place.file_name().unwrap_or_default().to_string_lossy();
+    place.with_file_name(schema::partial_dir(&name))
 }
 
 fn sibling(place: &Path, suffix: &str) -> PathBuf {
