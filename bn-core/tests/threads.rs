@@ -1,4 +1,5 @@
-//! The number of threads changes no bit: the same work in processes of one, two and three threads.
+//! Neither the number of threads nor whose they are changes a bit: the same work in processes of one, two
+//! and three threads, from a thread of rayon's pool and from another.
 
 mod common;
 
@@ -12,7 +13,7 @@ use bn_core::{
 use candle::{DType, Tensor, Var};
 use common::{Numbers, Outcome, bits, gradients, layer, state_bits};
 
-/// Set for the processes that work; the one without it compares.
+/// Set for the processes that work, to whose pool they work in; the one without it compares.
 const WORK: &str = "BN_CORE_THREADS_TEST_WORKS";
 /// Before the one line that matters among what the test harness prints.
 const MARK: &str = "digest of all results:";
@@ -45,10 +46,10 @@ fn work() -> Outcome<u64> {
         ..renorm.clone()
     };
     let shapes: [(&[usize], DataFormat); 4] = [
-        (&[9_000, 3], DataFormat::Nhwc),
-        (&[11, 8, 12, 13], DataFormat::Nchw),
-        (&[11, 12, 13, 8], DataFormat::Nhwc),
-        (&[32, 257], DataFormat::Nhwc),
+        (&[12_000, 3], DataFormat::Nhwc),
+        (&[31, 9, 12, 13], DataFormat::Nchw),
+        (&[31, 12, 13, 8], DataFormat::Nhwc),
+        (&[150, 257], DataFormat::Nhwc),
     ];
     for (dims, data_format) in shapes {
         let channels = if data_format == DataFormat::Nchw {
@@ -123,19 +124,27 @@ fn work() -> Outcome<u64> {
 
 #[test]
 fn results_do_not_depend_on_the_number_of_threads() -> Outcome {
-    if std::env::var_os(WORK).is_some() {
-        println!("{MARK} {:016x}", work()?);
+    if let Some(pool) = std::env::var_os(WORK) {
+        let digest = match pool == "rayon" {
+            true => {
+                let pool = rayon::ThreadPoolBuilder::new().build()?;
+                pool.install(|| work().map_err(|error| error.to_string()))?
+            }
+            false => work()?,
+        };
+        println!("{MARK} {digest:016x}");
         return Ok(());
     }
     let mut digests = Vec::new();
-    for threads in ["1", "2", "3"] {
+    let runs = ["candle", "rayon"].map(|pool| ["1", "2", "3"].map(|threads| (pool, threads)));
+    for (pool, threads) in runs.into_iter().flatten() {
         let output = Command::new(std::env::current_exe()?)
             .args([
                 "results_do_not_depend_on_the_number_of_threads",
                 "--exact",
                 "--nocapture",
             ])
-            .env(WORK, "1")
+            .env(WORK, pool)
             .env("RAYON_NUM_THREADS", threads)
             .env("CANDLE_NUM_THREADS", threads)
             .output()?;
@@ -144,12 +153,13 @@ fn results_do_not_depend_on_the_number_of_threads() -> Outcome {
             .split(MARK)
             .nth(1)
             .and_then(|rest| rest.split_whitespace().next());
-        let digest = digest.ok_or_else(|| format!("{threads} threads: no digest in `{text}`"))?;
+        let digest =
+            digest.ok_or_else(|| format!("{pool}, {threads} threads: no digest in `{text}`"))?;
         digests.push(digest.to_owned());
     }
     assert!(
         digests.iter().all(|digest| *digest == digests[0]),
-        "1, 2 and 3 threads: {digests:?}"
+        "1, 2 and 3 threads of candle's and of rayon's: {digests:?}"
     );
     Ok(())
 }

@@ -13,8 +13,8 @@ const SMALL: usize = 1 << 15;
 const PART: usize = 1 << 16;
 /// Tasks that there should be at least, so that several threads end at about the same time.
 const TASKS: usize = 8;
-/// Channels of a cache line or two: narrower columns would read lines in vain.
-const COLUMNS: usize = 16;
+/// Channels of some cache lines: narrower columns would read lines in vain, and a page for a few lines.
+const COLUMNS: usize = 64;
 
 /// The slabs of a geometry; together they are all of it, and none overlap.
 #[derive(Debug)]
