@@ -14,7 +14,7 @@ use crate::forward::Forward;
 use crate::fused::{Implementation, Saved};
 use crate::health::Health;
 use crate::moments::Moments;
-use crate::renorm::Correction;
+use crate::renorm::{Correction, LastCorrection};
 use crate::state::State;
 use crate::updates::{Updates, lock};
 use crate::variables::Variables;
@@ -59,7 +59,7 @@ pub struct BatchNorm {
     pub(crate) ranks: Option<Arc<dyn Collective>>,
     pub(crate) device: Device,
     pub(crate) implementation: Implementation,
-    last_correction: Arc<Mutex<Option<Correction>>>,
+    last_correction: Arc<Mutex<Option<LastCorrection>>>,
 }
 
 impl BatchNorm {
@@ -265,7 +265,8 @@ impl BatchNorm {
 
     /// r and d of the last forward pass that applied renorm.
     pub fn last_correction(&self) -> Option<Correction> {
-        lock(&self.last_correction).clone()
+        let last = lock(&self.last_correction);
+        last.as_ref().map(LastCorrection::to_tensors)
     }
 
     /// The step that schedules of decay and clipping stand at: updates tried so far.

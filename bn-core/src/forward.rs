@@ -16,7 +16,7 @@ use crate::config::Policy;
 use crate::error::{Error, Result};
 use crate::layout::{ChannelView, require_device, require_float};
 use crate::moments::{Moments, channel_moments};
-use crate::renorm::Correction;
+use crate::renorm::{Correction, LastCorrection};
 use crate::weights;
 
 const OP: &str = "BatchNorm";
@@ -26,7 +26,7 @@ pub(crate) struct Forward {
     pub(crate) y: Tensor,
     /// Moments to move the averages by; none where a policy says so, or nobody asked.
     pub(crate) update: Option<Moments>,
-    pub(crate) correction: Option<Correction>,
+    pub(crate) correction: Option<LastCorrection>,
 }
 
 /// A checked input: flattened around the channel axis, in f64.
@@ -84,7 +84,7 @@ impl BatchNorm {
             .collect();
         let correction = match corrections.is_empty() {
             true => None,
-            false => Some(Correction::stack(&corrections)?),
+            false => Some(LastCorrection::Tensors(Correction::stack(&corrections)?)),
         };
         Ok(Forward {
             y,

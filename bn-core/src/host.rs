@@ -68,6 +68,7 @@ pub(crate) fn filled<T: Element, R, E>(
 }
 
 /// A variable's values, to change and to write back; each is rounded to the variable's type when it is set.
+/// Loops run over whole slices, so that they become vector instructions: a layer's channels are many.
 pub(crate) struct Slot<'a> {
     var: &'a Var,
     values: Vec<f64>,
@@ -89,18 +90,36 @@ impl<'a> Slot<'a> {
         })
     }
 
-    pub(crate) fn get(&self, c: usize) -> f64 {
-        self.values[c]
+    pub(crate) fn values(&self) -> &[f64] {
+        &self.values
     }
 
-    pub(crate) fn set(&mut self, c: usize, value: f64) {
-        self.values[c] = self.round(value);
+    /// The new values where `keep` says so, each as the variable will hold it.
+    pub(crate) fn set(&mut self, new: impl Iterator<Item = f64>, keep: &[bool]) {
+        let each = self.values.iter_mut().zip(new).zip(keep);
+        // The branch on the type outside of the loop, the one on `keep` as a select.
+        match self.single {
+            true => each.for_each(|((v, new), keep)| {
+                *v = if *keep { f64::from(new as f32) } else { *v };
+            }),
+            false => each.for_each(|((v, new), keep)| *v = if *keep { new } else { *v }),
+        }
     }
 
-    /// `v ← v + (x − v)·rate`.
-    pub(crate) fn move_towards(&mut self, c: usize, x: f64, rate: f64) {
-        let old = self.values[c];
-        self.set(c, old + (x - old) * rate);
+    /// `v ← v + (x − v)·rate` where `keep` says so.
+    pub(crate) fn move_towards(&mut self, x: &[f64], rate: f64, keep: &[bool]) {
+        let moved = |old: f64, x: f64| old + (x - old) * rate;
+        let each = self.values.iter_mut().zip(x).zip(keep);
+        match self.single {
+            true => each.for_each(|((v, x), keep)| {
+                *v = if *keep {
+                    f64::from(moved(*v, *x) as f32)
+                } else {
+                    *v
+                };
+            }),
+            false => each.for_each(|((v, x), keep)| *v = if *keep { moved(*v, *x) } else { *v }),
+        }
     }
 
     /// Writes the values to the variable.
@@ -108,11 +127,11 @@ impl<'a> Slot<'a> {
         self.var.inplace_op1(&Write(&self.values))
     }
 
-    /// A value as the variable holds it.
-    pub(crate) fn round(&self, value: f64) -> f64 {
+    /// Whether the variable can hold the value as a finite number.
+    pub(crate) fn holds(&self, value: f64) -> bool {
         match self.single {
-            true => f64::from(value as f32),
-            false => value,
+            true => (value as f32).is_finite(),
+            false => value.is_finite(),
         }
     }
 }

@@ -9,7 +9,7 @@ mod host;
 
 use candle::{DType, Tensor, Var};
 
-pub(crate) use host::{ChannelCorrection, ChannelFollowed, Reference};
+pub(crate) use host::{ChannelCorrection, HostFollowed, LastCorrection, Reference};
 
 use crate::error::{Error, Result, require};
 use crate::moments::Moments;

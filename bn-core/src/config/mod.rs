@@ -82,6 +82,14 @@ impl Default for Degenerate {
     }
 }
 
+impl Degenerate {
+    /// Whether a batch that is normalized by its own statistics may come to need the moving ones.
+    pub(crate) fn may_use_moving(&self) -> bool {
+        let policies = [self.one_value, self.empty, self.constant_channel];
+        policies.contains(&Policy::UseMoving) || self.zero_weight != Policy::Error
+    }
+}
+
 /// Every option of a [`crate::BatchNorm`] layer.
 ///
 /// ```

@@ -7,7 +7,7 @@ use super::weights::HostWeights;
 use crate::config::{Degenerate, Policy};
 use crate::error::{Error, Result};
 use crate::host::vector;
-use crate::kernel::{Affine, Back, Element, Input, Moment, Real, forward, normalize};
+use crate::kernel::{Affine, Back, Element, Found, Input, Moment, Real, forward, normalize};
 use crate::layout::ChannelView;
 use crate::moments::Moments;
 use crate::renorm::{ChannelCorrection, Reference};
@@ -20,8 +20,8 @@ pub(super) struct Rules {
     pub(super) policies: Degenerate,
     pub(super) gamma: Option<Vec<f64>>,
     pub(super) beta: Option<Vec<f64>>,
-    /// Moving (or given) mean and variance.
-    pub(super) fixed: [Vec<f64>; 2],
+    /// Moving (or given) mean and variance; none where no policy can ask for them.
+    pub(super) fixed: Option<[Vec<f64>; 2]>,
     /// Normalize by the batch, not by `fixed`.
     pub(super) by_batch: bool,
     pub(super) renorm: Option<Reference>,
@@ -32,7 +32,8 @@ pub(super) struct Group {
     pub(super) backs: Vec<Back>,
     /// Σw, Σw² and the moments; none where the group was not normalized by its own.
     pub(super) moments: Option<(f64, f64, Vec<Moment>)>,
-    pub(super) correction: Option<Vec<ChannelCorrection>>,
+    /// r and d by channel; empty where renorm is not applied.
+    pub(super) corrections: Vec<ChannelCorrection>,
 }
 
 impl Rules {
@@ -57,19 +58,24 @@ impl Rules {
             false => Some(Policy::UseMoving),
         };
         if policy == Some(Policy::UseMoving) {
-            let backs: Vec<Back> = (0..view.channels).map(|c| self.fixed(c)).collect();
+            let Some(fixed) = &self.fixed else {
+                return Ok(None);
+            };
+            let by_fixed = |c: usize| self.with(c, channel(fixed, c), 1.0, 0.0, false);
+            let backs: Vec<Back> = (0..view.channels).map(by_fixed).collect();
             let affines: Vec<Affine> = backs.iter().map(|back| back.affine).collect();
             normalize(input, &affines, y);
             return Ok(Some(Group {
                 backs,
                 moments: None,
-                correction: None,
+                corrections: Vec::new(),
             }));
         }
-        let (moments, backs): (Vec<Moment>, Vec<Back>) =
-            forward(input, |c, moment| self.back(c, moment), y)
-                .into_iter()
-                .unzip();
+        let Found {
+            moments,
+            backs,
+            more: corrections,
+        } = forward(input, |first, moments| self.backs(first, moments), y);
         if policy.is_none()
             && self.policies.constant_channel == Policy::Error
             && let Some(channel) = moments.iter().position(|moment| moment.variance == 0.0)
@@ -87,11 +93,7 @@ impl Rules {
         }
         Ok(Some(Group {
             backs,
-            correction: self.renorm.as_ref().map(|renorm| {
-                let each = moments.iter().enumerate();
-                each.map(|(c, moment)| renorm.of(c, moment.mean, moment.variance))
-                    .collect()
-            }),
+            corrections,
             moments: Some((input.total, squares, moments)),
         }))
     }
@@ -121,37 +123,33 @@ impl Rules {
         Ok(None)
     }
 
-    /// A channel by the batch's moments, or by the moving ones where a policy puts them.
-    fn back(&self, c: usize, moment: Moment) -> Back {
+    /// Channels from `first` on by the batch's moments, or by the moving ones where a policy puts them; and
+    /// their corrections.
+    fn backs(&self, first: usize, moments: &[Moment]) -> (Vec<Back>, Vec<ChannelCorrection>) {
         let constant = self.policies.constant_channel == Policy::UseMoving;
-        // Not `variance <= 0`: NaN takes the moving statistics too, as in the composed path.
-        let through = !constant || moment.variance > 0.0;
-        let usable = match through {
-            true => moment,
-            false => Moment {
-                mean: self.fixed[0][c],
-                variance: self.fixed[1][c],
-            },
-        };
-        let (r, d) = match &self.renorm {
-            Some(renorm) => {
-                let correction = renorm.of(c, moment.mean, moment.variance);
-                (correction.r, correction.d)
+        let fixed = self.fixed.as_ref().filter(|_| constant);
+        let back = |k: usize, moment: Moment, r: f64, d: f64| match fixed {
+            // Not `variance <= 0`: NaN takes the moving statistics too, as in the composed path.
+            Some(fixed) if !(moment.variance > 0.0) => {
+                self.with(first + k, channel(fixed, first + k), r, d, false)
             }
-            None => (1.0, 0.0),
+            _ => self.with(first + k, moment, r, d, true),
         };
-        self.with(c, usable, r, d, through)
+        let each = moments.iter().enumerate();
+        let Some(renorm) = &self.renorm else {
+            let backs = each.map(|(k, moment)| back(k, *moment, 1.0, 0.0));
+            return (backs.collect(), Vec::new());
+        };
+        let pairs = moments.iter().map(|moment| (moment.mean, moment.variance));
+        let corrections = renorm.of(first, pairs);
+        let backs = each
+            .zip(&corrections)
+            .map(|((k, moment), correction)| back(k, *moment, correction.r, correction.d))
+            .collect();
+        (backs, corrections)
     }
 
-    /// A channel by the moving (or given) statistics.
-    fn fixed(&self, c: usize) -> Back {
-        let moment = Moment {
-            mean: self.fixed[0][c],
-            variance: self.fixed[1][c],
-        };
-        self.with(c, moment, 1.0, 0.0, false)
-    }
-
+    #[inline(always)]
     fn with(
         &self,
         c: usize,
@@ -174,6 +172,13 @@ impl Rules {
             d,
             through,
         }
+    }
+}
+
+fn channel([mean, variance]: &[Vec<f64>; 2], c: usize) -> Moment {
+    Moment {
+        mean: mean[c],
+        variance: variance[c],
     }
 }
 

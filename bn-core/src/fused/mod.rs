@@ -18,7 +18,7 @@ use crate::forward::Forward;
 use crate::host::{filled, read, with_slice};
 use crate::kernel::{Element, Geometry};
 use crate::layout::ChannelView;
-use crate::renorm::Correction;
+use crate::renorm::LastCorrection;
 use group::{Group, Rules, pooled};
 use saved::{Context, Differentiate};
 use weights::HostWeights;
@@ -42,7 +42,7 @@ struct Computed {
     y: CpuStorage,
     back: Box<dyn Differentiate>,
     update: Option<crate::moments::Moments>,
-    correction: Option<Correction>,
+    correction: Option<LastCorrection>,
 }
 
 /// The tensors of a call that gradients flow to.
@@ -188,7 +188,7 @@ impl BatchNorm {
             None => Some(run(x, None)),
             Some(residual) => with_slice(residual, |residual: &[T]| run(x, Some(residual))),
         });
-        let (y, groups) = match done.flatten() {
+        let (y, mut groups) = match done.flatten() {
             Some(Ok(done)) => done,
             Some(Err(Some(error))) => return Err(error),
             Some(Err(None)) | None => return Ok(None),
@@ -197,7 +197,12 @@ impl BatchNorm {
             true => pooled(&groups),
             false => None,
         };
-        let rows: Vec<_> = groups.iter().filter_map(|g| g.correction.clone()).collect();
+        let rows: Vec<_> = groups
+            .iter_mut()
+            .map(|group| std::mem::take(&mut group.corrections))
+            .filter(|row| !row.is_empty())
+            .collect();
+        let correction = (!rows.is_empty()).then_some(LastCorrection::Host(rows));
         let context = Context {
             spans,
             groups,
@@ -208,7 +213,7 @@ impl BatchNorm {
             y: T::storage(y),
             back: Box::new(context.typed::<T>()),
             update,
-            correction: (!rows.is_empty()).then(|| Correction::of_groups(&rows)),
+            correction,
         }))
     }
 
@@ -222,36 +227,30 @@ impl BatchNorm {
         else {
             return Ok(None);
         };
-        let (Some(mean), Some(variance)) =
-            (read(&self.moving_mean()), read(&self.moving_variance()))
-        else {
-            return Ok(None);
-        };
-        let mut rules = Rules {
-            epsilon: self.config.epsilon,
-            policies: self.config.degenerate,
-            gamma,
-            beta,
-            fixed: [mean, variance],
-            by_batch: true,
-            renorm: None,
-        };
-        match call.statistics {
-            Statistics::Batch => {}
-            Statistics::Moving => rules.by_batch = false,
+        let policies = self.config.degenerate;
+        let both = |mean: &Tensor, variance: &Tensor| Some([read(mean)?, read(variance)?]);
+        let fixed = match call.statistics {
+            Statistics::Batch if !policies.may_use_moving() => None,
+            Statistics::Batch | Statistics::Moving => {
+                both(&self.moving_mean(), &self.moving_variance())
+            }
             Statistics::Given(given) => {
                 let fits = |t: &Tensor| t.device().is_cpu() && t.dims() == [self.channels];
                 if !(fits(given.mean()) && fits(given.variance())) {
                     return Ok(None);
                 }
-                let (Some(mean), Some(variance)) = (read(given.mean()), read(given.variance()))
-                else {
-                    return Ok(None);
-                };
-                rules.by_batch = false;
-                rules.fixed = [mean, variance];
+                both(given.mean(), given.variance())
             }
-        }
+        };
+        let mut rules = Rules {
+            epsilon: self.config.epsilon,
+            policies,
+            gamma,
+            beta,
+            fixed,
+            by_batch: matches!(call.statistics, Statistics::Batch),
+            renorm: None,
+        };
         if let (Some(renorm), true, true) = (&self.state.renorm, call.renorm, rules.by_batch) {
             let clipping = self.config.renorm.as_ref().map(|renorm| &renorm.clipping);
             let bounds = clipping.map(|clipping| clipping.at(self.step()));

@@ -95,18 +95,25 @@ impl<T: Element> Gradient<'_, T> {
         backs: &[Back],
         totals: &[Totals],
     ) {
-        let (mut slopes, mut levels) = (Vec::new(), Vec::new());
-        for (back, totals) in backs.iter().zip(totals) {
-            let (mut p, mut q) = (0.0, 0.0);
-            if back.through && self.total > 0.0 {
-                p = back.affine.scale * totals.dv / self.total;
-                q = back.affine.scale * back.inv_std * totals.dv_x_hat / self.total;
-            }
-            let mean = back.affine.mean;
-            let lost = mean - T::Real::from_f64(mean).to_f64();
-            let shift = if lost.is_finite() { lost * q } else { 0.0 };
-            slopes.push(T::Real::from_f64(-q));
-            levels.push(T::Real::from_f64(shift - p));
+        let share = self.total.recip();
+        let mut slopes = vec![T::Real::ZERO; backs.len()];
+        let mut levels = vec![T::Real::ZERO; backs.len()];
+        let into = slopes.iter_mut().zip(&mut levels);
+        for ((back, totals), (slope, level)) in backs.iter().zip(totals).zip(into) {
+            let Affine { mean, scale, .. } = back.affine;
+            let through = |v: f64| {
+                if back.through && self.total > 0.0 {
+                    v
+                } else {
+                    0.0
+                }
+            };
+            let p = through(scale * totals.dv * share);
+            let q = through(scale * back.inv_std * totals.dv_x_hat * share);
+            let shift = (mean - T::Real::from_f64(mean).to_f64()) * q;
+            let shift = if shift.is_finite() { shift } else { 0.0 };
+            *slope = T::Real::from_f64(-q);
+            *level = T::Real::from_f64(shift - p);
         }
         let constants = [
             &affines.mean[..],

@@ -60,41 +60,68 @@ impl<'a, T: Element> Input<'a, T> {
     }
 }
 
-/// Moments by channel, what `rule` makes of them, and y by that. `y` is filled.
-pub(crate) fn forward<T: Element>(
+/// What a forward pass finds, by channel.
+pub(crate) struct Found<K> {
+    pub(crate) moments: Vec<Moment>,
+    pub(crate) backs: Vec<Back>,
+    /// What else the rule came to; of any length.
+    pub(crate) more: Vec<K>,
+}
+
+/// Moments by channel, what `rule` makes of those from a first channel on, and y by that. `y` is filled.
+pub(crate) fn forward<T: Element, K: Send + Sync>(
     input: &Input<'_, T>,
-    rule: impl Fn(usize, Moment) -> Back + Sync,
+    rule: impl Fn(usize, &[Moment]) -> (Vec<Back>, Vec<K>) + Sync,
     y: &mut [MaybeUninit<T>],
-) -> Vec<(Moment, Back)> {
+) -> Found<K> {
     assert!(y.len() == input.x.len());
     let sample = input.sample();
     let normalize = normalization(input, y);
-    let ruled = |first: usize, moments: Vec<Moment>| -> Vec<(Moment, Back)> {
-        let each = moments.into_iter().enumerate();
-        each.map(|(k, moment)| (moment, rule(first + k, moment)))
-            .collect()
+    let ruled = |first: usize, moments: Vec<Moment>| {
+        let (backs, more) = rule(first, &moments);
+        let affines = Affines::new(backs.iter().map(|back| back.affine));
+        let found = Found {
+            moments,
+            backs,
+            more,
+        };
+        (found, affines)
     };
-    let affines =
-        |ruled: &[(Moment, Back)]| Affines::new(ruled.iter().map(|(_, back)| back.affine));
     match plan::<T>(input.geometry, 1) {
         Plan::Whole(slabs) => {
             let parts = parallel::in_order(slabs.len(), |task| {
                 let slab = &slabs[task];
-                let ruled = ruled(slab.channels.start, sample.of_whole(slab));
-                let affines = affines(&ruled);
+                let (found, affines) = ruled(slab.channels.start, sample.of_whole(slab));
                 normalize.run(slab, [&affines.mean, &affines.scale, &affines.offset]);
-                ruled
+                found
             });
-            parts.concat()
+            Found::joined(parts)
         }
         Plan::Parts(slabs) => {
-            let ruled = ruled(0, moments_of_parts(&sample, &slabs));
-            let affines = affines(&ruled);
+            let (found, affines) = ruled(0, moments_of_parts(&sample, &slabs));
             parallel::in_order(slabs.len(), |task| {
                 run_part(&normalize, &slabs[task], &affines);
             });
-            ruled
+            found
         }
+    }
+}
+
+impl<K> Found<K> {
+    /// Runs of channels, one after the other.
+    fn joined(parts: Vec<Self>) -> Self {
+        let mut parts = parts.into_iter();
+        let mut all = parts.next().unwrap_or_else(|| Self {
+            moments: Vec::new(),
+            backs: Vec::new(),
+            more: Vec::new(),
+        });
+        for part in parts {
+            all.moments.extend(part.moments);
+            all.backs.extend(part.backs);
+            all.more.extend(part.more);
+        }
+        all
     }
 }
 

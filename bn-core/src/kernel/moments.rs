@@ -105,15 +105,20 @@ impl<T: Element> Sample<'_, T> {
         // Rows and places within them are stepped apart, or a picture's diagonal would stand for it.
         let places: [_; PROBES] =
             std::array::from_fn(|p| (step(p, outer), step(p * 7 % PROBES, inner)));
-        let values = |(o, i): (usize, usize)| {
-            let row = &self.x[(o * channels + run.start) * inner + i..];
-            row.iter().step_by(inner).map(|x| x.to_real().to_f64())
-        };
-        let firsts: Vec<f64> = values(places[0]).take(run.len()).collect();
+        let rows = places.map(|(o, i)| &self.x[(o * channels + run.start) * inner + i..]);
+        let value = |x: &T| x.to_real().to_f64();
+        let firsts: Vec<f64> = rows[0]
+            .iter()
+            .step_by(inner)
+            .map(value)
+            .take(run.len())
+            .collect();
         let mut off = vec![0.0; run.len()];
-        for place in &places[1..] {
-            for ((off, first), value) in off.iter_mut().zip(&firsts).zip(values(*place)) {
-                *off += value - first;
+        for row in &rows[1..] {
+            match inner {
+                // Apart, for it becomes vector instructions.
+                1 => deviate(&mut off, &firsts, row.iter().map(value)),
+                _ => deviate(&mut off, &firsts, row.iter().step_by(inner).map(value)),
             }
         }
         let pivot = |(first, off): (&f64, f64)| {
@@ -228,6 +233,13 @@ impl<T: Element> Sample<'_, T> {
             }
         }
         moments
+    }
+}
+
+/// Adds to each sum how far a value is from the first.
+fn deviate(off: &mut [f64], firsts: &[f64], values: impl Iterator<Item = f64>) {
+    for ((off, first), value) in off.iter_mut().zip(firsts).zip(values) {
+        *off += value - first;
     }
 }
 

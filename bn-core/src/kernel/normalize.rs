@@ -28,26 +28,23 @@ pub(super) struct Affines<R> {
 
 impl<R: Real> Affines<R> {
     pub(super) fn new(affines: impl ExactSizeIterator<Item = Affine>) -> Self {
-        let len = affines.len();
-        let new = || Vec::with_capacity(len);
-        let mut all = Self {
-            mean: new(),
-            scale: new(),
-            offset: new(),
-        };
-        for affine in affines {
-            let mean = R::from_f64(affine.mean);
-            let lost = affine.mean - mean.to_f64();
-            let shift = if lost.is_finite() {
-                lost * affine.scale
-            } else {
-                0.0
-            };
-            all.mean.push(mean);
-            all.scale.push(R::from_f64(affine.scale));
-            all.offset.push(R::from_f64(affine.offset - shift));
+        let zeros = || vec![R::ZERO; affines.len()];
+        let (mut means, mut scales, mut offsets) = (zeros(), zeros(), zeros());
+        let into = means.iter_mut().zip(&mut scales).zip(&mut offsets);
+        // Into slices that are there, without branches: it becomes vector instructions.
+        for (affine, ((mean, scale), offset)) in affines.zip(into) {
+            *mean = R::from_f64(affine.mean);
+            let shift = (affine.mean - mean.to_f64()) * affine.scale;
+            // An infinite mean is rounded by nothing that an offset could make good.
+            let shift = if shift.is_finite() { shift } else { 0.0 };
+            *scale = R::from_f64(affine.scale);
+            *offset = R::from_f64(affine.offset - shift);
         }
-        all
+        Self {
+            mean: means,
+            scale: scales,
+            offset: offsets,
+        }
     }
 }
 

@@ -66,7 +66,7 @@ fn moments<T: Element>(
         residual: None,
         activation: Activation::None,
     };
-    let back = |_: usize, moment: Moment| Back {
+    let back = |moment: &Moment| Back {
         affine: Affine {
             mean: moment.mean,
             scale: 1.0,
@@ -77,11 +77,12 @@ fn moments<T: Element>(
         d: 0.0,
         through: true,
     };
+    let rule = |_: usize, moments: &[Moment]| {
+        let backs = moments.iter().map(back).collect();
+        (backs, Vec::<()>::new())
+    };
     let mut y: Vec<MaybeUninit<T>> = x.iter().map(|x| MaybeUninit::new(*x)).collect();
-    forward(&input, back, &mut y)
-        .into_iter()
-        .map(|(m, _)| m)
-        .collect()
+    forward(&input, rule, &mut y).moments
 }
 
 #[test]

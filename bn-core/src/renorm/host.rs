@@ -1,4 +1,4 @@
-//! Renorm on the CPU, over slices: the same formulas as [`RenormState`]'s, channel by channel.
+//! Renorm on the CPU, over slices: the same formulas as [`RenormState`]'s, on all channels at once.
 
 use super::{Bounds, Correction, RenormState, RenormVariant};
 use crate::host::{Slot, read, tensor};
@@ -59,52 +59,92 @@ impl RenormState {
 }
 
 impl Reference {
-    pub(crate) fn of(&self, c: usize, mean: f64, variance: f64) -> ChannelCorrection {
-        let stddev = (variance + self.epsilon).sqrt();
-        let (mut old_mean, mut old_stddev) = (self.mean[c], self.stddev[c]);
+    /// r and d of the channels from `first` on, whose means and variances these are.
+    pub(crate) fn of(
+        &self,
+        first: usize,
+        moments: impl ExactSizeIterator<Item = (f64, f64)>,
+    ) -> Vec<ChannelCorrection> {
+        let channels = first..first + moments.len();
+        let averages = self.mean[channels.clone()]
+            .iter()
+            .zip(&self.stddev[channels.clone()]);
+        let each = moments.zip(averages);
+        let one = |mean: f64, stddev: f64, old_mean: f64, old_stddev: f64| {
+            self.clip((mean - old_mean) / old_stddev, stddev / old_stddev)
+        };
+        let stddev = |variance: f64| (variance + self.epsilon).sqrt();
         match (self.variant, &self.weights) {
             (RenormVariant::Tf1, Some((of_mean, of_stddev))) => {
-                old_mean += (1.0 - of_mean[c]) * mean;
-                old_stddev += (1.0 - of_stddev[c]) * stddev;
+                let gathered = of_mean[channels.clone()].iter().zip(&of_stddev[channels]);
+                each.zip(gathered)
+                    .map(|(((mean, variance), (old_mean, old_stddev)), (w, v))| {
+                        let stddev = stddev(variance);
+                        let old_mean = old_mean + (1.0 - w) * mean;
+                        one(mean, stddev, old_mean, old_stddev + (1.0 - v) * stddev)
+                    })
+                    .collect()
             }
-            (RenormVariant::Keras, _) => old_stddev = old_stddev.max(self.epsilon.sqrt()),
-            _ => {}
+            (RenormVariant::Keras, _) => {
+                let least = self.epsilon.sqrt();
+                each.map(|((mean, variance), (old_mean, old_stddev))| {
+                    one(mean, stddev(variance), *old_mean, old_stddev.max(least))
+                })
+                .collect()
+            }
+            _ => each
+                .map(|((mean, variance), (old_mean, old_stddev))| {
+                    one(mean, stddev(variance), *old_mean, *old_stddev)
+                })
+                .collect(),
         }
-        let unclipped_r = stddev / old_stddev;
-        let unclipped_d = (mean - old_mean) / old_stddev;
-        let mut r = unclipped_r;
-        if let Some(bound) = self.bounds.r_min {
-            r = r.max(bound);
-        }
-        if let Some(bound) = self.bounds.r_max {
-            r = r.min(bound);
-        }
-        let d = match self.bounds.d_max {
-            Some(bound) => unclipped_d.clamp(-bound, bound),
-            None => unclipped_d,
-        };
+    }
+
+    #[inline(always)]
+    fn clip(&self, unclipped_d: f64, unclipped_r: f64) -> ChannelCorrection {
+        // Comparisons that NaN fails, so that it stays.
+        let at_least = |v: f64, bound: f64| if v < bound { bound } else { v };
+        let at_most = |v: f64, bound: f64| if v > bound { bound } else { v };
+        let Bounds {
+            r_min,
+            r_max,
+            d_max,
+        } = self.bounds;
+        let d_max = d_max.unwrap_or(f64::INFINITY);
+        let r = at_least(unclipped_r, r_min.unwrap_or(f64::NEG_INFINITY));
         ChannelCorrection {
-            r,
-            d,
+            r: at_most(r, r_max.unwrap_or(f64::INFINITY)),
+            d: at_most(at_least(unclipped_d, -d_max), d_max),
             unclipped_r,
             unclipped_d,
         }
     }
 }
 
-impl Correction {
+/// A layer's last correction. That of the kernels becomes tensors when somebody asks for it.
+#[derive(Debug)]
+pub(crate) enum LastCorrection {
+    Tensors(Correction),
     /// One row of channels per group.
-    pub(crate) fn of_groups(groups: &[Vec<ChannelCorrection>]) -> Self {
-        let channels = groups.first().map_or(0, Vec::len);
-        let rows = |pick: fn(&ChannelCorrection) -> f64| {
-            let values = groups.iter().flatten().map(pick).collect();
-            tensor(candle::CpuStorage::F64(values), &[groups.len(), channels])
+    Host(Vec<Vec<ChannelCorrection>>),
+}
+
+impl LastCorrection {
+    pub(crate) fn to_tensors(&self) -> Correction {
+        let rows = match self {
+            LastCorrection::Tensors(correction) => return correction.clone(),
+            LastCorrection::Host(rows) => rows,
         };
-        Self {
-            r: rows(|c| c.r),
-            d: rows(|c| c.d),
-            unclipped_r: rows(|c| c.unclipped_r),
-            unclipped_d: rows(|c| c.unclipped_d),
+        let channels = rows.first().map_or(0, Vec::len);
+        let of = |pick: fn(&ChannelCorrection) -> f64| {
+            let values = rows.iter().flatten().map(pick).collect();
+            tensor(candle::CpuStorage::F64(values), &[rows.len(), channels])
+        };
+        Correction {
+            r: of(|c| c.r),
+            d: of(|c| c.d),
+            unclipped_r: of(|c| c.unclipped_r),
+            unclipped_d: of(|c| c.unclipped_d),
         }
     }
 }
@@ -119,64 +159,56 @@ pub(crate) struct RenormSlots<'a> {
     epsilon: f64,
 }
 
-/// What one channel's moving statistics do under renorm.
-pub(crate) enum ChannelFollowed {
+/// What the moving statistics do under renorm.
+pub(crate) enum HostFollowed {
     /// Average these at the layer's decay, debiased if asked for.
-    Average { mean: f64, variance: f64 },
-    /// Average this mean at the layer's decay, and be this variance.
-    Stddev { mean: f64, variance: f64 },
+    Average { mean: Vec<f64>, variance: Vec<f64> },
+    /// Average the batch's mean at the layer's decay, and be this variance.
+    Stddev { variance: Vec<f64> },
     /// Be these.
-    Equal { mean: f64, variance: f64 },
+    Equal { mean: Vec<f64>, variance: Vec<f64> },
 }
 
 impl RenormSlots<'_> {
-    /// Moves one channel's averages where `keep` (of the mean, of the variance) says so. `rate` is the
-    /// layer's own.
+    /// Moves the averages where `keep` (of the mean, of the variance) says so. `rate` is the layer's own.
     pub(crate) fn update(
         &mut self,
-        c: usize,
-        [mean, variance]: [f64; 2],
+        mean: &[f64],
+        variance: &[f64],
         rate: f64,
-        keep: [bool; 2],
-    ) -> ChannelFollowed {
-        let stddev = (variance + self.epsilon).sqrt();
-        if keep[0] {
-            self.mean.move_towards(c, mean, self.rate);
-        }
-        if keep[1] {
-            self.stddev.move_towards(c, stddev, self.rate);
-        }
+        [keep_mean, keep_variance]: [&[bool]; 2],
+    ) -> HostFollowed {
+        let epsilon = self.epsilon;
+        let stddev: Vec<f64> = variance.iter().map(|v| (v + epsilon).sqrt()).collect();
+        self.mean.move_towards(mean, self.rate, keep_mean);
+        self.stddev.move_towards(&stddev, self.rate, keep_variance);
         if let Some((of_mean, of_stddev)) = &mut self.weights {
-            if keep[0] {
-                of_mean.move_towards(c, 1.0, self.rate);
-            }
-            if keep[1] {
-                of_stddev.move_towards(c, 1.0, self.rate);
-            }
-            let divisor = |weight: f64| {
-                if weight > 0.0 {
-                    weight
-                } else {
-                    f64::MIN_POSITIVE
-                }
+            let one = vec![1.0; mean.len()];
+            of_mean.move_towards(&one, self.rate, keep_mean);
+            of_stddev.move_towards(&one, self.rate, keep_variance);
+            let quotient = |(sum, weight): (&f64, &f64)| {
+                let positive = *weight > 0.0;
+                sum / if positive { *weight } else { f64::MIN_POSITIVE }
             };
-            let mean = self.mean.get(c) / divisor(of_mean.get(c));
-            let stddev = self.stddev.get(c) / divisor(of_stddev.get(c));
-            let variance = stddev * stddev - self.epsilon;
-            return ChannelFollowed::Average { mean, variance };
+            let means = self.mean.values().iter().zip(of_mean.values());
+            let stddevs = self.stddev.values().iter().zip(of_stddev.values());
+            let variance = |stddev: f64| stddev * stddev - epsilon;
+            return HostFollowed::Average {
+                mean: means.map(quotient).collect(),
+                variance: stddevs.map(quotient).map(variance).collect(),
+            };
         }
         if let Some(moving_stddev) = &mut self.moving_stddev {
-            if keep[1] {
-                moving_stddev.move_towards(c, stddev, rate);
-            }
-            let moving = moving_stddev.get(c);
-            let variance = (moving * moving - self.epsilon).max(0.0);
-            return ChannelFollowed::Stddev { mean, variance };
+            moving_stddev.move_towards(&stddev, rate, keep_variance);
+            let moving = moving_stddev.values().iter();
+            return HostFollowed::Stddev {
+                variance: moving.map(|v| (v * v - epsilon).max(0.0)).collect(),
+            };
         }
-        let stddev = self.stddev.get(c);
-        ChannelFollowed::Equal {
-            mean: self.mean.get(c),
-            variance: stddev * stddev - self.epsilon,
+        let stddevs = self.stddev.values().iter();
+        HostFollowed::Equal {
+            mean: self.mean.values().to_vec(),
+            variance: stddevs.map(|v| v * v - epsilon).collect(),
         }
     }
 

@@ -1,4 +1,4 @@
-//! A commit on the CPU, over slices: what [`State::commit`] does in tensor ops, channel by channel and to
+//! A commit on the CPU, over slices: what [`State::commit`] does in tensor ops, slice by slice and to
 //! the same bits. (Forty ops on `[C]` tensors cost more than a small layer's forward pass.)
 
 use super::State;
@@ -6,7 +6,7 @@ use crate::config::{Policy, StoredVariance};
 use crate::host::{Slot, read};
 use crate::moments::{Moments, WeightKind};
 use crate::moving_average::{Average, Decay};
-use crate::renorm::ChannelFollowed;
+use crate::renorm::HostFollowed;
 
 /// The variables of one average, open to be changed.
 struct AverageSlots<'a> {
@@ -25,21 +25,24 @@ impl<'a> AverageSlots<'a> {
         })
     }
 
-    fn update(&mut self, c: usize, x: f64, rate: f64) {
+    /// Moves the average by `rate` towards `x` where `keep` says so.
+    fn update(&mut self, x: &[f64], rate: f64, keep: &[bool]) {
         let Some((biased, weight)) = &mut self.debias else {
-            return self.value.move_towards(c, x, rate);
+            return self.value.move_towards(x, rate, keep);
         };
-        let before = weight.get(c);
-        let gathered = (1.0 - before) * rate + before;
-        let share = gathered.recip() * rate;
-        let old = self.value.get(c);
-        let new = match before > 0.0 {
-            true => old + (x - old) * share,
-            false => x,
-        };
-        self.value.set(c, new);
-        biased.set(c, new * gathered);
-        weight.set(c, gathered);
+        let gather = |before: &f64| (1.0 - before) * rate + before;
+        let gathered: Vec<f64> = weight.values().iter().map(gather).collect();
+        let each = self.value.values().iter().zip(x);
+        let new: Vec<f64> = each
+            .zip(weight.values().iter().zip(&gathered))
+            .map(|((old, x), (before, gathered))| {
+                let moved = old + (x - old) * (gathered.recip() * rate);
+                if *before > 0.0 { moved } else { *x }
+            })
+            .collect();
+        self.value.set(new.iter().copied(), keep);
+        biased.set(new.iter().zip(&gathered).map(|(new, g)| new * g), keep);
+        weight.set(gathered.into_iter(), keep);
     }
 
     fn close(self) -> candle::Result<()> {
@@ -70,20 +73,26 @@ impl Batch {
         })
     }
 
-    /// [`Moments::unbiased_variance`] of one channel.
-    fn unbiased(&self, c: usize, kind: WeightKind) -> f64 {
-        let weight = self.weight[c];
-        let positive = |v: f64| if v > 0.0 { v } else { f64::MIN_POSITIVE };
-        let taken = match kind {
-            WeightKind::Frequency => 1.0,
-            WeightKind::Reliability => self.squared_weight[c] / positive(weight),
-        };
-        let freedom = weight - taken;
-        match freedom > 0.0 {
-            true => (self.variance[c] * weight) / freedom,
-            false => self.variance[c],
-        }
+    /// [`Moments::unbiased_variance`].
+    fn unbiased(&self, kind: WeightKind) -> Vec<f64> {
+        let weights = self.weight.iter().zip(&self.squared_weight);
+        let each = self.variance.iter().zip(weights);
+        each.map(|(variance, (weight, squared))| {
+            let taken = match kind {
+                WeightKind::Frequency => 1.0,
+                WeightKind::Reliability => squared / positive(*weight),
+            };
+            let freedom = weight - taken;
+            let unbiased = (variance * weight) / freedom;
+            if freedom > 0.0 { unbiased } else { *variance }
+        })
+        .collect()
     }
+}
+
+/// A divisor.
+fn positive(v: f64) -> f64 {
+    if v > 0.0 { v } else { f64::MIN_POSITIVE }
 }
 
 impl State {
@@ -109,75 +118,60 @@ impl State {
         let rate = match &self.rules.decay {
             Decay::Constant(decay) => 1.0 - decay,
             Decay::Schedule(schedule) => 1.0 - schedule.at(step),
-            Decay::Cumulative => (committed.get(0) + 1.0).recip(),
+            Decay::Cumulative => (committed.values()[0] + 1.0).recip(),
         };
-        let channels = 0..batch.mean.len();
-        let stored = |c: usize| match self.rules.stored {
-            StoredVariance::Biased => batch.variance[c],
-            StoredVariance::Unbiased => batch.unbiased(c, self.rules.kind),
+        let unbiased = match self.rules.stored {
+            StoredVariance::Biased => None,
+            StoredVariance::Unbiased => Some(batch.unbiased(self.rules.kind)),
         };
-        let stored: Vec<f64> = channels.map(stored).collect();
+        let stored = unbiased.as_ref().unwrap_or(&batch.variance);
         // As the averages will hold them: f32 has no place for the variance of values of 1e20.
-        let finite = |values: &[f64]| values.iter().all(|v| mean.value.round(*v).is_finite());
-        let accepted = finite(&batch.mean) && finite(&stored) && batch.weight[0] > 0.0;
-        for (c, &stored) in stored.iter().enumerate() {
-            let keep = [accepted, accepted && self.keeps_variance(&batch, c)];
-            let followed = match &mut renorm {
-                Some(renorm) => renorm.update(c, [batch.mean[c], batch.variance[c]], rate, keep),
-                None => ChannelFollowed::Average {
-                    mean: batch.mean[c],
-                    variance: stored,
-                },
-            };
-            match followed {
-                ChannelFollowed::Average {
-                    mean: m,
-                    variance: v,
-                } => {
-                    if keep[0] {
-                        mean.update(c, m, rate);
-                    }
-                    if keep[1] {
-                        variance.update(c, v, rate);
-                    }
-                }
-                ChannelFollowed::Stddev {
-                    mean: m,
-                    variance: v,
-                } => {
-                    if keep[0] {
-                        mean.update(c, m, rate);
-                    }
-                    if keep[1] {
-                        variance.value.set(c, v);
-                    }
-                }
-                ChannelFollowed::Equal {
-                    mean: m,
-                    variance: v,
-                } => {
-                    if keep[0] {
-                        mean.value.set(c, m);
-                    }
-                    if keep[1] {
-                        variance.value.set(c, v);
-                    }
-                }
+        let finite = |values: &[f64]| values.iter().all(|v| mean.value.holds(*v));
+        let accepted = finite(&batch.mean) && finite(stored) && batch.weight[0] > 0.0;
+        let keep_mean = vec![accepted; batch.mean.len()];
+        let keep_variance = self.keeps_variance(&batch, accepted);
+        let keep = [&keep_mean[..], &keep_variance[..]];
+        let followed = renorm
+            .as_mut()
+            .map(|renorm| renorm.update(&batch.mean, &batch.variance, rate, keep));
+        match followed {
+            None => {
+                mean.update(&batch.mean, rate, keep[0]);
+                variance.update(stored, rate, keep[1]);
+            }
+            Some(HostFollowed::Average {
+                mean: m,
+                variance: v,
+            }) => {
+                mean.update(&m, rate, keep[0]);
+                variance.update(&v, rate, keep[1]);
+            }
+            Some(HostFollowed::Stddev { variance: v }) => {
+                mean.update(&batch.mean, rate, keep[0]);
+                variance.value.set(v.into_iter(), keep[1]);
+            }
+            Some(HostFollowed::Equal {
+                mean: m,
+                variance: v,
+            }) => {
+                mean.value.set(m.into_iter(), keep[0]);
+                variance.value.set(v.into_iter(), keep[1]);
             }
         }
+        let add = |slot: &mut Slot<'_>, by: f64| {
+            let new = slot.values()[0] + by;
+            slot.set(std::iter::once(new), &[true]);
+        };
         if accepted {
-            let positive = |v: f64| if v > 0.0 { v } else { f64::MIN_POSITIVE };
             let (weight, squared) = (batch.weight[0], batch.squared_weight[0]);
             let values = weight * weight / positive(squared);
-            gathered.move_towards(0, 1.0, rate);
+            gathered.move_towards(&[1.0], rate, &[true]);
             let left = 1.0 - rate;
-            squares.set(
-                0,
-                squares.get(0) * (left * left) + rate * rate / positive(values),
-            );
-            committed.set(0, committed.get(0) + 1.0);
+            let new = squares.values()[0] * (left * left) + rate * rate / positive(values);
+            squares.set(std::iter::once(new), &[true]);
+            add(&mut committed, 1.0);
         } else {
-            refused.set(0, refused.get(0) + 1.0);
+            add(&mut refused, 1.0);
         }
         let close = || {
             mean.close()?;
@@ -191,19 +185,24 @@ impl State {
         Some(close())
     }
 
-    /// Whether an accepted batch moves the variance of this channel; see `State::keep`.
-    fn keeps_variance(&self, batch: &Batch, c: usize) -> bool {
-        let (weight, squared) = (batch.weight[c], batch.squared_weight[c]);
-        let one_value =
-            self.rules.one_value != Policy::Accept && weight * weight <= squared * (1.0 + 1e-12);
-        let no_freedom = self.rules.stored == StoredVariance::Unbiased
-            && self.rules.kind == WeightKind::Frequency
-            && weight <= 1.0;
-        let kept_constant = matches!(
+    /// Which variances the batch moves, if any; see `State::keep`.
+    fn keeps_variance(&self, batch: &Batch, accepted: bool) -> Vec<bool> {
+        let several = self.rules.one_value != Policy::Accept;
+        let free = self.rules.stored == StoredVariance::Unbiased
+            && self.rules.kind == WeightKind::Frequency;
+        let varied = matches!(
             self.rules.constant_channel,
             Policy::SkipVarianceUpdate | Policy::UseMoving
-        ) && batch.variance[c] <= 0.0;
-        !(one_value || no_freedom || kept_constant)
+        );
+        let weights = batch.weight.iter().zip(&batch.squared_weight);
+        let each = weights.zip(&batch.variance);
+        each.map(|((weight, squared), variance)| {
+            accepted
+                & (!several | (weight * weight > squared * (1.0 + 1e-12)))
+                & (!free | (*weight > 1.0))
+                & (!varied | (*variance > 0.0))
+        })
+        .collect()
     }
 }
 
