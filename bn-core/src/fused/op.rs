@@ -1,7 +1,8 @@
 //! A forward pass by kernels in candle's graph: one custom op, whose value is there before the op runs
 //! (its moments were needed for the update) and whose gradient is the kernels'.
 //!
-//! An op takes three tensors at most, so gamma and beta travel packed as `[2, C]`.
+//! An op takes three tensors at most. Where x, gamma, beta and a residual come together, gamma and beta
+//! travel packed as `[2, C]`.
 
 use std::sync::Mutex;
 
@@ -18,33 +19,40 @@ pub(super) fn attach(
     y: CpuStorage,
     back: Box<dyn Differentiate>,
 ) -> candle::Result<Tensor> {
-    let Arguments {
-        x,
-        gamma,
-        beta,
-        residual,
-    } = arguments;
-    let tracked = |t: &Option<Tensor>| t.as_ref().is_some_and(Tensor::track_op);
-    if !(x.track_op() || tracked(gamma) || tracked(beta) || tracked(residual)) {
+    let x = &arguments.x;
+    let tracked = |t: &&Tensor| t.track_op();
+    let gamma = arguments.gamma.as_ref().filter(tracked);
+    let beta = arguments.beta.as_ref().filter(tracked);
+    let residual = arguments.residual.as_ref();
+    if !(x.track_op()
+        || gamma.is_some()
+        || beta.is_some()
+        || residual.is_some_and(Tensor::track_op))
+    {
         return Ok(tensor(y, x.dims()));
     }
-    let packed = match (gamma, beta) {
-        _ if !(tracked(gamma) || tracked(beta)) => None,
-        (Some(gamma), Some(beta)) => Some(pack(gamma, beta)?),
-        (one, other) => one.clone().or(other.clone()),
-    };
+    let mut others = Vec::with_capacity(2);
+    match (gamma, beta) {
+        (Some(gamma), Some(beta)) if residual.is_some() => {
+            others.push((Input::Packed, pack(gamma, beta)?));
+        }
+        _ => {
+            others.extend(gamma.map(|gamma| (Input::Gamma, gamma.clone())));
+            others.extend(beta.map(|beta| (Input::Beta, beta.clone())));
+        }
+    }
+    // It is needed to find where an activation bends, with or without a gradient of its own.
+    others.extend(residual.map(|residual| (Input::Residual, residual.clone())));
     let op = Op {
         y: Mutex::new(Some(y)),
         shape: x.shape().clone(),
         back,
-        gamma: gamma.is_some(),
-        beta: beta.is_some(),
+        others: others.iter().map(|(input, _)| *input).collect(),
     };
-    match (packed, residual) {
-        (None, None) => x.apply_op1(One(op)),
-        (Some(packed), None) => x.apply_op2(&packed, Affine(op)),
-        (None, Some(residual)) => x.apply_op2(residual, Residual(op)),
-        (Some(packed), Some(residual)) => x.apply_op3(&packed, residual, op),
+    match others.as_slice() {
+        [] => x.apply_op1(op),
+        [(_, one)] => x.apply_op2(one, op),
+        [(_, one), (_, two), ..] => x.apply_op3(one, two, op),
     }
 }
 
@@ -53,29 +61,27 @@ fn pack(gamma: &Tensor, beta: &Tensor) -> candle::Result<Tensor> {
     if gamma.dtype() == beta.dtype() {
         return Tensor::stack(&[gamma, beta], 0);
     }
-    Tensor::stack(
-        &[gamma.to_dtype(DType::F64)?, beta.to_dtype(DType::F64)?],
-        0,
-    )
+    let wide = |t: &Tensor| t.to_dtype(DType::F64);
+    Tensor::stack(&[wide(gamma)?, wide(beta)?], 0)
 }
 
-/// x, gamma and beta, residual.
+/// An input of the op beside x.
+#[derive(Clone, Copy)]
+enum Input {
+    Gamma,
+    Beta,
+    /// Gamma and beta.
+    Packed,
+    Residual,
+}
+
+/// The layer as an op of x and up to two others.
 struct Op {
     y: Mutex<Option<CpuStorage>>,
     shape: Shape,
     back: Box<dyn Differentiate>,
-    gamma: bool,
-    beta: bool,
+    others: Vec<Input>,
 }
-
-/// x alone.
-struct One(Op);
-
-/// x, gamma and beta.
-struct Affine(Op);
-
-/// x and residual.
-struct Residual(Op);
 
 const NAME: &str = "batch_norm";
 
@@ -87,55 +93,55 @@ impl Op {
         }
     }
 
-    /// Gradients of x, of what is packed, of the residual.
-    fn gradients(
+    /// The gradients of x and of the other inputs.
+    fn gradients<const N: usize>(
         &self,
         x: &Tensor,
-        packed: Option<&Tensor>,
-        residual: Option<&Tensor>,
+        others: [&Tensor; N],
         dy: &Tensor,
-    ) -> candle::Result<[Option<Tensor>; 3]> {
+    ) -> candle::Result<(Option<Tensor>, [Option<Tensor>; N])> {
         let dy = dy.contiguous()?;
+        let each = || self.others.iter().zip(others);
+        let residual = each().find(|(input, _)| matches!(input, Input::Residual));
+        let residual = residual.map(|(_, t)| t);
         let with_dv = residual.is_some() && !self.back.passes_dy_on();
         let found = self.back.differentiate(x, residual, &dy, with_dv)?;
-        let packed = match packed {
-            None => None,
-            Some(packed) => {
-                let mut values = Vec::with_capacity(packed.elem_count());
-                if self.gamma {
-                    values.extend(&found.gamma);
+        let mut gradients = [const { None }; N];
+        let mut dv = found.dv;
+        for ((input, t), gradient) in each().zip(&mut gradients) {
+            *gradient = Some(match input {
+                Input::Gamma => vector_of(&found.gamma, t.dtype())?,
+                Input::Beta => vector_of(&found.beta, t.dtype())?,
+                Input::Packed => {
+                    let both = [&found.gamma[..], &found.beta[..]].concat();
+                    vector_of(&both, t.dtype())?.reshape(t.dims())?
                 }
-                if self.beta {
-                    values.extend(&found.beta);
-                }
-                Some(vector_of(&values, packed.dtype())?.reshape(packed.dims())?)
-            }
-        };
-        let residual = match (residual, found.dv) {
-            (None, _) => None,
-            (Some(_), Some(dv)) => Some(tensor(dv, x.dims())),
-            (Some(_), None) => Some(dy),
-        };
-        Ok([Some(tensor(found.dx, x.dims())), packed, residual])
+                Input::Residual => match dv.take() {
+                    Some(dv) => tensor(dv, x.dims()),
+                    None => dy.clone(),
+                },
+            });
+        }
+        Ok((Some(tensor(found.dx, x.dims())), gradients))
     }
 }
 
-impl CustomOp1 for One {
+impl CustomOp1 for Op {
     fn name(&self) -> &'static str {
         NAME
     }
 
     fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> candle::Result<(CpuStorage, Shape)> {
-        self.0.value()
+        self.value()
     }
 
     fn bwd(&self, x: &Tensor, _: &Tensor, dy: &Tensor) -> candle::Result<Option<Tensor>> {
-        let [dx, _, _] = self.0.gradients(x, None, None, dy)?;
+        let (dx, []) = self.gradients(x, [], dy)?;
         Ok(dx)
     }
 }
 
-impl CustomOp2 for Affine {
+impl CustomOp2 for Op {
     fn name(&self) -> &'static str {
         NAME
     }
@@ -147,45 +153,18 @@ impl CustomOp2 for Affine {
         _: &CpuStorage,
         _: &Layout,
     ) -> candle::Result<(CpuStorage, Shape)> {
-        self.0.value()
+        self.value()
     }
 
     fn bwd(
         &self,
         x: &Tensor,
-        packed: &Tensor,
+        one: &Tensor,
         _: &Tensor,
         dy: &Tensor,
     ) -> candle::Result<(Option<Tensor>, Option<Tensor>)> {
-        let [dx, packed, _] = self.0.gradients(x, Some(packed), None, dy)?;
-        Ok((dx, packed))
-    }
-}
-
-impl CustomOp2 for Residual {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn cpu_fwd(
-        &self,
-        _: &CpuStorage,
-        _: &Layout,
-        _: &CpuStorage,
-        _: &Layout,
-    ) -> candle::Result<(CpuStorage, Shape)> {
-        self.0.value()
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        residual: &Tensor,
-        _: &Tensor,
-        dy: &Tensor,
-    ) -> candle::Result<(Option<Tensor>, Option<Tensor>)> {
-        let [dx, _, residual] = self.0.gradients(x, None, Some(residual), dy)?;
-        Ok((dx, residual))
+        let (dx, [one]) = self.gradients(x, [one], dy)?;
+        Ok((dx, one))
     }
 }
 
@@ -209,12 +188,12 @@ impl CustomOp3 for Op {
     fn bwd(
         &self,
         x: &Tensor,
-        packed: &Tensor,
-        residual: &Tensor,
+        one: &Tensor,
+        two: &Tensor,
         _: &Tensor,
         dy: &Tensor,
     ) -> candle::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let [dx, packed, residual] = self.gradients(x, Some(packed), Some(residual), dy)?;
-        Ok((dx, packed, residual))
+        let (dx, [one, two]) = self.gradients(x, [one, two], dy)?;
+        Ok((dx, one, two))
     }
 }
