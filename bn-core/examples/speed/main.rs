@@ -4,7 +4,7 @@
 //! committed. `bn_weights/*`, `bn_debias/*`, `bn_renorm/*`, `bn_relu/*`, `bn_all/*` (the first three): variants,
 //! by turns with the plain layer. `bn_graph/*`: the layer on a `Var` through candle's `backward`, by turns with an
 //! op in its place that only copies. `candle/*`: candle-nn's layer, by turns with ours in the graph.
-//! Such lines have `times_median` and `times_min`, the ratios to that other. `copy/16MiB`: the machine's copy.
+//! Such lines have `times_median` and `times_min`, the ratios to that other. `copy/*`: the machine's copy.
 //! `linear/*`: cost over sizes, with `ns_per_element`.
 //!
 //! `cargo run --release -p bn-core --example speed -- [--only NAME] [--threads N] [--rounds N]`
@@ -127,7 +127,9 @@ fn measure(options: &Options) -> Fallible<()> {
             Ok([candle_layer(dims)?, graph(dims)?])
         })?;
     }
-    one(options, "copy/16MiB", copy)?;
+    for mib in [16, 64] {
+        one(options, &format!("copy/{mib}MiB"), || copy(mib))?;
+    }
     for power in 14..=26_u32 {
         linear(options, power)?;
     }

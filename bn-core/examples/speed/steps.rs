@@ -178,10 +178,10 @@ pub(crate) fn candle_layer(dims: &[usize]) -> Fallible<Step> {
     }))
 }
 
-/// A copy of 16 MiB into a buffer that is there, by as many threads as the layer has.
-pub(crate) fn copy() -> Fallible<Step> {
-    let from = vec![1f32; 4 << 20];
-    let mut to = vec![0f32; 4 << 20];
+/// A copy of so many MiB into a buffer that is there, by as many threads as the layer has.
+pub(crate) fn copy(mib: usize) -> Fallible<Step> {
+    let from = vec![1f32; mib << 18];
+    let mut to = vec![0f32; mib << 18];
     let part = from.len() / rayon::current_num_threads();
     let copy = move || {
         rayon::in_place_scope(|scope| {
