@@ -1,17 +1,20 @@
 //! The layer's arithmetic in plain tensor ops: the composed path, on any device candle has.
 //!
 //! Everything is computed in f64 and turned into x's type at the end: this path is the reference that
-//! the fused one is compared with, and serves what that does not cover. Order: groups, their moments (over ranks), renorm's (r, d), x̂, gamma
-//! and beta, residual, activation.
+//! the fused one is compared with, and serves what that does not cover. Order: groups, their moments (over
+//! ranks), renorm's (r, d), x̂, gamma and beta, residual, activation.
+
+mod degenerate;
+mod finish;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use candle::{DType, Tensor, Var};
+use candle::{DType, Tensor};
 
 use crate::batch_norm::BatchNorm;
 use crate::call::{Call, Statistics};
-use crate::collective::{Collective, join_backward, merge_over_ranks};
+use crate::collective::{Collective, merge_over_ranks};
 use crate::config::Policy;
 use crate::error::{Error, Result};
 use crate::layout::{ChannelView, require_device, require_float};
@@ -188,81 +191,6 @@ impl BatchNorm {
         })
     }
 
-    /// The policy that a batch without enough values meets; errors where that says so.
-    fn degenerate(&self, moments: &Moments, input: &Input) -> Result<Option<Policy>> {
-        let policies = self.config.degenerate;
-        let shape = || input.view.dims().to_vec();
-        let known = self.device.is_cpu() || (input.weights.is_none() && self.ranks.is_none());
-        if !known {
-            return Ok(None);
-        }
-        if self.ranks.is_some()
-            && self.synchronized().is_none()
-            && input.view.values_per_channel() == 0
-        {
-            return Ok(None); // the other ranks have examples
-        }
-        let (weight, squared) = match input.weights.is_none() && self.ranks.is_none() {
-            true => (
-                input.view.values_per_channel() as f64,
-                input.view.values_per_channel() as f64,
-            ),
-            false => (first(moments.weight())?, first(moments.squared_weight())?),
-        };
-        if weight == 0.0 {
-            let (policy, error) =
-                match input.weights.is_some() && input.view.values_per_channel() > 0 {
-                    true => (policies.zero_weight, Error::ZeroWeight { op: OP }),
-                    false => (
-                        policies.empty,
-                        Error::Empty {
-                            op: OP,
-                            shape: shape(),
-                        },
-                    ),
-                };
-            return if policy == Policy::Error {
-                Err(error)
-            } else {
-                Ok(Some(Policy::UseMoving))
-            };
-        }
-        if weight * weight <= squared * (1.0 + 1e-12) {
-            return match policies.one_value {
-                Policy::Error => Err(Error::OneValue {
-                    op: OP,
-                    shape: shape(),
-                }),
-                policy => Ok(Some(policy)),
-            };
-        }
-        if policies.constant_channel == Policy::Error {
-            let variances = moments.variance().detach().to_vec1::<f64>()?;
-            if let Some(channel) = variances.iter().position(|v| *v == 0.0) {
-                return Err(Error::ConstantChannel { op: OP, channel });
-            }
-        }
-        Ok(None)
-    }
-
-    /// The batch's mean and variance, with the moving ones where a policy puts them.
-    fn usable(&self, moments: &Moments, input: &Input) -> Result<(Tensor, Tensor)> {
-        let (mean, variance) = (moments.mean().clone(), moments.variance().clone());
-        let constant = self.config.degenerate.constant_channel == Policy::UseMoving;
-        // Elsewhere than on the CPU a zero total weight is not read, but selected away.
-        let unread = !self.device.is_cpu() && input.weights.is_some();
-        let usable = match (constant, unread) {
-            (true, _) => variance.gt(0.0)?,
-            (false, true) => moments.weight().gt(0.0)?,
-            (false, false) => return Ok((mean, variance)),
-        };
-        let (moving_mean, moving_variance) = self.moving()?;
-        Ok((
-            usable.where_cond(&mean, &moving_mean)?,
-            usable.where_cond(&variance, &moving_variance)?,
-        ))
-    }
-
     /// `(x − mean) / √(variance + ε)` of a flattened input; centred first, because folding the mean into
     /// an offset cancels where it is much larger than the stddev.
     fn standardize(&self, input: &Input, mean: &Tensor, variance: &Tensor) -> Result<Tensor> {
@@ -270,71 +198,6 @@ impl BatchNorm {
         let inv_std = (variance + self.config.epsilon)?.sqrt()?.recip()?;
         let centred = input.flat.broadcast_sub(&view.per_channel(mean)?)?;
         Ok(centred.broadcast_mul(&view.per_channel(&inv_std)?)?)
-    }
-
-    /// gamma, beta, residual, activation; back to x's shape and type.
-    fn finish(&self, x: &Tensor, input: &Input, x_hat: &Tensor, call: &Call<'_>) -> Result<Tensor> {
-        let mut y = x_hat.clone();
-        if let Some(gamma) = self.affine("gamma", call.gamma, &self.gamma, &input.view)? {
-            y = y.broadcast_mul(&gamma)?;
-        }
-        if let Some(beta) = self.affine("beta", call.beta, &self.beta, &input.view)? {
-            y = y.broadcast_add(&beta)?;
-        }
-        if let Some(residual) = call.residual {
-            require_float(OP, "residual", residual)?;
-            require_device(OP, "residual", residual, &self.device)?;
-            y = (y + input.view.flatten(&residual.to_dtype(DType::F64)?)?)?;
-        }
-        let y = self.config.activation.apply(&y)?;
-        Ok(y.to_dtype(x.dtype())?.reshape(x.dims())?)
-    }
-
-    /// A rank without examples: nothing to compute, but a backward that the other ranks wait for.
-    fn finish_empty(
-        &self,
-        x: &Tensor,
-        call: &Call<'_>,
-        ranks: &Arc<dyn Collective>,
-    ) -> Result<Tensor> {
-        let parameter = |given: Option<&Tensor>, own: &Option<Var>| match (given, own) {
-            (Some(given), _) => given.clone(),
-            (None, Some(own)) => self.parameter(own),
-            (None, None) => x.clone(),
-        };
-        let gamma = parameter(call.gamma, &self.gamma);
-        let beta = parameter(call.beta, &self.beta);
-        join_backward([x, &gamma, &beta], &x.zeros_like()?, self.channels, ranks)
-    }
-
-    /// gamma or beta in a shape that broadcasts to the flattened input.
-    fn affine(
-        &self,
-        name: &str,
-        given: Option<&Tensor>,
-        own: &Option<Var>,
-        view: &ChannelView,
-    ) -> Result<Option<Tensor>> {
-        let Some(given) = given else {
-            let Some(own) = own else { return Ok(None) };
-            let wide = self.parameter(own).to_dtype(DType::F64)?;
-            return Ok(Some(view.per_channel(&wide)?));
-        };
-        require_float(OP, name, given)?;
-        require_device(OP, name, given, &self.device)?;
-        let wide = given.to_dtype(DType::F64)?;
-        let examples = view.dims()[0];
-        if given.dims() == [self.channels] {
-            return Ok(Some(view.per_channel(&wide)?));
-        }
-        if given.dims() != [examples, self.channels] || view.axis() == 0 {
-            let expected = format!("[C = {}] or [N = {examples}, C]", self.channels);
-            return Err(Error::shape(OP, name, expected, given.dims()));
-        }
-        let full = wide
-            .reshape(view.example_channel_dims())?
-            .broadcast_as(view.dims())?;
-        Ok(Some(view.flatten(&full.contiguous()?)?))
     }
 
     /// The moments that the update takes: of all ranks, where groups did not already see all ranks.

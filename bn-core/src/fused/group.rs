@@ -2,7 +2,7 @@
 
 use std::mem::MaybeUninit;
 
-use super::Span;
+use super::span::Span;
 use super::weights::HostWeights;
 use crate::config::{Degenerate, Policy};
 use crate::error::{Error, Result};
@@ -129,8 +129,8 @@ impl Rules {
         let constant = self.policies.constant_channel == Policy::UseMoving;
         let fixed = self.fixed.as_ref().filter(|_| constant);
         let back = |k: usize, moment: Moment, r: f64, d: f64| match fixed {
-            // Not `variance <= 0`: NaN takes the moving statistics too, as in the composed path.
-            Some(fixed) if !(moment.variance > 0.0) => {
+            // NaN takes the moving statistics too, as in the composed path.
+            Some(fixed) if moment.variance <= 0.0 || moment.variance.is_nan() => {
                 self.with(first + k, channel(fixed, first + k), r, d, false)
             }
             _ => self.with(first + k, moment, r, d, true),

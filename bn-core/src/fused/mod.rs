@@ -7,6 +7,7 @@
 mod group;
 mod op;
 mod saved;
+mod span;
 mod weights;
 
 use candle::{CpuStorage, DType, Tensor, Var};
@@ -16,7 +17,7 @@ use crate::call::{Call, Statistics};
 use crate::error::{Error, Result};
 use crate::forward::Forward;
 use crate::host::{filled, read, with_slice};
-use crate::kernel::{Element, Geometry};
+use crate::kernel::Element;
 use crate::layout::ChannelView;
 use crate::renorm::LastCorrection;
 use group::{Group, Rules, pooled};
@@ -160,10 +161,10 @@ impl BatchNorm {
             Some(_) => return Ok(None),
             None => None,
         };
-        let (Some(rules), Some(spans)) = (self.rules(arguments, call)?, self.spans(&view, call))
-        else {
+        let Some(rules) = self.rules(arguments, call)? else {
             return Ok(None);
         };
+        let spans = self.spans(&view, call);
         if matches!(call.statistics, Statistics::Moving) {
             self.note_evaluation()?;
         }
@@ -260,80 +261,5 @@ impl BatchNorm {
             }
         }
         Ok(Some(rules))
-    }
-
-    /// The normalization groups, as runs of the slice.
-    fn spans(&self, view: &ChannelView, call: &Call<'_>) -> Option<Vec<Span>> {
-        let examples = view.dims()[0];
-        let by_batch = matches!(call.statistics, Statistics::Batch);
-        let size = match self.config.normalization_batch {
-            Some(size) if by_batch && size < examples => size,
-            _ => {
-                return Some(vec![Span {
-                    start: 0,
-                    outer: 0..view.outer,
-                    channels: view.channels,
-                    inner: view.inner,
-                }]);
-            }
-        };
-        let per_example = view.outer / examples;
-        let starts = (0..examples).step_by(size);
-        let span = |start: usize| {
-            let outer = start * per_example..examples.min(start + size) * per_example;
-            Span {
-                start: outer.start * view.channels * view.inner,
-                outer,
-                channels: view.channels,
-                inner: view.inner,
-            }
-        };
-        Some(starts.map(span).collect())
-    }
-}
-
-/// One normalization group's run of the tensor's elements.
-#[derive(Clone, Debug)]
-struct Span {
-    start: usize,
-    outer: std::ops::Range<usize>,
-    channels: usize,
-    inner: usize,
-}
-
-impl Span {
-    fn len(&self) -> usize {
-        self.outer.len() * self.channels * self.inner
-    }
-
-    fn range(&self) -> std::ops::Range<usize> {
-        self.start..self.start + self.len()
-    }
-
-    fn geometry(&self) -> Geometry {
-        Geometry {
-            outer: self.outer.len(),
-            channels: self.channels,
-            inner: self.inner,
-        }
-    }
-
-    /// The kernels' input for this group.
-    fn input<'a, T: Element>(
-        &self,
-        x: &'a [T],
-        residual: Option<&'a [T]>,
-        weights: Option<&'a HostWeights<T::Real>>,
-        activation: crate::tail::Activation,
-    ) -> crate::kernel::Input<'a, T> {
-        let values = (self.outer.len() * self.inner) as f64;
-        crate::kernel::Input {
-            x: &x[self.range()],
-            geometry: self.geometry(),
-            weights: weights.map_or(crate::kernel::Weights::None, |w| w.of(self)),
-            total: weights.map_or(values, |w| w.total(self).rounded),
-            residual: residual.map(|residual| &residual[self.range()]),
-            activation,
-        }
     }
 }

@@ -7,8 +7,8 @@ use std::mem::MaybeUninit;
 
 use candle::{CpuStorage, DType, Tensor, Var};
 
-use super::Span;
 use super::group::Group;
+use super::span::Span;
 use super::weights::HostWeights;
 use crate::batch_norm::BatchNorm;
 use crate::call::Call;

@@ -2,7 +2,7 @@
 
 use candle::{DType, Tensor};
 
-use super::Span;
+use super::span::Span;
 use crate::error::{Error, Result};
 use crate::host::{read, with_slice};
 use crate::kernel::{Real, Weights};
