@@ -2,9 +2,10 @@
 //!
 //! `bn/*`, `bn_nhwc/*`, `bn_forward/*`: `forward_train_saved` and `backward`, fresh y and dx each step, update
 //! committed. `bn_weights/*`, `bn_debias/*`, `bn_renorm/*`, `bn_relu/*`, `bn_all/*` (the first three): variants,
-//! by turns with the plain layer. `bn_graph/*`: the layer on a `Var` through candle's `backward`, by turns with an
-//! op in its place that only copies. `candle/*`: candle-nn's layer, by turns with ours in the graph.
-//! Such lines have `times_median` and `times_min`, the ratios to that other. `copy/*`: the machine's copy.
+//! by turns with the plain layer. `bn_graph/*`: the layer on a `Var` through candle's `backward`, by turns
+//! with an op in its place that only copies; `graph_sums/*`: what candle's graph itself adds. `candle/*`:
+//! candle-nn's layer, by turns with ours in the graph. Such lines have `times_median` and `times_min`, the
+//! ratios to that other. `copy/*`: the machine's copy.
 //! `linear/*`: cost over sizes, with `ns_per_element`.
 //!
 //! `cargo run --release -p bn-core --example speed -- [--only NAME] [--threads N] [--rounds N]`
@@ -17,7 +18,9 @@ use std::process::{Command, ExitCode};
 use bn_core::{BatchNormConfig, DataFormat};
 
 use clock::{Times, alone, by_turns};
-use steps::{Passes, Step, candle_layer, copy, graph, graph_copy, plain, variant_step, variants};
+use steps::{
+    Passes, Step, candle_layer, copy, graph, graph_copy, graph_sums, plain, variant_step, variants,
+};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -123,6 +126,7 @@ fn measure(options: &Options) -> Fallible<()> {
         pair(options, &name("bn_graph", dims), || {
             Ok([graph(dims)?, graph_copy(dims)?])
         })?;
+        one(options, &name("graph_sums", dims), || graph_sums(dims))?;
         pair(options, &name("candle", dims), || {
             Ok([candle_layer(dims)?, graph(dims)?])
         })?;

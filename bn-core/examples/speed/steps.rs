@@ -167,6 +167,16 @@ pub(crate) fn graph_copy(dims: &[usize]) -> Fallible<Step> {
     }))
 }
 
+/// What candle's graph adds of itself: y's and x's gradients, each summed up from a fresh zero tensor.
+pub(crate) fn graph_sums(dims: &[usize]) -> Fallible<Step> {
+    let (x, dy) = (normal(dims)?, normal(dims)?);
+    let summed = move |gradient: &Tensor| x.zeros_like()?.add(gradient);
+    Ok(Box::new(move || {
+        let dy = summed(&dy).expect("a sum");
+        black_box(summed(&dy).expect("a sum"));
+    }))
+}
+
 pub(crate) fn candle_layer(dims: &[usize]) -> Fallible<Step> {
     let (x, dy) = (Var::from_tensor(&normal(dims)?)?, normal(dims)?);
     let variables = VarMap::new();
