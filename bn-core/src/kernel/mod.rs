@@ -99,8 +99,9 @@ pub(crate) fn forward<T: Element, K: Send + Sync>(
         }
         Plan::Parts(slabs) => {
             let (found, affines) = ruled(0, moments_of_parts(&sample, &slabs));
+            // The last slabs first: they are in the cache still.
             parallel::in_order(slabs.len(), |task| {
-                run_part(&normalize, &slabs[task], &affines);
+                run_part(&normalize, &slabs[slabs.len() - 1 - task], &affines);
             });
             found
         }
@@ -189,7 +190,7 @@ pub(crate) fn backward<T: Element>(
             });
             let totals = totals(backs, &add_up(input.geometry.channels, &slabs, &parts));
             parallel::in_order(slabs.len(), |task| {
-                let slab = &slabs[task];
+                let slab = &slabs[slabs.len() - 1 - task];
                 let channels = slab.channels.clone();
                 gradient.run(
                     slab,
