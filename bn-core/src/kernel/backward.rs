@@ -5,7 +5,8 @@ use pulp::{Simd, WithSimd};
 
 use super::lanes::{Element, Real, Vector, dispatch, prefetch};
 use super::moments::Weights;
-use super::normalize::{Affine, Affines, Output};
+use super::normalize::{Affine, Affines};
+use super::output::Output;
 use super::tail::{Curve, Plain, Relu, Tail};
 use super::walk::{Geometry, Map, Place, Slab, Sums, map, sum};
 use crate::tail::Activation;
@@ -126,6 +127,10 @@ impl<T: Element> Gradient<'_, T> {
             Activation::None => self.map_with(Plain, slab, constants),
             Activation::Relu => self.map_with(Relu, slab, constants),
             other => self.map_with(Curve(other), slab, constants),
+        }
+        self.dx.finish();
+        if let Some(dv) = &self.dv {
+            dv.finish();
         }
     }
 

@@ -64,6 +64,8 @@ pub(crate) trait Real: Pod + Send + Sync + PartialOrd + std::fmt::Debug {
 /// A type that tensors hold.
 pub(crate) trait Element: Copy + Send + Sync + 'static {
     type Real: Real;
+    /// A vector is stored as it is, bit by bit.
+    const PLAIN: bool;
 
     fn to_real(self) -> Self::Real;
     fn load<S: Simd>(simd: S, from: &[Self]) -> Vector<Self, S>;
@@ -187,6 +189,7 @@ macro_rules! same_type {
     ($t:ident, $dtype:ident, $lanes:ident, $as_uninit:ident) => {
         impl Element for $t {
             type Real = $t;
+            const PLAIN: bool = true;
 
             #[inline(always)]
             fn to_real(self) -> $t {
@@ -220,6 +223,7 @@ macro_rules! half_type {
     ($t:ident, $dtype:ident, $widen:path, $narrow:path) => {
         impl Element for $t {
             type Real = f32;
+            const PLAIN: bool = false;
 
             #[inline(always)]
             fn to_real(self) -> f32 {
@@ -284,6 +288,9 @@ pub(super) fn dispatch<R: Real, Op: WithSimd>(width: usize, op: Op) -> Op::Outpu
     }
 }
 
+/// Bytes of a cache line.
+pub(super) const LINE: usize = 64;
+
 /// Asks the cache for the line at `start + at`, which may lie beyond the slice; for none where `at` is 0.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
@@ -300,3 +307,44 @@ pub(super) fn prefetch<T>(start: *const T, at: usize) {
 #[cfg(not(target_arch = "x86_64"))]
 #[inline(always)]
 pub(super) fn prefetch<T>(_: *const T, _: usize) {}
+
+/// Writes a vector past the caches, where the machine has such a store for it; see [`fence`].
+///
+/// # Safety
+/// `to` may be written, and is aligned to the vector's size.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+#[allow(unsafe_code)] // the intrinsics take raw pointers, and vectors of their own types
+pub(super) unsafe fn stream<V: Pod>(to: *mut V, v: V) {
+    use std::arch::x86_64::{_mm256_stream_si256, _mm512_stream_si512};
+    // SAFETY: a vector of that size exists where the machine has its instructions; `to` by the caller.
+    unsafe {
+        match size_of::<V>() {
+            64 => _mm512_stream_si512(to.cast(), std::mem::transmute_copy(&v)),
+            32 => _mm256_stream_si256(to.cast(), std::mem::transmute_copy(&v)),
+            _ => to.write(v),
+        }
+    }
+}
+
+/// Puts what [`stream`] wrote before all that follows on this thread: other threads may read it then.
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code)] // the intrinsic needs SSE
+pub(super) fn fence() {
+    // SAFETY: every x86-64 has SSE.
+    unsafe { std::arch::x86_64::_mm_sfence() };
+}
+
+/// # Safety
+/// `to` may be written, and is aligned to the vector's size.
+#[cfg(not(target_arch = "x86_64"))]
+#[inline(always)]
+#[allow(unsafe_code)] // as on the other machines
+pub(super) unsafe fn stream<V: Pod>(to: *mut V, v: V) {
+    // SAFETY: by the caller.
+    unsafe { to.write(v) }
+}
+
+/// Nothing was written past the caches.
+#[cfg(not(target_arch = "x86_64"))]
+pub(super) fn fence() {}

@@ -15,6 +15,7 @@ mod half_bits;
 mod lanes;
 mod moments;
 mod normalize;
+mod output;
 mod parallel;
 mod plan;
 mod tail;
@@ -27,7 +28,8 @@ use std::mem::MaybeUninit;
 use crate::tail::Activation;
 use backward::Gradient;
 use moments::Sample;
-use normalize::{Affines, Normalize, Output};
+use normalize::{Affines, Normalize};
+use output::Output;
 use plan::{Plan, plan};
 use walk::Slab;
 
@@ -159,10 +161,10 @@ pub(crate) fn backward<T: Element>(
         total: input.total,
         residual: input.residual,
         activation: input.activation,
-        dx: Output::new(dx),
+        dx: Output::new(dx, input.geometry),
         dv: dv.map(|dv| {
             assert!(dv.len() == len);
-            Output::new(dv)
+            Output::new(dv, input.geometry)
         }),
     };
     let totals = |backs: &[Back], sums: &[[f64; 2]]| -> Vec<Totals> {
@@ -213,7 +215,7 @@ fn normalization<'a, T: Element>(
         geometry: input.geometry,
         residual: input.residual,
         activation: input.activation,
-        y: Output::new(y),
+        y: Output::new(y, input.geometry),
     }
 }
 

@@ -1,11 +1,9 @@
 //! `y = act((x − mean)·scale + offset + residual)`, one pass.
 
-use std::marker::PhantomData;
-use std::mem::MaybeUninit;
-
 use pulp::{Simd, WithSimd};
 
-use super::lanes::{Element, Real, Vector, dispatch, prefetch};
+use super::lanes::{Element, Real, Vector, dispatch};
+use super::output::Output;
 use super::tail::{Curve, Plain, Relu, Tail};
 use super::walk::{Geometry, Map, Place, Slab, map};
 use crate::tail::Activation;
@@ -48,48 +46,6 @@ impl<R: Real> Affines<R> {
     }
 }
 
-/// A slice that several tasks write, each its own places.
-pub(super) struct Output<'a, T> {
-    start: *mut MaybeUninit<T>,
-    len: usize,
-    slice: PhantomData<&'a mut [MaybeUninit<T>]>,
-}
-
-// SAFETY: it stands for an exclusive borrow of a slice of `T`, which is `Send`; tasks that share it write
-// through `Output::store` alone, whose callers keep their places apart.
-#[allow(unsafe_code)] // tasks write interleaved rows of one tensor, which no split of a slice can express
-unsafe impl<T: Send> Sync for Output<'_, T> {}
-
-impl<'a, T: Element> Output<'a, T> {
-    pub(super) fn new(slice: &'a mut [MaybeUninit<T>]) -> Self {
-        Self {
-            start: slice.as_mut_ptr(),
-            len: slice.len(),
-            slice: PhantomData,
-        }
-    }
-
-    /// Asks the cache for a line that is to be written.
-    #[inline(always)]
-    pub(super) fn prefetch(&self, at: usize) {
-        prefetch(self.start, at);
-    }
-
-    /// Writes a vector from index `at` on.
-    ///
-    /// # Safety
-    /// No other thread writes any of these places at the same time.
-    #[inline(always)]
-    #[allow(unsafe_code)] // see `Sync`
-    pub(super) unsafe fn store<S: Simd>(&self, simd: S, at: usize, v: Vector<T, S>) {
-        let lanes = T::Real::lanes::<S>();
-        assert!(lanes <= self.len && at <= self.len - lanes);
-        // SAFETY: within the slice, by the assertion; nobody else has these places, by the caller.
-        let to = unsafe { std::slice::from_raw_parts_mut(self.start.add(at), lanes) };
-        T::store(simd, to, v);
-    }
-}
-
 /// What a normalization reads and writes.
 pub(super) struct Normalize<'a, T: Element> {
     pub(super) x: &'a [T],
@@ -108,6 +64,7 @@ impl<T: Element> Normalize<'_, T> {
             Activation::Relu => self.with(Relu, slab, affines, width),
             other => self.with(Curve(other), slab, affines, width),
         }
+        self.y.finish();
     }
 
     fn with<A: Tail>(&self, tail: A, slab: &Slab, affines: [&[T::Real]; 3], width: usize) {

@@ -86,8 +86,12 @@ fn cuts(len: usize, step: usize) -> impl Iterator<Item = Range<usize>> {
         .map(move |start| start..len.min(start + step))
 }
 
-/// `0..len` in parts of at least `step` (so that each fills a vector).
+/// `0..len` in parts of at least `step` (so that each fills a vector), which start with a cache line.
 fn even_cuts(len: usize, step: usize) -> impl Iterator<Item = Range<usize>> {
     let parts = (len / step).max(1);
-    (0..parts).map(move |part| part * len / parts..(part + 1) * len / parts)
+    let start = move |part: usize| match part == parts {
+        true => len,
+        false => (part * len / parts) / COLUMNS * COLUMNS,
+    };
+    (0..parts).map(move |part| start(part)..start(part + 1))
 }

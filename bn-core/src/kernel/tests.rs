@@ -220,3 +220,60 @@ fn weighted_moments_are_the_plain_ones_of_repeated_values() {
         }
     }
 }
+
+/// A slice of NaN that starts `off` elements behind the start of a cache line.
+fn output(buffer: &mut Vec<MaybeUninit<f32>>, len: usize, off: usize) -> &mut [MaybeUninit<f32>] {
+    *buffer = vec![MaybeUninit::new(f32::NAN); len + 32];
+    let start = buffer.as_ptr().align_offset(64) + off;
+    &mut buffer[start..start + len]
+}
+
+#[test]
+fn what_is_written_past_the_caches_is_the_same() {
+    let shapes = [[48, 33, 1_024], [3, 4, 139_264], [50_000, 32, 1]];
+    for shape in shapes {
+        let g = geometry(shape);
+        let len = g.outer * g.channels * g.inner;
+        let real = |seed: u32| -> Vec<f32> { noise(len, seed).iter().map(|v| *v as f32).collect() };
+        let (x, dy) = (real(3), real(5));
+        let input = Input {
+            x: &x,
+            geometry: g,
+            weights: Weights::None,
+            total: (g.outer * g.inner) as f64,
+            residual: None,
+            activation: Activation::Relu,
+        };
+        let rule = |_: usize, moments: &[Moment]| {
+            let back = |moment: &Moment| Back {
+                affine: Affine {
+                    mean: moment.mean,
+                    scale: moment.variance.sqrt().recip(),
+                    offset: 0.25,
+                },
+                inv_std: moment.variance.sqrt().recip(),
+                r: 1.0,
+                d: 0.0,
+                through: true,
+            };
+            (moments.iter().map(back).collect(), Vec::<()>::new())
+        };
+        let run = |off: usize| -> [Vec<u32>; 2] {
+            let (mut y, mut dx) = (Vec::new(), Vec::new());
+            let (y, dx) = (output(&mut y, len, off), output(&mut dx, len, off));
+            assert_eq!(Output::new(y, g).streams(), off == 0, "{shape:?}");
+            let found = forward(&input, rule, y);
+            backward(&input, &found.backs, &dy, dx, None);
+            // SAFETY: the buffers held numbers before.
+            #[allow(unsafe_code)]
+            let bits = |v: &[MaybeUninit<f32>]| -> Vec<u32> {
+                v.iter()
+                    .map(|v| unsafe { v.assume_init() }.to_bits())
+                    .collect()
+            };
+            [bits(y), bits(dx)]
+        };
+        assert!(run(0) == run(1), "{shape:?}");
+        assert!(!run(0).concat().contains(&f32::NAN.to_bits()), "{shape:?}");
+    }
+}

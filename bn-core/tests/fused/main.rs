@@ -3,6 +3,11 @@
 
 mod case;
 
+/// Aligns large tensors to pages, as the system's allocator does not: large outputs are written past the
+/// caches then.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 use bn_core::{
     Activation, BatchNormConfig, Call, DataFormat, Degenerate, Error, Implementation, Moments,
     Policy,
@@ -21,8 +26,9 @@ proptest! {
     }
 }
 
-/// Shapes above the size that one task does alone: each of the four layouts, and channels cut into parts.
-const LARGE: [(&[usize], DataFormat); 7] = [
+/// Shapes above the size that one task does alone: each of the four layouts, channels cut into parts, and the
+/// last three written past the caches.
+const LARGE: [(&[usize], DataFormat); 10] = [
     (&[8, 12, 32, 32], DataFormat::Nchw),
     (&[16, 40, 9, 11], DataFormat::Nchw),
     (&[3, 2, 150, 151], DataFormat::Nchw),
@@ -30,6 +36,9 @@ const LARGE: [(&[usize], DataFormat); 7] = [
     (&[50, 33, 20], DataFormat::Nhwc),
     (&[256, 512], DataFormat::Nhwc),
     (&[9_000, 100], DataFormat::Nhwc),
+    (&[45, 35, 32, 32], DataFormat::Nchw),
+    (&[3, 4, 512, 272], DataFormat::Nchw),
+    (&[45, 24, 32, 48], DataFormat::Nhwc),
 ];
 
 #[test]
