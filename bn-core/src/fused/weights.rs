@@ -46,6 +46,13 @@ impl<R: Real> HostWeights<R> {
             _ => None,
         };
         let values: Vec<R> = match direct {
+            Some(values) if per_example && view.outer == examples => {
+                return Ok(Self {
+                    values,
+                    inner: 1,
+                    repeats: view.inner,
+                });
+            }
             Some(values) if per_example => {
                 let times = view.outer / examples;
                 let mut outer = Vec::with_capacity(view.outer);

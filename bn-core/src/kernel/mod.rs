@@ -113,12 +113,13 @@ pub(crate) fn forward<T: Element, K: Send + Sync>(
 impl<K> Found<K> {
     /// Runs of channels, one after the other.
     fn joined(parts: Vec<Self>) -> Self {
-        let mut parts = parts.into_iter();
-        let mut all = parts.next().unwrap_or_else(|| Self {
-            moments: Vec::new(),
-            backs: Vec::new(),
-            more: Vec::new(),
-        });
+        let channels = parts.iter().map(|part| part.backs.len()).sum();
+        let more = parts.iter().map(|part| part.more.len()).sum();
+        let mut all = Self {
+            moments: Vec::with_capacity(channels),
+            backs: Vec::with_capacity(channels),
+            more: Vec::with_capacity(more),
+        };
         for part in parts {
             all.moments.extend(part.moments);
             all.backs.extend(part.backs);
