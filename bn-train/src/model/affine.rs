@@ -100,22 +100,32 @@ impl Layer for Dense {
         let y = {
             let (x, weight) = (Numbers::of(&x)?, Numbers::of(&weight)?);
             let weight = Matrix::new(&weight, (outputs, inputs)).transposed();
-            Matrix::new(&x, (examples, inputs)).product(weight)
+            let bias = self
+                .0
+                .bias
+                .as_ref()
+                .map(|bias| Numbers::of(bias))
+                .transpose()?;
+            let bias = bias.as_deref();
+            Matrix::new(&x, (examples, inputs))
+                .times(weight)
+                .plus(bias)
+                .computed()
         };
-        let y = self.0.with_bias(tensor(y, (examples, outputs))?)?.detach();
+        let y = tensor(y, (examples, outputs))?;
         let backward = move |dy: Tensor, wanted: Wanted, gradients: &mut Gradients| {
             self.0.add_bias_gradient(&dy, gradients)?;
             let (dy, x, numbers) = (Numbers::of(&dy)?, Numbers::of(&x)?, Numbers::of(&weight)?);
             let dy = Matrix::new(&dy, (examples, outputs));
             let x = Matrix::new(&x, (examples, inputs));
-            let of_weight = || dy.transposed().product(x);
-            let of_x = || dy.product(Matrix::new(&numbers, (outputs, inputs)));
+            let of_weight = dy.transposed().times(x);
+            let of_x = dy.times(Matrix::new(&numbers, (outputs, inputs)));
             let (dw, dx) = match wanted {
                 Wanted::All => {
-                    let (dw, dx) = rayon::join(of_weight, of_x);
+                    let (dw, dx) = of_weight.both(of_x);
                     (dw, Some(tensor(dx, (examples, inputs))?))
                 }
-                Wanted::Variables => (of_weight(), None),
+                Wanted::Variables => (of_weight.computed(), None),
             };
             gradients.add(&self.0.weight, tensor(dw, (outputs, inputs))?)?;
             Ok(dx)

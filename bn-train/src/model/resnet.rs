@@ -9,6 +9,7 @@ use super::finish::{Finish, Hidden};
 use super::layer::{Backward, Chain, Gradients, Layer, Wanted};
 use super::norm::Mode;
 use super::pool::MeanOverMap;
+use crate::ops;
 use candle::{Result, Tensor, Var};
 use candle_nn::VarBuilder;
 
@@ -133,7 +134,7 @@ impl Layer for Residual {
                 (residual, _) => residual,
             };
             match (dx, around) {
-                (Some(dx), Some(around)) => Ok(Some((dx + around)?)),
+                (Some(dx), Some(around)) => Ok(Some(ops::sum(&dx, &around)?)),
                 (dx, around) => Ok(dx.or(around)),
             }
         };

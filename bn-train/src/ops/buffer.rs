@@ -2,6 +2,7 @@
 //! yet: a large buffer that is zeroed first costs as much again as a pass over it.
 
 use candle::{CpuStorage, DType, Device, Result, Shape, Storage, Tensor};
+use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::ops::{Deref, Range};
 
@@ -40,6 +41,69 @@ pub(crate) fn filled(len: usize, fill: impl FnOnce(&mut [MaybeUninit<f32>])) -> 
         numbers.set_len(len);
     }
     numbers
+}
+
+/// A buffer that is kept between calls, and starts on a cache line so that no vector straddles two.
+#[derive(Debug, Default)]
+pub(crate) struct Buffer(Vec<f32>);
+
+impl Buffer {
+    /// `len` numbers, whatever they were.
+    pub(crate) fn take(&mut self, len: usize) -> &mut [f32] {
+        const LINE: usize = 64 / size_of::<f32>();
+        if self.0.len() < len + LINE {
+            self.0.resize(len + LINE, 0.0);
+        }
+        let start = self.0.as_ptr().align_offset(64).min(LINE);
+        &mut self.0[start..start + len]
+    }
+}
+
+/// A matrix, row after row, of which several tasks fill windows.
+#[derive(Debug)]
+pub(crate) struct Windows<'a, T> {
+    start: *mut T,
+    len: usize,
+    columns: usize,
+    matrix: PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: it is a slice, lent out in parts that do not overlap (what `row` asks of its callers).
+#[allow(unsafe_code)]
+unsafe impl<T: Send> Sync for Windows<'_, T> {}
+
+impl<'a, T> Windows<'a, T> {
+    pub(crate) fn new(matrix: &'a mut [T], columns: usize) -> Self {
+        Self {
+            start: matrix.as_mut_ptr(),
+            len: matrix.len(),
+            columns,
+            matrix: PhantomData,
+        }
+    }
+
+    /// Some columns of a row.
+    ///
+    /// # Safety
+    /// Nothing else may hold one of these places as long as the result is held.
+    ///
+    /// # Panics
+    /// When there is no such row or column.
+    #[allow(unsafe_code, clippy::mut_from_ref)]
+    #[inline(always)]
+    pub(crate) unsafe fn row(&self, row: usize, columns: Range<usize>) -> &mut [T] {
+        assert!(
+            columns.start <= columns.end
+                && columns.end <= self.columns
+                && (row + 1) * self.columns <= self.len,
+            "outside of the matrix"
+        );
+        // SAFETY: within the slice that `new` was given, which this borrows; alone by the caller's word.
+        unsafe {
+            let start = self.start.add(row * self.columns + columns.start);
+            std::slice::from_raw_parts_mut(start, columns.len())
+        }
+    }
 }
 
 /// The numbers of a contiguous f32 tensor on the CPU, held for reading.

@@ -10,9 +10,47 @@ pub mod loss;
 pub(crate) mod matmul;
 pub(crate) mod parallel;
 pub(crate) mod pool;
+mod transpose;
+
+use buffer::{Numbers, Slot as _, filled, tensor};
+use candle::{Result, Tensor};
 
 pub use conv::conv2d;
 pub use loss::{Loss, softmax_cross_entropy};
+
+/// Lanes of this machine's vectors of f32.
+fn lanes() -> usize {
+    struct Lanes;
+    impl pulp::WithSimd for Lanes {
+        type Output = usize;
+        fn with_simd<S: pulp::Simd>(self, _: S) -> usize {
+            S::F32_LANES
+        }
+    }
+    pulp::Arch::new().dispatch(Lanes)
+}
+
+/// `a + b` of one shape. candle's own keeps threads of its own, which fight with rayon's for the cores.
+///
+/// # Errors
+/// For tensors that are not contiguous f32 on the CPU, or of different sizes.
+pub(crate) fn sum(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    const CHUNK: usize = 1 << 15;
+    if a.dims() != b.dims() {
+        candle::bail!("sum: shapes {:?} and {:?}", a.dims(), b.dims());
+    }
+    let (left, right) = (Numbers::of(a)?, Numbers::of(b)?);
+    let (left, right): (&[f32], &[f32]) = (&left, &right);
+    let total = filled(left.len(), |total| {
+        parallel::chunks(total, CHUNK, |index, total| {
+            let terms = left[index * CHUNK..].iter().zip(&right[index * CHUNK..]);
+            for (slot, (left, right)) in total.iter_mut().zip(terms) {
+                slot.put(left + right);
+            }
+        });
+    });
+    tensor(total, a.dims())
+}
 
 /// Sums of dy by channel, for `[examples, channels, …]`; what the gradient of a bias is.
 pub(crate) fn channel_sums(dy: &[f32], channels: usize, examples: usize) -> Vec<f32> {
@@ -30,4 +68,24 @@ pub(crate) fn channel_sums(dy: &[f32], channels: usize, examples: usize) -> Vec<
         }
     }
     sums
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle::{DType, Device};
+
+    #[test]
+    fn sums_are_candles() {
+        for len in [1, 7, (1 << 15) + 3] {
+            let numbers = |from: f32| (0..len).map(|i| from + i as f32).collect::<Vec<_>>();
+            let a = Tensor::new(numbers(0.25), &Device::Cpu).unwrap();
+            let b = Tensor::new(numbers(-3.5), &Device::Cpu).unwrap();
+            let want = (&a + &b).unwrap().to_vec1::<f32>().unwrap();
+            assert_eq!(sum(&a, &b).unwrap().to_vec1::<f32>().unwrap(), want);
+        }
+        let a = Tensor::zeros(3, DType::F32, &Device::Cpu).unwrap();
+        assert!(sum(&a, &Tensor::zeros(2, DType::F32, &Device::Cpu).unwrap()).is_err());
+        assert!(sum(&a, &Tensor::zeros(3, DType::F64, &Device::Cpu).unwrap()).is_err());
+    }
 }

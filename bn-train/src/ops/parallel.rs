@@ -1,6 +1,7 @@
 //! Work over rayon's threads whose results do not depend on how many there are.
 
 use rayon::prelude::*;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// Runs `work` on one of rayon's threads, while all others look for pieces of it instead of sleeping.
@@ -60,6 +61,29 @@ pub(crate) fn chunks<T: Send>(output: &mut [T], len: usize, work: impl Fn(usize,
     } else {
         let chunks = output.par_chunks_mut(len).enumerate();
         chunks.for_each(|(index, chunk)| work(index, chunk));
+    }
+}
+
+/// `work(task)` for each task below `count`; by this thread alone where all of it `is_small`.
+pub(crate) fn each(is_small: bool, count: usize, work: impl Fn(usize) + Sync) {
+    if is_small || rayon::current_num_threads() == 1 {
+        (0..count).for_each(work);
+    } else {
+        halves(0..count, &work);
+    }
+}
+
+fn halves(tasks: Range<usize>, work: &(impl Fn(usize) + Sync)) {
+    match tasks.len() {
+        0 => {}
+        1 => work(tasks.start),
+        len => {
+            let middle = tasks.start + len / 2;
+            rayon::join(
+                || halves(tasks.start..middle, work),
+                || halves(middle..tasks.end, work),
+            );
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! that it falls into: tiles are a matter of speed alone.
 
 use super::shape::Grid;
+use crate::ops::lanes;
 use pulp::{Simd, WithSimd};
 
 /// Vectors side by side in a block of channels.
@@ -12,14 +13,7 @@ pub(super) const MOST_VECTORS: usize = 2;
 
 /// Numbers of channels in a block, on this machine: of so many vectors that few lanes stay empty.
 pub(super) fn block(channels: usize) -> usize {
-    struct Lanes;
-    impl WithSimd for Lanes {
-        type Output = usize;
-        fn with_simd<S: Simd>(self, _: S) -> usize {
-            S::F32_LANES
-        }
-    }
-    let lanes = pulp::Arch::new().dispatch(Lanes);
+    let lanes = lanes();
     let vectors = channels.div_ceil(lanes);
     match vectors.is_multiple_of(2) || vectors > 4 {
         true => MOST_VECTORS * lanes,

@@ -17,10 +17,9 @@ pub(crate) use op::conv_shape;
 pub use op::conv2d;
 pub use shape::ConvShape;
 
-use super::buffer::filled;
-use super::parallel;
+use super::buffer::{Buffer, filled};
+use super::{parallel, transpose};
 use kernel::{Correlate, Gather, block};
-use pack::Buffer;
 use shape::{Border, Grid};
 use std::cell::RefCell;
 use std::mem::MaybeUninit;
@@ -115,7 +114,7 @@ pub fn weight_gradient(shape: &ConvShape, x: &[f32], dy: &[f32]) -> Vec<f32> {
             bordered.fill(0.0);
             for n in images {
                 pack::into_border(&x[n * image..][..image], border, bordered);
-                pack::to_lanes(&dy[n * result..][..result], map, block, lanes);
+                transpose::to_lanes(&dy[n * result..][..result], map, block, lanes);
                 let each = partial
                     .chunks_exact_mut(per_block)
                     .zip(lanes.chunks_exact(map * block));
@@ -140,7 +139,7 @@ pub fn weight_gradient(shape: &ConvShape, x: &[f32], dy: &[f32]) -> Vec<f32> {
         }
     }
     filled(shape.weights(), |dw| {
-        pack::from_lanes(total, shape.inputs * shape.taps(), block, dw);
+        transpose::from_lanes(total, shape.inputs * shape.taps(), block, dw);
     })
 }
 
@@ -194,7 +193,7 @@ fn images(gathering: &Gathering<'_>, channels: usize, map: usize, to: &mut [Mayb
                         });
                     }
                 }
-                pack::from_lanes(lanes, map, block, to);
+                transpose::from_lanes(lanes, map, block, to);
             }
         });
     });

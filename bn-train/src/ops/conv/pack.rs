@@ -1,23 +1,7 @@
 //! Copies between the layouts of tensors and those that the kernels read and write. Each is one pass.
 
 use super::shape::{Border, ConvShape};
-use crate::ops::buffer::Slot;
-
-/// A buffer that is kept between calls, and starts on a cache line so that no vector straddles two.
-#[derive(Debug, Default)]
-pub(super) struct Buffer(Vec<f32>);
-
-impl Buffer {
-    /// `len` numbers, whatever they were.
-    pub(super) fn take(&mut self, len: usize) -> &mut [f32] {
-        const LINE: usize = 64 / size_of::<f32>();
-        if self.0.len() < len + LINE {
-            self.0.resize(len + LINE, 0.0);
-        }
-        let start = self.0.as_ptr().align_offset(64).min(LINE);
-        &mut self.0[start..start + len]
-    }
-}
+use crate::ops::transpose::to_lanes;
 
 /// Copies `planes` into the inside of bordered ones, whose borders stay what they are.
 pub(super) fn into_border(planes: &[f32], border: Border, bordered: &mut [f32]) {
@@ -48,70 +32,6 @@ fn rows_into_border<const WIDTH: usize>(planes: &[f32], border: Border, bordered
                 (Some(row), Some(bordered)) if WIDTH > 0 => *bordered = *row,
                 _ => bordered[..inner.1].copy_from_slice(row),
             }
-        }
-    }
-}
-
-/// Blocks of `lanes` channels, channels last: `[channels, points]` becomes `[blocks, points, lanes]`; lanes without a
-/// channel become 0.
-pub(super) fn to_lanes(planes: &[f32], points: usize, lanes: usize, blocks: &mut [f32]) {
-    let channels = planes
-        .chunks(points * lanes)
-        .zip(blocks.chunks_exact_mut(points * lanes));
-    for (planes, block) in channels {
-        let full = planes.len() / points;
-        if full < lanes {
-            block.fill(0.0);
-        }
-        transpose(planes, full, points, points, block, lanes);
-    }
-}
-
-/// Back again: `[blocks, points, lanes]` becomes `[channels, points]`.
-pub(super) fn from_lanes<T: Slot>(blocks: &[f32], points: usize, lanes: usize, planes: &mut [T]) {
-    let channels = planes
-        .chunks_mut(points * lanes)
-        .zip(blocks.chunks_exact(points * lanes));
-    for (planes, block) in channels {
-        let full = planes.len() / points;
-        transpose(block, points, full, lanes, planes, points);
-    }
-}
-
-/// `to[c][r] = from[r][c]`; rows of `from` are `from_step` apart, those of `to` `to_step`.
-fn transpose<T: Slot>(
-    from: &[f32],
-    rows: usize,
-    columns: usize,
-    from_step: usize,
-    to: &mut [T],
-    to_step: usize,
-) {
-    let mut r = 0;
-    while r + 4 <= rows {
-        let mut c = 0;
-        while c + 4 <= columns {
-            // Four by four, which the compiler turns into shuffles of whole vectors.
-            let block: [[f32; 4]; 4] = std::array::from_fn(|i| {
-                let row = &from[(r + i) * from_step + c..][..4];
-                [row[0], row[1], row[2], row[3]]
-            });
-            for j in 0..4 {
-                let column = [block[0][j], block[1][j], block[2][j], block[3][j]];
-                to[(c + j) * to_step + r..][..4].copy_from_slice(&column.map(T::of));
-            }
-            c += 4;
-        }
-        for c in c..columns {
-            for r in r..r + 4 {
-                to[c * to_step + r].put(from[r * from_step + c]);
-            }
-        }
-        r += 4;
-    }
-    for r in r..rows {
-        for c in 0..columns {
-            to[c * to_step + r].put(from[r * from_step + c]);
         }
     }
 }
