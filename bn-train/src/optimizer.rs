@@ -7,8 +7,8 @@ use crate::model::Gradients;
 use crate::ops::buffer::is_plain;
 use candle::{CpuStorage, InplaceOp2, Layout, Result, Tensor, Var};
 use pulp::{Simd, WithSimd};
-use std::cell::RefCell;
-use std::ops::Range;
+use rayon::prelude::*;
+use std::sync::{Mutex, PoisonError};
 
 /// Settings of [`Sgd`]; the learning rate comes with each step.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,8 +33,8 @@ pub struct Sgd {
 /// Where the velocity of a variable is.
 #[derive(Debug)]
 enum Velocity {
-    /// In the common buffer; none yet before the first update.
-    InPlace { range: Range<usize>, is_new: bool },
+    /// In the common buffer, behind those of the variables before; none yet before the first update.
+    InPlace { len: usize, is_new: bool },
     /// On its own, on other devices or of other types.
     Apart(Option<Tensor>),
 }
@@ -43,15 +43,12 @@ impl Sgd {
     /// An optimizer of `variables`, taken in the order of their names.
     pub fn new(mut variables: Vec<(String, Var)>, settings: SgdSettings) -> Self {
         variables.sort_by(|(left, _), (right, _)| left.cmp(right));
-        let mut len = 0;
+        let mut all = 0;
         let place = |(_, variable): (String, Var)| {
             let velocity = if is_plain(&variable) {
-                let range = len..len + variable.elem_count();
-                len = range.end;
-                Velocity::InPlace {
-                    range,
-                    is_new: true,
-                }
+                let len = variable.elem_count();
+                all += len;
+                Velocity::InPlace { len, is_new: true }
             } else {
                 Velocity::Apart(None)
             };
@@ -61,7 +58,7 @@ impl Sgd {
         Self {
             settings,
             variables,
-            velocities: vec![0.0; len],
+            velocities: vec![0.0; all],
         }
     }
 
@@ -70,27 +67,40 @@ impl Sgd {
     /// # Errors
     /// What candle's tensor operations report.
     pub fn step(&mut self, gradients: &Gradients, learning_rate: f64) -> Result<()> {
+        let settings = &self.settings;
+        let mut updates = Vec::new();
+        let mut velocities = self.velocities.as_mut_slice();
         for (variable, velocity) in &mut self.variables {
+            let own = match velocity {
+                Velocity::InPlace { len, .. } => velocities.split_off_mut(..*len),
+                Velocity::Apart(_) => None,
+            };
             let Some(gradient) = gradients.get(variable) else {
                 continue;
             };
-            match velocity {
-                Velocity::InPlace { range, is_new } => {
+            match (velocity, own) {
+                (Velocity::InPlace { is_new, .. }, Some(own)) => {
                     let update = Update {
-                        settings: &self.settings,
+                        settings,
                         learning_rate: learning_rate as f32,
                         is_first: std::mem::replace(is_new, false),
-                        velocity: RefCell::new(&mut self.velocities[range.clone()]),
+                        velocity: Mutex::new(own),
                     };
-                    variable.inplace_op2(&gradient.contiguous()?, &update)?;
+                    updates.push((&*variable, gradient.contiguous()?, update));
                 }
-                Velocity::Apart(velocity) => {
-                    self.settings
-                        .step(variable, gradient, velocity, learning_rate)?;
+                (Velocity::Apart(velocity), _) => {
+                    settings.step(variable, gradient, velocity, learning_rate)?;
                 }
+                (Velocity::InPlace { .. }, None) => unreachable!("as long as all of them"),
             }
         }
-        Ok(())
+        let apply = |(variable, gradient, update): (&Var, Tensor, Update<'_>)| {
+            variable.inplace_op2(&gradient, &update)
+        };
+        match rayon::current_num_threads() {
+            1 => updates.into_iter().try_for_each(apply),
+            _ => updates.into_par_iter().try_for_each(apply),
+        }
     }
 }
 
@@ -135,7 +145,8 @@ struct Update<'a> {
     learning_rate: f32,
     /// The velocity holds nothing yet: it starts as the gradient.
     is_first: bool,
-    velocity: RefCell<&'a mut [f32]>,
+    /// Alone its update's; candle hands out shared references only.
+    velocity: Mutex<&'a mut [f32]>,
 }
 
 impl InplaceOp2 for Update<'_> {
@@ -162,7 +173,7 @@ impl InplaceOp2 for Update<'_> {
         };
         let weight = &mut weight[of_weight.0..of_weight.1];
         let gradient = &gradient[of_gradient.0..of_gradient.1];
-        let mut velocity = self.velocity.borrow_mut();
+        let mut velocity = self.velocity.lock().unwrap_or_else(PoisonError::into_inner);
         pulp::Arch::new().dispatch(Pass {
             settings: self.settings,
             learning_rate: self.learning_rate,

@@ -115,20 +115,27 @@ impl Layer for Dense {
         let y = tensor(y, (examples, outputs))?;
         let backward = move |dy: Tensor, wanted: Wanted, gradients: &mut Gradients| {
             self.0.add_bias_gradient(&dy, gradients)?;
-            let (dy, x, numbers) = (Numbers::of(&dy)?, Numbers::of(&x)?, Numbers::of(&weight)?);
-            let dy = Matrix::new(&dy, (examples, outputs));
-            let x = Matrix::new(&x, (examples, inputs));
-            let of_weight = dy.transposed().times(x);
-            let of_x = dy.times(Matrix::new(&numbers, (outputs, inputs)));
-            let (dw, dx) = match wanted {
-                Wanted::All => {
-                    let (dw, dx) = of_weight.both(of_x);
-                    (dw, Some(tensor(dx, (examples, inputs))?))
+            let of_weight = {
+                let dy = dy.clone();
+                move || {
+                    let (dy, x) = (Numbers::of(&dy)?, Numbers::of(&x)?);
+                    let dy = Matrix::new(&dy, (examples, outputs)).transposed();
+                    let dw = dy.times(Matrix::new(&x, (examples, inputs))).computed();
+                    tensor(dw, (outputs, inputs))
                 }
-                Wanted::Variables => (of_weight.computed(), None),
             };
-            gradients.add(&self.0.weight, tensor(dw, (outputs, inputs))?)?;
-            Ok(dx)
+            if wanted == Wanted::Variables {
+                gradients.add(&self.0.weight, of_weight()?)?;
+                return Ok(None);
+            }
+            let (dy, weight) = (Numbers::of(&dy)?, Numbers::of(&weight)?);
+            let weight = Matrix::new(&weight, (outputs, inputs));
+            let dx = Matrix::new(&dy, (examples, outputs))
+                .times(weight)
+                .computed();
+            // The layers before this one wait for dx alone, and their norms leave threads without work.
+            gradients.add_later(&self.0.weight, of_weight)?;
+            tensor(dx, (examples, inputs)).map(Some)
         };
         Ok((y, Box::new(backward)))
     }

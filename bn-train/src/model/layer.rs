@@ -5,6 +5,7 @@
 //! gradient needs, and back. Everywhere else, and in every layer that has nothing better, the graph does it.
 
 use super::norm::Mode;
+use crate::ops::parallel::Later;
 use candle::backprop::GradStore;
 use candle::{Result, Tensor, TensorId, Var};
 use candle_nn::ModuleT;
@@ -56,7 +57,11 @@ pub enum Wanted {
 
 /// Gradients of variables.
 #[derive(Debug, Default)]
-pub struct Gradients(HashMap<TensorId, Tensor>);
+pub struct Gradients {
+    found: HashMap<TensorId, Tensor>,
+    /// What other threads may be finding, until [`Gradients::settle`].
+    later: Vec<(Var, Later<Result<Tensor>>)>,
+}
 
 impl Gradients {
     /// None yet.
@@ -64,9 +69,9 @@ impl Gradients {
         Self::default()
     }
 
-    /// The gradient of this variable, if it has one.
+    /// The gradient of this variable, if it has one; what was left for later counts once it is settled.
     pub fn get(&self, variable: &Var) -> Option<&Tensor> {
-        self.0.get(&variable.id())
+        self.found.get(&variable.id())
     }
 
     /// Adds to the gradient of `variable`.
@@ -74,11 +79,40 @@ impl Gradients {
     /// # Errors
     /// When it has one already, of another shape.
     pub fn add(&mut self, variable: &Var, gradient: Tensor) -> Result<()> {
-        let sum = match self.0.remove(&variable.id()) {
+        let sum = match self.found.remove(&variable.id()) {
             None => gradient,
             Some(before) => (before + gradient)?,
         };
-        self.0.insert(variable.id(), sum);
+        self.found.insert(variable.id(), sum);
+        Ok(())
+    }
+
+    /// Adds what `work` finds to the gradient of `variable`, at the latest when [`Gradients::settle`] is called. A thread
+    /// that has nothing else to do may run it meanwhile: what the rest of the way back does not wait for belongs here,
+    /// unless it keeps a lot of memory.
+    ///
+    /// # Errors
+    /// As [`Gradients::add`].
+    pub fn add_later(
+        &mut self,
+        variable: &Var,
+        work: impl FnOnce() -> Result<Tensor> + Send + 'static,
+    ) -> Result<()> {
+        if rayon::current_num_threads() == 1 {
+            return self.add(variable, work()?);
+        }
+        self.later.push((variable.clone(), Later::new(work)));
+        Ok(())
+    }
+
+    /// Waits for all that is still being found, and adds it in the order in which it was announced.
+    ///
+    /// # Errors
+    /// What that work reports, and as [`Gradients::add`].
+    pub fn settle(&mut self) -> Result<()> {
+        for (variable, later) in std::mem::take(&mut self.later) {
+            self.add(&variable, later.get()?)?;
+        }
         Ok(())
     }
 

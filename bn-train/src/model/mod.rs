@@ -96,6 +96,7 @@ impl Model {
         let mut gradients = Gradients::new();
         if loss.mean.is_finite() {
             backward(loss.gradient, Wanted::Variables, &mut gradients)?;
+            gradients.settle()?;
         }
         Ok(Lesson {
             loss: loss.mean,

@@ -282,3 +282,43 @@ fn any_module_of_candles_is_a_layer() {
         host(want.get(&b).unwrap())
     );
 }
+
+#[test]
+fn threads_change_no_bit_of_what_is_learned() {
+    for model in [
+        "model.hidden = [40, 130, 20, 33]\nmodel.activation = 'sigmoid'",
+        "model.hidden = [140, 130]\nnorm.kind = 'none'",
+        "model = { kind = 'resnet', depth = 8 }",
+        "model = { kind = 'convnet', channels = [5, 20] }",
+    ] {
+        let learn = || {
+            let model = build(model, 0);
+            let labels: Vec<u32> = (0..70).map(|i| i % 10).collect();
+            let labels = Tensor::new(labels, &Device::Cpu).unwrap();
+            let momentum = crate::optimizer::SgdSettings {
+                momentum: 0.9,
+                nesterov: false,
+                weight_decay: 0.0,
+            };
+            let mut optimizer = crate::optimizer::Sgd::new(model.trainable(), momentum);
+            let mut losses = Vec::new();
+            for _ in 0..3 {
+                let lesson = model.learn(&images(70), &labels).unwrap();
+                optimizer.step(&lesson.gradients, 0.1).unwrap();
+                losses.push(lesson.loss.to_bits());
+            }
+            let numbers = |(name, _): &(String, Var)| values(&model, name);
+            let variables = model.trainable();
+            let bits = variables.iter().flat_map(numbers);
+            (losses, bits.map(f32::to_bits).collect::<Vec<_>>())
+        };
+        let on = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+            pool.build().unwrap().install(learn)
+        };
+        let one = on(1);
+        for threads in [2, 3, 8] {
+            assert!(on(threads) == one, "{model}, {threads} threads");
+        }
+    }
+}

@@ -2,7 +2,9 @@
 
 use rayon::prelude::*;
 use std::ops::Range;
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Runs `work` on one of rayon's threads, while all others look for pieces of it instead of sleeping.
 ///
@@ -48,6 +50,72 @@ struct OnDrop<'a>(&'a AtomicBool);
 impl Drop for OnDrop<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A result that another thread may find, if one has nothing else to do before it is asked for.
+pub(crate) struct Later<R>(Arc<Mutex<State<R>>>);
+
+enum State<R> {
+    Offered(Box<dyn FnOnce() -> R + Send>),
+    Begun,
+    Found(std::thread::Result<R>),
+}
+
+impl<R: Send + 'static> Later<R> {
+    /// Offers `work` to rayon's threads.
+    pub(crate) fn new(work: impl FnOnce() -> R + Send + 'static) -> Self {
+        let state = Arc::new(Mutex::new(State::Offered(Box::new(work))));
+        let offered = Arc::clone(&state);
+        rayon::spawn(move || State::begin(&offered));
+        Self(state)
+    }
+
+    /// The result; by this thread, if none has begun.
+    ///
+    /// # Panics
+    /// As `work`.
+    pub(crate) fn get(self) -> R {
+        State::begin(&self.0);
+        loop {
+            if let Some(result) = State::found(&self.0) {
+                return result.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            }
+            if rayon::yield_now() != Some(rayon::Yield::Executed) {
+                std::thread::yield_now();
+            }
+        }
+    }
+}
+
+impl<R> State<R> {
+    /// Does the work, if nobody has begun.
+    fn begin(state: &Mutex<Self>) {
+        let offered = Self::take(state, |state| matches!(state, Self::Offered(_)));
+        if let Some(Self::Offered(work)) = offered {
+            let result = std::panic::catch_unwind(AssertUnwindSafe(work));
+            *state.lock().unwrap_or_else(PoisonError::into_inner) = Self::Found(result);
+        }
+    }
+
+    /// The result, if it is there.
+    fn found(state: &Mutex<Self>) -> Option<std::thread::Result<R>> {
+        match Self::take(state, |state| matches!(state, Self::Found(_))) {
+            Some(Self::Found(result)) => Some(result),
+            _ => None,
+        }
+    }
+
+    /// What it is, where that is wanted; it has begun from then on.
+    fn take(state: &Mutex<Self>, is_wanted: impl FnOnce(&Self) -> bool) -> Option<Self> {
+        let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+        is_wanted(&state).then(|| std::mem::replace(&mut *state, Self::Begun))
+    }
+}
+
+impl<R> std::fmt::Debug for Later<R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Later")
     }
 }
 
@@ -116,6 +184,23 @@ mod tests {
                     .all(|(i, sum)| *sum == 100 * (i / 7))
             );
         }
+    }
+
+    #[test]
+    fn what_was_promised_is_there_when_asked_for() {
+        for threads in [1, 2, 5] {
+            let found: Vec<usize> = on(threads, || {
+                awake(|| {
+                    let promised: Vec<_> = (0..100).map(|i| Later::new(move || i * i)).collect();
+                    promised.into_iter().map(Later::get).collect()
+                })
+            });
+            assert!(found.iter().enumerate().all(|(i, found)| *found == i * i));
+        }
+        // Outside of a pool too.
+        assert_eq!(Later::new(|| 7).get(), 7);
+        let panicked = std::panic::catch_unwind(|| Later::new(|| panic!("on purpose")).get());
+        assert!(panicked.is_err());
     }
 
     #[test]

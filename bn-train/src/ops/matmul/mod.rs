@@ -2,7 +2,7 @@
 //!
 //! Columns of the result are cut into strips of two vectors. A task copies its strip of the right matrix into a panel that is
 //! read in a row, and walks over the left one where it lies. Not by `gemm`, candle's crate for this: at 128x128x128 it
-//! spends a fifth of its time on packing, and its threads wait for each other (`benches/README.md`).
+//! spends a seventh of its time on packing, and its threads wait for each other (`benches/README.md`).
 
 mod kernel;
 
@@ -66,9 +66,16 @@ impl<'a> Matrix<'a> {
         if self.steps.1 == 1 {
             let rows = self.numbers.chunks_exact(self.columns.max(1));
             for (row, panel) in rows.zip(panel.chunks_exact_mut(width)) {
-                let (numbers, zeros) = panel.split_at_mut(columns.len());
-                numbers.copy_from_slice(&row[columns.clone()]);
-                zeros.fill(0.0);
+                let row = &row[columns.clone()];
+                // A call to copy a short row takes longer than the copy.
+                match (row.first_chunk::<32>(), panel.first_chunk_mut()) {
+                    (Some(row), Some(panel)) => *panel = *row,
+                    _ => {
+                        let (numbers, zeros) = panel.split_at_mut(row.len());
+                        numbers.copy_from_slice(row);
+                        zeros.fill(0.0);
+                    }
+                }
             }
         } else {
             let planes = &self.numbers[columns.start * self.rows..columns.end * self.rows];
@@ -121,27 +128,6 @@ impl<'a> Product<'a> {
                 self.strip(tasks.at(task), &to);
             });
         })
-    }
-
-    /// Both products, side by side.
-    pub(crate) fn both(self, other: Self) -> (Vec<f32>, Vec<f32>) {
-        let mut seconds = Vec::new();
-        let firsts = filled(self.len(), |first| {
-            seconds = filled(other.len(), |second| {
-                let first = Windows::new(first, self.right.columns);
-                let second = Windows::new(second, other.right.columns);
-                let threads = rayon::current_num_threads();
-                let (mine, others) = (self.tasks(threads), other.tasks(threads));
-                let is_small = self.is_small() && other.is_small();
-                parallel::each(is_small, mine.count() + others.count(), |task| {
-                    match task.checked_sub(mine.count()) {
-                        None => self.strip(mine.at(task), &first),
-                        Some(task) => other.strip(others.at(task), &second),
-                    }
-                });
-            });
-        });
-        (firsts, seconds)
     }
 
     fn len(&self) -> usize {
