@@ -14,6 +14,9 @@ pub(crate) trait Slot: Copy {
     fn put(&mut self, value: f32) {
         *self = Self::of(value);
     }
+
+    /// Puts as many numbers as there are places.
+    fn copy(to: &mut [Self], from: &[f32]);
 }
 
 impl Slot for f32 {
@@ -21,12 +24,22 @@ impl Slot for f32 {
     fn of(value: f32) -> Self {
         value
     }
+
+    #[inline(always)]
+    fn copy(to: &mut [Self], from: &[f32]) {
+        to.copy_from_slice(from);
+    }
 }
 
 impl Slot for MaybeUninit<f32> {
     #[inline(always)]
     fn of(value: f32) -> Self {
         Self::new(value)
+    }
+
+    #[inline(always)]
+    fn copy(to: &mut [Self], from: &[f32]) {
+        to.write_copy_of_slice(from);
     }
 }
 

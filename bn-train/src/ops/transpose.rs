@@ -72,26 +72,63 @@ fn band<T: Slot, const N: usize>(
     to: &mut [T],
     to_step: usize,
 ) {
+    // Loops and not `from_fn`, whose closures are called here instead of inlined.
+    let mut rows: [[&[f32]; 4]; N] = [[&[]; 4]; N];
+    for (i, row) in rows.as_flattened_mut().iter_mut().enumerate() {
+        *row = &from[i * from_step..][..columns];
+    }
     let mut c = 0;
     while c + 4 <= columns {
-        for n in 0..N {
-            // Four by four, which the compiler turns into shuffles of whole vectors.
-            let block: [[f32; 4]; 4] = std::array::from_fn(|i| {
-                let row = &from[(4 * n + i) * from_step + c..][..4];
-                [row[0], row[1], row[2], row[3]]
-            });
-            for j in 0..4 {
-                let column = [block[0][j], block[1][j], block[2][j], block[3][j]];
-                to[(c + j) * to_step + r + 4 * n..][..4].copy_from_slice(&column.map(T::of));
+        let mut blocks = [[[0.0; 4]; 4]; N];
+        for (block, rows) in blocks.iter_mut().zip(&rows) {
+            for (to, row) in block.iter_mut().zip(rows) {
+                to.copy_from_slice(&row[c..c + 4]);
+            }
+            *block = four_by_four(*block);
+        }
+        for j in 0..4 {
+            let line = &mut to[(c + j) * to_step + r..][..4 * N];
+            for (line, block) in line.chunks_exact_mut(4).zip(&blocks) {
+                T::copy(line, &block[j]);
             }
         }
         c += 4;
     }
     for c in c..columns {
-        for i in 0..4 * N {
-            to[c * to_step + r + i].put(from[i * from_step + c]);
+        let line = &mut to[c * to_step + r..][..4 * N];
+        for (slot, row) in line.iter_mut().zip(rows.as_flattened()) {
+            slot.put(row[c]);
         }
     }
+}
+
+/// Columns of four rows. The compiler does not find the shuffles by itself.
+#[cfg(all(target_arch = "x86_64", target_feature = "sse"))]
+#[inline(always)]
+fn four_by_four(rows: [[f32; 4]; 4]) -> [[f32; 4]; 4] {
+    use std::arch::x86_64::{
+        __m128, _mm_movehl_ps, _mm_movelh_ps, _mm_unpackhi_ps, _mm_unpacklo_ps,
+    };
+    let [a, b, c, d] = rows.map(pulp::cast::<[f32; 4], __m128>);
+    // SAFETY: what this is compiled for has SSE.
+    #[allow(unsafe_code)]
+    let columns = unsafe {
+        let (low, high) = (_mm_unpacklo_ps(a, b), _mm_unpackhi_ps(a, b));
+        let (next_low, next_high) = (_mm_unpacklo_ps(c, d), _mm_unpackhi_ps(c, d));
+        [
+            _mm_movelh_ps(low, next_low),
+            _mm_movehl_ps(next_low, low),
+            _mm_movelh_ps(high, next_high),
+            _mm_movehl_ps(next_high, high),
+        ]
+    };
+    columns.map(pulp::cast::<__m128, [f32; 4]>)
+}
+
+#[cfg(not(all(target_arch = "x86_64", target_feature = "sse")))]
+#[inline(always)]
+fn four_by_four(rows: [[f32; 4]; 4]) -> [[f32; 4]; 4] {
+    std::array::from_fn(|j| rows.map(|row| row[j]))
 }
 
 #[cfg(test)]

@@ -6,7 +6,9 @@
 //! of rayon's threads. The weights' gradient is summed over a fixed number of groups of images, so results are the same
 //! bits on any number of threads.
 
-mod kernel;
+mod correlate;
+mod gather;
+mod lanes;
 mod op;
 mod pack;
 mod shape;
@@ -19,7 +21,9 @@ pub use shape::ConvShape;
 
 use super::buffer::{Buffer, filled};
 use super::{parallel, transpose};
-use kernel::{Correlate, Gather, block};
+use correlate::{Correlate, Runs};
+use gather::Gather;
+use lanes::{block, dispatch};
 use shape::{Border, Grid};
 use std::cell::RefCell;
 use std::mem::MaybeUninit;
@@ -103,6 +107,7 @@ pub fn weight_gradient(shape: &ConvShape, x: &[f32], dy: &[f32]) -> Vec<f32> {
     let map = output.0 * output.1;
     let (image, result) = (shape.image(), shape.outputs * map);
     let per_block = shape.inputs * shape.taps() * block;
+    let runs = Runs::new(&grid, shape.kernel, shape.inputs, border.len());
     let size = shape.images.div_ceil(GROUPS);
     let groups = shape.images.div_ceil(size);
     let mut partial = vec![0.0; groups * blocks * per_block];
@@ -119,15 +124,15 @@ pub fn weight_gradient(shape: &ConvShape, x: &[f32], dy: &[f32]) -> Vec<f32> {
                     .chunks_exact_mut(per_block)
                     .zip(lanes.chunks_exact(map * block));
                 for (dw, dy) in each {
-                    pulp::Arch::new().dispatch(Correlate {
+                    let kernel = Correlate {
                         grid: &grid,
-                        kernel: shape.kernel,
+                        runs: &runs,
                         x: bordered,
-                        plane: border.len(),
                         dy,
                         block,
                         dw,
-                    });
+                    };
+                    dispatch(block, kernel);
                 }
             }
         });
@@ -182,7 +187,7 @@ fn images(gathering: &Gathering<'_>, channels: usize, map: usize, to: &mut [Mayb
                 let weights = weights.chunks_exact(planes * taps * block);
                 for (y, weights) in lanes.chunks_exact_mut(map * block).zip(weights) {
                     for grid in grids {
-                        pulp::Arch::new().dispatch(Gather {
+                        let kernel = Gather {
                             grid,
                             x: bordered,
                             plane: border.len(),
@@ -190,7 +195,8 @@ fn images(gathering: &Gathering<'_>, channels: usize, map: usize, to: &mut [Mayb
                             kernel_taps: taps,
                             block,
                             y,
-                        });
+                        };
+                        dispatch(block, kernel);
                     }
                 }
                 transpose::from_lanes(lanes, map, block, to);

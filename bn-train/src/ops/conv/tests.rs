@@ -178,12 +178,13 @@ proptest! {
     }
 }
 
-/// Shapes that take every path: blocks of one and of several vectors, strides, ragged rows, several groups.
-const SHAPES: [(usize, usize, usize, usize, usize, usize); 6] = [
+/// Shapes that take every path: blocks of half a vector, of one and of several, strides, ragged rows, several groups.
+const SHAPES: [(usize, usize, usize, usize, usize, usize); 7] = [
     (17, 16, 16, 32, 3, 1),
     (9, 32, 64, 16, 3, 2),
     (20, 64, 64, 8, 3, 1),
     (3, 3, 10, 13, 5, 3),
+    (4, 8, 5, 14, 5, 1),
     (5, 16, 32, 9, 1, 2),
     (1, 1, 1, 1, 1, 1),
 ];
