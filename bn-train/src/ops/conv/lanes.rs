@@ -1,7 +1,7 @@
 //! How many channels a block has, and the vectors that kernels run in.
 
 use crate::ops::lanes;
-use pulp::{Simd, WithSimd};
+use pulp::WithSimd;
 
 /// Vectors side by side in a block of channels.
 const MOST_VECTORS: usize = 2;
@@ -33,7 +33,7 @@ pub(super) fn dispatch<W: WithSimd>(block: usize, kernel: W) -> W::Output {
 #[cfg(target_arch = "x86_64")]
 fn in_halves<W: WithSimd>(kernel: W) -> W::Output {
     match pulp::x86::V3::try_new() {
-        Some(simd) => Simd::vectorize(simd, kernel),
+        Some(simd) => pulp::Simd::vectorize(simd, kernel),
         // Processors with AVX-512 have AVX2.
         None => unreachable!("AVX-512 without AVX2"),
     }
