@@ -78,6 +78,7 @@ impl BatchNorm {
             let y = crate::host::tensor(computed.y, x.dims());
             let saved = Saved::fused(
                 arguments.x,
+                &y,
                 detached(arguments.residual.as_ref()),
                 arguments.gamma.as_ref().map(Tensor::dtype),
                 arguments.beta.as_ref().map(Tensor::dtype),

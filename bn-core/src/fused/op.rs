@@ -98,6 +98,7 @@ impl Op {
         &self,
         x: &Tensor,
         others: [&Tensor; N],
+        y: &Tensor,
         dy: &Tensor,
     ) -> candle::Result<(Option<Tensor>, [Option<Tensor>; N])> {
         let dy = dy.contiguous()?;
@@ -105,7 +106,9 @@ impl Op {
         let residual = each().find(|(input, _)| matches!(input, Input::Residual));
         let residual = residual.map(|(_, t)| t);
         let with_dv = residual.is_some() && !self.back.passes_dy_on();
-        let found = self.back.differentiate(x, residual, &dy, with_dv)?;
+        let found = self
+            .back
+            .differentiate(x, Some(y), residual, &dy, with_dv)?;
         let mut gradients = [const { None }; N];
         let mut dv = found.dv;
         for ((input, t), gradient) in each().zip(&mut gradients) {
@@ -135,8 +138,8 @@ impl CustomOp1 for Op {
         self.value()
     }
 
-    fn bwd(&self, x: &Tensor, _: &Tensor, dy: &Tensor) -> candle::Result<Option<Tensor>> {
-        let (dx, []) = self.gradients(x, [], dy)?;
+    fn bwd(&self, x: &Tensor, y: &Tensor, dy: &Tensor) -> candle::Result<Option<Tensor>> {
+        let (dx, []) = self.gradients(x, [], y, dy)?;
         Ok(dx)
     }
 }
@@ -160,10 +163,10 @@ impl CustomOp2 for Op {
         &self,
         x: &Tensor,
         one: &Tensor,
-        _: &Tensor,
+        y: &Tensor,
         dy: &Tensor,
     ) -> candle::Result<(Option<Tensor>, Option<Tensor>)> {
-        let (dx, [one]) = self.gradients(x, [one], dy)?;
+        let (dx, [one]) = self.gradients(x, [one], y, dy)?;
         Ok((dx, one))
     }
 }
@@ -190,10 +193,10 @@ impl CustomOp3 for Op {
         x: &Tensor,
         one: &Tensor,
         two: &Tensor,
-        _: &Tensor,
+        y: &Tensor,
         dy: &Tensor,
     ) -> candle::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let (dx, [one, two]) = self.gradients(x, [one, two], dy)?;
+        let (dx, [one, two]) = self.gradients(x, [one, two], y, dy)?;
         Ok((dx, one, two))
     }
 }

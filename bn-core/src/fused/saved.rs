@@ -1,4 +1,4 @@
-//! What the backward pass keeps of a forward pass: x (and the residual) by reference, and values per
+//! What the backward pass keeps of a forward pass: x (the residual, y) by reference, and values per
 //! channel; and [`Saved`], the backward pass outside candle's graph.
 
 use std::convert::Infallible;
@@ -15,7 +15,7 @@ use crate::call::Call;
 use crate::error::{Error, Result};
 use crate::forward::Forward;
 use crate::host::{filled, tensor, vector_of, with_slice};
-use crate::kernel::{Element, backward};
+use crate::kernel::{Element, backward, wants_value};
 use crate::tail::Activation;
 
 /// The gradients of one forward pass, as the kernels give them.
@@ -29,16 +29,19 @@ pub(super) struct Gradients {
 
 /// A forward pass that can be differentiated.
 pub(super) trait Differentiate: Send + Sync {
-    /// `x`, `residual` and `dy` are contiguous and of one type.
+    /// `x`, `y`, `residual` and `dy` are contiguous and of one type. `y` is not read where it is not wanted.
     fn differentiate(
         &self,
         x: &Tensor,
+        y: Option<&Tensor>,
         residual: Option<&Tensor>,
         dy: &Tensor,
         with_dv: bool,
     ) -> candle::Result<Gradients>;
     /// Without an activation the gradient of the residual is dy itself.
     fn passes_dy_on(&self) -> bool;
+    /// Whether y is of use.
+    fn wants_value(&self) -> bool;
 }
 
 /// What the kernels need again.
@@ -59,7 +62,14 @@ impl<R> Context<R> {
 pub(super) struct Typed<T: Element>(Context<T::Real>, PhantomData<T>);
 
 impl<T: Element> Typed<T> {
-    fn run(&self, x: &[T], residual: Option<&[T]>, dy: &[T], with_dv: bool) -> Gradients {
+    fn run(
+        &self,
+        x: &[T],
+        y: Option<&[T]>,
+        residual: Option<&[T]>,
+        dy: &[T],
+        with_dv: bool,
+    ) -> Gradients {
         let context = &self.0;
         let channels = context.groups.first().map_or(0, |group| group.backs.len());
         let (mut gamma, mut beta) = (vec![0.0; channels], vec![0.0; channels]);
@@ -73,6 +83,7 @@ impl<T: Element> Typed<T> {
                 let totals = backward(
                     &input,
                     &group.backs,
+                    y.map(|y| &y[span.range()]),
                     &dy[span.range()],
                     dx_part,
                     with_dv.then_some(dv_part),
@@ -99,20 +110,20 @@ impl<T: Element> Differentiate for Typed<T> {
     fn differentiate(
         &self,
         x: &Tensor,
+        y: Option<&Tensor>,
         residual: Option<&Tensor>,
         dy: &Tensor,
         with_dv: bool,
     ) -> candle::Result<Gradients> {
-        let run = |residual: Option<&[T]>| {
-            with_slice(x, |x: &[T]| {
-                with_slice(dy, |dy: &[T]| self.run(x, residual, dy, with_dv))
+        let y = y.filter(|_| self.wants_value());
+        let gradients = with_slice(x, |x: &[T]| {
+            with_optional(y, |y: Option<&[T]>| {
+                with_optional(residual, |residual: Option<&[T]>| {
+                    with_slice(dy, |dy: &[T]| self.run(x, y, residual, dy, with_dv))
+                })
             })
-            .flatten()
-        };
-        let gradients = match residual {
-            None => run(None),
-            Some(residual) => with_slice(residual, |residual: &[T]| run(Some(residual))).flatten(),
-        };
+        });
+        let gradients = gradients.flatten().flatten().flatten();
         match gradients {
             Some(gradients) => Ok(gradients),
             None => candle::bail!("the gradient of a batch norm is not of its input's type"),
@@ -122,12 +133,27 @@ impl<T: Element> Differentiate for Typed<T> {
     fn passes_dy_on(&self) -> bool {
         self.0.activation == Activation::None
     }
+
+    fn wants_value(&self) -> bool {
+        wants_value::<T>(self.0.activation)
+    }
+}
+
+/// Calls `f` with a tensor's values, if there is a tensor; see [`with_slice`].
+fn with_optional<T: Element, R>(
+    t: Option<&Tensor>,
+    f: impl FnOnce(Option<&[T]>) -> R,
+) -> Option<R> {
+    match t {
+        None => Some(f(None)),
+        Some(t) => with_slice(t, |t: &[T]| f(Some(t))),
+    }
 }
 
 /// A forward pass outside candle's graph that waits for its gradient, see
 /// [`BatchNorm::forward_train_saved`].
 ///
-/// It keeps x (by reference) and values per channel, nothing else of x's size.
+/// It keeps x, the residual, and for sigmoid and tanh y, all by reference, and values per channel.
 pub struct Saved {
     inner: Inner,
     dims: Vec<usize>,
@@ -137,6 +163,7 @@ pub struct Saved {
 enum Inner {
     Fused {
         x: Tensor,
+        y: Option<Tensor>,
         residual: Option<Tensor>,
         gamma: Option<DType>,
         beta: Option<DType>,
@@ -168,6 +195,7 @@ pub struct InputGradients {
 impl Saved {
     pub(super) fn fused(
         x: Tensor,
+        y: &Tensor,
         residual: Option<Tensor>,
         gamma: Option<DType>,
         beta: Option<DType>,
@@ -178,6 +206,7 @@ impl Saved {
             dtype: x.dtype(),
             inner: Inner::Fused {
                 x,
+                y: back.wants_value().then(|| y.clone()),
                 residual,
                 gamma,
                 beta,
@@ -218,6 +247,7 @@ impl Saved {
         match &self.inner {
             Inner::Fused {
                 x,
+                y,
                 residual,
                 gamma,
                 beta,
@@ -225,7 +255,8 @@ impl Saved {
             } => {
                 let dy = dy.detach().contiguous()?;
                 let with_dv = residual.is_some() && !back.passes_dy_on();
-                let found = back.differentiate(x, residual.as_ref(), &dy, with_dv)?;
+                let kept = residual.as_ref();
+                let found = back.differentiate(x, y.as_ref(), kept, &dy, with_dv)?;
                 let of = |dtype: &Option<DType>, values: &[f64]| {
                     dtype.map(|dtype| vector_of(values, dtype)).transpose()
                 };

@@ -7,7 +7,7 @@ use super::lanes::{Element, Real, Vector, dispatch, prefetch};
 use super::moments::Weights;
 use super::normalize::{Affine, Affines};
 use super::output::Output;
-use super::tail::{Curve, Plain, Relu, Tail};
+use super::tail::{Curve, Plain, Relu, SigmoidAt, Tail, TanhAt};
 use super::walk::{Geometry, Map, Place, Slab, Sums, map, sum};
 use crate::tail::Activation;
 
@@ -40,6 +40,8 @@ pub(super) struct Gradient<'a, T: Element> {
     pub(super) total: f64,
     pub(super) residual: Option<&'a [T]>,
     pub(super) activation: Activation,
+    /// y, where it was kept for the gradient of the activation.
+    pub(super) y: Option<&'a [T]>,
     pub(super) dx: Output<'a, T>,
     /// dv itself, the gradient of the residual.
     pub(super) dv: Option<Output<'a, T>>,
@@ -50,10 +52,12 @@ impl<T: Element> Gradient<'_, T> {
     pub(super) fn sums(&self, slab: &Slab, affines: &Affines<T::Real>) -> Vec<[f64; 2]> {
         let mut sums = vec![[0.0; 2]; slab.channels.len()];
         let out = &mut sums;
-        match self.activation {
-            Activation::None => self.sum_with(Plain, slab, affines, out),
-            Activation::Relu => self.sum_with(Relu, slab, affines, out),
-            other => self.sum_with(Curve(other), slab, affines, out),
+        match (self.activation, self.y) {
+            (Activation::None, _) => self.sum_with(Plain, slab, affines, out),
+            (Activation::Relu, _) => self.sum_with(Relu, slab, affines, out),
+            (Activation::Sigmoid, Some(_)) => self.sum_with(SigmoidAt, slab, affines, out),
+            (Activation::Tanh, Some(_)) => self.sum_with(TanhAt, slab, affines, out),
+            (other, _) => self.sum_with(Curve(other), slab, affines, out),
         }
         sums
     }
@@ -123,10 +127,12 @@ impl<T: Element> Gradient<'_, T> {
             &slopes[..],
             &levels[..],
         ];
-        match self.activation {
-            Activation::None => self.map_with(Plain, slab, constants),
-            Activation::Relu => self.map_with(Relu, slab, constants),
-            other => self.map_with(Curve(other), slab, constants),
+        match (self.activation, self.y) {
+            (Activation::None, _) => self.map_with(Plain, slab, constants),
+            (Activation::Relu, _) => self.map_with(Relu, slab, constants),
+            (Activation::Sigmoid, Some(_)) => self.map_with(SigmoidAt, slab, constants),
+            (Activation::Tanh, Some(_)) => self.map_with(TanhAt, slab, constants),
+            (other, _) => self.map_with(Curve(other), slab, constants),
         }
         self.dx.finish();
         if let Some(dv) = &self.dv {
@@ -165,6 +171,12 @@ impl<T: Element, A: Tail> Terms<'_, T, A> {
         let dy = T::load(simd, &self.all.dy[place.at..]);
         if A::IDENTITY {
             return (centred, dy);
+        }
+        if A::OF_VALUE
+            && let Some(y) = self.all.y
+        {
+            let y = T::load(simd, &y[place.at..]);
+            return (centred, self.tail.gradient::<T::Real, S>(simd, y, dy));
         }
         let mut v = T::Real::mul_add(simd, centred, scale, offset);
         if let Some(residual) = self.all.residual {

@@ -144,16 +144,24 @@ pub(crate) fn normalize<T: Element>(
     });
 }
 
-/// The gradients: sums by channel for gamma and beta, `dx`, and dv for a residual. Slices are filled.
+/// Whether the gradient is cheaper by y than without.
+pub(crate) fn wants_value<T: Element>(activation: Activation) -> bool {
+    T::PLAIN && matches!(activation, Activation::Sigmoid | Activation::Tanh)
+}
+
+/// The gradients: sums by channel for gamma and beta, `dx`, and dv for a residual. Slices are filled. `y` is
+/// what the forward pass filled, or none.
 pub(crate) fn backward<T: Element>(
     input: &Input<'_, T>,
     backs: &[Back],
+    y: Option<&[T]>,
     dy: &[T],
     dx: &mut [MaybeUninit<T>],
     dv: Option<&mut [MaybeUninit<T>]>,
 ) -> Vec<Totals> {
     let len = input.x.len();
     assert!(dy.len() == len && dx.len() == len && backs.len() == input.geometry.channels);
+    assert!(y.is_none_or(|y| y.len() == len));
     let gradient = Gradient {
         x: input.x,
         dy,
@@ -162,6 +170,7 @@ pub(crate) fn backward<T: Element>(
         total: input.total,
         residual: input.residual,
         activation: input.activation,
+        y,
         dx: Output::new(dx, input.geometry),
         dv: dv.map(|dv| {
             assert!(dv.len() == len);

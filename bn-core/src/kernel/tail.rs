@@ -1,5 +1,6 @@
 //! The activation at the end of the layer, by vectors: its value, and its gradient from the value before
-//! it (recomputed, so that nothing is saved and a half float's rounding does not enter).
+//! it, recomputed, or for the costly ones from the value itself (not a half float's, whose rounding would
+//! enter).
 
 use pulp::Simd;
 
@@ -10,6 +11,8 @@ use crate::tail::Activation;
 pub(super) trait Tail: Copy + Sync {
     /// v need not be known for the gradient.
     const IDENTITY: bool = false;
+    /// `gradient` takes the value in place of v.
+    const OF_VALUE: bool = false;
     fn value<R: Real, S: Simd>(self, simd: S, v: R::Vector<S>) -> R::Vector<S>;
     fn gradient<R: Real, S: Simd>(self, simd: S, v: R::Vector<S>, dy: R::Vector<S>)
     -> R::Vector<S>;
@@ -26,6 +29,14 @@ pub(super) struct Relu;
 /// All others.
 #[derive(Clone, Copy)]
 pub(super) struct Curve(pub(super) Activation);
+
+/// The sigmoid where its value is at hand: `dy·y·(1 − y)`.
+#[derive(Clone, Copy)]
+pub(super) struct SigmoidAt;
+
+/// tanh where its value is at hand: `dy·(1 − y²)`.
+#[derive(Clone, Copy)]
+pub(super) struct TanhAt;
 
 impl Tail for Plain {
     const IDENTITY: bool = true;
@@ -76,7 +87,6 @@ impl Tail for Curve {
         v: R::Vector<S>,
         dy: R::Vector<S>,
     ) -> R::Vector<S> {
-        let one = R::splat(simd, R::from_f64(1.0));
         match self.0 {
             Activation::None => dy,
             Activation::Relu => Relu.gradient::<R, S>(simd, v, dy),
@@ -85,15 +95,45 @@ impl Tail for Curve {
                 R::split_at_zero(simd, v, low, dy)
             }
             Activation::Sigmoid => {
-                let y = R::each::<S>(v, R::sigmoid);
-                let slope = R::mul(simd, y, R::sub(simd, one, y));
-                R::mul(simd, dy, slope)
+                SigmoidAt.gradient::<R, S>(simd, R::each::<S>(v, R::sigmoid), dy)
             }
-            Activation::Tanh => {
-                let y = R::each::<S>(v, R::tanh);
-                let slope = R::sub(simd, one, R::mul(simd, y, y));
-                R::mul(simd, dy, slope)
-            }
+            Activation::Tanh => TanhAt.gradient::<R, S>(simd, R::each::<S>(v, R::tanh), dy),
         }
+    }
+}
+
+impl Tail for SigmoidAt {
+    const OF_VALUE: bool = true;
+    #[inline(always)]
+    fn value<R: Real, S: Simd>(self, _: S, v: R::Vector<S>) -> R::Vector<S> {
+        R::each::<S>(v, R::sigmoid)
+    }
+    #[inline(always)]
+    fn gradient<R: Real, S: Simd>(
+        self,
+        simd: S,
+        y: R::Vector<S>,
+        dy: R::Vector<S>,
+    ) -> R::Vector<S> {
+        let one = R::splat(simd, R::from_f64(1.0));
+        R::mul(simd, dy, R::mul(simd, y, R::sub(simd, one, y)))
+    }
+}
+
+impl Tail for TanhAt {
+    const OF_VALUE: bool = true;
+    #[inline(always)]
+    fn value<R: Real, S: Simd>(self, _: S, v: R::Vector<S>) -> R::Vector<S> {
+        R::each::<S>(v, R::tanh)
+    }
+    #[inline(always)]
+    fn gradient<R: Real, S: Simd>(
+        self,
+        simd: S,
+        y: R::Vector<S>,
+        dy: R::Vector<S>,
+    ) -> R::Vector<S> {
+        let one = R::splat(simd, R::from_f64(1.0));
+        R::mul(simd, dy, R::sub(simd, one, R::mul(simd, y, y)))
     }
 }
