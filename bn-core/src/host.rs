@@ -4,7 +4,7 @@ use std::mem::MaybeUninit;
 
 use candle::{CpuStorage, DType, Device, InplaceOp1, Layout, Storage, Tensor, Var};
 
-use crate::kernel::Element;
+use crate::kernel::{Element, Real};
 
 /// Calls `f` with a tensor's values; none unless it is contiguous, on the CPU, and of type `T`.
 pub(crate) fn with_slice<T: Element, R>(t: &Tensor, f: impl FnOnce(&[T]) -> R) -> Option<R> {
@@ -57,7 +57,13 @@ pub(crate) fn filled<T: Element, R, E>(
     fill: impl FnOnce(&mut [MaybeUninit<T>]) -> Result<R, E>,
 ) -> Result<(Vec<T>, R), E> {
     let mut values = Vec::with_capacity(len);
-    let result = fill(&mut values.spare_capacity_mut()[..len])?;
+    let places = &mut values.spare_capacity_mut()[..len];
+    if cfg!(debug_assertions) {
+        // A value that was left out is NaN in every test.
+        let nan = T::Real::from_f64(f64::NAN);
+        places.fill(MaybeUninit::new(T::of_real(nan)));
+    }
+    let result = fill(places)?;
     // SAFETY: the kernels write every element of the slices that they are given (their plans cover a
     // geometry entirely, which the plan's test holds them to).
     #[allow(unsafe_code)] // zeroing first would cost a pass over fresh memory

@@ -29,8 +29,8 @@ type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
 
 const IMAGES: [[usize; 4]; 3] = [[64, 64, 32, 32], [128, 16, 32, 32], [32, 256, 14, 14]];
 const FLAT: [[usize; 2]; 2] = [[256, 512], [60, 100]];
-/// What candle reads its number of threads from, once.
-const THREADS: &str = "CANDLE_NUM_THREADS";
+/// What candle and rayon read their numbers of threads from, once.
+const THREADS: [&str; 2] = ["CANDLE_NUM_THREADS", "RAYON_NUM_THREADS"];
 
 struct Options {
     only: String,
@@ -75,14 +75,17 @@ fn options() -> Fallible<Options> {
 
 /// Measures, in a process of its own that has so many threads.
 fn run(options: &Options) -> Fallible<ExitCode> {
-    if std::env::var(THREADS).ok() == Some(options.threads.to_string()) {
+    let threads = options.threads.to_string();
+    if THREADS
+        .iter()
+        .all(|name| std::env::var(name).ok().as_ref() == Some(&threads))
+    {
         measure(options)?;
         return Ok(ExitCode::SUCCESS);
     }
     let mut again = Command::new(std::env::current_exe()?);
     again.args(std::env::args_os().skip(1));
-    again.env(THREADS, options.threads.to_string());
-    again.env("RAYON_NUM_THREADS", options.threads.to_string());
+    again.envs(THREADS.map(|name| (name, &threads)));
     Ok(match again.status()?.success() {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,

@@ -153,7 +153,8 @@ fn with_optional<T: Element, R>(
 /// A forward pass outside candle's graph that waits for its gradient, see
 /// [`BatchNorm::forward_train_saved`].
 ///
-/// It keeps x, the residual, and for sigmoid and tanh y, all by reference, and values per channel.
+/// It keeps x, the residual, and for sigmoid and tanh y, by reference (a contiguous copy of one that is not
+/// contiguous), and values per channel. Do not change those tensors in place before the gradient is taken.
 pub struct Saved {
     inner: Inner,
     dims: Vec<usize>,

@@ -68,6 +68,7 @@ pub(crate) trait Element: Copy + Send + Sync + 'static {
     const PLAIN: bool;
 
     fn to_real(self) -> Self::Real;
+    fn of_real(v: Self::Real) -> Self;
     fn load<S: Simd>(simd: S, from: &[Self]) -> Vector<Self, S>;
     fn store<S: Simd>(simd: S, to: &mut [MaybeUninit<Self>], v: Vector<Self, S>);
     fn slice(storage: &CpuStorage) -> Option<&[Self]>;
@@ -196,6 +197,10 @@ macro_rules! same_type {
                 self
             }
             #[inline(always)]
+            fn of_real(v: $t) -> Self {
+                v
+            }
+            #[inline(always)]
             fn load<S: Simd>(simd: S, from: &[Self]) -> Vector<Self, S> {
                 <$t as Real>::load(simd, from)
             }
@@ -228,6 +233,10 @@ macro_rules! half_type {
             #[inline(always)]
             fn to_real(self) -> f32 {
                 $widen(self.to_bits())
+            }
+            #[inline(always)]
+            fn of_real(v: f32) -> Self {
+                $t::from_bits($narrow(v))
             }
             #[inline(always)]
             fn load<S: Simd>(simd: S, from: &[Self]) -> S::f32s {
@@ -281,11 +290,36 @@ pub(super) fn dispatch<R: Real, Op: WithSimd>(width: usize, op: Op) -> Op::Outpu
             R::lanes::<S>()
         }
     }
-    let arch = Arch::new();
+    let arch = arch();
     match arch.dispatch(Lanes::<R>(std::marker::PhantomData)) <= width {
         true => arch.dispatch(op),
         false => op.with_simd(Scalar),
     }
+}
+
+/// The machine's widest vectors.
+#[cfg(not(test))]
+fn arch() -> Arch {
+    Arch::new()
+}
+
+/// Set for tests of narrower vectors than the machine's: `avx2` or `scalar`.
+#[cfg(test)]
+pub(super) const VECTORS: &str = "BN_CORE_TEST_VECTORS";
+
+#[cfg(test)]
+fn arch() -> Arch {
+    let Ok(wanted) = std::env::var(VECTORS) else {
+        return Arch::new();
+    };
+    #[cfg(target_arch = "x86_64")]
+    if wanted == "avx2"
+        && let Some(simd) = pulp::x86::V3::try_new()
+    {
+        return Arch::V3(simd);
+    }
+    assert!(wanted == "scalar" || cfg!(not(target_arch = "x86_64")));
+    Arch::Scalar
 }
 
 /// Bytes of a cache line.

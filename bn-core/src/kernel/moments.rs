@@ -2,8 +2,8 @@
 //!
 //! The pivot is the mean of a few values from all over the channel, exactly the value of a constant channel.
 //! If it turns out to be more than two standard deviations off, the sums are taken again about the mean
-//! found, so at most a factor of 5 is lost to cancellation. Where squares overflow or underflow f32, the
-//! channel is done again in f64.
+//! found, so at most a factor of 5 is lost to cancellation. Where that does not help, or squares overflow or
+//! underflow f32, the channel is done again in f64.
 
 use std::ops::Range;
 
@@ -225,9 +225,14 @@ impl<T: Element> Sample<'_, T> {
             for (k, [sum, squares]) in sums.into_iter().enumerate() {
                 if moments[k].variance < 0.0 {
                     let off = sum / self.total;
-                    moments[k] = Moment {
-                        mean: pivots[k].to_f64() + off,
-                        variance: self.variance(squares, off),
+                    let variance = self.variance(squares, off);
+                    moments[k] = match off * off > 4.0 * variance {
+                        // Values of weight 0 had led the first pivot far away.
+                        true => self.in_f64(first + k),
+                        false => Moment {
+                            mean: pivots[k].to_f64() + off,
+                            variance,
+                        },
                     };
                 }
             }

@@ -2,7 +2,9 @@
 //!
 //! On one of rayon's threads, tasks go to rayon's pool: a program that trains there keeps its threads busy
 //! itself. Elsewhere they go to candle's own pool, whose threads still look for work after candle's last
-//! op: threads of another pool would have to wake up, and to share the cores with those.
+//! op: threads of another pool would have to wake up, and to share the cores with those. As with candle's own
+//! ops, calls from several threads run one after the other there, none may come from within a task of it that
+//! runs on the submitting thread, and a panic in a task (none is known) spoils the pool for good.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -11,11 +13,15 @@ use candle::utils::{BarrierPool, barrier_pool};
 
 /// `work` of `0..count`, in that order whatever thread did which.
 ///
-/// The caller works too: a small job is done before a sleeping thread would have woken up.
+/// The caller works too.
 pub(super) fn in_order<R: Send + Sync>(count: usize, work: impl Fn(usize) -> R + Sync) -> Vec<R> {
+    let one_by_one = || (0..count).map(&work).collect();
+    if count < 2 {
+        return one_by_one(); // without starting a pool
+    }
     let pool = Pool::here();
-    if count < 2 || pool.threads() < 2 {
-        return (0..count).map(work).collect();
+    if pool.threads() < 2 {
+        return one_by_one();
     }
     let results: Vec<OnceLock<R>> = (0..count).map(|_| OnceLock::new()).collect();
     let next = AtomicUsize::new(0);

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::lanes::Element;
+use super::lanes::{Element, MOST_LANES};
 use super::walk::{Geometry, Slab};
 
 /// Half of a 1 MiB L2 cache: what a task reads several times, beside what it writes.
@@ -51,15 +51,24 @@ pub(super) fn plan<T: Element>(geometry: Geometry, streams: usize) -> Plan {
     }
     let fit = CACHE / (per_channel * size_of::<T>() * streams).max(1);
     let whole = |step: usize| {
-        let cut = cuts(channels, step);
-        Plan::Whole(cut.map(|c| slab(c, 0..outer, 0..inner)).collect())
+        let mut runs: Vec<_> = cuts(channels, step).collect();
+        // Columns that fill no vector would be done one by one, and rounded otherwise than all others.
+        if let [.., before, last] = runs.as_mut_slice()
+            && inner == 1
+            && last.len() < MOST_LANES
+        {
+            before.end = last.end;
+            runs.pop();
+        }
+        let slabs = runs.into_iter().map(|c| slab(c, 0..outer, 0..inner));
+        Plan::Whole(slabs.collect())
     };
     if inner == 1 {
         let columns = fit.min(channels.div_ceil(TASKS)) / COLUMNS * COLUMNS;
         if columns >= COLUMNS {
             return whole(columns);
         }
-        let rows = (PART / channels).next_multiple_of(64);
+        let rows = (PART / channels).max(1).next_multiple_of(64);
         let cut = cuts(outer, rows);
         return Plan::Parts(cut.map(|o| slab(0..channels, o, 0..inner)).collect());
     }

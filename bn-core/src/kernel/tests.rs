@@ -86,26 +86,98 @@ fn moments<T: Element>(
     forward(&input, rule, &mut y).moments
 }
 
-#[test]
-fn plans_cover_every_element_once() {
-    for shape in SHAPES {
-        let g = geometry(shape);
-        for streams in [1, 2] {
-            let plan = plan::<f32>(g, streams);
-            let whole = matches!(plan, Plan::Whole(_));
-            let mut seen = vec![0_u8; g.outer * g.channels * g.inner];
-            for slab in plan.slabs() {
-                assert!(!whole || (slab.outer == (0..g.outer) && slab.inner == (0..g.inner)));
-                for o in slab.outer.clone() {
-                    for c in slab.channels.clone() {
-                        for i in slab.inner.clone() {
-                            seen[(o * g.channels + c) * g.inner + i] += 1;
-                        }
-                    }
-                }
-            }
-            assert!(seen.iter().all(|times| *times == 1), "{shape:?}");
+/// Slabs are disjoint boxes as large together as the geometry.
+fn check_plan(g: Geometry, plan: Plan) {
+    let whole = matches!(plan, Plan::Whole(_));
+    let slabs = plan.slabs();
+    let mut elements = 0;
+    for slab in &slabs {
+        assert!(
+            slab.outer.end <= g.outer
+                && slab.channels.end <= g.channels
+                && slab.inner.end <= g.inner
+        );
+        assert!(!whole || (slab.outer == (0..g.outer) && slab.inner == (0..g.inner)));
+        elements += slab.outer.len() * slab.channels.len() * slab.inner.len();
+    }
+    assert_eq!(elements, g.outer * g.channels * g.inner, "{g:?}");
+    let apart = |a: &std::ops::Range<usize>, b: &std::ops::Range<usize>| {
+        a.end <= b.start || b.end <= a.start
+    };
+    for (i, a) in slabs.iter().enumerate().take(200) {
+        for b in &slabs[..i] {
+            let disjoint = apart(&a.outer, &b.outer)
+                || apart(&a.channels, &b.channels)
+                || apart(&a.inner, &b.inner);
+            assert!(disjoint, "{g:?} {a:?} {b:?}");
         }
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn plans_cover_every_element_once(
+        outer in 1..3_000_usize, channels in 1..140_000_usize, inner in 1..200_000_usize,
+        flat in proptest::bool::ANY, narrow in 1..20_usize, streams in 1..3_usize,
+    ) {
+        let shapes = match flat {
+            true => [[outer, channels, 1], [outer, narrow, 1]],
+            false => [[outer % 50 + 1, channels % 300 + 1, inner % 5_000 + 1], [outer % 9 + 1, narrow, inner]],
+        };
+        for shape in shapes {
+            check_plan(geometry(shape), plan::<f32>(geometry(shape), streams));
+            check_plan(geometry(shape), plan::<f64>(geometry(shape), streams));
+        }
+    }
+}
+
+#[test]
+fn more_channels_than_a_part_has_elements() {
+    for streams in [1, 2] {
+        let g = geometry([2_049, 65_537, 1]);
+        check_plan(g, plan::<f32>(g, streams));
+    }
+}
+
+#[test]
+fn narrower_vectors_pass_these_tests_too() {
+    if std::env::var_os(super::lanes::VECTORS).is_some() {
+        return;
+    }
+    for vectors in ["avx2", "scalar"] {
+        let mut tests = std::process::Command::new(std::env::current_exe().expect("a program"));
+        tests
+            .args(["kernel::", "--quiet"])
+            .env(super::lanes::VECTORS, vectors);
+        let output = tests.output().expect("a run");
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success() && text.contains(" passed"),
+            "{vectors}: {text}"
+        );
+    }
+}
+
+#[test]
+fn values_of_weight_0_lead_no_pivot_astray() {
+    let g = geometry([4_000, 20, 1]);
+    let mut x: Vec<f32> = noise(80_000, 13).iter().map(|v| *v as f32).collect();
+    let mut weights = vec![1.0_f32; 4_000];
+    for row in (0..4_000).step_by(2) {
+        weights[row] = 0.0;
+        x[row * 20..][..20].fill(1e12);
+    }
+    let wide: Vec<f64> = x.iter().map(|v| f64::from(*v)).collect();
+    let found = moments(&x, g, Weights::PerOuter(&weights), 2_000.0);
+    for (found, want) in found
+        .iter()
+        .zip(plain(&wide, g, |o, _| f64::from(weights[o])))
+    {
+        let close = |a: f64, b: f64| (a - b).abs() <= 1e-5 * want.variance;
+        assert!(
+            close(found.mean, want.mean) && close(found.variance, want.variance),
+            "{found:?} {want:?}"
+        );
     }
 }
 

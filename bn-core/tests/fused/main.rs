@@ -9,8 +9,8 @@ mod case;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 use bn_core::{
-    Activation, BatchNormConfig, Call, DataFormat, Degenerate, Error, Implementation, Moments,
-    Policy,
+    Activation, BatchNormConfig, Call, Clipping, DataFormat, Degenerate, Error, Implementation,
+    Initializer, Moments, Policy, RenormConfig, RenormVariant,
 };
 use candle::{DType, Device, Tensor, Var};
 use proptest::prelude::*;
@@ -111,6 +111,9 @@ fn large_shapes_equal_the_composed_path() -> Result<()> {
             config: BatchNormConfig {
                 data_format: DataFormat::Axis(axis),
                 activation: Activation::Tanh,
+                // Unlike each other, so that a channel that takes another's is seen.
+                gamma_initializer: Initializer::Values(values(dims[axis], 4, 1.0, 0.5)),
+                beta_initializer: Initializer::Values(values(dims[axis], 5, 0.0, 1.0)),
                 ..BatchNormConfig::keras()
             },
             dtype: DType::F32,
@@ -120,6 +123,85 @@ fn large_shapes_equal_the_composed_path() -> Result<()> {
             around: 2.0,
         };
         run(&case)?;
+        for variant in [RenormVariant::Tf1, RenormVariant::Keras] {
+            let config = BatchNormConfig {
+                activation: Activation::None,
+                renorm: Some(RenormConfig::new(variant)),
+                moving_mean_initializer: Initializer::Values(values(dims[axis], 6, 2.0, 0.5)),
+                ..case.config.clone()
+            };
+            run(&Case {
+                config,
+                residual: false,
+                ..case.clone()
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// Channels of value 3 behind the first task's, which policies give the moving statistics.
+#[test]
+fn a_constant_channel_of_any_task_takes_its_own_moving_statistics() -> Result<()> {
+    for (dims, axis) in [(vec![8, 12, 32, 32], 1), (vec![256, 512], 1)] {
+        let channels = dims[axis];
+        let inner: usize = dims[axis + 1..].iter().product();
+        let mut x = values(dims.iter().product(), 1, 0.0, 1.0);
+        for (i, x) in x.iter_mut().enumerate() {
+            if i / inner % channels % 5 == 4 {
+                *x = 3.0;
+            }
+        }
+        let x = Tensor::new(x, &Device::Cpu)?
+            .reshape(dims.as_slice())?
+            .to_dtype(DType::F32)?;
+        let config = BatchNormConfig {
+            data_format: DataFormat::Axis(axis),
+            degenerate: Degenerate {
+                constant_channel: Policy::UseMoving,
+                ..Degenerate::default()
+            },
+            moving_mean_initializer: Initializer::Values(values(channels, 6, 2.0, 0.5)),
+            beta_initializer: Initializer::Values(values(channels, 7, 0.0, 1.0)),
+            ..BatchNormConfig::keras()
+        };
+        let y = |code| -> Result<Tensor> {
+            Ok(layer(&config, channels, DType::F32, code)?.forward_train(&x)?)
+        };
+        let (ours, theirs) = (y(Implementation::Fused)?, y(Implementation::Composed)?);
+        close("y", &ours, &theirs, 1e-5)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn renorms_bounds_leave_nan_as_it_is() -> Result<()> {
+    let x = Tensor::new(&[[1f32, f32::NAN], [3., 5.], [8., 5.]], &Device::Cpu)?;
+    for clipping in [
+        Clipping::none(),
+        Clipping::constant(Some(0.5), Some(2.0), Some(1.0)),
+    ] {
+        let config = BatchNormConfig {
+            renorm: Some(RenormConfig {
+                clipping,
+                ..RenormConfig::new(RenormVariant::Keras)
+            }),
+            ..BatchNormConfig::keras()
+        };
+        let corrections = |code| -> Result<Vec<f64>> {
+            let bn = layer(&config, 2, DType::F32, code)?;
+            bn.forward_train(&x)?;
+            let found = bn.last_correction().ok_or("no correction")?;
+            let rows = [found.r().to_vec2::<f64>()?, found.d().to_vec2::<f64>()?].concat();
+            Ok(rows.concat())
+        };
+        let ours = corrections(Implementation::Fused)?;
+        let theirs = corrections(Implementation::Composed)?;
+        assert!(ours[1].is_nan() && ours[3].is_nan(), "{ours:?}");
+        for (a, b) in ours.iter().zip(&theirs) {
+            let close = (a - b).abs() <= 1e-5 * b.abs().max(1.0);
+            assert!(close || (a.is_nan() && b.is_nan()), "{ours:?} {theirs:?}");
+        }
     }
     Ok(())
 }

@@ -69,8 +69,9 @@ impl Gradients {
         Self::default()
     }
 
-    /// The gradient of this variable, if it has one; what was left for later counts once it is settled.
+    /// The gradient of this variable, if it has one. Whoever walks the way back calls [`Gradients::settle`] first.
     pub fn get(&self, variable: &Var) -> Option<&Tensor> {
+        debug_assert!(self.later.is_empty(), "gradients that are not settled");
         self.found.get(&variable.id())
     }
 
@@ -98,10 +99,11 @@ impl Gradients {
         variable: &Var,
         work: impl FnOnce() -> Result<Tensor> + Send + 'static,
     ) -> Result<()> {
-        if rayon::current_num_threads() == 1 {
-            return self.add(variable, work()?);
-        }
-        self.later.push((variable.clone(), Later::new(work)));
+        let later = match rayon::current_num_threads() {
+            1 => Later::found(work()), // now, while what it reads is in the cache
+            _ => Later::new(work),
+        };
+        self.later.push((variable.clone(), later));
         Ok(())
     }
 

@@ -46,9 +46,13 @@ impl Slot for MaybeUninit<f32> {
 /// `len` numbers, every one of which `fill` writes.
 pub(crate) fn filled(len: usize, fill: impl FnOnce(&mut [MaybeUninit<f32>])) -> Vec<f32> {
     let mut numbers = Vec::with_capacity(len);
-    fill(&mut numbers.spare_capacity_mut()[..len]);
-    // SAFETY: `len` is within the capacity, and `fill` has written all of it; the crate's kernels are tested to write
-    // every number of their results (`tests` of each fill with garbage first).
+    let places = &mut numbers.spare_capacity_mut()[..len];
+    // A number that was left out is NaN in every test.
+    if cfg!(debug_assertions) {
+        places.fill(MaybeUninit::new(f32::NAN));
+    }
+    fill(places);
+    // SAFETY: `len` is within the capacity, and `fill` has written all of it (see above how that is tested).
     #[allow(unsafe_code)]
     unsafe {
         numbers.set_len(len);

@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Runs `work` on one of rayon's threads, while all others look for pieces of it instead of sleeping.
 ///
 /// A step of a small net is hundreds of pieces of some ten microseconds; to wake a sleeping thread takes several times
-/// that. Between pieces the others offer their core to whatever else wants to run.
+/// that. Between pieces the others offer their core to whatever else wants to run. One call at a time per pool: two
+/// would wait for each other's threads.
 pub(crate) fn awake<R: Send>(work: impl FnOnce() -> R + Send) -> R {
     let (started, is_done) = (AtomicUsize::new(0), AtomicBool::new(false));
     rayon::scope(|scope| {
@@ -69,6 +70,11 @@ impl<R: Send + 'static> Later<R> {
         let offered = Arc::clone(&state);
         rayon::spawn(move || State::begin(&offered));
         Self(state)
+    }
+
+    /// What is there already.
+    pub(crate) fn found(result: R) -> Self {
+        Self(Arc::new(Mutex::new(State::Found(Ok(result)))))
     }
 
     /// The result; by this thread, if none has begun.

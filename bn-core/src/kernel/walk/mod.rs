@@ -23,6 +23,7 @@ const FLUSH: usize = 64;
 
 /// Elements between a place and its prefetch.
 const AHEAD: usize = 1024;
+
 /// A slice read as `[outer, channels, inner]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Geometry {

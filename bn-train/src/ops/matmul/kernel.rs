@@ -77,7 +77,8 @@ impl Strip<'_> {
         } = self.a;
         let mut sums = [[simd.splat_f32s(0.0); V]; P];
         if TRANSPOSED {
-            let numbers = numbers[row..].chunks(rows);
+            // None to begin with, where there is nothing to sum up.
+            let numbers = numbers.get(row..).unwrap_or_default().chunks(rows);
             for (b, a) in panel.chunks_exact(V).zip(numbers) {
                 let a = &a[..P];
                 let mut w = [simd.splat_f32s(0.0); V];
