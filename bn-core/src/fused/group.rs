@@ -61,7 +61,10 @@ impl Rules {
             let Some(fixed) = &self.fixed else {
                 return Ok(None);
             };
-            let by_fixed = |c: usize| self.with(c, channel(fixed, c), 1.0, 0.0, false);
+            let by_fixed = |c: usize| {
+                let moment = channel(fixed, c);
+                self.with(c, moment.mean, self.stddev(&moment), 1.0, 0.0, false)
+            };
             let backs: Vec<Back> = (0..view.channels).map(by_fixed).collect();
             let affines: Vec<Affine> = backs.iter().map(|back| back.affine).collect();
             normalize(input, &affines, y);
@@ -128,37 +131,40 @@ impl Rules {
     fn backs(&self, first: usize, moments: &[Moment]) -> (Vec<Back>, Vec<ChannelCorrection>) {
         let constant = self.policies.constant_channel == Policy::UseMoving;
         let fixed = self.fixed.as_ref().filter(|_| constant);
-        let back = |k: usize, moment: Moment, r: f64, d: f64| match fixed {
+        let back = |c: usize, moment: &Moment, stddev: f64, r: f64, d: f64| match fixed {
             // NaN takes the moving statistics too, as in the composed path.
             Some(fixed) if moment.variance <= 0.0 || moment.variance.is_nan() => {
-                self.with(first + k, channel(fixed, first + k), r, d, false)
+                let moment = channel(fixed, c);
+                self.with(c, moment.mean, self.stddev(&moment), r, d, false)
             }
-            _ => self.with(first + k, moment, r, d, true),
+            _ => self.with(c, moment.mean, stddev, r, d, true),
         };
-        let each = moments.iter().enumerate();
         let Some(renorm) = &self.renorm else {
-            let backs = each.map(|(k, moment)| back(k, *moment, 1.0, 0.0));
+            let each = moments.iter().enumerate();
+            let backs = each.map(|(k, moment)| {
+                let stddev = self.stddev(moment);
+                back(first + k, moment, stddev, 1.0, 0.0)
+            });
             return (backs.collect(), Vec::new());
         };
-        let pairs = moments.iter().map(|moment| (moment.mean, moment.variance));
+        let stddevs: Vec<f64> = moments.iter().map(|moment| self.stddev(moment)).collect();
+        let pairs = moments.iter().map(|moment| moment.mean).zip(&stddevs);
         let corrections = renorm.of(first, pairs);
-        let backs = each
-            .zip(&corrections)
-            .map(|((k, moment), correction)| back(k, *moment, correction.r, correction.d))
-            .collect();
-        (backs, corrections)
+        let each = moments.iter().zip(&stddevs).zip(&corrections).enumerate();
+        let backs = each.map(|(k, ((moment, stddev), correction))| {
+            back(first + k, moment, *stddev, correction.r, correction.d)
+        });
+        (backs.collect(), corrections)
     }
 
     #[inline(always)]
-    fn with(
-        &self,
-        c: usize,
-        Moment { mean, variance }: Moment,
-        r: f64,
-        d: f64,
-        through: bool,
-    ) -> Back {
-        let inv_std = (variance + self.epsilon).sqrt().recip();
+    fn stddev(&self, moment: &Moment) -> f64 {
+        (moment.variance + self.epsilon).sqrt()
+    }
+
+    #[inline(always)]
+    fn with(&self, c: usize, mean: f64, stddev: f64, r: f64, d: f64, through: bool) -> Back {
+        let inv_std = stddev.recip();
         let gamma = self.gamma.as_ref().map_or(1.0, |gamma| gamma[c]);
         let beta = self.beta.as_ref().map_or(0.0, |beta| beta[c]);
         Back {

@@ -59,42 +59,40 @@ impl RenormState {
 }
 
 impl Reference {
-    /// r and d of the channels from `first` on, whose means and variances these are.
-    pub(crate) fn of(
+    /// r and d of the channels from `first` on, whose means and stddevs (√(variance + ε)) these are.
+    pub(crate) fn of<'a>(
         &self,
         first: usize,
-        moments: impl ExactSizeIterator<Item = (f64, f64)>,
+        batch: impl ExactSizeIterator<Item = (f64, &'a f64)>,
     ) -> Vec<ChannelCorrection> {
-        let channels = first..first + moments.len();
+        let channels = first..first + batch.len();
         let averages = self.mean[channels.clone()]
             .iter()
             .zip(&self.stddev[channels.clone()]);
-        let each = moments.zip(averages);
+        let each = batch.zip(averages);
         let one = |mean: f64, stddev: f64, old_mean: f64, old_stddev: f64| {
             self.clip((mean - old_mean) / old_stddev, stddev / old_stddev)
         };
-        let stddev = |variance: f64| (variance + self.epsilon).sqrt();
         match (self.variant, &self.weights) {
             (RenormVariant::Tf1, Some((of_mean, of_stddev))) => {
                 let gathered = of_mean[channels.clone()].iter().zip(&of_stddev[channels]);
                 each.zip(gathered)
-                    .map(|(((mean, variance), (old_mean, old_stddev)), (w, v))| {
-                        let stddev = stddev(variance);
+                    .map(|(((mean, stddev), (old_mean, old_stddev)), (w, v))| {
                         let old_mean = old_mean + (1.0 - w) * mean;
-                        one(mean, stddev, old_mean, old_stddev + (1.0 - v) * stddev)
+                        one(mean, *stddev, old_mean, old_stddev + (1.0 - v) * stddev)
                     })
                     .collect()
             }
             (RenormVariant::Keras, _) => {
                 let least = self.epsilon.sqrt();
-                each.map(|((mean, variance), (old_mean, old_stddev))| {
-                    one(mean, stddev(variance), *old_mean, old_stddev.max(least))
+                each.map(|((mean, stddev), (old_mean, old_stddev))| {
+                    one(mean, *stddev, *old_mean, old_stddev.max(least))
                 })
                 .collect()
             }
             _ => each
-                .map(|((mean, variance), (old_mean, old_stddev))| {
-                    one(mean, stddev(variance), *old_mean, *old_stddev)
+                .map(|((mean, stddev), (old_mean, old_stddev))| {
+                    one(mean, *stddev, *old_mean, *old_stddev)
                 })
                 .collect(),
         }
