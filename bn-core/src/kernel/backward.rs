@@ -7,7 +7,7 @@ use super::lanes::{Element, Real, Vector, dispatch, prefetch};
 use super::moments::Weights;
 use super::normalize::{Affine, Affines};
 use super::output::Output;
-use super::tail::{Curve, Plain, Relu, SigmoidAt, Tail, TanhAt};
+use super::tail::{Curve, Plain, Relu, SigmoidAt, Slope, TanhAt};
 use super::walk::{Geometry, Map, Place, Slab, Sums, map, sum};
 use crate::tail::Activation;
 
@@ -62,7 +62,7 @@ impl<T: Element> Gradient<'_, T> {
         sums
     }
 
-    fn sum_with<A: Tail>(
+    fn sum_with<A: Slope>(
         &self,
         tail: A,
         slab: &Slab,
@@ -140,7 +140,7 @@ impl<T: Element> Gradient<'_, T> {
         }
     }
 
-    fn map_with<A: Tail>(&self, tail: A, slab: &Slab, constants: [&[T::Real]; 5]) {
+    fn map_with<A: Slope>(&self, tail: A, slab: &Slab, constants: [&[T::Real]; 5]) {
         let terms = Terms { all: self, tail };
         dispatch::<T::Real, _>(
             slab.run(self.geometry),
@@ -158,7 +158,7 @@ struct Terms<'a, T: Element, A> {
     tail: A,
 }
 
-impl<T: Element, A: Tail> Terms<'_, T, A> {
+impl<T: Element, A: Slope> Terms<'_, T, A> {
     /// `x − mean` and dv.
     #[inline(always)]
     fn centred_and_dv<S: Simd>(
@@ -193,7 +193,7 @@ struct SumSlab<'a, T: Element, A> {
     sums: &'a mut [[f64; 2]],
 }
 
-impl<T: Element, A: Tail> WithSimd for SumSlab<'_, T, A> {
+impl<T: Element, A: Slope> WithSimd for SumSlab<'_, T, A> {
     type Output = ();
 
     #[inline(always)]
@@ -210,7 +210,7 @@ impl<T: Element, A: Tail> WithSimd for SumSlab<'_, T, A> {
     }
 }
 
-impl<T: Element, A: Tail> Sums<T, 3> for Terms<'_, T, A> {
+impl<T: Element, A: Slope> Sums<T, 3> for Terms<'_, T, A> {
     #[inline(always)]
     fn terms<S: Simd>(
         &self,
@@ -231,7 +231,7 @@ struct MapSlab<'a, T: Element, A> {
     constants: [&'a [T::Real]; 5],
 }
 
-impl<T: Element, A: Tail> WithSimd for MapSlab<'_, T, A> {
+impl<T: Element, A: Slope> WithSimd for MapSlab<'_, T, A> {
     type Output = ();
 
     #[inline(always)]
@@ -241,7 +241,7 @@ impl<T: Element, A: Tail> WithSimd for MapSlab<'_, T, A> {
     }
 }
 
-impl<T: Element, A: Tail> Map<T, 5> for Terms<'_, T, A> {
+impl<T: Element, A: Slope> Map<T, 5> for Terms<'_, T, A> {
     #[inline(always)]
     #[allow(unsafe_code)] // see `Output`
     fn apply<S: Simd>(&self, simd: S, constants: &[Vector<T, S>; 5], place: Place) {

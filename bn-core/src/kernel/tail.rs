@@ -7,13 +7,17 @@ use pulp::Simd;
 use super::lanes::Real;
 use crate::tail::Activation;
 
-/// An activation: `value` of v, `gradient` of dy at v.
+/// An activation: its value at v.
 pub(super) trait Tail: Copy + Sync {
-    /// v need not be known for the gradient.
+    fn value<R: Real, S: Simd>(self, simd: S, v: R::Vector<S>) -> R::Vector<S>;
+}
+
+/// An activation on the way back: its gradient for dy at v.
+pub(super) trait Slope: Copy + Sync {
+    /// v need not be known.
     const IDENTITY: bool = false;
     /// `gradient` takes the value in place of v.
     const OF_VALUE: bool = false;
-    fn value<R: Real, S: Simd>(self, simd: S, v: R::Vector<S>) -> R::Vector<S>;
     fn gradient<R: Real, S: Simd>(self, simd: S, v: R::Vector<S>, dy: R::Vector<S>)
     -> R::Vector<S>;
 }
@@ -39,11 +43,14 @@ pub(super) struct SigmoidAt;
 pub(super) struct TanhAt;
 
 impl Tail for Plain {
-    const IDENTITY: bool = true;
     #[inline(always)]
     fn value<R: Real, S: Simd>(self, _: S, v: R::Vector<S>) -> R::Vector<S> {
         v
     }
+}
+
+impl Slope for Plain {
+    const IDENTITY: bool = true;
     #[inline(always)]
     fn gradient<R: Real, S: Simd>(self, _: S, _: R::Vector<S>, dy: R::Vector<S>) -> R::Vector<S> {
         dy
@@ -55,6 +62,9 @@ impl Tail for Relu {
     fn value<R: Real, S: Simd>(self, simd: S, v: R::Vector<S>) -> R::Vector<S> {
         R::split_at_zero(simd, v, R::splat(simd, R::ZERO), v)
     }
+}
+
+impl Slope for Relu {
     #[inline(always)]
     fn gradient<R: Real, S: Simd>(
         self,
@@ -80,6 +90,9 @@ impl Tail for Curve {
             Activation::Tanh => R::each::<S>(v, R::tanh),
         }
     }
+}
+
+impl Slope for Curve {
     #[inline(always)]
     fn gradient<R: Real, S: Simd>(
         self,
@@ -102,12 +115,8 @@ impl Tail for Curve {
     }
 }
 
-impl Tail for SigmoidAt {
+impl Slope for SigmoidAt {
     const OF_VALUE: bool = true;
-    #[inline(always)]
-    fn value<R: Real, S: Simd>(self, _: S, v: R::Vector<S>) -> R::Vector<S> {
-        R::each::<S>(v, R::sigmoid)
-    }
     #[inline(always)]
     fn gradient<R: Real, S: Simd>(
         self,
@@ -120,12 +129,8 @@ impl Tail for SigmoidAt {
     }
 }
 
-impl Tail for TanhAt {
+impl Slope for TanhAt {
     const OF_VALUE: bool = true;
-    #[inline(always)]
-    fn value<R: Real, S: Simd>(self, _: S, v: R::Vector<S>) -> R::Vector<S> {
-        R::each::<S>(v, R::tanh)
-    }
     #[inline(always)]
     fn gradient<R: Real, S: Simd>(
         self,
