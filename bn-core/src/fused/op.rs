@@ -105,10 +105,7 @@ impl Op {
         let each = || self.others.iter().zip(others);
         let residual = each().find(|(input, _)| matches!(input, Input::Residual));
         let residual = residual.map(|(_, t)| t);
-        let with_dv = residual.is_some() && !self.back.passes_dy_on();
-        let found = self
-            .back
-            .differentiate(x, Some(y), residual, &dy, with_dv)?;
+        let found = self.back.differentiate(x, Some(y), residual, &dy)?;
         let mut gradients = [const { None }; N];
         let mut dv = found.dv;
         for ((input, t), gradient) in each().zip(&mut gradients) {

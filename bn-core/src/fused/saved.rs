@@ -21,7 +21,7 @@ use crate::tail::Activation;
 /// The gradients of one forward pass, as the kernels give them.
 pub(super) struct Gradients {
     pub(super) dx: CpuStorage,
-    /// Gradient of the residual; none where nobody asked.
+    /// Gradient of the residual, if there is one; none without an activation, where it is dy itself.
     pub(super) dv: Option<CpuStorage>,
     pub(super) gamma: Vec<f64>,
     pub(super) beta: Vec<f64>,
@@ -36,10 +36,7 @@ pub(super) trait Differentiate: Send + Sync {
         y: Option<&Tensor>,
         residual: Option<&Tensor>,
         dy: &Tensor,
-        with_dv: bool,
     ) -> candle::Result<Gradients>;
-    /// Without an activation the gradient of the residual is dy itself.
-    fn passes_dy_on(&self) -> bool;
     /// Whether y is of use.
     fn wants_value(&self) -> bool;
 }
@@ -62,15 +59,9 @@ impl<R> Context<R> {
 pub(super) struct Typed<T: Element>(Context<T::Real>, PhantomData<T>);
 
 impl<T: Element> Typed<T> {
-    fn run(
-        &self,
-        x: &[T],
-        y: Option<&[T]>,
-        residual: Option<&[T]>,
-        dy: &[T],
-        with_dv: bool,
-    ) -> Gradients {
+    fn run(&self, x: &[T], y: Option<&[T]>, residual: Option<&[T]>, dy: &[T]) -> Gradients {
         let context = &self.0;
+        let with_dv = residual.is_some() && context.activation != Activation::None;
         let channels = context.groups.first().map_or(0, |group| group.backs.len());
         let (mut gamma, mut beta) = (vec![0.0; channels], vec![0.0; channels]);
         let mut fill = |mut dx: &mut [MaybeUninit<T>], mut dv: &mut [MaybeUninit<T>]| {
@@ -113,13 +104,12 @@ impl<T: Element> Differentiate for Typed<T> {
         y: Option<&Tensor>,
         residual: Option<&Tensor>,
         dy: &Tensor,
-        with_dv: bool,
     ) -> candle::Result<Gradients> {
         let y = y.filter(|_| self.wants_value());
         let gradients = with_slice(x, |x: &[T]| {
             with_optional(y, |y: Option<&[T]>| {
                 with_optional(residual, |residual: Option<&[T]>| {
-                    with_slice(dy, |dy: &[T]| self.run(x, y, residual, dy, with_dv))
+                    with_slice(dy, |dy: &[T]| self.run(x, y, residual, dy))
                 })
             })
         });
@@ -128,10 +118,6 @@ impl<T: Element> Differentiate for Typed<T> {
             Some(gradients) => Ok(gradients),
             None => candle::bail!("the gradient of a batch norm is not of its input's type"),
         }
-    }
-
-    fn passes_dy_on(&self) -> bool {
-        self.0.activation == Activation::None
     }
 
     fn wants_value(&self) -> bool {
@@ -255,9 +241,8 @@ impl Saved {
                 back,
             } => {
                 let dy = dy.detach().contiguous()?;
-                let with_dv = residual.is_some() && !back.passes_dy_on();
                 let kept = residual.as_ref();
-                let found = back.differentiate(x, y.as_ref(), kept, &dy, with_dv)?;
+                let found = back.differentiate(x, y.as_ref(), kept, &dy)?;
                 let of = |dtype: &Option<DType>, values: &[f64]| {
                     dtype.map(|dtype| vector_of(values, dtype)).transpose()
                 };
