@@ -3,7 +3,7 @@
 use super::layer::{Backward, Gradients, Wanted};
 use super::norm::{Mode, Norm};
 use crate::experiment::settings::{self, NormSettings, Position};
-use crate::ops::activation;
+use crate::ops::{self, activation};
 use bn_core::{Activation, BatchNormConfig};
 use candle::{Result, Tensor, Var};
 use candle_nn::VarBuilder;
@@ -106,7 +106,7 @@ impl Finish {
         let has_residual = residual.is_some();
         let activated = |activation: Activation| {
             let y = match residual {
-                Some(residual) => activation.apply(&(x + residual)?)?,
+                Some(residual) => activation.apply(&ops::sum(x, residual)?)?,
                 None => activation.apply(x)?,
             };
             Ok::<_, candle::Error>(y)
