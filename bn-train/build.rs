@@ -7,10 +7,7 @@ fn main() {
     // Without git, or outside a checkout, the version stands alone.
     let commit = git(&["rev-parse", "--short=12", "HEAD"]);
     let suffix = commit.map_or(String::new(), |commit| format!(" ({commit})"));
-    println!(
-        "cargo::rustc-env=BN_TRAIN_VERSION={}{suffix}",
-        env!("CARGO_PKG_VERSION")
-    );
+    println!("cargo::rustc-env=BN_TRAIN_VERSION={}{suffix}", env!("CARGO_PKG_VERSION"));
     let branch = git(&["symbolic-ref", "-q", "HEAD"]);
     for name in ["HEAD"].into_iter().chain(branch.as_deref()) {
         if let Some(path) = git(&["rev-parse", "--git-path", name])

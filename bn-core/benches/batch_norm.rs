@@ -13,13 +13,8 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const SHAPES: [&[usize]; 5] = [
-    &[64, 64, 32, 32],
-    &[128, 16, 32, 32],
-    &[32, 256, 14, 14],
-    &[256, 512],
-    &[60, 100],
-];
+const SHAPES: [&[usize]; 5] =
+    [&[64, 64, 32, 32], &[128, 16, 32, 32], &[32, 256, 14, 14], &[256, 512], &[60, 100]];
 
 /// Gives its argument the gradient `dy`; candle's `backward` starts from ones.
 struct Seed(Tensor);
@@ -56,9 +51,7 @@ fn batch_norm(criterion: &mut Criterion) {
         let name: Vec<String> = dims.iter().map(usize::to_string).collect();
         let mut group = criterion.benchmark_group(name.join("x"));
         group.throughput(Throughput::Elements(dims.iter().product::<usize>() as u64));
-        group
-            .sample_size(10)
-            .warm_up_time(Duration::from_millis(500));
+        group.sample_size(10).warm_up_time(Duration::from_millis(500));
         let normal = || Tensor::randn(0f32, 1., dims, &Device::Cpu).expect("a tensor");
         let (x, dy) = (normal(), normal());
         let var = Var::from_tensor(&x).expect("a variable");
@@ -73,9 +66,7 @@ fn batch_norm(criterion: &mut Criterion) {
                 black_box((y, saved.backward(&dy).expect("a backward pass")))
             });
         });
-        group.bench_function("fused in the graph", |b| {
-            b.iter(|| train(&fused, &var, &dy))
-        });
+        group.bench_function("fused in the graph", |b| b.iter(|| train(&fused, &var, &dy)));
         group.bench_function("composed", |b| b.iter(|| train(&composed, &var, &dy)));
         group.bench_function("candle-nn", |b| b.iter(|| train(&candle, &var, &dy)));
         group.finish();

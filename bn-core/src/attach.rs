@@ -20,11 +20,7 @@ pub(crate) fn attach(
     value: &Tensor,
     backward: impl Fn(&Tensor) -> candle::Result<Tensor> + Send + Sync + 'static,
 ) -> candle::Result<Tensor> {
-    x.apply_op1(Attach {
-        name,
-        value: value.detach().contiguous()?,
-        backward: Box::new(backward),
-    })
+    x.apply_op1(Attach { name, value: value.detach().contiguous()?, backward: Box::new(backward) })
 }
 
 impl CustomOp1 for Attach {
@@ -61,11 +57,7 @@ pub(crate) fn attach_empty(
 ) -> candle::Result<Tensor> {
     let [a, b, c] = arguments;
     let value = value.detach();
-    let op = AttachEmpty {
-        name,
-        value,
-        on_backward,
-    };
+    let op = AttachEmpty { name, value, on_backward };
     a.apply_op3(b, c, op)
 }
 

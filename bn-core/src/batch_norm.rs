@@ -71,8 +71,7 @@ impl BatchNorm {
         let device = vb.device().clone();
         let variables = Variables::new(vb, channels, config.reuse);
         let affine = |on: bool, name: &str, initial| -> Result<Option<Var>> {
-            on.then(|| variables.required(name, initial).map(|found| found.var))
-                .transpose()
+            on.then(|| variables.required(name, initial).map(|found| found.var)).transpose()
         };
         Ok(Self {
             gamma: affine(config.scale, "gamma", &config.gamma_initializer)?,
@@ -90,10 +89,7 @@ impl BatchNorm {
 
     /// Leaves this layer's updates in `updates` instead of committing them at once.
     pub fn with_updates(self, updates: &Updates) -> Self {
-        Self {
-            updates: Some(updates.clone()),
-            ..self
-        }
+        Self { updates: Some(updates.clone()), ..self }
     }
 
     /// Takes batch statistics over all ranks of a group (synchronized batch norm).
@@ -102,18 +98,12 @@ impl BatchNorm {
     /// gradients of gamma and beta are its own share, to be summed like all other gradients. With
     /// `normalization_batch`, groups stay within the rank and only the update is of all ranks.
     pub fn with_collective(self, ranks: Arc<dyn Collective>) -> Self {
-        Self {
-            ranks: Some(ranks),
-            ..self
-        }
+        Self { ranks: Some(ranks), ..self }
     }
 
     /// Computes with other code; both give the same results.
     pub fn with_implementation(self, implementation: Implementation) -> Self {
-        Self {
-            implementation,
-            ..self
-        }
+        Self { implementation, ..self }
     }
 
     /// A training step: normalizes by the batch and moves the averages (or leaves that pending).
@@ -200,12 +190,7 @@ impl BatchNorm {
         if given || lock(&self.state.recorded).is_none() {
             return Ok(None);
         }
-        let call = Call {
-            statistics: Statistics::Batch,
-            update: true,
-            renorm: false,
-            ..*call
-        };
+        let call = Call { statistics: Statistics::Batch, update: true, renorm: false, ..*call };
         let forward = self.compute(x, &call)?;
         if let Some(recorded) = lock(&self.state.recorded).as_mut() {
             recorded.extend(forward.update);
@@ -319,12 +304,8 @@ impl BatchNorm {
             let epsilon = self.config.epsilon;
             for c in 0..self.channels {
                 let stddev = (variance[c] + epsilon).sqrt();
-                health
-                    .mean_shift
-                    .push((batch_mean[c] - mean[c]).abs() / stddev);
-                health
-                    .log_variance_ratio
-                    .push((batch_variance[c] / variance[c]).ln());
+                health.mean_shift.push((batch_mean[c] - mean[c]).abs() / stddev);
+                health.log_variance_ratio.push((batch_variance[c] / variance[c]).ln());
             }
             let dead = |c: &usize| batch_variance[*c] == 0.0;
             health.dead_channels = (0..self.channels).filter(dead).collect();

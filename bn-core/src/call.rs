@@ -47,19 +47,12 @@ pub struct Call<'a> {
 impl<'a> Call<'a> {
     /// A training step: batch statistics, renorm, and an update.
     pub fn train() -> Self {
-        Self {
-            update: true,
-            renorm: true,
-            ..Self::default()
-        }
+        Self { update: true, renorm: true, ..Self::default() }
     }
 
     /// Evaluation by moving statistics.
     pub fn eval() -> Self {
-        Self {
-            statistics: Statistics::Moving,
-            ..Self::default()
-        }
+        Self { statistics: Statistics::Moving, ..Self::default() }
     }
 
     /// Evaluation by the batch's own statistics; nothing is updated, renorm is not applied.
@@ -69,25 +62,16 @@ impl<'a> Call<'a> {
 
     /// Normalization by given statistics.
     pub fn given(moments: &'a Moments) -> Self {
-        Self {
-            statistics: Statistics::Given(moments),
-            ..Self::default()
-        }
+        Self { statistics: Statistics::Given(moments), ..Self::default() }
     }
 
     /// With weights, see [`Call::weights`].
     pub fn with_weights(self, weights: &'a Tensor) -> Self {
-        Self {
-            weights: Some(weights),
-            ..self
-        }
+        Self { weights: Some(weights), ..self }
     }
 
     /// With a tensor to add before the activation.
     pub fn with_residual(self, residual: &'a Tensor) -> Self {
-        Self {
-            residual: Some(residual),
-            ..self
-        }
+        Self { residual: Some(residual), ..self }
     }
 }

@@ -188,11 +188,7 @@ impl From<Error> for candle::Error {
 
 impl Error {
     pub(crate) fn value(name: &'static str, expected: &'static str, got: impl ToString) -> Self {
-        Error::Value {
-            name,
-            expected,
-            got: got.to_string(),
-        }
+        Error::Value { name, expected, got: got.to_string() }
     }
 
     pub(crate) fn shape(
@@ -217,9 +213,5 @@ pub(crate) fn require(
     expected: &'static str,
     got: impl ToString,
 ) -> Result<()> {
-    if holds {
-        Ok(())
-    } else {
-        Err(Error::value(name, expected, got))
-    }
+    if holds { Ok(()) } else { Err(Error::value(name, expected, got)) }
 }

@@ -26,13 +26,7 @@ pub struct Convolution {
 
 impl Default for Convolution {
     fn default() -> Self {
-        Self {
-            padding: 0,
-            output_padding: 0,
-            stride: 1,
-            dilation: 1,
-            groups: 1,
-        }
+        Self { padding: 0, output_padding: 0, stride: 1, dilation: 1, groups: 1 }
     }
 }
 
@@ -97,17 +91,10 @@ pub fn fold(
     if let Some(bias) = bias
         && bias.dims() != [bn.channels()]
     {
-        return Err(Error::shape(
-            OP,
-            "bias",
-            format!("[out = {}]", bn.channels()),
-            bias.dims(),
-        ));
+        return Err(Error::shape(OP, "bias", format!("[out = {}]", bn.channels()), bias.dims()));
     }
     let wide = |t: &Tensor| t.detach().to_dtype(DType::F64);
-    let mut k = (wide(&bn.moving_variance())? + bn.config().epsilon)?
-        .sqrt()?
-        .recip()?;
+    let mut k = (wide(&bn.moving_variance())? + bn.config().epsilon)?.sqrt()?.recip()?;
     if let Some(gamma) = bn.gamma() {
         k = (k * wide(gamma)?)?;
     }
@@ -119,9 +106,7 @@ pub fn fold(
     if let Some(beta) = bn.beta() {
         offset = (offset + wide(beta)?)?;
     }
-    let scaled = operator
-        .scale(&wide(weight)?, &k)?
-        .to_dtype(weight.dtype())?;
+    let scaled = operator.scale(&wide(weight)?, &k)?.to_dtype(weight.dtype())?;
     let folded = offset.to_dtype(weight.dtype())?;
 
     let before = operator.apply(probe, weight, bias)?;
@@ -135,10 +120,7 @@ pub fn fold(
     }
     let want = bn.without_activation().forward_eval(&before)?;
     let got = operator.apply(probe, &scaled, Some(&folded))?;
-    let errors = (wide(&want)? - wide(&got)?)?
-        .abs()?
-        .flatten_all()?
-        .to_vec1::<f64>()?;
+    let errors = (wide(&want)? - wide(&got)?)?.abs()?.flatten_all()?.to_vec1::<f64>()?;
     Ok(Folded {
         weight: scaled,
         bias: folded,
@@ -156,10 +138,7 @@ impl Operator {
     }
 
     fn is_transposed(self) -> bool {
-        matches!(
-            self,
-            Operator::ConvTranspose1d(_) | Operator::ConvTranspose2d(_)
-        )
+        matches!(self, Operator::ConvTranspose1d(_) | Operator::ConvTranspose2d(_))
     }
 
     fn check(self, weight: &Tensor, channels: usize) -> Result<()> {
@@ -168,17 +147,8 @@ impl Operator {
             Operator::Conv1d(_) | Operator::ConvTranspose1d(_) => 3,
             Operator::Conv2d(_) | Operator::ConvTranspose2d(_) => 4,
         };
-        let Convolution {
-            groups,
-            stride,
-            dilation,
-            ..
-        } = self.convolution();
-        for (name, value) in [
-            ("groups", groups),
-            ("stride", stride),
-            ("dilation", dilation),
-        ] {
+        let Convolution { groups, stride, dilation, .. } = self.convolution();
+        for (name, value) in [("groups", groups), ("stride", stride), ("dilation", dilation)] {
             require(value > 0, name, "1 or more", value)?;
         }
         let out = match (weight.rank() == rank, self.is_transposed()) {
@@ -198,13 +168,7 @@ impl Operator {
 
     /// candle's convolutions panic where the kernel is larger than what it is applied to.
     fn check_probe(self, weight: &Tensor, probe: &Tensor) -> Result<()> {
-        let Convolution {
-            padding,
-            output_padding,
-            stride,
-            dilation,
-            groups,
-        } = self.convolution();
+        let Convolution { padding, output_padding, stride, dilation, groups } = self.convolution();
         let kernel = weight.dims().iter().skip(2);
         let (inputs, least): (usize, Vec<usize>) = if self.is_transposed() {
             // (l − 1)·stride + dilation·(k − 1) + output_padding + 1 − 2·padding ≥ 1
@@ -220,10 +184,7 @@ impl Operator {
         let fits = probe.rank() == weight.rank()
             && probe.dims()[0] > 0
             && probe.dims()[1] == inputs
-            && probe.dims()[2..]
-                .iter()
-                .zip(&least)
-                .all(|(l, least)| l >= least);
+            && probe.dims()[2..].iter().zip(&least).all(|(l, least)| l >= least);
         if fits {
             return Ok(());
         }
@@ -242,19 +203,11 @@ impl Operator {
         let groups = self.convolution().groups;
         let (inputs, outputs) = (weight.dims()[0], weight.dims()[1]);
         let grouped = weight.reshape((groups, inputs / groups, outputs, ()))?;
-        grouped
-            .broadcast_mul(&k.reshape((groups, 1, outputs, 1))?)?
-            .reshape(weight.dims())
+        grouped.broadcast_mul(&k.reshape((groups, 1, outputs, 1))?)?.reshape(weight.dims())
     }
 
     fn apply(self, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> candle::Result<Tensor> {
-        let Convolution {
-            padding,
-            output_padding,
-            stride,
-            dilation,
-            groups,
-        } = self.convolution();
+        let Convolution { padding, output_padding, stride, dilation, groups } = self.convolution();
         let y = match self {
             Operator::Linear => x.matmul(&weight.t()?)?,
             Operator::Conv1d(_) => x.conv1d(weight, padding, stride, dilation, groups)?,
@@ -281,10 +234,7 @@ fn by_group(
     apply: impl Fn(&Tensor, &Tensor) -> candle::Result<Tensor>,
 ) -> candle::Result<Tensor> {
     let (xs, weights) = (x.chunk(groups, 1)?, weight.chunk(groups, 0)?);
-    let parts = xs
-        .iter()
-        .zip(&weights)
-        .map(|(x, w)| apply(&x.contiguous()?, &w.contiguous()?));
+    let parts = xs.iter().zip(&weights).map(|(x, w)| apply(&x.contiguous()?, &w.contiguous()?));
     Tensor::cat(&parts.collect::<candle::Result<Vec<_>>>()?, 1)
 }
 

@@ -73,27 +73,19 @@ impl BatchNorm {
             (Some(ranks), 0) if by_batch => self.finish_empty(x, call, ranks)?,
             _ => self.finish(x, &input, &x_hat, call)?,
         };
-        let moments: Vec<Moments> = groups
-            .iter()
-            .filter_map(|group| group.moments.clone())
-            .collect();
+        let moments: Vec<Moments> =
+            groups.iter().filter_map(|group| group.moments.clone()).collect();
         let update = match call.update {
             true => self.pooled_over_ranks(Moments::merge_all(&moments)?)?,
             false => None,
         };
-        let corrections: Vec<Correction> = groups
-            .into_iter()
-            .filter_map(|group| group.correction)
-            .collect();
+        let corrections: Vec<Correction> =
+            groups.into_iter().filter_map(|group| group.correction).collect();
         let correction = match corrections.is_empty() {
             true => None,
             false => Some(LastCorrection::Tensors(Correction::stack(&corrections)?)),
         };
-        Ok(Forward {
-            y,
-            update,
-            correction,
-        })
+        Ok(Forward { y, update, correction })
     }
 
     fn check(&self, x: &Tensor, call: &Call<'_>) -> Result<Input> {
@@ -118,19 +110,10 @@ impl BatchNorm {
         if let Some(residual) = call.residual
             && residual.dims() != x.dims()
         {
-            return Err(Error::shape(
-                OP,
-                "residual",
-                format!("{:?}", x.dims()),
-                residual.dims(),
-            ));
+            return Err(Error::shape(OP, "residual", format!("{:?}", x.dims()), residual.dims()));
         }
         let flat = view.flatten(&x.to_dtype(DType::F64)?)?;
-        Ok(Input {
-            flat,
-            view,
-            weights,
-        })
+        Ok(Input { flat, view, weights })
     }
 
     /// Batch statistics, group by group.
@@ -156,11 +139,7 @@ impl BatchNorm {
         let by_moving = || {
             let (mean, variance) = self.moving()?;
             let x_hat = self.standardize(input, &mean, &variance)?;
-            Ok(Group {
-                x_hat,
-                moments: None,
-                correction: None,
-            })
+            Ok(Group { x_hat, moments: None, correction: None })
         };
         if let Some(policy) = self.degenerate(&moments, input)?
             && policy == Policy::UseMoving
@@ -174,9 +153,7 @@ impl BatchNorm {
             && call.renorm
         {
             let clipping = self.config.renorm.as_ref().map(|renorm| &renorm.clipping);
-            let bounds = clipping
-                .map(|clipping| clipping.at(self.step()))
-                .unwrap_or_default();
+            let bounds = clipping.map(|clipping| clipping.at(self.step())).unwrap_or_default();
             let rd = renorm.correction(&moments.detach(), bounds)?;
             let view = &input.view;
             let scaled = x_hat.broadcast_mul(&view.per_channel(&rd.r)?)?;
@@ -184,11 +161,7 @@ impl BatchNorm {
             correction = Some(rd);
         }
         let moments = Some(moments.detach());
-        Ok(Group {
-            x_hat,
-            moments,
-            correction,
-        })
+        Ok(Group { x_hat, moments, correction })
     }
 
     /// `(x − mean) / √(variance + ε)` of a flattened input; centred first, because folding the mean into
@@ -202,10 +175,7 @@ impl BatchNorm {
 
     /// The moments that the update takes: of all ranks, where groups did not already see all ranks.
     fn pooled_over_ranks(&self, pooled: Option<Moments>) -> Result<Option<Moments>> {
-        let ranks = self
-            .ranks
-            .as_ref()
-            .filter(|_| self.synchronized().is_none());
+        let ranks = self.ranks.as_ref().filter(|_| self.synchronized().is_none());
         let Some(ranks) = ranks else {
             return Ok(pooled);
         };
@@ -220,9 +190,7 @@ impl BatchNorm {
 
     /// The ranks that batch statistics are taken over. Ghost batches stay within their rank.
     fn synchronized(&self) -> Option<&Arc<dyn Collective>> {
-        self.ranks
-            .as_ref()
-            .filter(|_| self.config.normalization_batch.is_none())
+        self.ranks.as_ref().filter(|_| self.config.normalization_batch.is_none())
     }
 
     /// Moving mean and variance in f64.
@@ -245,12 +213,7 @@ impl BatchNorm {
         if t.dims() == [self.channels] {
             return Ok(());
         }
-        Err(Error::shape(
-            OP,
-            name,
-            format!("[C = {}]", self.channels),
-            t.dims(),
-        ))
+        Err(Error::shape(OP, name, format!("[C = {}]", self.channels), t.dims()))
     }
 }
 

@@ -44,10 +44,7 @@ impl Health {
             ));
         }
         if self.refused > 0 {
-            warnings.push(format!(
-                "{} updates refused for non-finite statistics",
-                self.refused
-            ));
+            warnings.push(format!("{} updates refused for non-finite statistics", self.refused));
         }
         if !self.dead_channels.is_empty() {
             warnings.push(format!("constant channels: {:?}", self.dead_channels));
@@ -91,10 +88,6 @@ impl Spread {
     pub(crate) fn effective_sample_size(&self) -> Result<f64> {
         let gathered = self.gathered.to_vec1::<f64>()?[0];
         let squares = self.squares.to_vec1::<f64>()?[0];
-        Ok(if squares > 0.0 {
-            gathered * gathered / squares
-        } else {
-            0.0
-        })
+        Ok(if squares > 0.0 { gathered * gathered / squares } else { 0.0 })
     }
 }

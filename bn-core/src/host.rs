@@ -89,11 +89,7 @@ impl<'a> Slot<'a> {
             DType::F64 => false,
             _ => return None,
         };
-        Some(Self {
-            values: read(var)?,
-            var,
-            single,
-        })
+        Some(Self { values: read(var)?, var, single })
     }
 
     pub(crate) fn values(&self) -> &[f64] {
@@ -118,11 +114,7 @@ impl<'a> Slot<'a> {
         let each = self.values.iter_mut().zip(x).zip(keep);
         match self.single {
             true => each.for_each(|((v, x), keep)| {
-                *v = if *keep {
-                    f64::from(moved(*v, *x) as f32)
-                } else {
-                    *v
-                };
+                *v = if *keep { f64::from(moved(*v, *x) as f32) } else { *v };
             }),
             false => each.for_each(|((v, x), keep)| *v = if *keep { moved(*v, *x) } else { *v }),
         }

@@ -47,11 +47,7 @@ impl ChannelView {
     /// [`Error::Rank`] below rank 2; [`Error::Axis`] when the axis does not exist.
     pub fn new(op: &'static str, dims: &[usize], format: DataFormat) -> Result<Self> {
         if dims.len() < 2 {
-            return Err(Error::Rank {
-                op,
-                expected: "2 or more".into(),
-                shape: dims.to_vec(),
-            });
+            return Err(Error::Rank { op, expected: "2 or more".into(), shape: dims.to_vec() });
         }
         let axis = match format {
             DataFormat::Nchw => 1,
@@ -111,11 +107,7 @@ impl ChannelView {
         let mut dims = self.dims.clone();
         dims[0] = len;
         let outer = dims[..self.axis].iter().product();
-        Self {
-            dims,
-            outer,
-            ..self.clone()
-        }
+        Self { dims, outer, ..self.clone() }
     }
 
     /// `x` as `[outer, C, inner]`, or `[outer, C]` where `inner` is 1 (candle's loops over rows are faster).
@@ -147,11 +139,7 @@ impl ChannelView {
 
     /// Sum over everything but the channels of a flattened tensor: `[C]`.
     pub(crate) fn sum(&self, flat: &Tensor) -> candle::Result<Tensor> {
-        if self.inner == 1 {
-            flat.sum(0)
-        } else {
-            flat.sum((0, 2))
-        }
+        if self.inner == 1 { flat.sum(0) } else { flat.sum((0, 2)) }
     }
 }
 
@@ -159,12 +147,9 @@ impl ChannelView {
 pub(crate) fn require_float(op: &'static str, name: &str, x: &Tensor) -> Result<()> {
     match x.dtype() {
         DType::F16 | DType::BF16 | DType::F32 | DType::F64 => Ok(()),
-        got => Err(Error::DType {
-            op,
-            name: name.to_owned(),
-            expected: "f16, bf16, f32 or f64",
-            got,
-        }),
+        got => {
+            Err(Error::DType { op, name: name.to_owned(), expected: "f16, bf16, f32 or f64", got })
+        }
     }
 }
 

@@ -101,9 +101,7 @@ impl MovingAverage {
         let decay = decay.into();
         decay.check("decay")?;
         require_float("MovingAverage", "initial", initial)?;
-        let value = initial
-            .detach()
-            .to_dtype(statistics_dtype(initial.dtype()))?;
+        let value = initial.detach().to_dtype(statistics_dtype(initial.dtype()))?;
         let debias = match zero_debias {
             true => Some(Debias {
                 biased: Var::from_tensor(&value.zeros_like()?)?,
@@ -113,11 +111,7 @@ impl MovingAverage {
         };
         // A copy: the average must not move the caller's tensor, even where that is a variable.
         let value = Var::from_tensor(&value.copy()?)?;
-        Ok(Self {
-            average: Average { value, debias },
-            decay,
-            updates: AtomicU64::new(0),
-        })
+        Ok(Self { average: Average { value, debias }, decay, updates: AtomicU64::new(0) })
     }
 
     /// Moves the average by one value.
@@ -127,12 +121,7 @@ impl MovingAverage {
         const OP: &str = "MovingAverage::update";
         let like = self.average.value.as_tensor();
         if value.dims() != like.dims() {
-            return Err(Error::shape(
-                OP,
-                "value",
-                format!("{:?}", like.dims()),
-                value.dims(),
-            ));
+            return Err(Error::shape(OP, "value", format!("{:?}", like.dims()), value.dims()));
         }
         require_device(OP, "value", value, like.device())?;
         let update = self.updates.fetch_add(1, Relaxed);
@@ -185,10 +174,7 @@ impl Average {
         let before = weight.as_detached_tensor().to_dtype(DType::F64)?;
         let gathered = before.affine(-1.0, 1.0)?.broadcast_mul(rate)?;
         let gathered = gathered.broadcast_add(&before)?.reshape(before.dims())?;
-        let share = gathered
-            .recip()?
-            .broadcast_mul(rate)?
-            .reshape(before.dims())?;
+        let share = gathered.recip()?.broadcast_mul(rate)?.reshape(before.dims())?;
         let old = self.value.as_detached_tensor().to_dtype(DType::F64)?;
         let moved = (&old + ((&x - &old)? * share)?)?;
         let new = before.gt(0.0)?.where_cond(&moved, &x)?;

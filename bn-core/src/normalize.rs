@@ -47,9 +47,7 @@ pub fn batch_normalization(
         Ok(t.to_dtype(DType::F64)?)
     };
     let inv_std = (wide("variance", variance)? + epsilon)?.sqrt()?.recip()?;
-    let centred = x
-        .to_dtype(DType::F64)?
-        .broadcast_sub(&wide("mean", mean)?)?;
+    let centred = x.to_dtype(DType::F64)?.broadcast_sub(&wide("mean", mean)?)?;
     let mut y = centred.broadcast_mul(&inv_std)?;
     if let Some(scale) = scale {
         y = y.broadcast_mul(&wide("scale", scale)?)?;

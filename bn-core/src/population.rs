@@ -27,11 +27,7 @@ pub struct PopulationOptions {
 
 impl Default for PopulationOptions {
     fn default() -> Self {
-        Self {
-            max_batches: None,
-            standard_error: None,
-            min_batches: 8,
-        }
+        Self { max_batches: None, standard_error: None, min_batches: 8 }
     }
 }
 
@@ -84,11 +80,7 @@ pub fn population_statistics<B, E: From<Error>>(
     options.check()?;
     let recording = Recording::start(layers);
     let mut gathered: Vec<Gathered> = layers.iter().map(|_| Gathered::default()).collect();
-    let mut report = PopulationReport {
-        batches: 0,
-        standard_error: None,
-        converged: false,
-    };
+    let mut report = PopulationReport { batches: 0, standard_error: None, converged: false };
     let most = options.max_batches.unwrap_or(usize::MAX);
     for batch in batches.into_iter().take(most) {
         forward(batch)?;
@@ -97,9 +89,8 @@ pub fn population_statistics<B, E: From<Error>>(
         }
         report.batches += 1;
         let errors = gathered.iter().map(Gathered::standard_error);
-        report.standard_error = errors
-            .collect::<Option<Vec<f64>>>()
-            .map(|e| e.into_iter().fold(0.0, f64::max));
+        report.standard_error =
+            errors.collect::<Option<Vec<f64>>>().map(|e| e.into_iter().fold(0.0, f64::max));
         let known = report
             .standard_error
             .zip(options.standard_error)
@@ -112,10 +103,7 @@ pub fn population_statistics<B, E: From<Error>>(
     drop(recording);
     let mut populations = Vec::new();
     for (i, (layer, gathered)) in layers.iter().zip(&gathered).enumerate() {
-        let pooled = gathered
-            .pooled
-            .as_ref()
-            .ok_or_else(|| nothing(report.batches, i))?;
+        let pooled = gathered.pooled.as_ref().ok_or_else(|| nothing(report.batches, i))?;
         populations.push(layer.population(pooled, i)?);
     }
     // All of them are sound: from here on nothing fails.
@@ -127,10 +115,7 @@ pub fn population_statistics<B, E: From<Error>>(
 
 fn nothing(batches: usize, layer: usize) -> Error {
     match batches {
-        0 => Error::Empty {
-            op: "population_statistics",
-            shape: vec![0],
-        },
+        0 => Error::Empty { op: "population_statistics", shape: vec![0] },
         _ => Error::value(
             "population_statistics",
             "every layer to be called in each forward pass",
@@ -171,9 +156,7 @@ impl<'a> Recording<'a> {
 
     /// What a layer has recorded since the last batch, merged over its calls.
     fn take(&self, layer: &BatchNorm) -> Result<Option<Moments>> {
-        let calls = lock(&layer.state.recorded)
-            .replace(Vec::new())
-            .unwrap_or_default();
+        let calls = lock(&layer.state.recorded).replace(Vec::new()).unwrap_or_default();
         Moments::merge_all(&calls)
     }
 }
@@ -236,11 +219,8 @@ impl Gathered {
                 return 0.0; // a constant channel is known exactly
             }
             let error = |q: &dyn Fn(&BatchMoments) -> f64, centre: f64| {
-                let scatter: f64 = self
-                    .batches
-                    .iter()
-                    .map(|b| (share(b) * (q(b) - centre)).powi(2))
-                    .sum();
+                let scatter: f64 =
+                    self.batches.iter().map(|b| (share(b) * (q(b) - centre)).powi(2)).sum();
                 (scatter * count as f64 / (count - 1) as f64).sqrt()
             };
             let of_mean = error(&|b| b.mean[c], mean) / variance.sqrt();

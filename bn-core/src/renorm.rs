@@ -65,10 +65,7 @@ impl Correction {
 }
 
 fn share_that_differ(a: &Tensor, b: &Tensor) -> Result<f64> {
-    Ok(a.ne(b)?
-        .to_dtype(DType::F64)?
-        .mean_all()?
-        .to_scalar::<f64>()?)
+    Ok(a.ne(b)?.to_dtype(DType::F64)?.mean_all()?.to_scalar::<f64>()?)
 }
 
 /// The averages of one layer that r and d refer to.
@@ -157,12 +154,7 @@ impl RenormState {
             Some(bound) => unclipped_d.clamp(-bound, bound)?,
             None => unclipped_d.clone(),
         };
-        Ok(Correction {
-            r,
-            d,
-            unclipped_r,
-            unclipped_d,
-        })
+        Ok(Correction { r, d, unclipped_r, unclipped_d })
     }
 
     /// Moves the averages by one committed batch and says what the moving statistics follow.
@@ -226,10 +218,8 @@ impl RenormState {
 
     /// The averages with their names.
     pub(crate) fn named(&self) -> Vec<(&'static str, Var)> {
-        let mut named = vec![
-            ("renorm_mean", self.mean.clone()),
-            ("renorm_stddev", self.stddev.clone()),
-        ];
+        let mut named =
+            vec![("renorm_mean", self.mean.clone()), ("renorm_stddev", self.stddev.clone())];
         if let Some((of_mean, of_stddev)) = &self.weights {
             named.push(("renorm_mean_weight", of_mean.clone()));
             named.push(("renorm_stddev_weight", of_stddev.clone()));
@@ -252,11 +242,7 @@ pub(crate) enum Followed {
     /// Average these at the layer's decay, debiased if asked for.
     Average { mean: Tensor, variance: Tensor },
     /// Average the mean and the stddev at the layer's decay.
-    Stddev {
-        mean: Tensor,
-        stddev: Tensor,
-        moving_stddev: Var,
-    },
+    Stddev { mean: Tensor, stddev: Tensor, moving_stddev: Var },
     /// Be these.
     Equal { mean: Tensor, variance: Tensor },
 }

@@ -24,9 +24,7 @@ pub struct Schedule {
 impl Schedule {
     /// The same value at every step.
     pub fn constant(value: f64) -> Self {
-        Self {
-            points: vec![(0, value)],
-        }
+        Self { points: vec![(0, value)] }
     }
 
     /// Linear between `(step, value)` points.
@@ -36,11 +34,7 @@ impl Schedule {
     pub fn piecewise(points: impl IntoIterator<Item = (u64, f64)>) -> Result<Self> {
         let points: Vec<_> = points.into_iter().collect();
         if points.is_empty() {
-            return Err(Error::value(
-                "schedule",
-                "one (step, value) point or more",
-                "none",
-            ));
+            return Err(Error::value("schedule", "one (step, value) point or more", "none"));
         }
         if let Some(pair) = points.windows(2).find(|pair| pair[1].0 < pair[0].0) {
             let got = format!("{} after {}", pair[1].0, pair[0].0);

@@ -67,11 +67,7 @@ impl State {
         let variance =
             variables.required("moving_variance", &config.moving_variance_initializer)?;
         let committed = variables.optional("updates", 1, DType::F64, &Initializer::ZEROS)?;
-        let count = committed
-            .var
-            .flatten_all()?
-            .to_dtype(DType::F64)?
-            .to_vec1::<f64>()?[0];
+        let count = committed.var.flatten_all()?.to_dtype(DType::F64)?.to_vec1::<f64>()?[0];
         // Averages that were there before this layer hold data, unless they are those of a layer that
         // was never updated.
         let loaded = mean.existed && !(committed.existed && count == 0.0);
@@ -86,27 +82,15 @@ impl State {
             };
             let weight = Initializer::Constant(filled);
             Ok(Some(Debias {
-                biased: variables
-                    .optional_per_channel(&format!("{name}_biased"), &values)?
-                    .var,
-                weight: variables
-                    .optional_per_channel(&format!("{name}_weight"), &weight)?
-                    .var,
+                biased: variables.optional_per_channel(&format!("{name}_biased"), &values)?.var,
+                weight: variables.optional_per_channel(&format!("{name}_weight"), &weight)?.var,
             }))
         };
         let renorm = match &config.renorm {
             Some(renorm) => {
-                let start = Start {
-                    mean: &host(&mean.var)?,
-                    variance: &host(&variance.var)?,
-                    loaded,
-                };
-                Some(RenormState::build(
-                    renorm,
-                    config.epsilon,
-                    variables,
-                    start,
-                )?)
+                let start =
+                    Start { mean: &host(&mean.var)?, variance: &host(&variance.var)?, loaded };
+                Some(RenormState::build(renorm, config.epsilon, variables, start)?)
             }
             None => None,
         };
@@ -117,11 +101,7 @@ impl State {
                 value: mean.var,
             },
             variance: Average {
-                debias: debias(
-                    config.zero_debias.of_variance(),
-                    "moving_variance",
-                    &variance.var,
-                )?,
+                debias: debias(config.zero_debias.of_variance(), "moving_variance", &variance.var)?,
                 value: variance.var,
             },
             renorm,
@@ -181,10 +161,7 @@ impl State {
     fn commit_by_ops(&self, batch: &Moments) -> candle::Result<()> {
         let step = self.step()?;
         self.set_step(step + 1);
-        let rate = self
-            .rules
-            .decay
-            .rate(step, &self.committed.as_detached_tensor())?;
+        let rate = self.rules.decay.rate(step, &self.committed.as_detached_tensor())?;
         let keep = self.keep(batch)?;
         let (mean, variance) = (&keep.mean, &keep.variance);
         match &self.renorm {
@@ -200,8 +177,7 @@ impl State {
         let accepted = keep.mean.to_dtype(DType::F64)?;
         self.spread.update(batch, &rate, &keep.mean)?;
         let committed = self.committed.as_detached_tensor();
-        self.committed
-            .set(&(&committed + accepted.to_dtype(committed.dtype())?)?)?;
+        self.committed.set(&(&committed + accepted.to_dtype(committed.dtype())?)?)?;
         let refused = self.refused.as_detached_tensor();
         self.refused.set(&(&refused + accepted.affine(-1.0, 1.0)?)?)
     }
@@ -218,11 +194,7 @@ impl State {
                 self.mean.update(&mean, rate, Some(&keep.mean))?;
                 self.variance.update(&variance, rate, Some(&keep.variance))
             }
-            Followed::Stddev {
-                mean,
-                stddev,
-                moving_stddev,
-            } => {
+            Followed::Stddev { mean, stddev, moving_stddev } => {
                 self.mean.update(&mean, rate, Some(&keep.mean))?;
                 move_towards(&moving_stddev, &stddev, rate, Some(&keep.variance))?;
                 renorm.set_variance(&moving_stddev, &self.variance.value, &keep.variance)
@@ -237,9 +209,9 @@ impl State {
     fn stored_variance(&self, batch: &Moments) -> Result<Tensor, candle::Error> {
         match self.rules.stored {
             StoredVariance::Biased => Ok(batch.variance().clone()),
-            StoredVariance::Unbiased => batch
-                .unbiased_variance(self.rules.kind)
-                .map_err(candle::Error::from),
+            StoredVariance::Unbiased => {
+                batch.unbiased_variance(self.rules.kind).map_err(candle::Error::from)
+            }
         }
     }
 
@@ -256,34 +228,22 @@ impl State {
         let mut of_variance = accepted.broadcast_as(variance.dims())?.contiguous()?;
         if self.rules.one_value != Policy::Accept {
             // Σw = 1 value's worth: W² = Σw². Rounding leaves W² a little off, hence the margin.
-            let more = batch
-                .weight()
-                .sqr()?
-                .gt(&(batch.squared_weight() * (1.0 + 1e-12))?)?;
+            let more = batch.weight().sqr()?.gt(&(batch.squared_weight() * (1.0 + 1e-12))?)?;
             of_variance = (of_variance * more)?;
         }
         if self.rules.stored == StoredVariance::Unbiased && self.rules.kind == WeightKind::Frequency
         {
             of_variance = (of_variance * batch.weight().gt(1.0)?)?;
         }
-        if matches!(
-            self.rules.constant_channel,
-            Policy::SkipVarianceUpdate | Policy::UseMoving
-        ) {
+        if matches!(self.rules.constant_channel, Policy::SkipVarianceUpdate | Policy::UseMoving) {
             of_variance = (of_variance * variance.gt(0.0)?)?;
         }
-        Ok(Keep {
-            mean: accepted,
-            variance: of_variance,
-        })
+        Ok(Keep { mean: accepted, variance: of_variance })
     }
 
     /// Replaces the averages, as if these values had gathered all their weight.
     pub(crate) fn overwrite(&self, moments: &Moments) -> candle::Result<()> {
-        for (average, new) in [
-            (&self.mean, moments.mean()),
-            (&self.variance, moments.variance()),
-        ] {
+        for (average, new) in [(&self.mean, moments.mean()), (&self.variance, moments.variance())] {
             assign(&average.value, new, None)?;
             if let Some(debias) = &average.debias {
                 assign(&debias.biased, new, None)?;
@@ -314,10 +274,7 @@ impl State {
         }
         named.extend(self.renorm.iter().flat_map(RenormState::named));
         named.sort_by_key(|(name, _)| *name);
-        named
-            .into_iter()
-            .map(|(name, var)| (name.to_owned(), var))
-            .collect()
+        named.into_iter().map(|(name, var)| (name.to_owned(), var)).collect()
     }
 }
 
@@ -328,7 +285,5 @@ struct Keep {
 }
 
 fn host(v: &Var) -> candle::Result<Vec<f64>> {
-    v.as_detached_tensor()
-        .to_dtype(DType::F64)?
-        .to_vec1::<f64>()
+    v.as_detached_tensor().to_dtype(DType::F64)?.to_vec1::<f64>()
 }

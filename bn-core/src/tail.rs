@@ -27,12 +27,9 @@ pub enum Activation {
 impl Activation {
     pub(crate) fn check(self) -> Result<()> {
         match self {
-            Activation::LeakyRelu(slope) => require(
-                slope.is_finite(),
-                "leaky relu's slope",
-                "a finite number",
-                slope,
-            ),
+            Activation::LeakyRelu(slope) => {
+                require(slope.is_finite(), "leaky relu's slope", "a finite number", slope)
+            }
             _ => Ok(()),
         }
     }

@@ -70,14 +70,10 @@ impl Updates {
         let mut layers = self.layers();
         let mut pending = lock(&layer.pending);
         *pending = Some(match pending.take() {
-            None => Pending {
-                moments: batch,
-                forwards: 1,
-            },
-            Some(old) => Pending {
-                moments: old.moments.merge(&batch)?,
-                forwards: old.forwards + 1,
-            },
+            None => Pending { moments: batch, forwards: 1 },
+            Some(old) => {
+                Pending { moments: old.moments.merge(&batch)?, forwards: old.forwards + 1 }
+            }
         });
         if !layers.iter().any(|known| Arc::ptr_eq(known, layer)) {
             layers.push(layer.clone());

@@ -76,12 +76,7 @@ pub(crate) struct Variables<'a> {
 
 impl<'a> Variables<'a> {
     pub(crate) fn new(vb: VarBuilder<'a>, channels: usize, reuse: Reuse) -> Self {
-        Self {
-            dtype: statistics_dtype(vb.dtype()),
-            vb,
-            channels,
-            reuse,
-        }
+        Self { dtype: statistics_dtype(vb.dtype()), vb, channels, reuse }
     }
 
     pub(crate) fn vb(&self) -> &VarBuilder<'a> {
@@ -92,12 +87,8 @@ impl<'a> Variables<'a> {
     pub(crate) fn required(&self, name: &str, initial: &Initializer) -> Result<Found> {
         let existed = self.vb.contains_tensor(name);
         match self.reuse {
-            Reuse::Always if !existed => Err(Error::NotThere {
-                name: self.full_name(name),
-            })?,
-            Reuse::Never if existed => Err(Error::Exists {
-                name: self.full_name(name),
-            })?,
+            Reuse::Always if !existed => Err(Error::NotThere { name: self.full_name(name) })?,
+            Reuse::Never if existed => Err(Error::Exists { name: self.full_name(name) })?,
             _ => {}
         }
         let tensor = self.get(name, self.channels, self.dtype)?;
@@ -118,10 +109,7 @@ impl<'a> Variables<'a> {
             Err(Error::Missing { .. }) => {
                 let values = Tensor::new(initial.values(len), self.vb.device())?.to_dtype(dtype)?;
                 let var = Var::from_tensor(&values)?;
-                Ok(Found {
-                    var,
-                    existed: false,
-                })
+                Ok(Found { var, existed: false })
             }
             Err(error) => Err(error),
         }
@@ -133,9 +121,7 @@ impl<'a> Variables<'a> {
     }
 
     fn get(&self, name: &str, len: usize, dtype: DType) -> Result<Tensor> {
-        let found = self
-            .vb
-            .get_with_hints_dtype(len, name, Init::Const(0.0), dtype);
+        let found = self.vb.get_with_hints_dtype(len, name, Init::Const(0.0), dtype);
         found.map_err(|error| match root(&error) {
             candle::Error::CannotFindTensor { .. } => Error::Missing {
                 op: "BatchNorm",

@@ -24,9 +24,7 @@ pub(crate) fn flat_weights(
         None => weights.clone(),
     };
     let aligned = full.rank() <= view.dims().len();
-    let broadcast = aligned
-        .then(|| full.broadcast_as(view.weight_dims()).ok())
-        .flatten();
+    let broadcast = aligned.then(|| full.broadcast_as(view.weight_dims()).ok()).flatten();
     let Some(broadcast) = broadcast else {
         let expected = format!(
             "[N = {}] or a shape that broadcasts to {:?}",
@@ -56,17 +54,10 @@ pub(crate) fn require_values(op: &'static str, weights: &Tensor) -> Result<()> {
     if !weights.device().is_cpu() {
         return Ok(());
     }
-    let values = weights
-        .flatten_all()?
-        .to_dtype(DType::F64)?
-        .to_vec1::<f64>()?;
+    let values = weights.flatten_all()?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
     match values.iter().position(|w| !(w.is_finite() && *w >= 0.0)) {
         None => Ok(()),
-        Some(index) => Err(Error::Weight {
-            op,
-            index,
-            value: values[index],
-        }),
+        Some(index) => Err(Error::Weight { op, index, value: values[index] }),
     }
 }
 

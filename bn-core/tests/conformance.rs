@@ -13,9 +13,7 @@ use std::path::Path;
 use candle::{DType, Device, Tensor};
 
 fn folder(name: &str) -> replay::Replay {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("conformance/cases")
-        .join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("conformance/cases").join(name);
     replay::replay(&path, &Device::Cpu).unwrap_or_else(|error| panic!("{error}"))
 }
 
@@ -52,9 +50,7 @@ fn a_changed_case_fails() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let bytes = safetensors::serialize(tensors, Some(metadata)).expect("serializes");
         std::fs::write(folder.path().join("case.safetensors"), bytes).expect("writes");
-        replay::replay(folder.path(), &Device::Cpu)
-            .expect("readable")
-            .is_success()
+        replay::replay(folder.path(), &Device::Cpu).expect("readable").is_success()
     };
     assert!(passes(metadata.clone(), &tensors), "unchanged, it passes");
 
@@ -64,20 +60,11 @@ fn a_changed_case_fails() {
         let more = Tensor::full(1e-3, tensors[name].shape(), &Device::Cpu).expect("full");
         let more = more.to_dtype(DType::F64).expect("f64");
         changed.insert(name.clone(), (&tensors[name] + more).expect("adds"));
-        assert!(
-            !passes(metadata.clone(), &changed),
-            "{name} changed by 0.001 must be noticed"
-        );
+        assert!(!passes(metadata.clone(), &changed), "{name} changed by 0.001 must be noticed");
     }
     let mut extra = tensors.clone();
-    extra.insert(
-        "step0.new".into(),
-        Tensor::zeros(1, DType::F64, &Device::Cpu).expect("zeros"),
-    );
-    assert!(
-        !passes(metadata.clone(), &extra),
-        "an unknown tensor must be noticed"
-    );
+    extra.insert("step0.new".into(), Tensor::zeros(1, DType::F64, &Device::Cpu).expect("zeros"));
+    assert!(!passes(metadata.clone(), &extra), "an unknown tensor must be noticed");
     let mut unknown = metadata.clone();
     let text = metadata["case"].replacen('{', "{\"new_option\": true, ", 1);
     unknown.insert("case".into(), text);

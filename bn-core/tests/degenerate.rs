@@ -10,12 +10,8 @@ use bn_core::{
 use candle::{DType, Tensor};
 use common::{Numbers, Outcome, assert_close, bits, layer, state_bits, tensor, values};
 
-const POLICIES: [Policy; 4] = [
-    Policy::Accept,
-    Policy::Error,
-    Policy::UseMoving,
-    Policy::SkipVarianceUpdate,
-];
+const POLICIES: [Policy; 4] =
+    [Policy::Accept, Policy::Error, Policy::UseMoving, Policy::SkipVarianceUpdate];
 
 // Tolerances of 1e-15: a handful of roundings of numbers around 1.
 
@@ -35,18 +31,11 @@ fn used(config: &BatchNormConfig) -> Outcome<BatchNorm> {
 fn with(set: impl Fn(&mut Degenerate)) -> BatchNormConfig {
     let mut degenerate = Degenerate::default();
     set(&mut degenerate);
-    BatchNormConfig {
-        degenerate,
-        ..BatchNormConfig::keras()
-    }
+    BatchNormConfig { degenerate, ..BatchNormConfig::keras() }
 }
 
 fn state(bn: &BatchNorm, name: &str) -> Vec<f64> {
-    let found = bn
-        .statistics()
-        .into_iter()
-        .find(|(n, _)| n == name)
-        .expect("a statistic");
+    let found = bn.statistics().into_iter().find(|(n, _)| n == name).expect("a statistic");
     values(found.1.as_tensor())
 }
 
@@ -57,11 +46,7 @@ fn one_value_per_channel() -> Outcome {
     let three = Tensor::cat(&[&x, &x, &x], 0)?;
     for policy in POLICIES {
         let bn = used(&with(|d| d.one_value = policy))?;
-        let before = (
-            state_bits(&bn),
-            values(&bn.moving_mean()),
-            values(&bn.moving_variance()),
-        );
+        let before = (state_bits(&bn), values(&bn.moving_mean()), values(&bn.moving_variance()));
         let eval = values(&bn.forward_eval(&x)?);
         let beta = values(bn.beta().ok_or("no beta")?);
         for weighted in [false, true] {
@@ -72,12 +57,8 @@ fn one_value_per_channel() -> Outcome {
                     .forward_with(&three, &Call::train().with_weights(&half))
                     .and_then(|y| Ok(y.narrow(0, 0, 1)?)),
             };
-            let mean: Vec<f64> = before
-                .1
-                .iter()
-                .zip([3.0, -4.0])
-                .map(|(m, x)| m + (x - m) * 0.01)
-                .collect();
+            let mean: Vec<f64> =
+                before.1.iter().zip([3.0, -4.0]).map(|(m, x)| m + (x - m) * 0.01).collect();
             match (policy, result) {
                 (Policy::Error, Err(error @ Error::OneValue { .. })) => {
                     assert!(error.to_string().starts_with("BatchNorm"), "{error}");
@@ -92,13 +73,7 @@ fn one_value_per_channel() -> Outcome {
                     assert_close("mean", &values(&bn.moving_mean()), &mean, 1e-15, 1e-15);
                     let kept = if policy == Policy::Accept { 0.99 } else { 1.0 };
                     let variance: Vec<f64> = before.2.iter().map(|v| v * kept).collect();
-                    assert_close(
-                        "variance",
-                        &values(&bn.moving_variance()),
-                        &variance,
-                        1e-15,
-                        0.0,
-                    );
+                    assert_close("variance", &values(&bn.moving_variance()), &variance, 1e-15, 0.0);
                     assert_eq!(bn.health()?.committed, 3);
                 }
                 (policy, result) => panic!("{policy:?} gives {result:?}"),
@@ -115,20 +90,11 @@ fn one_value_never_reaches_the_variance_as_nan() -> Outcome {
         renorm: Some(RenormConfig::new(variant)),
         ..BatchNormConfig::keras()
     };
-    let accept = Degenerate {
-        one_value: Policy::Accept,
-        ..Degenerate::default()
-    };
+    let accept = Degenerate { one_value: Policy::Accept, ..Degenerate::default() };
     for config in [
         BatchNormConfig::candle(),
-        BatchNormConfig {
-            degenerate: accept,
-            ..BatchNormConfig::candle()
-        },
-        BatchNormConfig {
-            zero_debias: ZeroDebias::Both,
-            ..BatchNormConfig::candle()
-        },
+        BatchNormConfig { degenerate: accept, ..BatchNormConfig::candle() },
+        BatchNormConfig { zero_debias: ZeroDebias::Both, ..BatchNormConfig::candle() },
         BatchNormConfig::haiku(),
         renorm(RenormVariant::Tf1),
         renorm(RenormVariant::Keras),
@@ -155,52 +121,34 @@ fn no_value_at_all() -> Outcome {
     for dims in [vec![0, 2], vec![0, 2, 3], vec![4, 2, 0], vec![0, 2, 0]] {
         let x = tensor(&[], &dims, DType::F64);
         for policy in [Policy::Error, Policy::UseMoving] {
-            let config = BatchNormConfig {
-                data_format: DataFormat::Nchw,
-                ..with(|d| d.empty = policy)
-            };
+            let config =
+                BatchNormConfig { data_format: DataFormat::Nchw, ..with(|d| d.empty = policy) };
             for ghost in [None, Some(3)] {
-                let bn = used(&BatchNormConfig {
-                    normalization_batch: ghost,
-                    ..config.clone()
-                })?;
+                let bn = used(&BatchNormConfig { normalization_batch: ghost, ..config.clone() })?;
                 let before = state_bits(&bn);
                 match (policy, bn.forward_train(&x)) {
                     (Policy::Error, Err(error @ Error::Empty { .. })) => {
                         let shape = format!("{dims:?}"); // of the group, where there are groups
-                        assert!(
-                            ghost.is_some() || error.to_string().contains(&shape),
-                            "{error}"
-                        );
+                        assert!(ghost.is_some() || error.to_string().contains(&shape), "{error}");
                     }
                     (Policy::UseMoving, Ok(y)) => assert_eq!(y.dims(), &dims[..]),
                     (policy, result) => panic!("{policy:?} gives {result:?}"),
                 }
                 assert_eq!(state_bits(&bn), before);
-                assert_eq!(
-                    bn.forward_eval(&x)?.dims(),
-                    &dims[..],
-                    "evaluation needs no values"
-                );
+                assert_eq!(bn.forward_eval(&x)?.dims(), &dims[..], "evaluation needs no values");
                 assert_eq!(bn.health()?.committed, 2);
             }
         }
     }
     let x = tensor(&[], &[0, 2], DType::F64);
     assert!(matches!(moments(&x, &[0], false), Err(Error::Empty { .. })));
-    assert!(matches!(
-        weighted_moments(&x, &[0], &x, false),
-        Err(Error::Empty { .. })
-    ));
+    assert!(matches!(weighted_moments(&x, &[0], &x, false), Err(Error::Empty { .. })));
     Ok(())
 }
 
 #[test]
 fn no_weight_at_all() -> Outcome {
-    let (x, w) = (
-        Numbers(6).tensor(&[3, 2]),
-        tensor(&[0.0; 3], &[3], DType::F64),
-    );
+    let (x, w) = (Numbers(6).tensor(&[3, 2]), tensor(&[0.0; 3], &[3], DType::F64));
     for policy in [Policy::Error, Policy::UseMoving] {
         let bn = used(&with(|d| d.zero_weight = policy))?;
         let (before, eval) = (state_bits(&bn), bits(&bn.forward_eval(&x)?));
@@ -212,10 +160,7 @@ fn no_weight_at_all() -> Outcome {
         assert_eq!(state_bits(&bn), before);
     }
     let w = tensor(&[0.0, 0.0, 1.0, 1.0, 0.0, 0.0], &[3, 2], DType::F64);
-    assert!(matches!(
-        weighted_moments(&x, &[1], &w, false),
-        Err(Error::ZeroWeight { .. })
-    ));
+    assert!(matches!(weighted_moments(&x, &[1], &w, false), Err(Error::ZeroWeight { .. })));
     // A ghost batch whose rows are all masked: the others go on, and the update is of them alone.
     let w = tensor(&[1.0, 1.0, 0.0, 0.0, 1.0], &[5], DType::F64);
     let x = Numbers(7).tensor(&[5, 2]);
@@ -229,13 +174,7 @@ fn no_weight_at_all() -> Outcome {
     assert_close("masked group", &y[4..8], &eval[4..8], 1e-15, 1e-15);
     plain.forward_with(&x, &Call::train().with_weights(&w))?;
     for name in ["moving_mean", "moving_variance"] {
-        assert_close(
-            name,
-            &state(&ghost, name),
-            &state(&plain, name),
-            1e-13,
-            1e-15,
-        );
+        assert_close(name, &state(&ghost, name), &state(&plain, name), 1e-13, 1e-15);
     }
     Ok(())
 }
@@ -257,9 +196,8 @@ fn a_constant_channel() -> Outcome {
                 continue;
             }
             (Policy::UseMoving, Ok(y)) => {
-                let want: Vec<f64> = (0..6)
-                    .map(|i| if i % 2 == 0 { eval[i] } else { by_batch[i] })
-                    .collect();
+                let want: Vec<f64> =
+                    (0..6).map(|i| if i % 2 == 0 { eval[i] } else { by_batch[i] }).collect();
                 assert_close("y", &values(&y), &want, 1e-15, 1e-15);
             }
             (Policy::SkipVarianceUpdate | Policy::Accept, Ok(y)) => {
@@ -269,29 +207,11 @@ fn a_constant_channel() -> Outcome {
             }
             (policy, result) => panic!("{policy:?} gives {result:?}"),
         }
-        let moved = if policy == Policy::Accept {
-            before.1[0] * 0.99
-        } else {
-            before.1[0]
-        };
-        assert_close(
-            "variance",
-            &values(&bn.moving_variance())[..1],
-            &[moved],
-            1e-15,
-            0.0,
-        );
-        assert_eq!(
-            values(&bn.moving_variance())[1],
-            values(&plain.moving_variance())[1]
-        );
+        let moved = if policy == Policy::Accept { before.1[0] * 0.99 } else { before.1[0] };
+        assert_close("variance", &values(&bn.moving_variance())[..1], &[moved], 1e-15, 0.0);
+        assert_eq!(values(&bn.moving_variance())[1], values(&plain.moving_variance())[1]);
         assert_eq!(bn.health()?.dead_channels, [0]);
-        assert!(
-            bn.health()?
-                .warnings()
-                .iter()
-                .any(|w| w.contains("constant"))
-        );
+        assert!(bn.health()?.warnings().iter().any(|w| w.contains("constant")));
     }
     Ok(())
 }
@@ -322,10 +242,7 @@ fn averages_have_any_shape() -> Outcome {
                 MovingAverage::new(&tensor(&vec![1.0; n], &dims, DType::F64), 0.5, zero_debias)?;
             average.update(&tensor(&vec![3.0; n], &dims, DType::F64))?;
             assert_eq!(average.value()?.dims(), &dims[..]);
-            assert_eq!(
-                values(&average.value()?),
-                vec![if zero_debias { 3.0 } else { 2.0 }; n]
-            );
+            assert_eq!(values(&average.value()?), vec![if zero_debias { 3.0 } else { 2.0 }; n]);
         }
     }
     Ok(())

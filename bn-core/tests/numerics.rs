@@ -32,11 +32,8 @@ fn shapes() -> Vec<(Vec<usize>, DataFormat)> {
 
 /// Given as f32, `offset + spread · normal`; the first values of every channel far out.
 fn data(dims: &[usize], offset: f64, spread: f64, numbers: &mut Numbers) -> Vec<f64> {
-    let x: Vec<f64> = numbers
-        .normals(dims.iter().product())
-        .iter()
-        .map(|v| offset + spread * v)
-        .collect();
+    let x: Vec<f64> =
+        numbers.normals(dims.iter().product()).iter().map(|v| offset + spread * v).collect();
     rounded(&x, DType::F32)
 }
 
@@ -59,14 +56,7 @@ fn exact(
     let (ones, zeros) = (vec![1.0; channels], vec![0.0; channels]);
     let mut reference = Reference::new(config, &zeros, &ones);
     let weights = vec![1.0; x.len()];
-    let batch = Batch {
-        dims,
-        x,
-        weights: &weights,
-        gamma: &ones,
-        beta: &zeros,
-        residual: None,
-    };
+    let batch = Batch { dims, x, weights: &weights, gamma: &ones, beta: &zeros, residual: None };
     let pass = reference.forward(&batch);
     let grads = reference.backward(&batch, dy, &pass);
     reference.update(&batch);
@@ -85,11 +75,7 @@ fn exact(
 fn the_contract() -> Outcome {
     let mut numbers = Numbers(1502);
     for (dims, data_format) in shapes() {
-        let axis = if data_format == DataFormat::Nchw {
-            1
-        } else {
-            dims.len() - 1
-        };
+        let axis = if data_format == DataFormat::Nchw { 1 } else { dims.len() - 1 };
         let channels = dims[axis];
         let inner: usize = dims[axis + 1..].iter().product();
         let axes: Vec<usize> = (0..dims.len()).filter(|&a| a != axis).collect();
@@ -102,19 +88,13 @@ fn the_contract() -> Outcome {
                     epsilon: 1e-12,
                     ..BatchNormConfig::keras()
                 };
-                let x = data(
-                    &dims,
-                    sign * spread * 10f64.powi(power),
-                    spread,
-                    &mut numbers,
-                );
+                let x = data(&dims, sign * spread * 10f64.powi(power), spread, &mut numbers);
                 let dy = rounded(&numbers.normals(x.len()), DType::F32);
                 let want = exact(&config, &dims, &x, &dy, channels);
                 // Of two or three values the stddev may come out anywhere: the contract's ratio is the data's.
                 let stddev: Vec<f64> = want.variance.iter().map(|v| (v + 1e-12).sqrt()).collect();
-                let ratio: Vec<f64> = (0..channels)
-                    .map(|c| want.mean[c].abs() / stddev[c])
-                    .collect();
+                let ratio: Vec<f64> =
+                    (0..channels).map(|c| want.mean[c].abs() / stddev[c]).collect();
                 if ratio.iter().any(|ratio| *ratio > 2e6) {
                     continue; // beyond the contract, by the luck of two values
                 }
@@ -129,12 +109,7 @@ fn the_contract() -> Outcome {
                 let of_mean = |c: usize| ulp(want.mean[c]);
                 let of_variance = |c: usize| 1e-5 * want.variance[c];
                 let (mean, variance) = moments(&xt, &axes, false)?;
-                assert_within(
-                    &format!("mean, {what}"),
-                    &values(&mean),
-                    &want.mean,
-                    of_mean,
-                );
+                assert_within(&format!("mean, {what}"), &values(&mean), &want.mean, of_mean);
                 assert_within(
                     &format!("variance, {what}"),
                     &values(&variance),
@@ -150,12 +125,7 @@ fn the_contract() -> Outcome {
                     of_variance,
                 );
                 // Decay 0: the moving statistics are the batch's.
-                assert_within(
-                    "moving mean",
-                    &values(&bn.moving_mean()),
-                    &want.mean,
-                    of_mean,
-                );
+                assert_within("moving mean", &values(&bn.moving_mean()), &want.mean, of_mean);
                 assert_within(
                     "moving variance",
                     &values(&bn.moving_variance()),
@@ -183,13 +153,8 @@ fn the_contract_for_weights_and_merges() -> Outcome {
     for power in 0..=6 {
         let dims = [1000, 2];
         let x = data(&dims, 10f64.powi(power), 1.0, &mut numbers);
-        let w: Vec<f64> = (0..1000)
-            .map(|_| (1 + numbers.below(8)) as f64 / 4.0)
-            .collect();
-        let (xt, wt) = (
-            tensor(&x, &dims, DType::F32),
-            tensor(&w, &[1000, 1], DType::F32),
-        );
+        let w: Vec<f64> = (0..1000).map(|_| (1 + numbers.below(8)) as f64 / 4.0).collect();
+        let (xt, wt) = (tensor(&x, &dims, DType::F32), tensor(&w, &[1000, 1], DType::F32));
         let total: f64 = w.iter().sum();
         let exact = |c: usize| {
             let of = |f: &dyn Fn(f64) -> f64| {
@@ -217,10 +182,7 @@ fn the_contract_for_weights_and_merges() -> Outcome {
         let bn = layer(&config, 2, DType::F32)?.with_updates(&updates);
         for (start, len) in [(0, 300), (300, 700)] {
             let rows = wt.narrow(0, start, len)?;
-            bn.forward_with(
-                &xt.narrow(0, start, len)?,
-                &Call::train().with_weights(&rows),
-            )?;
+            bn.forward_with(&xt.narrow(0, start, len)?, &Call::train().with_weights(&rows))?;
         }
         updates.commit()?;
         for (got_mean, got_variance) in [
@@ -229,9 +191,7 @@ fn the_contract_for_weights_and_merges() -> Outcome {
             (bn.moving_mean(), bn.moving_variance()),
         ] {
             assert_within("mean", &values(&got_mean), &mean, |c| ulp(mean[c]));
-            assert_within("variance", &values(&got_variance), &variance, |c| {
-                1e-5 * variance[c]
-            });
+            assert_within("variance", &values(&got_variance), &variance, |c| 1e-5 * variance[c]);
         }
     }
     Ok(())
@@ -242,44 +202,22 @@ fn the_contract_for_weights_and_merges() -> Outcome {
 fn extremes() -> Outcome {
     let subnormal = f64::from(f32::from_bits(1));
     let batches: Vec<(&str, Vec<f64>)> = vec![
-        (
-            "subnormal",
-            vec![subnormal, -3.0 * subnormal, 7.0 * subnormal, 0.0],
-        ),
+        ("subnormal", vec![subnormal, -3.0 * subnormal, 7.0 * subnormal, 0.0]),
         (
             "smallest normal",
-            vec![
-                f64::from(f32::MIN_POSITIVE),
-                -f64::from(f32::MIN_POSITIVE),
-                0.0,
-                1e-38,
-            ],
+            vec![f64::from(f32::MIN_POSITIVE), -f64::from(f32::MIN_POSITIVE), 0.0, 1e-38],
         ),
         ("negative zero", vec![-0.0, 0.0, -0.0, 0.0]),
         ("constant", vec![0.1, 0.1, 0.1, 0.1]),
         ("large constant", vec![3e38, 3e38, 3e38, 3e38]),
-        (
-            "one ulp apart",
-            vec![1.0, 1.0 + f64::from(f32::EPSILON), 1.0, 1.0],
-        ),
+        ("one ulp apart", vec![1.0, 1.0 + f64::from(f32::EPSILON), 1.0, 1.0]),
         ("1e18", vec![1e18, -1e18, 2e18, 0.0]),
         ("1e25", vec![1e25, -1e25, 2e25, 0.0]),
-        (
-            "largest",
-            vec![
-                f64::from(f32::MAX),
-                -f64::from(f32::MAX),
-                f64::from(f32::MAX),
-                0.0,
-            ],
-        ),
+        ("largest", vec![f64::from(f32::MAX), -f64::from(f32::MAX), f64::from(f32::MAX), 0.0]),
     ];
     let renorm = |variant| Some(RenormConfig::new(variant));
-    let (tf1, keras, paper) = (
-        renorm(RenormVariant::Tf1),
-        renorm(RenormVariant::Keras),
-        renorm(RenormVariant::Paper),
-    );
+    let (tf1, keras, paper) =
+        (renorm(RenormVariant::Tf1), renorm(RenormVariant::Keras), renorm(RenormVariant::Paper));
     for renorm in [None, tf1, keras, paper] {
         for base in [BatchNormConfig::keras(), BatchNormConfig::haiku()] {
             let config = BatchNormConfig {

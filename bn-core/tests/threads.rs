@@ -33,18 +33,10 @@ impl Digest {
 fn work() -> Outcome<u64> {
     let mut digest = Digest(0xcbf2_9ce4_8422_2325);
     let mut numbers = Numbers(2015);
-    let base = BatchNormConfig {
-        zero_debias: ZeroDebias::Both,
-        ..BatchNormConfig::keras()
-    };
-    let renorm = BatchNormConfig {
-        renorm: Some(RenormConfig::new(RenormVariant::Tf1)),
-        ..base.clone()
-    };
-    let ghosts = BatchNormConfig {
-        normalization_batch: Some(5),
-        ..renorm.clone()
-    };
+    let base = BatchNormConfig { zero_debias: ZeroDebias::Both, ..BatchNormConfig::keras() };
+    let renorm =
+        BatchNormConfig { renorm: Some(RenormConfig::new(RenormVariant::Tf1)), ..base.clone() };
+    let ghosts = BatchNormConfig { normalization_batch: Some(5), ..renorm.clone() };
     let shapes: [(&[usize], DataFormat); 4] = [
         (&[12_000, 3], DataFormat::Nhwc),
         (&[31, 9, 12, 13], DataFormat::Nchw),
@@ -52,30 +44,17 @@ fn work() -> Outcome<u64> {
         (&[150, 257], DataFormat::Nhwc),
     ];
     for (dims, data_format) in shapes {
-        let channels = if data_format == DataFormat::Nchw {
-            dims[1]
-        } else {
-            dims[dims.len() - 1]
-        };
+        let channels = if data_format == DataFormat::Nchw { dims[1] } else { dims[dims.len() - 1] };
         for dtype in [DType::F32, DType::F64, DType::BF16] {
             let x = numbers.tensor(dims).to_dtype(dtype)?;
             let dy = numbers.tensor(dims).to_dtype(dtype)?;
             let w = numbers.tensor(&dims[..1]).abs()?;
             for config in [&base, &renorm, &ghosts] {
-                let config = BatchNormConfig {
-                    data_format,
-                    ..config.clone()
-                };
+                let config = BatchNormConfig { data_format, ..config.clone() };
                 let bn = layer(&config, channels, dtype)?;
                 for weights in [None, Some(&w)] {
                     let x = Var::from_tensor(&x)?;
-                    let y = bn.forward_with(
-                        &x,
-                        &Call {
-                            weights,
-                            ..Call::train()
-                        },
-                    )?;
+                    let y = bn.forward_with(&x, &Call { weights, ..Call::train() })?;
                     let grads = gradients(&y, &dy)?;
                     digest.add(&y);
                     for var in [Some(&x), bn.gamma(), bn.beta()].into_iter().flatten() {
@@ -105,18 +84,10 @@ fn work() -> Outcome<u64> {
     population_statistics(&[&bn], batches, &PopulationOptions::default(), |x| {
         bn.forward_eval(&x?).map(drop)
     })?;
-    let (weight, probe) = (
-        numbers.tensor(&[16, 8, 3, 3]),
-        numbers.tensor(&[4, 8, 20, 20]),
-    );
+    let (weight, probe) = (numbers.tensor(&[16, 8, 3, 3]), numbers.tensor(&[4, 8, 20, 20]));
     let operator = Operator::Conv2d(Convolution::default());
-    let folded = fold(
-        operator,
-        &weight.to_dtype(DType::F32)?,
-        None,
-        &bn,
-        &probe.to_dtype(DType::F32)?,
-    )?;
+    let folded =
+        fold(operator, &weight.to_dtype(DType::F32)?, None, &bn, &probe.to_dtype(DType::F32)?)?;
     digest.add(&folded.weight);
     digest.add(&folded.bias);
     Ok(digest.0)
@@ -139,20 +110,13 @@ fn results_do_not_depend_on_the_number_of_threads() -> Outcome {
     let runs = ["candle", "rayon"].map(|pool| ["1", "2", "3"].map(|threads| (pool, threads)));
     for (pool, threads) in runs.into_iter().flatten() {
         let output = Command::new(std::env::current_exe()?)
-            .args([
-                "results_do_not_depend_on_the_number_of_threads",
-                "--exact",
-                "--nocapture",
-            ])
+            .args(["results_do_not_depend_on_the_number_of_threads", "--exact", "--nocapture"])
             .env(WORK, pool)
             .env("RAYON_NUM_THREADS", threads)
             .env("CANDLE_NUM_THREADS", threads)
             .output()?;
         let text = String::from_utf8(output.stdout)?;
-        let digest = text
-            .split(MARK)
-            .nth(1)
-            .and_then(|rest| rest.split_whitespace().next());
+        let digest = text.split(MARK).nth(1).and_then(|rest| rest.split_whitespace().next());
         let digest =
             digest.ok_or_else(|| format!("{pool}, {threads} threads: no digest in `{text}`"))?;
         digests.push(digest.to_owned());

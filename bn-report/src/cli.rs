@@ -11,10 +11,7 @@ use crate::schema;
 /// Beside the page it writes charts/*.svg, summary.csv and summary.md. The same run directories give the same bytes. Runs that
 /// are still going on are drawn as far as they got; runs that diverged, failed or are missing are counted.
 #[derive(Debug, Parser)]
-#[command(
-    version,
-    after_help = "Example: bn-report runs/decay-and-renorm -o report.html"
-)]
+#[command(version, after_help = "Example: bn-report runs/decay-and-renorm -o report.html")]
 pub struct Arguments {
     /// The experiment's directory: it holds `ARM/seed-N/` with config.toml, metrics.csv and status.json.
     #[arg(value_name = "EXPERIMENT_DIR")]
@@ -30,10 +27,8 @@ pub struct Arguments {
 /// # Errors
 /// Whatever [`crate::report`] says; each message has the path.
 pub fn run(arguments: &Arguments) -> crate::error::Result<()> {
-    let output = arguments
-        .output
-        .clone()
-        .unwrap_or_else(|| arguments.experiment.join(schema::REPORT));
+    let output =
+        arguments.output.clone().unwrap_or_else(|| arguments.experiment.join(schema::REPORT));
     let report = crate::report(&arguments.experiment, &output)?;
     for notice in &report.notices {
         eprintln!("warning: {notice}");

@@ -66,19 +66,13 @@ impl Comparison {
     /// Compares the arms of an experiment.
     pub fn of(experiment: &Experiment) -> Self {
         let metric = metric_of(experiment);
-        let statistics = experiment
-            .target
-            .as_ref()
-            .map_or(Statistics::Moving, |target| target.statistics);
+        let statistics =
+            experiment.target.as_ref().map_or(Statistics::Moving, |target| target.statistics);
         let logged = |split: Split| {
             let mut rows = experiment.records().flat_map(|record| &record.rows);
             rows.any(|row| row.split == split && row.metric == metric)
         };
-        let final_split = if logged(Split::Test) {
-            Split::Test
-        } else {
-            Split::Validation
-        };
+        let final_split = if logged(Split::Test) { Split::Test } else { Split::Validation };
         let mut comparison = Self {
             target: experiment.target.clone(),
             final_split,
@@ -94,11 +88,7 @@ impl Comparison {
             metric,
         };
         comparison.measured_every = measured_every(experiment, &comparison.watched());
-        comparison.rows = experiment
-            .arms
-            .iter()
-            .map(|arm| comparison.row(arm))
-            .collect();
+        comparison.rows = experiment.arms.iter().map(|arm| comparison.row(arm)).collect();
         comparison
     }
 
@@ -109,24 +99,15 @@ impl Comparison {
 
     /// The curve that the target is about, or validation's of the metric.
     pub fn watched(&self) -> Key {
-        let split = self
-            .target
-            .as_ref()
-            .map_or(Split::Validation, |target| target.split);
+        let split = self.target.as_ref().map_or(Split::Validation, |target| target.split);
         Key::new(split, Some(self.statistics), &self.metric)
     }
 
     /// How all runs stand.
     pub fn states(&self) -> States {
         let mut all = States::default();
-        for States {
-            finished,
-            diverged,
-            failed,
-            interrupted,
-            running,
-            missing,
-        } in self.rows.iter().map(|row| row.states)
+        for States { finished, diverged, failed, interrupted, running, missing } in
+            self.rows.iter().map(|row| row.states)
         {
             all.finished += finished;
             all.diverged += diverged;
@@ -140,18 +121,13 @@ impl Comparison {
 
     fn row(&self, arm: &Arm) -> ArmRow {
         let end = Key::new(self.final_split, Some(self.statistics), &self.metric);
-        let finals: Vec<(u64, Option<f64>)> = arm
-            .runs
-            .iter()
-            .map(|run| (run.seed, final_value(run, &end)))
-            .collect();
+        let finals: Vec<(u64, Option<f64>)> =
+            arm.runs.iter().map(|run| (run.seed, final_value(run, &end))).collect();
         let reached: Vec<(u64, Option<u64>)> = match &self.target {
             None => Vec::new(),
             Some(target) => {
                 let begun = arm.runs.iter().filter(|run| run.record.is_some());
-                begun
-                    .map(|run| (run.seed, self.first_step(run, target)))
-                    .collect()
+                begun.map(|run| (run.seed, self.first_step(run, target))).collect()
             }
         };
         let watched = curve::arm_curves(arm, &self.watched());
@@ -164,9 +140,7 @@ impl Comparison {
             final_value: Summary::of(finals.iter().filter_map(|(_, value)| *value)),
             finals,
             steps_to_target: Summary::of(
-                reached
-                    .iter()
-                    .filter_map(|(_, step)| step.map(|step| step as f64)),
+                reached.iter().filter_map(|(_, step)| step.map(|step| step as f64)),
             ),
             reached,
             best: if self.lower_is_better() {
@@ -180,17 +154,10 @@ impl Comparison {
 
     fn first_step(&self, run: &Run, target: &Target) -> Option<u64> {
         let met = |value: f64| {
-            if self.lower_is_better() {
-                value <= target.value
-            } else {
-                value >= target.value
-            }
+            if self.lower_is_better() { value <= target.value } else { value >= target.value }
         };
         let curve = curve::curve_or_plain(run.rows(), &self.watched());
-        curve
-            .into_iter()
-            .find(|(_, value)| value.is_some_and(met))
-            .map(|(step, _)| step)
+        curve.into_iter().find(|(_, value)| value.is_some_and(met)).map(|(step, _)| step)
     }
 }
 
@@ -210,16 +177,9 @@ fn metric_of(experiment: &Experiment) -> String {
 fn measured_every(experiment: &Experiment, watched: &Key) -> Option<u64> {
     let distances = |arm: &Arm| -> Vec<u64> {
         let curves = curve::arm_curves(arm, watched);
-        let steps = curves
-            .iter()
-            .map(|(_, curve)| curve.keys().copied().collect::<Vec<_>>());
+        let steps = curves.iter().map(|(_, curve)| curve.keys().copied().collect::<Vec<_>>());
         steps
-            .flat_map(|steps| {
-                steps
-                    .windows(2)
-                    .map(|pair| pair[1] - pair[0])
-                    .collect::<Vec<_>>()
-            })
+            .flat_map(|steps| steps.windows(2).map(|pair| pair[1] - pair[0]).collect::<Vec<_>>())
             .collect()
     };
     experiment.arms.iter().flat_map(distances).min()
@@ -227,7 +187,5 @@ fn measured_every(experiment: &Experiment, watched: &Key) -> Option<u64> {
 
 fn final_value(run: &Run, end: &Key) -> Option<f64> {
     matches!(run.status(), Some(Status::Finished)).then_some(())?;
-    curve::curve_or_plain(run.rows(), end)
-        .last_key_value()
-        .and_then(|(_, value)| *value)
+    curve::curve_or_plain(run.rows(), end).last_key_value().and_then(|(_, value)| *value)
 }

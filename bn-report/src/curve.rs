@@ -20,11 +20,7 @@ pub struct Key {
 impl Key {
     /// A key from its parts.
     pub fn new(split: Split, statistics: Option<Statistics>, metric: &str) -> Self {
-        Self {
-            split,
-            statistics,
-            metric: metric.to_owned(),
-        }
+        Self { split, statistics, metric: metric.to_owned() }
     }
 
     fn matches(&self, row: &MetricRow) -> bool {
@@ -37,27 +33,14 @@ pub type Curve = BTreeMap<u64, Option<f64>>;
 
 /// The values of `rows` for a key, by step.
 pub fn curve(rows: &[MetricRow], key: &Key) -> Curve {
-    rows.iter()
-        .filter(|row| key.matches(row))
-        .map(|row| (row.step, row.value))
-        .collect()
+    rows.iter().filter(|row| key.matches(row)).map(|row| (row.step, row.value)).collect()
 }
 
 /// [`curve`], or where the run has no such row, the curve of the rows without statistics: a net without batch-norm layers
 /// reads the same with any.
 pub fn curve_or_plain(rows: &[MetricRow], key: &Key) -> Curve {
     let named = curve(rows, key);
-    if named.is_empty() {
-        curve(
-            rows,
-            &Key {
-                statistics: None,
-                ..key.clone()
-            },
-        )
-    } else {
-        named
-    }
+    if named.is_empty() { curve(rows, &Key { statistics: None, ..key.clone() }) } else { named }
 }
 
 /// Mean and spread at each logged step, over the runs that have a value there.
@@ -71,20 +54,13 @@ pub fn band<'a>(curves: impl IntoIterator<Item = &'a Curve>) -> Band {
             values.entry(step).or_default().extend(value);
         }
     }
-    values
-        .into_iter()
-        .map(|(step, values)| (step, Summary::of(values)))
-        .collect()
+    values.into_iter().map(|(step, values)| (step, Summary::of(values))).collect()
 }
 
 /// The curves of an arm: one per run that has any value, with its seed.
 pub fn arm_curves(arm: &Arm, key: &Key) -> Vec<(u64, Curve)> {
     let of_run = |run: &Run| (run.seed, curve_or_plain(run.rows(), key));
-    arm.runs
-        .iter()
-        .map(of_run)
-        .filter(|(_, curve)| !curve.is_empty())
-        .collect()
+    arm.runs.iter().map(of_run).filter(|(_, curve)| !curve.is_empty()).collect()
 }
 
 /// Cuts a line at its absent values: the stretches of neighbouring steps that have one.
@@ -102,9 +78,5 @@ pub fn stretches(line: impl IntoIterator<Item = (u64, Option<f64>)>) -> Vec<Vec<
 
 /// The metrics that any run logged.
 pub fn metrics(experiment: &Experiment) -> BTreeSet<String> {
-    experiment
-        .records()
-        .flat_map(|record| &record.rows)
-        .map(|row| row.metric.clone())
-        .collect()
+    experiment.records().flat_map(|record| &record.rows).map(|row| row.metric.clone()).collect()
 }

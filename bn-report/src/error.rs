@@ -101,24 +101,14 @@ impl fmt::Display for Place {
 
 impl Error {
     pub(crate) fn read(path: &Path, source: io::Error) -> Self {
-        Self::Read {
-            path: path.to_owned(),
-            source,
-        }
+        Self::Read { path: path.to_owned(), source }
     }
 
     pub(crate) fn write(path: &Path, source: io::Error) -> Self {
-        Self::Write {
-            path: path.to_owned(),
-            source,
-        }
+        Self::Write { path: path.to_owned(), source }
     }
 
     pub(crate) fn malformed(path: &Path, place: Place, message: impl Into<String>) -> Self {
-        Self::Malformed {
-            path: path.to_owned(),
-            place,
-            message: message.into(),
-        }
+        Self::Malformed { path: path.to_owned(), place, message: message.into() }
     }
 }

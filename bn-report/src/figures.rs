@@ -35,19 +35,13 @@ impl Figures {
     pub fn draw(experiment: &Experiment, comparison: &Comparison) -> Result<Self> {
         let mut keys = Vec::new();
         let metrics = curve::metrics(experiment);
-        let others = metrics
-            .iter()
-            .filter(|metric| **metric != comparison.metric);
+        let others = metrics.iter().filter(|metric| **metric != comparison.metric);
         let metrics: Vec<&String> = std::iter::once(&comparison.metric).chain(others).collect();
         let moving = Some(comparison.statistics);
         // While training, batch norm always normalizes with the batch.
         let batch = Some(Statistics::Batch);
         for (split, statistics) in [(Split::Validation, moving), (Split::Train, batch)] {
-            keys.extend(
-                metrics
-                    .iter()
-                    .map(|metric| Key::new(split, statistics, metric)),
-            );
+            keys.extend(metrics.iter().map(|metric| Key::new(split, statistics, metric)));
         }
         let watched = comparison.watched();
         keys.retain(|key| *key != watched);
@@ -104,10 +98,7 @@ fn over_steps(
             arm: index,
             name: arm.name.clone(),
             band: curve::band(curves.iter().map(|(_, curve)| curve)),
-            runs: curves
-                .into_iter()
-                .map(|(seed, curve)| (curve, diverged(seed)))
-                .collect(),
+            runs: curves.into_iter().map(|(seed, curve)| (curve, diverged(seed))).collect(),
         }
     };
     let series: Vec<Series> = experiment.arms.iter().enumerate().map(series).collect();
@@ -117,10 +108,8 @@ fn over_steps(
     }
     let title = words(experiment, key, "");
     let describe = |series: &Series| {
-        let mut means = series
-            .band
-            .iter()
-            .filter_map(|(step, summary)| Some((*step, summary.mean?)));
+        let mut means =
+            series.band.iter().filter_map(|(step, summary)| Some((*step, summary.mean?)));
         let name = &series.name;
         let Some(first) = means.next() else {
             return format!("{name}: no value.");
@@ -130,29 +119,18 @@ fn over_steps(
             [first, last].map(|(step, mean)| (step, format::value(mean)));
         format!("{name}: {first} at step {from}, {last} at step {to}.")
     };
-    let description = format!(
-        "Mean over runs. {}",
-        series.iter().map(describe).collect::<Vec<_>>().join(" ")
-    );
+    let description =
+        format!("Mean over runs. {}", series.iter().map(describe).collect::<Vec<_>>().join(" "));
     let target = comparison
         .target
         .as_ref()
         .filter(|_| *key == comparison.watched())
         .map(|target| target.value);
     let lower_is_better = schema::lower_is_better(&key.metric);
-    let curves = Curves {
-        title: title.clone(),
-        series,
-        target,
-        lower_is_better,
-    };
+    let curves = Curves { title: title.clone(), series, target, lower_is_better };
     let file = format!("{}-{}.svg", key.split.name(), schema::slug(&key.metric));
-    Chart::draw(
-        file,
-        words(experiment, key, " over steps"),
-        description,
-        curves.size(),
-        |canvas| curves.draw(canvas),
-    )
+    Chart::draw(file, words(experiment, key, " over steps"), description, curves.size(), |canvas| {
+        curves.draw(canvas)
+    })
     .map(Some)
 }

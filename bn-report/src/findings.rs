@@ -27,10 +27,7 @@ impl Findings {
     /// Reads the rows.
     pub fn of(comparison: &Comparison) -> Self {
         let readings = readings(comparison).into_iter().chain(alike(comparison));
-        let mut sentences = race(comparison)
-            .into_iter()
-            .chain(readings)
-            .chain(end(comparison));
+        let mut sentences = race(comparison).into_iter().chain(readings).chain(end(comparison));
         let headline = sentences.next();
         let mut others: Vec<Sentence> = sentences.collect();
         let states = endings(comparison);
@@ -48,33 +45,17 @@ fn best_of<'a>(
     rows: &[Indexed<'a>],
     value: impl Fn(&ArmRow) -> Option<f64>,
 ) -> Option<Indexed<'a>> {
-    let sign = if comparison.lower_is_better() {
-        -1.0
-    } else {
-        1.0
-    };
-    let valued = rows
-        .iter()
-        .filter_map(|&(index, row)| Some(((index, row), sign * value(row)?)));
-    valued
-        .reduce(|best, next| if next.1 > best.1 { next } else { best })
-        .map(|(row, _)| row)
+    let sign = if comparison.lower_is_better() { -1.0 } else { 1.0 };
+    let valued = rows.iter().filter_map(|&(index, row)| Some(((index, row), sign * value(row)?)));
+    valued.reduce(|best, next| if next.1 > best.1 { next } else { best }).map(|(row, _)| row)
 }
 
 /// How far apart two readings of the same weights lie.
 fn readings(comparison: &Comparison) -> Option<Sentence> {
-    let gaps: Vec<(Indexed<'_>, Gap)> = comparison
-        .rows
-        .iter()
-        .enumerate()
-        .filter_map(|arm| Some((arm, arm.1.gap?)))
-        .collect();
+    let gaps: Vec<(Indexed<'_>, Gap)> =
+        comparison.rows.iter().enumerate().filter_map(|arm| Some((arm, arm.1.gap?))).collect();
     let widest = |a, b| {
-        if (b as &(_, Gap)).1.size() > (a as &(_, Gap)).1.size() {
-            b
-        } else {
-            a
-        }
+        if (b as &(_, Gap)).1.size() > (a as &(_, Gap)).1.size() { b } else { a }
     };
     let &(arm, gap) = gaps.iter().reduce(widest)?;
     let metric = &comparison.metric;
@@ -93,14 +74,11 @@ fn readings(comparison: &Comparison) -> Option<Sentence> {
             format::short(gap.batch),
             format::short(gap.size()),
         ));
-    let mut others: Vec<(Indexed<'_>, Gap)> = gaps
-        .into_iter()
-        .filter(|((index, _), _)| *index != arm.0)
-        .collect();
+    let mut others: Vec<(Indexed<'_>, Gap)> =
+        gaps.into_iter().filter(|((index, _), _)| *index != arm.0).collect();
     others.sort_by(|a, b| b.1.size().total_cmp(&a.1.size()));
-    let (open, closed): (Vec<_>, Vec<_>) = others
-        .into_iter()
-        .partition(|(_, other)| other.size() >= gap.size() / 2.0);
+    let (open, closed): (Vec<_>, Vec<_>) =
+        others.into_iter().partition(|(_, other)| other.size() >= gap.size() / 2.0);
     for (position, (other, gap)) in open.iter().take(2).enumerate() {
         let before = if position == 0 { "; " } else { ", " };
         let text = format!(" differs by up to {}", format::short(gap.size()));
@@ -116,10 +94,8 @@ fn readings(comparison: &Comparison) -> Option<Sentence> {
 /// Which arms are the same net while they train.
 fn alike(comparison: &Comparison) -> Vec<Sentence> {
     let sentence = |group: &Vec<usize>| {
-        let arms: Vec<Indexed<'_>> = group
-            .iter()
-            .map(|&index| (index, &comparison.rows[index]))
-            .collect();
+        let arms: Vec<Indexed<'_>> =
+            group.iter().map(|&index| (index, &comparison.rows[index])).collect();
         let what =
             " log the same training values to the last bit: they differ in evaluation alone.";
         Sentence::default().arms_up_to(6, &arms).text(what)
@@ -133,11 +109,7 @@ fn end(comparison: &Comparison) -> Option<Sentence> {
     let best = best_of(comparison, &rows, |row| row.final_value.mean)?;
     let mean = best.1.final_value.mean?;
     let heading = format!("{} {}", comparison.final_split.name(), comparison.metric);
-    let far_end = if comparison.lower_is_better() {
-        "highest"
-    } else {
-        "lowest"
-    };
+    let far_end = if comparison.lower_is_better() { "highest" } else { "lowest" };
     let value = format::mean_sd(&best.1.final_value, format::value);
     let n = format::plural(best.1.final_value.n, "run", "runs");
     let sentence = Sentence::default().arm(best);
@@ -150,26 +122,18 @@ fn end(comparison: &Comparison) -> Option<Sentence> {
         return Some(sentence.text(format!(" ends at {heading} {value} ({n}).")));
     }
     let mut sentence = sentence.text(format!(" ends best, at {heading} {value} ({n})"));
-    let (near, far): (Vec<_>, Vec<_>) = ended
-        .into_iter()
-        .partition(|(_, other)| (other - mean).abs() <= 0.01);
+    let (near, far): (Vec<_>, Vec<_>) =
+        ended.into_iter().partition(|(_, other)| (other - mean).abs() <= 0.01);
     if !near.is_empty() {
         let near: Vec<Indexed<'_>> = near.into_iter().map(|(arm, _)| arm).collect();
         sentence = sentence.text("; within 0.01 of it: ").arms(&near);
     }
-    let worst = far.into_iter().reduce(|a, b| {
-        if (b.1 - mean).abs() > (a.1 - mean).abs() {
-            b
-        } else {
-            a
-        }
-    });
+    let worst =
+        far.into_iter().reduce(|a, b| if (b.1 - mean).abs() > (a.1 - mean).abs() { b } else { a });
     if let Some((worst, _)) = worst {
         let value = format::mean_sd(&worst.1.final_value, format::value);
-        sentence = sentence
-            .text(format!("; {far_end} ends "))
-            .arm(worst)
-            .text(format!(", at {value}"));
+        sentence =
+            sentence.text(format!("; {far_end} ends ")).arm(worst).text(format!(", at {value}"));
     }
     Some(sentence.text("."))
 }
@@ -197,12 +161,8 @@ fn endings(comparison: &Comparison) -> Sentence {
         format::plural(total, "run", "runs"),
         counts.join(", ")
     ));
-    let diverged: Vec<Indexed<'_>> = comparison
-        .rows
-        .iter()
-        .enumerate()
-        .filter(|(_, row)| row.states.diverged > 0)
-        .collect();
+    let diverged: Vec<Indexed<'_>> =
+        comparison.rows.iter().enumerate().filter(|(_, row)| row.states.diverged > 0).collect();
     for (position, &(index, row)) in diverged.iter().take(3).enumerate() {
         let before = if position == 0 { ". Diverged: " } else { ", " };
         let share = format!(" {} of {}", row.states.diverged, row.states.total());

@@ -19,11 +19,7 @@ pub fn value(value: f64) -> String {
 
 /// Two decimals where that shows something, for sentences: `0.97`.
 pub fn short(number: f64) -> String {
-    if (0.01..9.995).contains(&number.abs()) {
-        format!("{number:.2}")
-    } else {
-        value(number)
-    }
+    if (0.01..9.995).contains(&number.abs()) { format!("{number:.2}") } else { value(number) }
 }
 
 /// `mean ± sd`, the mean alone where there is no spread, or [`ABSENT`].
@@ -55,11 +51,7 @@ pub fn steps(mean: f64) -> String {
 
 /// How many times as much: one decimal below 10, none above.
 pub fn ratio(ratio: f64) -> String {
-    if ratio < 9.95 {
-        format!("{ratio:.1}")
-    } else {
-        format!("{ratio:.0}")
-    }
+    if ratio < 9.95 { format!("{ratio:.1}") } else { format!("{ratio:.0}") }
 }
 
 /// A number with its noun: `1 run`, `5 runs`.
@@ -73,20 +65,13 @@ mod tests {
 
     #[test]
     fn numbers_keep_what_a_reader_needs() {
-        let values = [
-            0.0, 0.00002, 0.9724, 9.9996, 13.44, 99.999, 1234.5, 1e9, -0.5,
-        ];
+        let values = [0.0, 0.00002, 0.9724, 9.9996, 13.44, 99.999, 1234.5, 1e9, -0.5];
         assert_eq!(
             values.map(value),
-            [
-                "0", "2.0e-5", "0.972", "10.00", "13.44", "100", "1234", "1.0e9", "-0.500"
-            ]
+            ["0", "2.0e-5", "0.972", "10.00", "13.44", "100", "1234", "1.0e9", "-0.500"]
         );
         assert_eq!([0.934, 0.004, 12.0].map(short), ["0.93", "0.004", "12.00"]);
-        assert_eq!(
-            [0, 999, 1000, 1_234_567].map(count),
-            ["0", "999", "1,000", "1,234,567"]
-        );
+        assert_eq!([0, 999, 1000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!([1.04, 9.96, 29.6].map(ratio), ["1.0", "10", "30"]);
     }
 

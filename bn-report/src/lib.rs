@@ -70,21 +70,12 @@ pub fn report(experiment_dir: &Path, output: &Path) -> Result<Report> {
         .all()
         .map(|chart| (charts.join(&chart.file), chart.standalone().into_bytes()))
         .collect();
-    files.push((
-        beside(schema::SUMMARY_CSV),
-        summary::csv(&comparison)?.into_bytes(),
-    ));
+    files.push((beside(schema::SUMMARY_CSV), summary::csv(&comparison)?.into_bytes()));
     let markdown = summary::markdown(&experiment, &comparison, &findings);
     files.push((beside(schema::SUMMARY_MD), markdown.into_bytes()));
     files.push((output.to_owned(), page.into_bytes()));
     write::write_all(&files)?;
 
     let files = files.into_iter().map(|(path, _)| path).collect();
-    Ok(Report {
-        path: output.to_owned(),
-        files,
-        comparison,
-        findings,
-        notices: experiment.notices,
-    })
+    Ok(Report { path: output.to_owned(), files, comparison, findings, notices: experiment.notices })
 }

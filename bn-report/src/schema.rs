@@ -146,15 +146,8 @@ pub struct MetricRow {
 
 impl MetricRow {
     /// The columns of `metrics.csv`, in order.
-    pub const HEADER: [&'static str; 7] = [
-        "step",
-        "epoch",
-        "examples",
-        "split",
-        "statistics",
-        "metric",
-        "value",
-    ];
+    pub const HEADER: [&'static str; 7] =
+        ["step", "epoch", "examples", "split", "statistics", "metric", "value"];
 }
 
 /// How fast a run went: a row of `timing.csv`.

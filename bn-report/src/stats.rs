@@ -23,11 +23,7 @@ impl Summary {
         // Two passes: E[x^2] - E[x]^2 loses every digit once the mean is much larger than the spread.
         let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
         let sd = (n > 1).then(|| (squares / (n - 1) as f64).sqrt());
-        Self {
-            n,
-            mean: Some(mean),
-            sd,
-        }
+        Self { n, mean: Some(mean), sd }
     }
 }
 
@@ -38,29 +34,11 @@ mod tests {
 
     #[test]
     fn one_value_has_no_spread_and_no_value_has_nothing() {
-        assert_eq!(
-            Summary::of([0.5]),
-            Summary {
-                n: 1,
-                mean: Some(0.5),
-                sd: None
-            }
-        );
-        assert_eq!(
-            Summary::of([]),
-            Summary {
-                n: 0,
-                mean: None,
-                sd: None
-            }
-        );
+        assert_eq!(Summary::of([0.5]), Summary { n: 1, mean: Some(0.5), sd: None });
+        assert_eq!(Summary::of([]), Summary { n: 0, mean: None, sd: None });
         assert_eq!(
             Summary::of([1.0, 3.0]),
-            Summary {
-                n: 2,
-                mean: Some(2.0),
-                sd: Some(2f64.sqrt())
-            }
+            Summary { n: 2, mean: Some(2.0), sd: Some(2f64.sqrt()) }
         );
     }
 

@@ -11,33 +11,19 @@ use crate::schema;
 /// # Errors
 /// [`Error::Render`], should the CSV library refuse.
 pub fn csv(comparison: &Comparison) -> Result<String> {
-    let failed = |message: String| Error::Render {
-        file: schema::SUMMARY_CSV,
-        message,
-    };
+    let failed = |message: String| Error::Render { file: schema::SUMMARY_CSV, message };
     let mut writer = csv::Writer::from_writer(Vec::new());
     for record in records(comparison) {
-        writer
-            .write_record(&record)
-            .map_err(|error| failed(error.to_string()))?;
+        writer.write_record(&record).map_err(|error| failed(error.to_string()))?;
     }
-    let bytes = writer
-        .into_inner()
-        .map_err(|error| failed(error.to_string()))?;
+    let bytes = writer.into_inner().map_err(|error| failed(error.to_string()))?;
     String::from_utf8(bytes).map_err(|error| failed(error.to_string()))
 }
 
 fn records(comparison: &Comparison) -> Vec<Vec<String>> {
     let number = |number: Option<f64>| number.map_or(String::new(), |number| number.to_string());
-    let states = [
-        "finished",
-        "diverged",
-        "failed",
-        "interrupted",
-        "running",
-        "missing",
-    ]
-    .map(str::to_owned);
+    let states =
+        ["finished", "diverged", "failed", "interrupted", "running", "missing"].map(str::to_owned);
     let mut header = vec!["arm".to_owned(), "runs".to_owned()];
     header.extend(states);
     let columns = "final_split final_metric final_n final_mean final_sd target_metric target_value reached_n \
@@ -47,10 +33,7 @@ fn records(comparison: &Comparison) -> Vec<Vec<String>> {
     for row in &comparison.rows {
         let mut record = vec![row.name.clone(), row.states.total().to_string()];
         record.extend(row.states.named().map(|(_, number)| number.to_string()));
-        record.extend([
-            comparison.final_split.name().to_owned(),
-            comparison.metric.clone(),
-        ]);
+        record.extend([comparison.final_split.name().to_owned(), comparison.metric.clone()]);
         record.extend([
             row.final_value.n.to_string(),
             number(row.final_value.mean),
@@ -71,8 +54,7 @@ fn records(comparison: &Comparison) -> Vec<Vec<String>> {
                 gap.step.to_string(),
                 gap.moving.to_string(),
                 gap.batch.to_string(),
-                gap.closed_from
-                    .map_or(String::new(), |step| step.to_string()),
+                gap.closed_from.map_or(String::new(), |step| step.to_string()),
             ]),
             None => record.extend([const { String::new() }; 4]),
         }
@@ -91,11 +73,7 @@ pub fn markdown(experiment: &Experiment, comparison: &Comparison, findings: &Fin
     for finding in &findings.others {
         text += &format!("- {}\n", finding.plain());
     }
-    let mut header = vec![
-        "arm".to_owned(),
-        "runs".to_owned(),
-        comparison.final_heading(),
-    ];
+    let mut header = vec!["arm".to_owned(), "runs".to_owned(), comparison.final_heading()];
     let target = comparison.target_words();
     header.extend(target.iter().map(|target| format!("steps to {target}")));
     header.extend(["widest gap".to_owned(), "diverged".to_owned()]);

@@ -20,10 +20,8 @@ pub fn write_all(files: &[(PathBuf, Vec<u8>)]) -> Result<()> {
             let source = std::io::Error::new(std::io::ErrorKind::IsADirectory, "it is a directory");
             return Err(Error::write(path, source));
         }
-        let parent = path
-            .parent()
-            .filter(|parent| !parent.as_os_str().is_empty())
-            .unwrap_or(Path::new("."));
+        let parent =
+            path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         fs::create_dir_all(parent).map_err(|error| Error::write(parent, error))?;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let temporary = parent.join(format!(".{name}.{}.tmp", std::process::id()));

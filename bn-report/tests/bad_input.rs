@@ -23,17 +23,9 @@ fn experiment() -> tempfile::TempDir {
 /// Runs `bn-report` on a directory; exit status, stdout, stderr.
 fn run(directory: &Path, more: &[&str]) -> (Option<i32>, String, String) {
     let mut command = Command::cargo_bin("bn-report").expect("the binary");
-    let output = command
-        .arg(directory)
-        .args(more)
-        .output()
-        .expect("it starts");
+    let output = command.arg(directory).args(more).output().expect("it starts");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
-    (
-        output.status.code(),
-        text(output.stdout),
-        text(output.stderr),
-    )
+    (output.status.code(), text(output.stdout), text(output.stderr))
 }
 
 /// The message for a directory: one line on stderr, nothing on stdout, exit 1, and an old report untouched.
@@ -46,39 +38,25 @@ fn message(directory: &Path) -> String {
     assert_eq!((code, stdout.as_str()), (Some(1), ""), "{stderr}");
     assert_eq!(stderr.lines().count(), 1, "{stderr}");
     if directory.is_dir() {
-        assert_eq!(
-            fs::read_to_string(&report).expect("still there"),
-            "old and whole"
-        );
+        assert_eq!(fs::read_to_string(&report).expect("still there"), "old and whole");
         assert!(
             !directory.join(schema::CHARTS).exists(),
             "charts were written beside an old report"
         );
     }
-    stderr
-        .trim_end()
-        .replace(&directory.display().to_string(), "DIR")
+    stderr.trim_end().replace(&directory.display().to_string(), "DIR")
 }
 
 #[test]
 fn a_directory_that_is_none() {
     let directory = tempfile::tempdir().expect("a directory");
     let wanted = "expected an experiment's directory, with <arm>/seed-<n>/ in it";
-    assert_eq!(
-        message(directory.path()),
-        format!("error: DIR: {wanted}; none is here")
-    );
+    assert_eq!(message(directory.path()), format!("error: DIR: {wanted}; none is here"));
     let missing = message(&directory.path().join("no"));
-    assert!(
-        missing.starts_with("error: DIR: cannot read: "),
-        "{missing}"
-    );
+    assert!(missing.starts_with("error: DIR: cannot read: "), "{missing}");
     let file = directory.path().join("file");
     fs::write(&file, "").expect("written");
-    assert_eq!(
-        message(&file),
-        format!("error: DIR: {wanted}; this is a file")
-    );
+    assert_eq!(message(&file), format!("error: DIR: {wanted}; this is a file"));
     let experiment = experiment();
     let run = message(&experiment.path().join("a/seed-0"));
     assert_eq!(
@@ -105,10 +83,7 @@ fn metrics_that_say_nothing_or_the_wrong_thing() {
     let header = MetricRowText::HEADER;
     let good = MetricRowText::GOOD;
     for (text, wanted) in [
-        (
-            String::new(),
-            format!(": expected the header {header:?}, found an empty file"),
-        ),
+        (String::new(), format!(": expected the header {header:?}, found an empty file")),
         (
             "step,loss\n".to_owned(),
             format!(":1: expected the header {header:?}, found \"step,loss\""),
@@ -149,10 +124,7 @@ fn metrics_that_say_nothing_or_the_wrong_thing() {
     ] {
         let experiment = experiment();
         fs::write(experiment.path().join("a/seed-1/metrics.csv"), text).expect("written");
-        assert_eq!(
-            message(experiment.path()),
-            format!("error: DIR/a/seed-1/metrics.csv{wanted}")
-        );
+        assert_eq!(message(experiment.path()), format!("error: DIR/a/seed-1/metrics.csv{wanted}"));
     }
 }
 
@@ -169,11 +141,8 @@ fn a_bad_line_before_the_last_is_an_error_even_while_running() {
     let run = experiment.path().join("a/seed-1");
     fs::write(run.join(schema::STATUS), "{\"state\":\"running\"}").expect("written");
     let (header, good) = (MetricRowText::HEADER, MetricRowText::GOOD);
-    fs::write(
-        run.join(schema::METRICS),
-        format!("{header}\n50,2,30\n{good}\n100,"),
-    )
-    .expect("written");
+    fs::write(run.join(schema::METRICS), format!("{header}\n50,2,30\n{good}\n100,"))
+        .expect("written");
     assert_eq!(
         message(experiment.path()),
         "error: DIR/a/seed-1/metrics.csv:2: expected 7 columns, found 3"
@@ -188,37 +157,22 @@ fn files_that_do_not_parse_or_are_not_there() {
             "{\"state\":\"done\"}",
             "a/seed-0/status.json:1:15: unknown variant `done`",
         ),
-        (
-            "a/seed-0/status.json",
-            "{",
-            "a/seed-0/status.json:1:1: EOF while parsing an object",
-        ),
+        ("a/seed-0/status.json", "{", "a/seed-0/status.json:1:1: EOF while parsing an object"),
         (
             "a/seed-0/config.toml",
             "name = \"x\"\narm = 3\nseed = 0\n",
             "a/seed-0/config.toml:2:7: invalid type: integer `3`",
         ),
-        (
-            "a/seed-0/config.toml",
-            "name = \"x\"\narm = \n",
-            "a/seed-0/config.toml:2:7: ",
-        ),
+        ("a/seed-0/config.toml", "name = \"x\"\narm = \n", "a/seed-0/config.toml:2:7: "),
         ("manifest.toml", "[[arm]]\nname = 1\n", "manifest.toml:"),
     ] {
         let experiment = experiment();
         fs::write(experiment.path().join(file), text).expect("written");
         let message = message(experiment.path());
-        assert!(
-            message.starts_with(&format!("error: DIR/{wanted}")),
-            "{message}"
-        );
+        assert!(message.starts_with(&format!("error: DIR/{wanted}")), "{message}");
     }
     let experiment = experiment();
-    fs::write(
-        experiment.path().join("a/seed-0/config.toml"),
-        b"name = \"\xff\"",
-    )
-    .expect("written");
+    fs::write(experiment.path().join("a/seed-0/config.toml"), b"name = \"\xff\"").expect("written");
     assert_eq!(
         message(experiment.path()),
         "error: DIR/a/seed-0/config.toml:1:9: expected UTF-8 text, found other bytes"
@@ -250,22 +204,10 @@ fn an_output_that_cannot_be_written_leaves_everything_as_it_was() {
     fs::create_dir(&folder).expect("made");
     let (code, _, stderr) = run(experiment.path(), &["-o", &folder.display().to_string()]);
     assert_eq!(code, Some(1));
-    assert_eq!(
-        stderr,
-        format!(
-            "error: {}: cannot write: it is a directory\n",
-            folder.display()
-        )
-    );
+    assert_eq!(stderr, format!("error: {}: cannot write: it is a directory\n", folder.display()));
     let mut left: Vec<String> = fs::read_dir(experiment.path())
         .expect("readable")
-        .map(|entry| {
-            entry
-                .expect("an entry")
-                .file_name()
-                .to_string_lossy()
-                .into_owned()
-        })
+        .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
         .filter(|name| name.ends_with(".tmp") || name.starts_with("summary"))
         .collect();
     left.sort();
@@ -278,33 +220,17 @@ fn the_command_draws_where_it_is_told_and_says_so() {
     let (code, stdout, stderr) = run(experiment.path(), &[]);
     assert_eq!((code, stderr.as_str()), (Some(0), ""));
     let path = experiment.path().join(schema::REPORT);
-    assert!(
-        stdout.ends_with(&format!("report: {}\n", path.display())),
-        "{stdout}"
-    );
+    assert!(stdout.ends_with(&format!("report: {}\n", path.display())), "{stdout}");
     assert!(stdout.contains("final test accuracy"), "{stdout}");
     let elsewhere = tempfile::tempdir().expect("a directory");
     let output = elsewhere.path().join("deep/page.html");
-    let (code, _, _) = run(
-        experiment.path(),
-        &["--output", &output.display().to_string()],
-    );
+    let (code, _, _) = run(experiment.path(), &["--output", &output.display().to_string()]);
     assert_eq!(code, Some(0));
-    assert_eq!(
-        fs::read(&output).expect("the page"),
-        fs::read(&path).expect("the page")
-    );
-    for name in [
-        "charts/validation-accuracy.svg",
-        "summary.csv",
-        "summary.md",
-    ] {
+    assert_eq!(fs::read(&output).expect("the page"), fs::read(&path).expect("the page"));
+    for name in ["charts/validation-accuracy.svg", "summary.csv", "summary.md"] {
         assert!(output.with_file_name(name).is_file(), "{name}");
     }
     let (code, stdout, _) = run(Path::new("--help"), &[]);
     assert_eq!(code, Some(0));
-    assert!(
-        stdout.contains("EXPERIMENT_DIR") && stdout.contains("report.html"),
-        "{stdout}"
-    );
+    assert!(stdout.contains("EXPERIMENT_DIR") && stdout.contains("report.html"), "{stdout}");
 }

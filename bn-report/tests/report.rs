@@ -13,17 +13,9 @@ use proptest::prelude::*;
 /// Every file of a report, by name.
 fn files(report: &bn_report::Report) -> BTreeMap<String, Vec<u8>> {
     let directory = report.path.parent().expect("a directory");
-    let name = |path: &Path| {
-        path.strip_prefix(directory)
-            .expect("beside the page")
-            .display()
-            .to_string()
-    };
-    report
-        .files
-        .iter()
-        .map(|path| (name(path), fs::read(path).expect("written")))
-        .collect()
+    let name =
+        |path: &Path| path.strip_prefix(directory).expect("beside the page").display().to_string();
+    report.files.iter().map(|path| (name(path), fs::read(path).expect("written"))).collect()
 }
 
 fn draw(experiment: &Path) -> bn_report::Report {
@@ -94,10 +86,7 @@ fn the_check_of_markup_can_fail() {
     ] {
         assert!(markup::check(bad).is_err(), "{bad}");
     }
-    assert_eq!(
-        markup::check("<!DOCTYPE html>\n<p title=\"a > b\"><br/></p>"),
-        Ok(2)
-    );
+    assert_eq!(markup::check("<!DOCTYPE html>\n<p title=\"a > b\"><br/></p>"), Ok(2));
 }
 
 #[test]
@@ -113,10 +102,7 @@ fn the_default_experiment_tells_its_story() {
         ),
         "{headline}"
     );
-    assert!(
-        headline.ends_with("\"no normalization\" never does."),
-        "{headline}"
-    );
+    assert!(headline.ends_with("\"no normalization\" never does."), "{headline}");
     let story = report.findings.others[0].plain();
     assert!(
         story.starts_with("The same weights, read twice: at step 75 \"batch norm, decay 0.999\""),
@@ -126,10 +112,7 @@ fn the_default_experiment_tells_its_story() {
         story.ends_with("\"decay 0.999, mean and variance debiased\" never by more than 0.008."),
         "{story}"
     );
-    assert_eq!(
-        report.findings.others.last().expect("endings").plain(),
-        "All 35 runs finished."
-    );
+    assert_eq!(report.findings.others.last().expect("endings").plain(), "All 35 runs finished.");
     let page = page(&report);
     for wanted in [
         "How do the decay of the moving statistics and batch renorm change what evaluation sees?",
@@ -158,14 +141,8 @@ fn every_run_is_counted_whatever_became_of_it() {
     let runs = directory.path().join(schema::slug(&arms[2].name));
     fs::remove_dir_all(runs.join("seed-0")).expect("removed");
     fs::write(runs.join("seed-1/status.json"), Status::Running.to_json()).expect("written");
-    fs::write(
-        runs.join("seed-2/status.json"),
-        Status::Interrupted.to_json(),
-    )
-    .expect("written");
-    let failed = Status::Failed {
-        error: "no <space> left".into(),
-    };
+    fs::write(runs.join("seed-2/status.json"), Status::Interrupted.to_json()).expect("written");
+    let failed = Status::Failed { error: "no <space> left".into() };
     fs::write(runs.join("seed-3/status.json"), failed.to_json()).expect("written");
     let report = draw(directory.path());
     let endings = report.findings.others.last().expect("endings").plain();
@@ -174,12 +151,7 @@ fn every_run_is_counted_whatever_became_of_it() {
         "Of 15 runs: 4 finished, 7 diverged, 1 failed, 1 interrupted, 1 running, 1 missing. \
          Diverged: \"no normalization\" 5 of 5, \"batch norm, decay 0.9\" 2 of 5."
     );
-    let finals = report
-        .comparison
-        .rows
-        .iter()
-        .map(|row| row.final_value.n)
-        .collect::<Vec<_>>();
+    let finals = report.comparison.rows.iter().map(|row| row.final_value.n).collect::<Vec<_>>();
     assert_eq!(finals, [0, 3, 1], "only finished runs have a final value");
     let page = page(&report);
     for wanted in [
@@ -199,14 +171,10 @@ fn means_are_over_all_runs_that_have_the_value() {
     let arm = MadeUpArm::new("a", 20.0, Some(10.0), 0.9);
     write_experiment(directory.path(), std::slice::from_ref(&arm), 4, (100, 50));
     // Accuracy on test of the four seeds, one of them absent; validation reaches 0.9 in two of them.
-    for (seed, (test, reaches)) in [
-        (Some(0.5), true),
-        (Some(0.7), false),
-        (None, true),
-        (Some(0.9), false),
-    ]
-    .into_iter()
-    .enumerate()
+    for (seed, (test, reaches)) in
+        [(Some(0.5), true), (Some(0.7), false), (None, true), (Some(0.9), false)]
+            .into_iter()
+            .enumerate()
     {
         let row = |step, split, statistics, value| MetricRow {
             step,
@@ -228,10 +196,7 @@ fn means_are_over_all_runs_that_have_the_value() {
             row(100, Split::Validation, Statistics::Batch, Some(1.0)),
             row(100, Split::Test, Statistics::Moving, test),
         ];
-        write_rows(
-            &directory.path().join(format!("a/seed-{seed}/metrics.csv")),
-            &rows,
-        );
+        write_rows(&directory.path().join(format!("a/seed-{seed}/metrics.csv")), &rows);
     }
     let report = draw(directory.path());
     let row = &report.comparison.rows[0];
@@ -239,10 +204,7 @@ fn means_are_over_all_runs_that_have_the_value() {
     assert_eq!(row.final_value.n, 3);
     assert!((row.final_value.mean.expect("a mean") - 0.7).abs() < 1e-12);
     assert!((row.final_value.sd.expect("a spread") - 0.2).abs() < 1e-12);
-    assert_eq!(
-        row.reached,
-        [(0, Some(60)), (1, None), (2, Some(100)), (3, None)]
-    );
+    assert_eq!(row.reached, [(0, Some(60)), (1, None), (2, Some(100)), (3, None)]);
     assert_eq!(
         report.comparison.render_table(),
         "arm   runs   final test accuracy      steps to validation accuracy 0.9   diverged\n\
@@ -287,21 +249,13 @@ How do the decay of the moving statistics and batch renorm change what evaluatio
 #[test]
 fn a_directory_without_a_manifest_is_drawn_by_name() {
     let directory = tempfile::tempdir().expect("a directory");
-    let arms = [
-        MadeUpArm::new("b", 20.0, None, 0.9),
-        MadeUpArm::new("a", 20.0, None, 0.9),
-    ];
+    let arms = [MadeUpArm::new("b", 20.0, None, 0.9), MadeUpArm::new("a", 20.0, None, 0.9)];
     write_experiment(directory.path(), &arms, 2, (100, 50));
     let planned = draw(directory.path());
     fs::remove_file(directory.path().join(schema::MANIFEST)).expect("removed");
     let unplanned = draw(directory.path());
     let names = |report: &bn_report::Report| {
-        report
-            .comparison
-            .rows
-            .iter()
-            .map(|row| row.name.clone())
-            .collect::<Vec<_>>()
+        report.comparison.rows.iter().map(|row| row.name.clone()).collect::<Vec<_>>()
     };
     assert_eq!(
         (names(&planned), names(&unplanned)),
@@ -312,19 +266,13 @@ fn a_directory_without_a_manifest_is_drawn_by_name() {
 #[test]
 fn what_is_not_in_the_plan_is_left_out_and_named() {
     let directory = tempfile::tempdir().expect("a directory");
-    let arms = [
-        MadeUpArm::new("a", 20.0, None, 0.9),
-        MadeUpArm::new("old", 20.0, None, 0.9),
-    ];
+    let arms = [MadeUpArm::new("a", 20.0, None, 0.9), MadeUpArm::new("old", 20.0, None, 0.9)];
     write_experiment(directory.path(), &arms, 1, (100, 50));
     let manifest = common::manifest(&arms[..1], 1).to_toml().expect("TOML");
     fs::write(directory.path().join(schema::MANIFEST), manifest).expect("written");
     let report = draw(directory.path());
     assert_eq!(report.comparison.rows.len(), 1);
-    assert_eq!(
-        report.notices,
-        ["old: seed-0 left out: not in manifest.toml"]
-    );
+    assert_eq!(report.notices, ["old: seed-0 left out: not in manifest.toml"]);
     assert!(page(&report).contains("old: seed-0 left out"));
 }
 
@@ -340,10 +288,7 @@ fn a_run_that_is_still_writing_is_drawn_without_its_cut_off_line() {
     fs::write(run.join(schema::METRICS), &whole[..whole.len() - 3]).expect("written");
     let experiment = bn_report::read::read_experiment(directory.path()).expect("an experiment");
     assert_eq!(experiment.arms[0].runs[0].rows().len(), wanted);
-    assert_eq!(
-        experiment.notices,
-        ["a/seed-0/metrics.csv: the cut-off last line is left out"]
-    );
+    assert_eq!(experiment.notices, ["a/seed-0/metrics.csv: the cut-off last line is left out"]);
     let report = draw(directory.path());
     assert!(page(&report).contains("the cut-off last line is left out"));
 }
@@ -365,10 +310,7 @@ fn a_run_that_goes_on_lies_in_a_partial_directory() {
     let report = draw(directory.path());
     let states = report.comparison.rows[0].states;
     assert_eq!((states.finished, states.running, states.missing), (1, 1, 1));
-    assert_eq!(
-        report.notices,
-        ["a/.seed-2.partial: just begun, counted as missing"]
-    );
+    assert_eq!(report.notices, ["a/.seed-2.partial: just begun, counted as missing"]);
     assert_eq!(report.comparison.rows[0].final_value.n, 1);
 }
 
@@ -384,10 +326,7 @@ fn arms_that_train_alike_are_found_and_gaps_close() {
     let report = draw(directory.path());
     assert_eq!(report.comparison.trained_alike, [[0, 1]]);
     let alike = report.findings.others[1].plain();
-    assert!(
-        alike.starts_with("\"a\" and \"b\" log the same training values"),
-        "{alike}"
-    );
+    assert!(alike.starts_with("\"a\" and \"b\" log the same training values"), "{alike}");
     let gap = report.comparison.rows[1].gap.expect("two readings");
     assert!(gap.step <= 100 && gap.size() > 0.7, "{gap:?}");
     // The made-up lag has its share exp(-(step / 200)^2) left: below 0.05 from 350 steps on, above at 300.

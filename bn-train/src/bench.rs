@@ -43,9 +43,7 @@ const CASES: &[Case] = &[
     case("train/mlp3x100_sigmoid_bn_b60", 2000, || {
         training(&perceptron(3, 100, true), FLAT_784, 60)
     }),
-    case("train/mlp3x100_sigmoid_b60", 2000, || {
-        training(&perceptron(3, 100, false), FLAT_784, 60)
-    }),
+    case("train/mlp3x100_sigmoid_b60", 2000, || training(&perceptron(3, 100, false), FLAT_784, 60)),
     case("train/mlp20x128_sigmoid_bn_b128", 2000, || {
         training(&perceptron(20, 128, true), FLAT_64, 128)
     }),
@@ -59,19 +57,11 @@ const FLAT_64: ImageShape = image(1, 8);
 const COLOUR: ImageShape = image(3, 32);
 
 const fn case(name: &'static str, percent: usize, build: fn() -> anyhow::Result<Step>) -> Case {
-    Case {
-        name,
-        percent,
-        build,
-    }
+    Case { name, percent, build }
 }
 
 const fn image(channels: usize, size: usize) -> ImageShape {
-    ImageShape {
-        channels,
-        height: size,
-        width: size,
-    }
+    ImageShape { channels, height: size, width: size }
 }
 
 /// Times each selected case and prints its line.
@@ -123,9 +113,7 @@ pub fn run(selection: &Selection) -> anyhow::Result<()> {
 /// The growth over a case's steps is their own only for the first case of a process.
 fn peak_mib() -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kib: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib / 1024.0)
 }

@@ -102,11 +102,7 @@ pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(message) => {
-            let status = if message.use_stderr() {
-                ExitCode::FAILURE
-            } else {
-                ExitCode::SUCCESS
-            };
+            let status = if message.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
             let _ = message.print();
             return status;
         }
@@ -115,15 +111,9 @@ pub fn main() -> ExitCode {
         Command::Run(run) => run.run(),
         Command::List => list(),
         Command::Show { name } => show(&name),
-        Command::Bench {
-            only,
-            threads,
-            rounds,
-        } => bench(&bench::Selection {
-            only,
-            threads: threads.get(),
-            rounds: rounds.get(),
-        }),
+        Command::Bench { only, threads, rounds } => {
+            bench(&bench::Selection { only, threads: threads.get(), rounds: rounds.get() })
+        }
         Command::Worker { device } => launch::worker::work(device).map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {
@@ -143,11 +133,7 @@ fn bench(selection: &bench::Selection) -> anyhow::Result<ExitCode> {
             .envs(launch::environment(selection.threads))
             .status()
             .context("cannot start this program again")?;
-    Ok(if status.success() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn list() -> anyhow::Result<ExitCode> {
@@ -157,24 +143,16 @@ fn list() -> anyhow::Result<ExitCode> {
         let arms = counted(experiment.arms.len(), "arm");
         let seeds = counted(experiment.seeds.len(), "seed");
         text += &format!("{}  ({arms}, {seeds})\n", shipped.name);
-        text += &experiment
-            .question
-            .map_or(String::new(), |question| format!("    {question}\n"));
+        text += &experiment.question.map_or(String::new(), |question| format!("    {question}\n"));
     }
     print_all(&text)
 }
 
 fn show(name: &str) -> anyhow::Result<ExitCode> {
     let Some(shipped) = shipped::find(name) else {
-        let names: Vec<&str> = shipped::ALL
-            .iter()
-            .chain([&shipped::TEMPLATE])
-            .map(|shipped| shipped.name)
-            .collect();
-        bail!(
-            "there is no embedded experiment {name:?}; there are {}",
-            names.join(", ")
-        );
+        let names: Vec<&str> =
+            shipped::ALL.iter().chain([&shipped::TEMPLATE]).map(|shipped| shipped.name).collect();
+        bail!("there is no embedded experiment {name:?}; there are {}", names.join(", "));
     };
     print_all(shipped.text)
 }
@@ -193,14 +171,9 @@ impl Run {
     fn run(self) -> anyhow::Result<ExitCode> {
         let interruption = Interruption::listen()?;
         let experiment = experiment::load(&self.experiment, &self.set)?;
-        let selection = Selection {
-            seeds: self.seeds.clone(),
-            arms: self.arms.clone(),
-        };
-        let plan = Plan::new(&experiment, &selection).map_err(|problems| Invalid {
-            origin: self.experiment.clone(),
-            problems,
-        })?;
+        let selection = Selection { seeds: self.seeds.clone(), arms: self.arms.clone() };
+        let plan = Plan::new(&experiment, &selection)
+            .map_err(|problems| Invalid { origin: self.experiment.clone(), problems })?;
         let folder = self.out.join(slug(&plan.name));
         let options = self.options(plan.runs.len());
         let checked = preflight::check(&plan, &folder, self.device)?;
@@ -220,12 +193,7 @@ impl Run {
     fn options(&self, runs: usize) -> Options {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let jobs = self.jobs.map_or(cores, usize::from).min(runs);
-        Options {
-            jobs,
-            threads: (cores / jobs).max(1),
-            device: self.device,
-            plain: self.plain,
-        }
+        Options { jobs, threads: (cores / jobs).max(1), device: self.device, plain: self.plain }
     }
 
     fn jobs(
@@ -251,10 +219,8 @@ impl Run {
     fn conclude(&self, folder: &Path, outcome: &Outcome) -> anyhow::Result<ExitCode> {
         let is_whole =
             |status: &&Status| matches!(status, Status::Finished | Status::Diverged { .. });
-        let (all, whole) = (
-            outcome.statuses.len(),
-            outcome.statuses.iter().flatten().filter(is_whole).count(),
-        );
+        let (all, whole) =
+            (outcome.statuses.len(), outcome.statuses.iter().flatten().filter(is_whole).count());
         let folder_text = folder.display();
         if outcome.was_interrupted {
             eprintln!(
@@ -263,10 +229,8 @@ impl Run {
             return Ok(ExitCode::from(EXIT_STATUS));
         }
         if !self.no_report {
-            let arguments = bn_report::cli::Arguments {
-                experiment: folder.to_owned(),
-                output: None,
-            };
+            let arguments =
+                bn_report::cli::Arguments { experiment: folder.to_owned(), output: None };
             bn_report::cli::run(&arguments).context("the report")?;
         }
         if whole < all {
@@ -283,14 +247,9 @@ impl Run {
 fn write_manifest(experiment: &Experiment, plan: &Plan, folder: &Path) -> anyhow::Result<()> {
     let path = folder.join(MANIFEST);
     // A manifest that cannot be read is as good as none: it is about to be replaced.
-    let older = std::fs::read_to_string(&path)
-        .ok()
-        .and_then(|text| toml::from_str(&text).ok());
+    let older = std::fs::read_to_string(&path).ok().and_then(|text| toml::from_str(&text).ok());
     let manifest = plan.manifest(experiment, older.as_ref(), crate::VERSION, &command_line());
-    Ok(write_whole(
-        &path,
-        &manifest.to_toml().context("the manifest")?,
-    )?)
+    Ok(write_whole(&path, &manifest.to_toml().context("the manifest")?)?)
 }
 
 /// `1 arm`, `7 arms`.
@@ -300,11 +259,8 @@ fn counted(count: usize, what: &str) -> String {
 
 /// Says what is going to happen.
 fn announce(plan: &Plan, options: &Options, folder: &Path) {
-    let steps: std::collections::BTreeSet<u64> = plan
-        .runs
-        .iter()
-        .map(|run| run.settings.train.steps)
-        .collect();
+    let steps: std::collections::BTreeSet<u64> =
+        plan.runs.iter().map(|run| run.settings.train.steps).collect();
     let steps: Vec<String> = steps.iter().map(u64::to_string).collect();
     println!(
         "{}: {} x {} = {} of {} steps",
@@ -317,26 +273,14 @@ fn announce(plan: &Plan, options: &Options, folder: &Path) {
     for arm in &plan.arms {
         println!("  {arm}");
     }
-    println!(
-        "on {}, {} at a time, into {}",
-        options.device,
-        options.jobs,
-        folder.display()
-    );
+    println!("on {}, {} at a time, into {}", options.device, options.jobs, folder.display());
 }
 
 /// The command that was typed, for the manifest.
 fn command_line() -> String {
     let words = std::env::args().skip(1);
     let quote = |word: String| {
-        if word.contains([' ', '"', '\'', '$']) {
-            format!("{word:?}")
-        } else {
-            word
-        }
+        if word.contains([' ', '"', '\'', '$']) { format!("{word:?}") } else { word }
     };
-    std::iter::once("bn-train".to_owned())
-        .chain(words.map(quote))
-        .collect::<Vec<_>>()
-        .join(" ")
+    std::iter::once("bn-train".to_owned()).chain(words.map(quote)).collect::<Vec<_>>().join(" ")
 }

@@ -21,13 +21,9 @@ impl FromStr for DeviceName {
         let number = match text {
             "cpu" => return Ok(Self::Cpu),
             "cuda" => Some(0),
-            _ => text
-                .strip_prefix("cuda:")
-                .and_then(|number| number.parse().ok()),
+            _ => text.strip_prefix("cuda:").and_then(|number| number.parse().ok()),
         };
-        number
-            .map(Self::Cuda)
-            .ok_or_else(|| "expected cpu, cuda or cuda:N".to_owned())
+        number.map(Self::Cuda).ok_or_else(|| "expected cpu, cuda or cuda:N".to_owned())
     }
 }
 

@@ -55,11 +55,7 @@ impl Sgd {
             (variable, velocity)
         };
         let variables = variables.into_iter().map(place).collect();
-        Self {
-            settings,
-            variables,
-            velocities: vec![0.0; all],
-        }
+        Self { settings, variables, velocities: vec![0.0; all] }
     }
 
     /// One update by `gradients`; a variable without a gradient keeps its value.
@@ -113,11 +109,7 @@ impl SgdSettings {
         velocity: &mut Option<Tensor>,
         learning_rate: f64,
     ) -> Result<()> {
-        let Self {
-            momentum,
-            nesterov,
-            weight_decay,
-        } = *self;
+        let Self { momentum, nesterov, weight_decay } = *self;
         // Detached: a gradient or weight that still knows its graph would keep that graph alive from step to step.
         let mut gradient = gradient.detach();
         let weight = variable.as_detached_tensor();
@@ -128,11 +120,7 @@ impl SgdSettings {
             Some(old) if momentum != 0.0 => ((old * momentum)? + &gradient)?,
             _ => gradient.clone(),
         };
-        let direction = if nesterov {
-            (gradient + (&next * momentum)?)?
-        } else {
-            next.clone()
-        };
+        let direction = if nesterov { (gradient + (&next * momentum)?)? } else { next.clone() };
         variable.set(&(weight - (direction * learning_rate)?)?)?;
         *velocity = Some(next);
         Ok(())
@@ -164,10 +152,7 @@ impl InplaceOp2 for Update<'_> {
         let (CpuStorage::F32(weight), CpuStorage::F32(gradient)) = (weight, gradient) else {
             candle::bail!("sgd: expected f32");
         };
-        let offsets = (
-            weight_layout.contiguous_offsets(),
-            gradient_layout.contiguous_offsets(),
-        );
+        let offsets = (weight_layout.contiguous_offsets(), gradient_layout.contiguous_offsets());
         let (Some(of_weight), Some(of_gradient)) = offsets else {
             candle::bail!("sgd: expected contiguous numbers");
         };
@@ -228,9 +213,7 @@ mod tests {
     fn gradients(loss: &Tensor, variable: &Var) -> Gradients {
         let mut gradients = Gradients::new();
         let store = loss.backward().unwrap();
-        gradients
-            .add_all(&[(String::new(), variable.clone())], &store)
-            .unwrap();
+        gradients.add_all(&[(String::new(), variable.clone())], &store).unwrap();
         gradients
     }
 
@@ -242,11 +225,7 @@ mod tests {
         let update = |_| {
             let loss = (weight.sqr().unwrap() * 0.5).unwrap();
             sgd.step(&gradients(&loss, &weight), learning_rate).unwrap();
-            weight
-                .to_dtype(DType::F64)
-                .unwrap()
-                .to_vec1::<f64>()
-                .unwrap()[0]
+            weight.to_dtype(DType::F64).unwrap().to_vec1::<f64>().unwrap()[0]
         };
         (0..steps).map(update).collect()
     }
@@ -257,11 +236,8 @@ mod tests {
         let update = |_| {
             let gradient = weight + settings.weight_decay * weight;
             velocity = settings.momentum * velocity + gradient;
-            let direction = if settings.nesterov {
-                gradient + settings.momentum * velocity
-            } else {
-                velocity
-            };
+            let direction =
+                if settings.nesterov { gradient + settings.momentum * velocity } else { velocity };
             weight -= learning_rate * direction;
             weight
         };
@@ -270,17 +246,10 @@ mod tests {
 
     #[test]
     fn follows_the_recurrence() {
-        for (momentum, nesterov, weight_decay) in [
-            (0.0, false, 0.0),
-            (0.9, false, 0.0),
-            (0.9, true, 0.0),
-            (0.5, false, 0.1),
-        ] {
-            let settings = SgdSettings {
-                momentum,
-                nesterov,
-                weight_decay,
-            };
+        for (momentum, nesterov, weight_decay) in
+            [(0.0, false, 0.0), (0.9, false, 0.0), (0.9, true, 0.0), (0.5, false, 0.1)]
+        {
+            let settings = SgdSettings { momentum, nesterov, weight_decay };
             let want = expected(&settings, 0.1, 50);
             // By tensor operations, and in place.
             for (dtype, tolerance) in [(DType::F64, 1e-12), (DType::F32, 1e-5)] {
@@ -296,17 +265,10 @@ mod tests {
     fn a_variable_without_a_gradient_keeps_its_value() {
         let used = Var::new(1.0_f64, &Device::Cpu).unwrap();
         let unused = Var::new(2.0_f64, &Device::Cpu).unwrap();
-        let settings = SgdSettings {
-            momentum: 0.9,
-            nesterov: false,
-            weight_decay: 0.1,
-        };
-        let mut sgd = Sgd::new(
-            vec![("b".into(), used.clone()), ("a".into(), unused.clone())],
-            settings,
-        );
-        sgd.step(&gradients(&used.sqr().unwrap(), &used), 0.1)
-            .unwrap();
+        let settings = SgdSettings { momentum: 0.9, nesterov: false, weight_decay: 0.1 };
+        let mut sgd =
+            Sgd::new(vec![("b".into(), used.clone()), ("a".into(), unused.clone())], settings);
+        sgd.step(&gradients(&used.sqr().unwrap(), &used), 0.1).unwrap();
         assert_eq!(unused.to_scalar::<f64>().unwrap(), 2.0);
         assert!(used.to_scalar::<f64>().unwrap() < 1.0);
     }

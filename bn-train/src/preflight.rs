@@ -21,10 +21,7 @@ pub struct Checked {
 impl Checked {
     /// Digest of the data that `run` trains on.
     pub fn digest(&self, run: &Run) -> &str {
-        let known = self
-            .digests
-            .iter()
-            .find(|(source, _)| *source == run.settings.data);
+        let known = self.digests.iter().find(|(source, _)| *source == run.settings.data);
         known.map_or("", |(_, digest)| digest)
     }
 }
@@ -51,15 +48,11 @@ pub fn check(plan: &Plan, folder: &Path, device: DeviceName) -> anyhow::Result<C
             digests.push((source, data.digest));
         }
         for (_, data) in loaded.iter().filter(|(held, _)| *held == source) {
-            data.model(&run.settings, run.seed)
-                .with_context(|| format!("arm {arm:?}"))?;
+            data.model(&run.settings, run.seed).with_context(|| format!("arm {arm:?}"))?;
         }
     }
     // Last, so that an experiment that cannot run leaves no folder behind.
-    Ok(Checked {
-        digests,
-        _lock: lock(folder)?,
-    })
+    Ok(Checked { digests, _lock: lock(folder)? })
 }
 
 /// Makes `folder`, and keeps other bn-trains out of it. The system lifts the lock however this process ends.
@@ -69,10 +62,9 @@ fn lock(folder: &Path) -> anyhow::Result<File> {
     let lock = File::create(folder.join(".lock")).with_context(context)?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => bail!(
-            "{}: another bn-train is writing into this folder",
-            folder.display()
-        ),
+        Err(TryLockError::WouldBlock) => {
+            bail!("{}: another bn-train is writing into this folder", folder.display())
+        }
         Err(TryLockError::Error(error)) => Err(error).with_context(context),
     }
 }

@@ -91,10 +91,7 @@ mod tests {
         assert_ne!(draw(3, Purpose::Shuffle(7)), draw(3, Purpose::Shuffle(8)));
         assert_ne!(draw(3, Purpose::Shuffle(7)), draw(4, Purpose::Shuffle(7)));
         assert_ne!(draw(3, Purpose::Shuffle(7)), draw(3, Purpose::Split(7)));
-        assert_ne!(
-            draw(3, Purpose::Initialize("a")),
-            draw(3, Purpose::Initialize("b"))
-        );
+        assert_ne!(draw(3, Purpose::Initialize("a")), draw(3, Purpose::Initialize("b")));
     }
 
     #[test]
@@ -116,18 +113,12 @@ mod tests {
             counts[stream.below(7) as usize] += 1;
         }
         // A count's standard deviation is 93; six of them leave no room for chance.
-        assert!(
-            counts.iter().all(|&count| count.abs_diff(10_000) < 560),
-            "{counts:?}"
-        );
+        assert!(counts.iter().all(|&count| count.abs_diff(10_000) < 560), "{counts:?}");
 
         let draws: Vec<f32> = (0..20_000).map(|_| stream.uniform(-0.5, 0.5)).collect();
         assert!(draws.iter().all(|draw| (-0.5..0.5).contains(draw)));
         let mean = draws.iter().sum::<f32>() / draws.len() as f32;
-        assert!(
-            mean.abs() < 6.0 * 0.289 / (draws.len() as f32).sqrt(),
-            "{mean}"
-        );
+        assert!(mean.abs() < 6.0 * 0.289 / (draws.len() as f32).sqrt(), "{mean}");
     }
 
     /// A change of these numbers changes every experiment: it is a breaking change.

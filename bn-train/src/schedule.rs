@@ -51,11 +51,8 @@ impl Schedule {
 
 impl Shape {
     fn factor(&self, step: u64, total_steps: u64) -> f64 {
-        let progress = if total_steps == 0 {
-            1.0
-        } else {
-            (step as f64 / total_steps as f64).min(1.0)
-        };
+        let progress =
+            if total_steps == 0 { 1.0 } else { (step as f64 / total_steps as f64).min(1.0) };
         match self {
             Self::Constant => 1.0,
             Self::Step { every, factor } => factor.powf((step / every) as f64),
@@ -74,29 +71,19 @@ mod tests {
     use super::*;
 
     fn factors(shape: Shape, warmup_steps: u64) -> Vec<f64> {
-        let schedule = Schedule {
-            shape,
-            warmup_steps,
-        };
+        let schedule = Schedule { shape, warmup_steps };
         (0..=100).map(|step| schedule.factor(step, 100)).collect()
     }
 
     #[test]
     fn a_constant_stays() {
-        assert!(
-            factors(Shape::Constant, 0)
-                .iter()
-                .all(|&factor| factor == 1.0)
-        );
+        assert!(factors(Shape::Constant, 0).iter().all(|&factor| factor == 1.0));
     }
 
     #[test]
     fn decays_start_at_one_end_where_told_and_never_rise() {
         for final_factor in [0.0, 0.1, 0.5] {
-            for shape in [
-                Shape::Cosine { final_factor },
-                Shape::Linear { final_factor },
-            ] {
+            for shape in [Shape::Cosine { final_factor }, Shape::Linear { final_factor }] {
                 let factors = factors(shape, 0);
                 assert_eq!(factors[0], 1.0);
                 assert!((factors[100] - final_factor).abs() < 1e-12);
@@ -107,21 +94,9 @@ mod tests {
 
     #[test]
     fn steps_multiply_at_each_interval() {
-        let factors = factors(
-            Shape::Step {
-                every: 30,
-                factor: 0.5,
-            },
-            0,
-        );
+        let factors = factors(Shape::Step { every: 30, factor: 0.5 }, 0);
         assert_eq!(
-            [
-                factors[0],
-                factors[29],
-                factors[30],
-                factors[60],
-                factors[100]
-            ],
+            [factors[0], factors[29], factors[30], factors[60], factors[100]],
             [1.0, 1.0, 0.5, 0.25, 0.125]
         );
     }
@@ -130,10 +105,7 @@ mod tests {
     fn pieces_are_level_outside_and_straight_inside() {
         let points = bn_core::Schedule::piecewise([(10, 0.0), (20, 1.0), (40, 0.5)]).unwrap();
         let factors = factors(Shape::Piecewise(points), 0);
-        assert_eq!(
-            [factors[0], factors[10], factors[15], factors[20]],
-            [0.0, 0.0, 0.5, 1.0]
-        );
+        assert_eq!([factors[0], factors[10], factors[15], factors[20]], [0.0, 0.0, 0.5, 1.0]);
         assert_eq!([factors[30], factors[40], factors[100]], [0.75, 0.5, 0.5]);
     }
 

@@ -15,25 +15,17 @@ fn a_run_leaves_all_its_files_and_a_report() {
     let output = run(out.path(), &[&SHORT[..], &arms].concat());
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let printed = text(&output.stdout);
-    assert!(
-        printed.contains("2 arms x 1 seed = 2 runs of 12 steps"),
-        "{printed}"
-    );
+    assert!(printed.contains("2 arms x 1 seed = 2 runs of 12 steps"), "{printed}");
     assert!(printed.contains("report.html"), "{printed}");
 
     let place = place(out.path(), "decay-0.9", 3);
     let names = |folder: &Path| {
-        let mut names: Vec<_> = fs::read_dir(folder)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name())
-            .collect();
+        let mut names: Vec<_> =
+            fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         names.sort();
         names
     };
-    assert_eq!(
-        names(&place),
-        ["config.toml", "metrics.csv", "status.json", "timing.csv"]
-    );
+    assert_eq!(names(&place), ["config.toml", "metrics.csv", "status.json", "timing.csv"]);
     assert_eq!(names(place.parent().unwrap()), ["seed-3"]);
     assert_eq!(state(&place), "finished");
     assert_rows_are_whole(&place);
@@ -46,11 +38,8 @@ fn a_run_leaves_all_its_files_and_a_report() {
 
     // The rows that a report and a reader rely on.
     let rows = fs::read_to_string(place.join("metrics.csv")).unwrap();
-    let keys: Vec<&str> = rows
-        .lines()
-        .skip(1)
-        .map(|line| line.rsplit_once(',').unwrap().0)
-        .collect();
+    let keys: Vec<&str> =
+        rows.lines().skip(1).map(|line| line.rsplit_once(',').unwrap().0).collect();
     let evaluation = |step: u64, examples: u64| {
         ["moving", "batch"].into_iter().flat_map(move |statistics| {
             let row = move |metric| format!("{step},0,{examples},validation,{statistics},{metric}");
@@ -74,22 +63,14 @@ fn a_run_leaves_all_its_files_and_a_report() {
     let rows =
         fs::read_to_string(self::place(out.path(), "no-normalization", 3).join("metrics.csv"))
             .unwrap();
-    assert!(
-        rows.contains("5,0,300,validation,,accuracy,") && !rows.contains("moving"),
-        "{rows}"
-    );
+    assert!(rows.contains("5,0,300,validation,,accuracy,") && !rows.contains("moving"), "{rows}");
 }
 
 #[test]
 fn any_number_of_jobs_gives_the_same_bytes_and_a_run_repeats_from_its_config() {
     let (one, two, again) = (folder(), folder(), folder());
-    let arms = [
-        "--arms",
-        "decay 0.99,renorm 0.99,no normalization",
-        "--seeds",
-        "0,1",
-        "--no-report",
-    ];
+    let arms =
+        ["--arms", "decay 0.99,renorm 0.99,no normalization", "--seeds", "0,1", "--no-report"];
     for (out, jobs) in [(&one, "1"), (&two, "2")] {
         let output = run(out.path(), &[&SHORT[..], &arms, &["--jobs", jobs]].concat());
         assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
@@ -106,10 +87,7 @@ fn any_number_of_jobs_gives_the_same_bytes_and_a_run_repeats_from_its_config() {
         fs::read(repeated.join("metrics.csv")).unwrap(),
         fs::read(config.with_file_name("metrics.csv")).unwrap()
     );
-    assert_eq!(
-        fs::read(repeated.join("config.toml")).unwrap(),
-        fs::read(config).unwrap()
-    );
+    assert_eq!(fs::read(repeated.join("config.toml")).unwrap(), fs::read(config).unwrap());
 }
 
 #[test]
@@ -122,10 +100,7 @@ fn a_convnet_trains_and_learns() {
     let output = run(out.path(), &[file.to_str().unwrap(), "--no-report"]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let rows = fs::read_to_string(out.path().join("conv/base/seed-0/metrics.csv")).unwrap();
-    let row = rows
-        .lines()
-        .find(|line| line.contains("test,moving,accuracy"))
-        .unwrap();
+    let row = rows.lines().find(|line| line.contains("test,moving,accuracy")).unwrap();
     let accuracy: f64 = row.rsplit_once(',').unwrap().1.parse().unwrap();
     assert!(accuracy > 0.6, "{row}");
 }
@@ -138,10 +113,7 @@ fn a_resnet_trains_alike_on_any_number_of_threads() {
                  train = { steps = 3, evaluate_every = 3 }\nseeds = [0, 1]\n";
     fs::write(&file, lines).unwrap();
     let metrics = |jobs: &str, place: &str| {
-        let output = run(
-            out.path(),
-            &[file.to_str().unwrap(), "--no-report", "--jobs", jobs],
-        );
+        let output = run(out.path(), &[file.to_str().unwrap(), "--no-report", "--jobs", jobs]);
         assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
         let moved = out.path().join(place);
         fs::rename(out.path().join("residual"), &moved).unwrap();
@@ -153,25 +125,14 @@ fn a_resnet_trains_alike_on_any_number_of_threads() {
 #[test]
 fn bench_prints_json_lines() {
     let output = program()
-        .args([
-            "bench",
-            "--only",
-            "mlp3x100_sigmoid_b60",
-            "--rounds",
-            "1",
-            "--threads",
-            "1",
-        ])
+        .args(["bench", "--only", "mlp3x100_sigmoid_b60", "--rounds", "1", "--threads", "1"])
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let line: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(line["name"], "train/mlp3x100_sigmoid_b60");
     assert!(line["median_ms"].as_f64() >= line["min_ms"].as_f64());
-    let unknown = program()
-        .args(["bench", "--only", "nothing"])
-        .output()
-        .unwrap();
+    let unknown = program().args(["bench", "--only", "nothing"]).output().unwrap();
     assert_eq!(unknown.status.code(), Some(1));
     assert!(text(&unknown.stderr).contains("conv/128x16x16x32"));
 }
@@ -179,62 +140,37 @@ fn bench_prints_json_lines() {
 #[test]
 fn divergence_is_a_result() {
     let out = folder();
-    let arguments = [
-        "--set",
-        "optimizer.learning_rate=1e38",
-        "--arms",
-        "no normalization",
-        "--seeds",
-        "0",
-    ];
+    let arguments =
+        ["--set", "optimizer.learning_rate=1e38", "--arms", "no normalization", "--seeds", "0"];
     let output = run(out.path(), &[&SHORT[..], &arguments].concat());
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let place = place(out.path(), "no-normalization", 0);
     assert_eq!(state(&place), "diverged");
     assert_rows_are_whole(&place);
     let status = fs::read_to_string(place.join("status.json")).unwrap();
-    assert!(
-        status.contains("\"step\":") && status.contains("loss is"),
-        "{status}"
-    );
+    assert!(status.contains("\"step\":") && status.contains("loss is"), "{status}");
 }
 
 #[test]
 fn every_typo_is_told_at_once() {
     let out = folder();
     let file = out.path().join("typo.toml");
-    fs::write(
-        &file,
-        "[optimizer]\nlearning_rate = 0.1\nmomentun = 0.5\n[train]\nsteps = 'many'\n",
-    )
-    .unwrap();
-    let message = refusal(&run(
-        out.path(),
-        &[file.to_str().unwrap(), "--set", "norm.dekay=1"],
-    ));
+    fs::write(&file, "[optimizer]\nlearning_rate = 0.1\nmomentun = 0.5\n[train]\nsteps = 'many'\n")
+        .unwrap();
+    let message = refusal(&run(out.path(), &[file.to_str().unwrap(), "--set", "norm.dekay=1"]));
     let path = file.to_str().unwrap();
     assert!(
-        message.contains(&format!(
-            "{path}:3:1: unknown key `optimizer.momentun`; did you mean"
-        )),
+        message.contains(&format!("{path}:3:1: unknown key `optimizer.momentun`; did you mean")),
         "{message}"
     );
     assert!(
-        message.contains(&format!(
-            "{path}:5:9: `train.steps` is \"many\"; expected a whole number"
-        )),
+        message
+            .contains(&format!("{path}:5:9: `train.steps` is \"many\"; expected a whole number")),
         "{message}"
     );
-    assert!(
-        message.contains("--set norm.dekay=1: unknown key"),
-        "{message}"
-    );
+    assert!(message.contains("--set norm.dekay=1: unknown key"), "{message}");
     assert!(message.contains("3 problems"), "{message}");
-    assert_eq!(
-        fs::read_dir(out.path()).unwrap().count(),
-        1,
-        "nothing was written"
-    );
+    assert_eq!(fs::read_dir(out.path()).unwrap().count(), 1, "nothing was written");
 }
 
 #[test]
@@ -248,16 +184,10 @@ fn bad_input_is_one_clear_message() {
     );
 
     let message = refusal(&run(out.path(), &["decay-and-renrom"]));
-    assert!(
-        message.contains("did you mean decay-and-renorm?"),
-        "{message}"
-    );
+    assert!(message.contains("did you mean decay-and-renorm?"), "{message}");
 
     let message = refusal(&run(out.path(), &["--arms", "decay 0.8"]));
-    assert!(
-        message.contains("--arms decay 0.8: there is no such arm"),
-        "{message}"
-    );
+    assert!(message.contains("--arms decay 0.8: there is no such arm"), "{message}");
 
     let file = out.path().join("file");
     fs::write(&file, "").unwrap();
@@ -273,10 +203,7 @@ fn bad_input_is_one_clear_message() {
 fn a_device_that_is_not_there_says_what_to_do() {
     let out = folder();
     let message = refusal(&run(out.path(), &["--device", "cuda:99"]));
-    assert!(
-        message.contains("cuda:99") && message.contains("--device cpu"),
-        "{message}"
-    );
+    assert!(message.contains("cuda:99") && message.contains("--device cpu"), "{message}");
 }
 
 #[test]
@@ -287,13 +214,5 @@ fn experiments_are_listed_and_shown() {
         let output = program().args(["show", name]).output().unwrap();
         assert!(text(&output.stdout).contains(&format!("name = \"{name}\"")));
     }
-    assert_eq!(
-        program()
-            .args(["show", "nothing"])
-            .output()
-            .unwrap()
-            .status
-            .code(),
-        Some(1)
-    );
+    assert_eq!(program().args(["show", "nothing"]).output().unwrap().status.code(), Some(1));
 }

@@ -25,13 +25,7 @@ fn start_long_run(out: &Path) -> std::process::Child {
             "--seeds",
             "0",
         ])
-        .args([
-            "--arms",
-            "decay 0.9,no-normalization,decay 0.99",
-            "--jobs",
-            "2",
-            "--out",
-        ])
+        .args(["--arms", "decay 0.9,no-normalization,decay 0.99", "--jobs", "2", "--out"])
         .arg(out)
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
@@ -43,10 +37,7 @@ fn start_long_run(out: &Path) -> std::process::Child {
     let rows =
         || fs::metadata(arm.join(".seed-0.partial/metrics.csv")).map_or(0, |file| file.len());
     while rows() < 2000 {
-        assert!(
-            start.elapsed() < Duration::from_secs(60),
-            "it does not train"
-        );
+        assert!(start.elapsed() < Duration::from_secs(60), "it does not train");
         std::thread::sleep(Duration::from_millis(10));
     }
     child
@@ -59,11 +50,7 @@ fn signal(name: &str, process: u32) {
 /// Signals a process, or with a `-` in front a whole group.
 fn signal_to(name: &str, target: &str) {
     assert!(
-        Command::new("kill")
-            .args([&format!("-{name}"), "--", target])
-            .status()
-            .unwrap()
-            .success()
+        Command::new("kill").args([&format!("-{name}"), "--", target]).status().unwrap().success()
     );
 }
 
@@ -81,11 +68,7 @@ fn an_interruption_ends_soon_and_leaves_whole_rows() {
         let status = child.wait().unwrap();
         // It ends within a second: the launcher kills whoever has not ended after 600 ms. A busy machine must
         // not fail the test for that, so it only tells an end from runs that go on (they take minutes).
-        assert!(
-            start.elapsed() < Duration::from_secs(20),
-            "{:?}",
-            start.elapsed()
-        );
+        assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
         assert_eq!(status.code(), Some(130));
         for arm in ["decay-0.9", "no-normalization"] {
             let place = place(out.path(), arm, 0);
@@ -107,17 +90,8 @@ fn an_interruption_ends_soon_and_leaves_whole_rows() {
 #[test]
 fn an_interrupted_second_run_leaves_the_first_as_it_was() {
     let out = folder();
-    let arms = [
-        "--arms",
-        "decay 0.9,no-normalization",
-        "--seeds",
-        "0",
-        "--no-report",
-    ];
-    assert_eq!(
-        run(out.path(), &[&SHORT[..], &arms].concat()).status.code(),
-        Some(0)
-    );
+    let arms = ["--arms", "decay 0.9,no-normalization", "--seeds", "0", "--no-report"];
+    assert_eq!(run(out.path(), &[&SHORT[..], &arms].concat()).status.code(), Some(0));
     let first = metrics(out.path());
     let mut child = start_long_run(out.path());
     signal("INT", child.id());
@@ -135,10 +109,7 @@ fn workers_end_with_a_launcher_that_is_killed() {
     let place = place(out.path(), "decay-0.9", 0);
     let start = Instant::now();
     while !place.exists() {
-        assert!(
-            start.elapsed() < Duration::from_secs(10),
-            "the worker goes on"
-        );
+        assert!(start.elapsed() < Duration::from_secs(10), "the worker goes on");
         std::thread::sleep(Duration::from_millis(20));
     }
     assert_eq!(state(&place), "interrupted");
@@ -167,22 +138,14 @@ fn a_killed_worker_is_a_failed_run_and_the_others_go_on() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let partial = out
-        .path()
-        .join("decay-and-renorm/no-normalization/.seed-0.partial/metrics.csv");
+    let partial = out.path().join("decay-and-renorm/no-normalization/.seed-0.partial/metrics.csv");
     let start = Instant::now();
     while fs::metadata(&partial).map_or(0, |file| file.len()) < 500 {
-        assert!(
-            start.elapsed() < Duration::from_secs(60),
-            "it does not train"
-        );
+        assert!(start.elapsed() < Duration::from_secs(60), "it does not train");
         std::thread::sleep(Duration::from_millis(2));
     }
     let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", child.id())).unwrap();
-    signal(
-        "KILL",
-        children.split_whitespace().next().unwrap().parse().unwrap(),
-    );
+    signal("KILL", children.split_whitespace().next().unwrap().parse().unwrap());
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let message = text(&output.stderr);
@@ -201,10 +164,7 @@ fn two_programs_do_not_write_into_one_folder() {
     let out = folder();
     let mut child = start_long_run(out.path());
     let message = refusal(&run(out.path(), &SHORT));
-    assert!(
-        message.contains("another bn-train is writing into this folder"),
-        "{message}"
-    );
+    assert!(message.contains("another bn-train is writing into this folder"), "{message}");
     signal("INT", child.id());
     child.wait().unwrap();
 }

@@ -15,9 +15,7 @@ fn pattern(count: usize, salt: u64) -> Vec<f64> {
     let mask = u64::from(u32::MAX);
     let mixed = (1..=count as u64).map(|i| (i * 2_654_435_761 + salt * 40_503) & mask);
     let mixed = mixed.map(|h| ((h ^ (h >> 15)) * 2_246_822_519) & mask);
-    mixed
-        .map(|h| h as f64 / f64::from(1_u32 << 31) - 1.0)
-        .collect()
+    mixed.map(|h| h as f64 / f64::from(1_u32 << 31) - 1.0).collect()
 }
 
 /// `initial` of the script.
@@ -29,17 +27,11 @@ fn initial(name: &str, shape: &[usize], salt: u64) -> Vec<f32> {
         Some("beta" | "bias") => 0.1 * v,
         _ => v / fan_in.sqrt(),
     };
-    pattern(count, salt)
-        .into_iter()
-        .map(|v| value(v) as f32)
-        .collect()
+    pattern(count, salt).into_iter().map(|v| value(v) as f32).collect()
 }
 
 fn assert_close(got: f64, want: f64, scale: f64, what: &str) {
-    assert!(
-        (got - want).abs() <= TOLERANCE * scale,
-        "{what}: {got}, PyTorch has {want}"
-    );
+    assert!((got - want).abs() <= TOLERANCE * scale, "{what}: {got}, PyTorch has {want}");
 }
 
 fn number(value: &Value) -> f64 {
@@ -59,14 +51,10 @@ fn train_as_torch(which: &str, model: &str, input: ImageShape, batch: usize) {
     let model = Model::build(settings, sizes, 0, &Device::Cpu).unwrap();
     for (salt, (name, variable)) in model.trainable().iter().enumerate() {
         let values = initial(name, variable.dims(), salt as u64);
-        variable
-            .set(&Tensor::from_vec(values, variable.dims(), &Device::Cpu).unwrap())
-            .unwrap();
+        variable.set(&Tensor::from_vec(values, variable.dims(), &Device::Cpu).unwrap()).unwrap();
     }
-    let pixels: Vec<f32> = pattern(batch * input.pixels(), 1000)
-        .iter()
-        .map(|&v| v as f32)
-        .collect();
+    let pixels: Vec<f32> =
+        pattern(batch * input.pixels(), 1000).iter().map(|&v| v as f32).collect();
     let dims = (batch, input.channels, input.height, input.width);
     let images = Tensor::from_vec(pixels, dims, &Device::Cpu).unwrap();
     let labels: Vec<u32> = (0..batch as u32).map(|i| 7 * i % 10).collect();
@@ -76,16 +64,9 @@ fn train_as_torch(which: &str, model: &str, input: ImageShape, batch: usize) {
     let losses = values["losses"].as_array().unwrap();
     for (step, want) in losses.iter().enumerate() {
         let lesson = model.learn(&images, &labels).unwrap();
-        assert_close(
-            lesson.loss,
-            number(want),
-            number(want),
-            &format!("{which}: loss {step}"),
-        );
+        assert_close(lesson.loss, number(want), number(want), &format!("{which}: loss {step}"));
         if step + 1 < losses.len() {
-            optimizer
-                .step(&lesson.gradients, settings.learning_rate)
-                .unwrap();
+            optimizer.step(&lesson.gradients, settings.learning_rate).unwrap();
             continue;
         }
         let stored = values["gradients"].as_object().unwrap();
@@ -111,30 +92,12 @@ fn train_as_torch(which: &str, model: &str, input: ImageShape, batch: usize) {
 
 #[test]
 fn a_perceptron_trains_as_in_torch() {
-    let input = ImageShape {
-        channels: 3,
-        height: 4,
-        width: 4,
-    };
-    train_as_torch(
-        "mlp",
-        "kind = 'mlp', hidden = [10, 10, 10], activation = 'sigmoid'",
-        input,
-        12,
-    );
+    let input = ImageShape { channels: 3, height: 4, width: 4 };
+    train_as_torch("mlp", "kind = 'mlp', hidden = [10, 10, 10], activation = 'sigmoid'", input, 12);
 }
 
 #[test]
 fn a_resnet_trains_as_in_torch() {
-    let input = ImageShape {
-        channels: 3,
-        height: 16,
-        width: 16,
-    };
-    train_as_torch(
-        "resnet",
-        "kind = 'resnet', depth = 8, activation = 'relu'",
-        input,
-        6,
-    );
+    let input = ImageShape { channels: 3, height: 16, width: 16 };
+    train_as_torch("resnet", "kind = 'resnet', depth = 8, activation = 'relu'", input, 6);
 }

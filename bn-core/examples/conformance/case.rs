@@ -48,16 +48,11 @@ impl Case {
         let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
         let (_, header) =
             safetensors::SafeTensors::read_metadata(&bytes).map_err(|error| error.to_string())?;
-        let entry = header
-            .metadata()
-            .as_ref()
-            .and_then(|entries| entries.get("case"));
+        let entry = header.metadata().as_ref().and_then(|entries| entries.get("case"));
         let text = entry.ok_or_else(|| "no `case` entry in the file's metadata".to_owned())?;
         let settings: Map<String, Value> =
             serde_json::from_str(text).map_err(|error| format!("`case`: {error}"))?;
-        let tensors = candle::safetensors::load_buffer(&bytes, device)?
-            .into_iter()
-            .collect();
+        let tensors = candle::safetensors::load_buffer(&bytes, device)?.into_iter().collect();
         let mut case = Self {
             settings,
             tensors,
@@ -86,29 +81,17 @@ impl Case {
 
     /// A setting that has one of these meanings.
     pub(crate) fn one_of<T: Clone>(&self, key: &str, meanings: &[(&str, T)]) -> Outcome<T> {
-        let value = self
-            .get::<Option<String>>(key)?
-            .unwrap_or_else(|| "null".to_owned());
+        let value = self.get::<Option<String>>(key)?.unwrap_or_else(|| "null".to_owned());
         let found = meanings.iter().find(|(name, _)| *name == value);
-        let known = || {
-            meanings
-                .iter()
-                .map(|(name, _)| *name)
-                .collect::<Vec<_>>()
-                .join(", ")
-        };
+        let known = || meanings.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
         found.map(|(_, meaning)| meaning.clone()).ok_or_else(|| {
-            Failure(format!(
-                "key `{key}`: expected one of {}, got `{value}`",
-                known()
-            ))
+            Failure(format!("key `{key}`: expected one of {}, got `{value}`", known()))
         })
     }
 
     /// A tensor that must be there.
     pub(crate) fn tensor(&self, name: &str) -> Outcome<Tensor> {
-        self.optional(name)
-            .ok_or_else(|| Failure(format!("no tensor `{name}`")))
+        self.optional(name).ok_or_else(|| Failure(format!("no tensor `{name}`")))
     }
 
     /// A tensor that may be there.
@@ -120,11 +103,7 @@ impl Case {
 
     /// A tensor as numbers, one per channel.
     pub(crate) fn values(&self, name: &str) -> Outcome<Vec<f64>> {
-        Ok(self
-            .tensor(name)?
-            .to_dtype(DType::F64)?
-            .flatten_all()?
-            .to_vec1()?)
+        Ok(self.tensor(name)?.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?)
     }
 
     /// Holds a result against the tensor of that name: same shape, `|got − want| ≤ tolerance · (1 + |want|)`.
@@ -139,19 +118,14 @@ impl Case {
         }
         let flat = |t: &Tensor| t.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>();
         let (got, want) = (flat(got)?, flat(&want)?);
-        let errors = got
-            .iter()
-            .zip(&want)
-            .map(|(g, w)| (g - w).abs() / (1.0 + w.abs()));
+        let errors = got.iter().zip(&want).map(|(g, w)| (g - w).abs() / (1.0 + w.abs()));
         // `max` would drop NaN, which is the largest error there is.
         let largest = errors.fold(0.0, |a: f64, e| if e.is_nan() || e > a { e } else { a });
         if largest <= self.tolerance {
             return Ok(());
         }
         let tolerance = self.tolerance;
-        Err(Failure(format!(
-            "{name}: largest error {largest:.3e}, allowed {tolerance:.0e}"
-        )))
+        Err(Failure(format!("{name}: largest error {largest:.3e}, allowed {tolerance:.0e}")))
     }
 
     /// [`Case::compare`] where the case has such a tensor.
@@ -167,16 +141,10 @@ impl Case {
         let keys = self.settings.keys().map(|key| format!("key `{key}`"));
         let tensors = self.tensors.keys().map(|name| format!("tensor `{name}`"));
         let used = self.used.borrow();
-        let unused: Vec<String> = keys
-            .chain(tensors)
-            .filter(|what| !used.contains(what))
-            .collect();
+        let unused: Vec<String> = keys.chain(tensors).filter(|what| !used.contains(what)).collect();
         match unused.is_empty() {
             true => Ok(()),
-            false => Err(Failure(format!(
-                "neither fed in nor compared: {}",
-                unused.join(", ")
-            ))),
+            false => Err(Failure(format!("neither fed in nor compared: {}", unused.join(", ")))),
         }
     }
 }

@@ -25,10 +25,8 @@ pub(crate) fn tensorflow(case: &Case) -> Outcome<()> {
     let config = BatchNormConfig {
         center,
         scale,
-        activation: case.one_of(
-            "activation",
-            &[("null", Activation::None), ("relu", Activation::Relu)],
-        )?,
+        activation: case
+            .one_of("activation", &[("null", Activation::None), ("relu", Activation::Relu)])?,
         beta_regularizer: l2.filter(|_| center).map(Regularizer::L2),
         gamma_regularizer: l2.filter(|_| scale).map(Regularizer::L2),
         zero_debias: match case.get("zero_debias_moving_mean")? {
@@ -37,34 +35,21 @@ pub(crate) fn tensorflow(case: &Case) -> Outcome<()> {
         },
         ..common(case, renorm)?
     };
-    let config = if case.get("fused")? {
-        config.fused()
-    } else {
-        config
-    };
+    let config = if case.get("fused")? { config.fused() } else { config };
     let bn = build(case, config)?;
-    let updates = case.one_of(
-        "updates",
-        &[("forced", None), ("deferred", Some(Updates::new()))],
-    )?;
+    let updates =
+        case.one_of("updates", &[("forced", None), ("deferred", Some(Updates::new()))])?;
     let bn = match &updates {
         Some(updates) => bn.with_updates(updates),
         None => bn,
     };
     if l2.is_some() {
-        let loss = bn
-            .regularization_loss()?
-            .ok_or_else(|| "no regularization loss".to_owned())?;
+        let loss = bn.regularization_loss()?.ok_or_else(|| "no regularization loss".to_owned())?;
         let want = case.tensor("regularization_loss")?;
         case.compare("regularization_loss", &loss.reshape(want.dims())?)?;
     }
     let weighted: bool = case.get("batch_weights")?;
-    steps(
-        case,
-        &bn,
-        updates.as_ref(),
-        weighted.then_some("batch_weights"),
-    )
+    steps(case, &bn, updates.as_ref(), weighted.then_some("batch_weights"))
 }
 
 /// The combinations that no other system has.
@@ -84,10 +69,7 @@ pub(crate) fn composed(case: &Case) -> Outcome<()> {
         ("variance", ZeroDebias::Variance),
         ("both", ZeroDebias::Both),
     ];
-    let stored = [
-        ("biased", StoredVariance::Biased),
-        ("unbiased", StoredVariance::Unbiased),
-    ];
+    let stored = [("biased", StoredVariance::Biased), ("unbiased", StoredVariance::Unbiased)];
     let config = BatchNormConfig {
         center: true,
         scale: true,
@@ -97,11 +79,7 @@ pub(crate) fn composed(case: &Case) -> Outcome<()> {
     };
     let weighted = case.one_of(
         "weights",
-        &[
-            ("none", None),
-            ("batch", Some("weights")),
-            ("full", Some("weights")),
-        ],
+        &[("none", None), ("batch", Some("weights")), ("full", Some("weights"))],
     )?;
     steps(case, &build(case, config)?, None, weighted)
 }
@@ -110,13 +88,9 @@ pub(crate) fn composed(case: &Case) -> Outcome<()> {
 fn common(case: &Case, renorm: Option<RenormVariant>) -> Outcome<BatchNormConfig> {
     let formats = [("NHWC", DataFormat::Nhwc), ("NCHW", DataFormat::Nchw)];
     let clip: BTreeMap<String, f64> = case.get("renorm_clipping")?;
-    if let Some(unknown) = clip
-        .keys()
-        .find(|key| !["rmin", "rmax", "dmax"].contains(&key.as_str()))
+    if let Some(unknown) = clip.keys().find(|key| !["rmin", "rmax", "dmax"].contains(&key.as_str()))
     {
-        return Err(Failure(format!(
-            "unknown key `{unknown}` in `renorm_clipping`"
-        )));
+        return Err(Failure(format!("unknown key `{unknown}` in `renorm_clipping`")));
     }
     let bound = |name: &str| clip.get(name).copied();
     let renorm_decay = case.get("renorm_decay")?;
@@ -142,10 +116,7 @@ fn build(case: &Case, config: BatchNormConfig) -> Outcome<BatchNorm> {
     let dtype = case.tensor("moving_mean_initial")?.dtype();
     let channels = case.tensor("moving_mean_initial")?.elem_count();
     let variables = VarMap::new();
-    let bn = config.build(
-        channels,
-        VarBuilder::from_varmap(&variables, dtype, case.device()),
-    )?;
+    let bn = config.build(channels, VarBuilder::from_varmap(&variables, dtype, case.device()))?;
     for (name, var) in bn.statistics() {
         case.compare_if_there(&format!("{name}_initial"), &var)?;
     }
@@ -163,25 +134,17 @@ fn steps(
         let at = |name: &str| format!("step{i}.{name}");
         let x = Var::from_tensor(&case.tensor(&at("x"))?)?;
         let weights = weights.map(|name| case.tensor(&at(name))).transpose()?;
-        let call = Call {
-            weights: weights.as_ref(),
-            ..Call::train()
-        };
+        let call = Call { weights: weights.as_ref(), ..Call::train() };
         let y = bn.forward_with(&x, &call)?;
         case.compare(&at("y"), &y)?;
         if let Some(updates) = updates {
             updates.commit()?;
         }
         let gradients = seeded(&[(&y, case.tensor(&at("dy"))?)])?.backward()?;
-        for (name, var) in [
-            ("dx", Some(&x)),
-            ("dgamma", bn.gamma()),
-            ("dbeta", bn.beta()),
-        ] {
+        for (name, var) in [("dx", Some(&x)), ("dgamma", bn.gamma()), ("dbeta", bn.beta())] {
             let Some(var) = var else { continue };
-            let gradient = gradients
-                .get(var)
-                .ok_or_else(|| format!("{}: no gradient", at(name)))?;
+            let gradient =
+                gradients.get(var).ok_or_else(|| format!("{}: no gradient", at(name)))?;
             case.compare(&at(name), gradient)?;
         }
         for (name, var) in bn.statistics() {
@@ -208,9 +171,7 @@ fn compare_correction(case: &Case, bn: &BatchNorm, step: usize) -> Outcome<()> {
 /// `torch.nn.BatchNorm`; with a split, ranks that hold so many items each see the batch together.
 pub(crate) fn torch(case: &Case) -> Outcome<()> {
     let examples = case.tensor("step0.x")?.dim(0)?;
-    let split = case
-        .get::<Option<Vec<usize>>>("split")?
-        .unwrap_or_else(|| vec![examples]);
+    let split = case.get::<Option<Vec<usize>>>("split")?.unwrap_or_else(|| vec![examples]);
     let affine: bool = case.get("affine")?;
     let values = |name: &str| case.values(name).map(Initializer::Values);
     let config = BatchNormConfig {
@@ -221,16 +182,8 @@ pub(crate) fn torch(case: &Case) -> Outcome<()> {
         epsilon: case.get("eps")?,
         center: affine,
         scale: affine,
-        gamma_initializer: if affine {
-            values("weight")?
-        } else {
-            Initializer::ONES
-        },
-        beta_initializer: if affine {
-            values("bias")?
-        } else {
-            Initializer::ZEROS
-        },
+        gamma_initializer: if affine { values("weight")? } else { Initializer::ONES },
+        beta_initializer: if affine { values("bias")? } else { Initializer::ZEROS },
         ..BatchNormConfig::torch()
     };
     let steps: usize = case.get("steps")?;
@@ -238,13 +191,8 @@ pub(crate) fn torch(case: &Case) -> Outcome<()> {
     let results: Vec<Outcome<Vec<Step>>> = std::thread::scope(|scope| {
         let work = ranks.into_iter().enumerate().map(|(rank, group)| {
             let start: usize = split[..rank].iter().sum();
-            let mine = Share {
-                start,
-                len: split[rank],
-            };
-            let inputs = (0..steps)
-                .map(|i| mine.inputs(case, i))
-                .collect::<Outcome<Vec<_>>>();
+            let mine = Share { start, len: split[rank] };
+            let inputs = (0..steps).map(|i| mine.inputs(case, i)).collect::<Outcome<Vec<_>>>();
             let eval = mine.of(case, "eval.x");
             let config = config.clone();
             scope.spawn(move || rank_steps(config, inputs?, eval?, Arc::new(group)))
@@ -252,21 +200,13 @@ pub(crate) fn torch(case: &Case) -> Outcome<()> {
         let threads: Vec<_> = work.collect();
         threads.into_iter().map(join).collect()
     });
-    let errors: Vec<String> = results
-        .iter()
-        .filter_map(|r| Some(r.as_ref().err()?.0.clone()))
-        .collect();
-    let ranks = results
-        .into_iter()
-        .collect::<Outcome<Vec<_>>>()
-        .map_err(|_| Failure(errors.join("; ")))?;
+    let errors: Vec<String> =
+        results.iter().filter_map(|r| Some(r.as_ref().err()?.0.clone())).collect();
+    let ranks =
+        results.into_iter().collect::<Outcome<Vec<_>>>().map_err(|_| Failure(errors.join("; ")))?;
     for i in 0..=steps {
         let name = |name: &str| {
-            if i < steps {
-                format!("step{i}.{name}")
-            } else {
-                format!("eval.{name}")
-            }
+            if i < steps { format!("step{i}.{name}") } else { format!("eval.{name}") }
         };
         let of_ranks: Vec<&Step> = ranks.iter().map(|steps| &steps[i]).collect();
         compare_step(case, name, &of_ranks)?;
@@ -286,10 +226,7 @@ impl Share {
     }
 
     fn inputs(&self, case: &Case, step: usize) -> Outcome<(Tensor, Tensor)> {
-        Ok((
-            self.of(case, &format!("step{step}.x"))?,
-            self.of(case, &format!("step{step}.dy"))?,
-        ))
+        Ok((self.of(case, &format!("step{step}.x"))?, self.of(case, &format!("step{step}.dy"))?))
     }
 }
 
@@ -314,11 +251,7 @@ fn rank_steps(
         let x = Var::from_tensor(&x)?;
         let y = bn.forward_train(&x)?;
         let gradients = seeded(&[(&y, dy)])?.backward()?;
-        let wrt = [
-            ("dx", Some(&x)),
-            ("dweight", bn.gamma()),
-            ("dbias", bn.beta()),
-        ];
+        let wrt = [("dx", Some(&x)), ("dweight", bn.gamma()), ("dbias", bn.beta())];
         let gradient = |(name, var): (&'static str, Option<&Var>)| {
             let var = var?;
             Some(
@@ -330,10 +263,7 @@ fn rank_steps(
             )
         };
         steps.push(Step {
-            gradients: wrt
-                .into_iter()
-                .filter_map(gradient)
-                .collect::<Outcome<_>>()?,
+            gradients: wrt.into_iter().filter_map(gradient).collect::<Outcome<_>>()?,
             statistics: vec![
                 ("running_mean", bn.moving_mean().copy()?),
                 ("running_var", bn.moving_variance().copy()?),
@@ -342,28 +272,19 @@ fn rank_steps(
         });
     }
     let y = bn.forward_eval(&eval)?;
-    steps.push(Step {
-        y,
-        gradients: Vec::new(),
-        statistics: Vec::new(),
-    });
+    steps.push(Step { y, gradients: Vec::new(), statistics: Vec::new() });
     Ok(steps)
 }
 
 /// Ranks' y and dx one after the other, their gradients of weight and bias added up, every rank's statistics.
 fn compare_step(case: &Case, name: impl Fn(&str) -> String, ranks: &[&Step]) -> Outcome<()> {
     let joined = |parts: Vec<&Tensor>| Tensor::cat(&parts, 0);
-    case.compare(
-        &name("y"),
-        &joined(ranks.iter().map(|rank| &rank.y).collect())?,
-    )?;
+    case.compare(&name("y"), &joined(ranks.iter().map(|rank| &rank.y).collect())?)?;
     for (g, (what, first)) in ranks[0].gradients.iter().enumerate() {
         let of_ranks = ranks.iter().map(|rank| &rank.gradients[g].1);
         let whole = match *what {
             "dx" => joined(of_ranks.collect())?,
-            _ => of_ranks
-                .skip(1)
-                .try_fold(first.clone(), |sum, part| sum + part)?,
+            _ => of_ranks.skip(1).try_fold(first.clone(), |sum, part| sum + part)?,
         };
         case.compare(&name(what), &whole)?;
     }
@@ -376,7 +297,5 @@ fn compare_step(case: &Case, name: impl Fn(&str) -> String, ranks: &[&Step]) -> 
 }
 
 fn join<T>(thread: std::thread::ScopedJoinHandle<'_, Outcome<T>>) -> Outcome<T> {
-    thread
-        .join()
-        .unwrap_or_else(|_| Err(Failure("a rank panicked".to_owned())))
+    thread.join().unwrap_or_else(|_| Err(Failure("a rank panicked".to_owned())))
 }

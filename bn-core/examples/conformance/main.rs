@@ -41,16 +41,8 @@ fn main() -> ExitCode {
             for failure in &outcome.failures {
                 println!("{failure}");
             }
-            println!(
-                "{} passed, {} failed",
-                outcome.passed,
-                outcome.failures.len()
-            );
-            if outcome.is_success() {
-                ExitCode::SUCCESS
-            } else {
-                ExitCode::FAILURE
-            }
+            println!("{} passed, {} failed", outcome.passed, outcome.failures.len());
+            if outcome.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(message) => {
             eprintln!("error: {message}");

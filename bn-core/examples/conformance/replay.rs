@@ -24,10 +24,7 @@ impl Replay {
 
 /// Replays every case under a directory, in path order.
 pub(crate) fn replay(directory: &Path, device: &Device) -> Result<Replay, String> {
-    let mut outcome = Replay {
-        passed: 0,
-        failures: Vec::new(),
-    };
+    let mut outcome = Replay { passed: 0, failures: Vec::new() };
     for path in files(directory)? {
         match replay_file(&path, device) {
             Ok(()) => outcome.passed += 1,
@@ -44,10 +41,7 @@ fn files(directory: &Path) -> Result<Vec<PathBuf>, String> {
         let path = entry.map_err(unreadable)?.path();
         if path.is_dir() {
             found.extend(files(&path)?);
-        } else if path
-            .extension()
-            .is_some_and(|extension| extension == "safetensors")
-        {
+        } else if path.extension().is_some_and(|extension| extension == "safetensors") {
             found.push(path);
         }
     }
@@ -82,12 +76,7 @@ fn replay_weighted_moments(case: &Case) -> Outcome<()> {
     let weights = Var::from_tensor(&case.tensor("weights")?)?;
     let axes: Vec<usize> = case.get("axes")?;
     let (mean, variance) = weighted_moments(&x, &axes, &weights, case.get("keep_dims")?)?;
-    compare_moments(
-        case,
-        &mean,
-        &variance,
-        &[("dx", &x), ("dweights", &weights)],
-    )
+    compare_moments(case, &mean, &variance, &[("dx", &x), ("dweights", &weights)])
 }
 
 fn compare_moments(
@@ -98,20 +87,13 @@ fn compare_moments(
 ) -> Outcome<()> {
     case.compare("mean", mean)?;
     case.compare("variance", variance)?;
-    let seeds = [
-        (mean, case.tensor("dmean")?),
-        (variance, case.tensor("dvariance")?),
-    ];
+    let seeds = [(mean, case.tensor("dmean")?), (variance, case.tensor("dvariance")?)];
     compare_gradients(case, &seeds, wrt)
 }
 
 fn replay_batch_normalization(case: &Case) -> Outcome<()> {
     let var = |name: &str| Ok::<Var, Failure>(Var::from_tensor(&case.tensor(name)?)?);
-    let maybe = |name: &str| {
-        case.optional(name)
-            .map(|t| Var::from_tensor(&t))
-            .transpose()
-    };
+    let maybe = |name: &str| case.optional(name).map(|t| Var::from_tensor(&t)).transpose();
     let (x, mean, variance) = (var("x")?, var("mean")?, var("variance")?);
     let (offset, scale) = (maybe("offset")?, maybe("scale")?);
     let tensor = |v: &'_ Option<Var>| v.as_ref().map(|v| v.as_tensor().clone());
@@ -151,9 +133,7 @@ pub(crate) fn compare_gradients(
 ) -> Outcome<()> {
     let gradients = seeded(seeds)?.backward()?;
     for (name, var) in wrt {
-        let gradient = gradients
-            .get(var)
-            .ok_or_else(|| format!("{name}: no gradient"))?;
+        let gradient = gradients.get(var).ok_or_else(|| format!("{name}: no gradient"))?;
         case.compare(name, gradient)?;
     }
     Ok(())
@@ -161,11 +141,7 @@ pub(crate) fn compare_gradients(
 
 /// The scalar whose gradient with respect to each output is its seed.
 pub(crate) fn seeded(seeds: &[(&Tensor, Tensor)]) -> candle::Result<Tensor> {
-    let mut parts = seeds
-        .iter()
-        .map(|(output, seed)| (*output * seed)?.sum_all());
-    let first = parts
-        .next()
-        .unwrap_or_else(|| Tensor::new(0f64, &Device::Cpu))?;
+    let mut parts = seeds.iter().map(|(output, seed)| (*output * seed)?.sum_all());
+    let first = parts.next().unwrap_or_else(|| Tensor::new(0f64, &Device::Cpu))?;
     parts.try_fold(first, |sum, part| sum + part?)
 }

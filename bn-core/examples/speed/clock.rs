@@ -19,10 +19,7 @@ impl Times {
             1 => times[middle],
             _ => (times[middle - 1] + times[middle]) / 2.0,
         };
-        Self {
-            median,
-            least: times[0],
-        }
+        Self { median, least: times[0] }
     }
 }
 

@@ -49,11 +49,7 @@ fn main() -> ExitCode {
 }
 
 fn options() -> Fallible<Options> {
-    let mut options = Options {
-        only: String::new(),
-        threads: 2,
-        rounds: 15,
-    };
+    let mut options = Options { only: String::new(), threads: 2, rounds: 15 };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         if word == "-h" || word == "--help" {
@@ -76,10 +72,7 @@ fn options() -> Fallible<Options> {
 /// Measures, in a process of its own that has so many threads.
 fn run(options: &Options) -> Fallible<ExitCode> {
     let threads = options.threads.to_string();
-    if THREADS
-        .iter()
-        .all(|name| std::env::var(name).ok().as_ref() == Some(&threads))
-    {
+    if THREADS.iter().all(|name| std::env::var(name).ok().as_ref() == Some(&threads)) {
         measure(options)?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -95,22 +88,13 @@ fn run(options: &Options) -> Fallible<ExitCode> {
 fn measure(options: &Options) -> Fallible<()> {
     let torch = BatchNormConfig::torch;
     let images = IMAGES.iter().map(|dims| dims.to_vec());
-    let all: Vec<Vec<usize>> = images
-        .chain(FLAT.iter().map(|dims| dims.to_vec()))
-        .collect();
-    one(options, "bn_forward/64x64x32x32", || {
-        plain(&[64, 64, 32, 32], torch(), Passes::Forward)
-    })?;
+    let all: Vec<Vec<usize>> = images.chain(FLAT.iter().map(|dims| dims.to_vec())).collect();
+    one(options, "bn_forward/64x64x32x32", || plain(&[64, 64, 32, 32], torch(), Passes::Forward))?;
     for dims in &all {
-        one(options, &name("bn", dims), || {
-            plain(dims, torch(), Passes::Both)
-        })?;
+        one(options, &name("bn", dims), || plain(dims, torch(), Passes::Both))?;
     }
     for [n, c, h, w] in IMAGES {
-        let config = BatchNormConfig {
-            data_format: DataFormat::Nhwc,
-            ..torch()
-        };
+        let config = BatchNormConfig { data_format: DataFormat::Nhwc, ..torch() };
         one(options, &name("bn_nhwc", &[n, c, h, w]), || {
             plain(&[n, h, w, c], config, Passes::Both)
         })?;
@@ -118,21 +102,14 @@ fn measure(options: &Options) -> Fallible<()> {
     for dims in &all {
         for (variant, config, weighted) in variants() {
             pair(options, &name(variant, dims), || {
-                Ok([
-                    variant_step(dims, config, weighted)?,
-                    plain(dims, torch(), Passes::Both)?,
-                ])
+                Ok([variant_step(dims, config, weighted)?, plain(dims, torch(), Passes::Both)?])
             })?;
         }
     }
     for dims in &all {
-        pair(options, &name("bn_graph", dims), || {
-            Ok([graph(dims)?, graph_copy(dims)?])
-        })?;
+        pair(options, &name("bn_graph", dims), || Ok([graph(dims)?, graph_copy(dims)?]))?;
         one(options, &name("graph_sums", dims), || graph_sums(dims))?;
-        pair(options, &name("candle", dims), || {
-            Ok([candle_layer(dims)?, graph(dims)?])
-        })?;
+        pair(options, &name("candle", dims), || Ok([candle_layer(dims)?, graph(dims)?]))?;
     }
     for mib in [16, 64] {
         one(options, &format!("copy/{mib}MiB"), || copy(mib))?;

@@ -57,23 +57,11 @@ pub(crate) fn variants() -> Vec<(&'static str, BatchNormConfig, bool)> {
             ..RenormConfig::new(RenormVariant::Tf1)
         })
     };
-    let debias = BatchNormConfig {
-        zero_debias: ZeroDebias::Both,
-        ..torch()
-    };
-    let renorm = BatchNormConfig {
-        renorm: renorm(),
-        stored_variance: StoredVariance::Biased,
-        ..torch()
-    };
-    let relu = BatchNormConfig {
-        activation: Activation::Relu,
-        ..torch()
-    };
-    let all = BatchNormConfig {
-        zero_debias: ZeroDebias::Both,
-        ..renorm.clone()
-    };
+    let debias = BatchNormConfig { zero_debias: ZeroDebias::Both, ..torch() };
+    let renorm =
+        BatchNormConfig { renorm: renorm(), stored_variance: StoredVariance::Biased, ..torch() };
+    let relu = BatchNormConfig { activation: Activation::Relu, ..torch() };
+    let all = BatchNormConfig { zero_debias: ZeroDebias::Both, ..renorm.clone() };
     vec![
         ("bn_weights", torch(), true),
         ("bn_debias", debias, false),

@@ -48,15 +48,10 @@ pub(crate) fn join_backward(
     ranks: &Arc<dyn Collective>,
 ) -> Result<Tensor> {
     let ranks = ranks.clone();
-    Ok(attach_empty(
-        "batch-norm-sync-empty",
-        arguments,
-        y,
-        move || {
-            ranks.all_reduce_sum_f64(&mut vec![0.0; 2 * channels])?;
-            Ok(())
-        },
-    )?)
+    Ok(attach_empty("batch-norm-sync-empty", arguments, y, move || {
+        ranks.all_reduce_sum_f64(&mut vec![0.0; 2 * channels])?;
+        Ok(())
+    })?)
 }
 
 /// This rank's share of the gradient `[2, C]` with respect to the merged mean and variance.
@@ -82,21 +77,11 @@ fn share_of_gradient(
 
 fn packed(moments: &Moments) -> candle::Result<Tensor> {
     let moments = moments.detach();
-    let parts = [
-        moments.weight(),
-        moments.squared_weight(),
-        moments.mean(),
-        moments.variance(),
-    ];
+    let parts = [moments.weight(), moments.squared_weight(), moments.mean(), moments.variance()];
     Tensor::stack(&parts, 0)
 }
 
 fn unpacked(part: &[f64], channels: usize) -> Result<Moments> {
-    let row = |i: usize| {
-        Tensor::new(
-            &part[i * channels..(i + 1) * channels],
-            &candle::Device::Cpu,
-        )
-    };
+    let row = |i: usize| Tensor::new(&part[i * channels..(i + 1) * channels], &candle::Device::Cpu);
     Ok(Moments::from_parts(row(0)?, row(1)?, row(2)?, row(3)?))
 }

@@ -56,26 +56,13 @@ impl Threads {
     /// `size` ranks that belong together, in rank order; give one to each thread.
     pub fn group(size: usize) -> Vec<Self> {
         let given = vec![None; size];
-        let round = Arc::new((
-            Mutex::new(Round {
-                given,
-                ..Round::default()
-            }),
-            Condvar::new(),
-        ));
-        let rank = |rank| Self {
-            rank,
-            size,
-            round: round.clone(),
-        };
+        let round = Arc::new((Mutex::new(Round { given, ..Round::default() }), Condvar::new()));
+        let rank = |rank| Self { rank, size, round: round.clone() };
         (0..size).map(rank).collect()
     }
 
     fn error(reason: String) -> Error {
-        Error::Collective {
-            op: "Threads",
-            reason,
-        }
+        Error::Collective { op: "Threads", reason }
     }
 }
 
@@ -111,9 +98,7 @@ impl Collective for Threads {
             if let Some(rank) = now.broken {
                 return Err(gone(rank));
             }
-            now = arrived
-                .wait(now)
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            now = arrived.wait(now).unwrap_or_else(std::sync::PoisonError::into_inner);
         }
         // No later round can complete before this rank has taken part in it, so this is the result of ours.
         match &*now.result {

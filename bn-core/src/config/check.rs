@@ -18,24 +18,14 @@ impl BatchNormConfig {
             ("beta_initializer", &self.beta_initializer),
             ("gamma_initializer", &self.gamma_initializer),
             ("moving_mean_initializer", &self.moving_mean_initializer),
-            (
-                "moving_variance_initializer",
-                &self.moving_variance_initializer,
-            ),
+            ("moving_variance_initializer", &self.moving_variance_initializer),
         ] {
             initializer.check(name, channels)?;
         }
-        let negative = self
-            .moving_variance_initializer
-            .values(channels)
-            .into_iter()
-            .find(|v| *v < 0.0);
+        let negative =
+            self.moving_variance_initializer.values(channels).into_iter().find(|v| *v < 0.0);
         if let Some(value) = negative {
-            return Err(Error::value(
-                "moving_variance_initializer",
-                "values of 0 or more",
-                value,
-            ));
+            return Err(Error::value("moving_variance_initializer", "values of 0 or more", value));
         }
         for (name, on, regularizer) in [
             ("beta_regularizer", self.center, self.beta_regularizer),
@@ -95,13 +85,9 @@ impl BatchNormConfig {
     }
 
     fn check_degenerate(&self) -> Result<()> {
-        let Degenerate {
-            empty, zero_weight, ..
-        } = self.degenerate;
-        for (name, policy) in [
-            ("degenerate.empty", empty),
-            ("degenerate.zero_weight", zero_weight),
-        ] {
+        let Degenerate { empty, zero_weight, .. } = self.degenerate;
+        for (name, policy) in [("degenerate.empty", empty), ("degenerate.zero_weight", zero_weight)]
+        {
             let defined = matches!(policy, Policy::Error | Policy::UseMoving);
             require(
                 defined,

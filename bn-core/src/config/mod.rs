@@ -194,11 +194,7 @@ impl BatchNormConfig {
 
     /// `tf.layers.batch_normalization`: decay 0.99, epsilon 0.001, gamma and beta, NHWC.
     pub fn tf_layers() -> Self {
-        Self {
-            decay: Decay::Constant(0.99),
-            scale: true,
-            ..Self::tf_slim()
-        }
+        Self { decay: Decay::Constant(0.99), scale: true, ..Self::tf_slim() }
     }
 
     /// Keras 3: decay ("momentum") 0.99, epsilon 0.001, gamma and beta, channels last.
@@ -214,20 +210,14 @@ impl BatchNormConfig {
             decay: Decay::Constant(0.9),
             epsilon: 1e-5,
             stored_variance: StoredVariance::Unbiased,
-            degenerate: Degenerate {
-                one_value: Policy::Error,
-                ..Degenerate::default()
-            },
+            degenerate: Degenerate { one_value: Policy::Error, ..Degenerate::default() },
             ..Self::tf_layers()
         }
     }
 
     /// Flax: decay ("momentum") 0.99, epsilon 1e-5, channels last, biased stored variance.
     pub fn flax() -> Self {
-        Self {
-            epsilon: 1e-5,
-            ..Self::tf_layers()
-        }
+        Self { epsilon: 1e-5, ..Self::tf_layers() }
     }
 
     /// Haiku: epsilon 1e-5, channels last, both averages zero-debiased. Haiku gives `decay_rate`,
@@ -244,10 +234,7 @@ impl BatchNormConfig {
     /// candle-nn: as [`BatchNormConfig::torch`]; one value per channel is accepted (there it writes NaN
     /// into the moving variance, here the variance stays as it is).
     pub fn candle() -> Self {
-        Self {
-            degenerate: Degenerate::default(),
-            ..Self::torch()
-        }
+        Self { degenerate: Degenerate::default(), ..Self::torch() }
     }
 
     /// TensorFlow's `fused=True` conventions on top of these options: the stored variance is unbiased and

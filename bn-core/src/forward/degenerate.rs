@@ -24,36 +24,22 @@ impl BatchNorm {
             return Ok(None); // the other ranks have examples
         }
         let (weight, squared) = match input.weights.is_none() && self.ranks.is_none() {
-            true => (
-                input.view.values_per_channel() as f64,
-                input.view.values_per_channel() as f64,
-            ),
+            true => {
+                (input.view.values_per_channel() as f64, input.view.values_per_channel() as f64)
+            }
             false => (first(moments.weight())?, first(moments.squared_weight())?),
         };
         if weight == 0.0 {
             let (policy, error) =
                 match input.weights.is_some() && input.view.values_per_channel() > 0 {
                     true => (policies.zero_weight, Error::ZeroWeight { op: OP }),
-                    false => (
-                        policies.empty,
-                        Error::Empty {
-                            op: OP,
-                            shape: shape(),
-                        },
-                    ),
+                    false => (policies.empty, Error::Empty { op: OP, shape: shape() }),
                 };
-            return if policy == Policy::Error {
-                Err(error)
-            } else {
-                Ok(Some(Policy::UseMoving))
-            };
+            return if policy == Policy::Error { Err(error) } else { Ok(Some(Policy::UseMoving)) };
         }
         if weight * weight <= squared * (1.0 + 1e-12) {
             return match policies.one_value {
-                Policy::Error => Err(Error::OneValue {
-                    op: OP,
-                    shape: shape(),
-                }),
+                Policy::Error => Err(Error::OneValue { op: OP, shape: shape() }),
                 policy => Ok(Some(policy)),
             };
         }

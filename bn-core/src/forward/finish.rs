@@ -77,9 +77,7 @@ impl BatchNorm {
             let expected = format!("[C = {}] or [N = {examples}, C]", self.channels);
             return Err(Error::shape(OP, name, expected, given.dims()));
         }
-        let full = wide
-            .reshape(view.example_channel_dims())?
-            .broadcast_as(view.dims())?;
+        let full = wide.reshape(view.example_channel_dims())?.broadcast_as(view.dims())?;
         Ok(Some(view.flatten(&full.contiguous()?)?))
     }
 }

@@ -68,17 +68,10 @@ impl Rules {
             let backs: Vec<Back> = (0..view.channels).map(by_fixed).collect();
             let affines: Vec<Affine> = backs.iter().map(|back| back.affine).collect();
             normalize(input, &affines, y);
-            return Ok(Some(Group {
-                backs,
-                moments: None,
-                corrections: Vec::new(),
-            }));
+            return Ok(Some(Group { backs, moments: None, corrections: Vec::new() }));
         }
-        let Found {
-            moments,
-            backs,
-            more: corrections,
-        } = forward(input, |first, moments| self.backs(first, moments), y);
+        let Found { moments, backs, more: corrections } =
+            forward(input, |first, moments| self.backs(first, moments), y);
         if policy.is_none()
             && self.policies.constant_channel == Policy::Error
             && let Some(channel) = moments.iter().position(|moment| moment.variance == 0.0)
@@ -88,17 +81,10 @@ impl Rules {
         let huge = |moment: &Moment| {
             moment.variance > T::Real::LARGE || moment.mean.abs() > T::Real::LARGE
         };
-        if moments
-            .iter()
-            .any(|moment| moment.variance.is_finite() && huge(moment))
-        {
+        if moments.iter().any(|moment| moment.variance.is_finite() && huge(moment)) {
             return Ok(None);
         }
-        Ok(Some(Group {
-            backs,
-            corrections,
-            moments: Some((input.total, squares, moments)),
-        }))
+        Ok(Some(Group { backs, corrections, moments: Some((input.total, squares, moments)) }))
     }
 
     /// The policy that a batch without enough values meets; errors where that says so.
@@ -116,10 +102,7 @@ impl Rules {
         }
         if weight * weight <= squares * (1.0 + 1e-12) {
             return match self.policies.one_value {
-                Policy::Error => Err(Error::OneValue {
-                    op: OP,
-                    shape: shape(),
-                }),
+                Policy::Error => Err(Error::OneValue { op: OP, shape: shape() }),
                 policy => Ok(Some(policy)),
             };
         }
@@ -168,11 +151,7 @@ impl Rules {
         let gamma = self.gamma.as_ref().map_or(1.0, |gamma| gamma[c]);
         let beta = self.beta.as_ref().map_or(0.0, |beta| beta[c]);
         Back {
-            affine: Affine {
-                mean,
-                scale: gamma * inv_std * r,
-                offset: gamma * d + beta,
-            },
+            affine: Affine { mean, scale: gamma * inv_std * r, offset: gamma * d + beta },
             inv_std,
             r,
             d,
@@ -182,10 +161,7 @@ impl Rules {
 }
 
 fn channel([mean, variance]: &[Vec<f64>; 2], c: usize) -> Moment {
-    Moment {
-        mean: mean[c],
-        variance: variance[c],
-    }
+    Moment { mean: mean[c], variance: variance[c] }
 }
 
 /// The moments of all groups that have them, as [`Moments::merge`] has it.

@@ -84,11 +84,7 @@ impl BatchNorm {
                 arguments.beta.as_ref().map(Tensor::dtype),
                 computed.back,
             );
-            let forward = Forward {
-                y,
-                update: computed.update,
-                correction: computed.correction,
-            };
+            let forward = Forward { y, update: computed.update, correction: computed.correction };
             return Ok((forward, saved));
         }
         self.compose_saved(x, call)
@@ -114,10 +110,9 @@ impl BatchNorm {
             (None, Some(own)) => Some(Some(self.parameter(own))),
             (None, None) => Some(None),
         };
-        let (Some(gamma), Some(beta)) = (
-            per_channel(call.gamma, &self.gamma),
-            per_channel(call.beta, &self.beta),
-        ) else {
+        let (Some(gamma), Some(beta)) =
+            (per_channel(call.gamma, &self.gamma), per_channel(call.beta, &self.beta))
+        else {
             return Ok(None);
         };
         let residual = match call.residual {
@@ -127,12 +122,7 @@ impl BatchNorm {
             Some(_) => return Ok(None),
             None => None,
         };
-        Ok(Some(Arguments {
-            x: x.contiguous()?,
-            gamma,
-            beta,
-            residual,
-        }))
+        Ok(Some(Arguments { x: x.contiguous()?, gamma, beta, residual }))
     }
 
     fn run(&self, arguments: &Arguments, call: &Call<'_>) -> Result<Option<Computed>> {
@@ -178,9 +168,8 @@ impl BatchNorm {
                     let (part, rest) = y.split_at_mut(span.len());
                     y = rest;
                     let input = span.input(x, residual, weights.as_ref(), self.config.activation);
-                    let group = rules
-                        .group(span, &input, weights.as_ref(), &view, part)
-                        .map_err(Some)?;
+                    let group =
+                        rules.group(span, &input, weights.as_ref(), &view, part).map_err(Some)?;
                     groups.push(group.ok_or(None)?);
                 }
                 Ok(groups)
@@ -205,12 +194,7 @@ impl BatchNorm {
             .filter(|row| !row.is_empty())
             .collect();
         let correction = (!rows.is_empty()).then_some(LastCorrection::Host(rows));
-        let context = Context {
-            spans,
-            groups,
-            weights,
-            activation: self.config.activation,
-        };
+        let context = Context { spans, groups, weights, activation: self.config.activation };
         Ok(Some(Computed {
             y: T::storage(y),
             back: Box::new(context.typed::<T>()),

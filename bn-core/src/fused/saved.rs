@@ -88,12 +88,7 @@ impl<T: Element> Typed<T> {
         };
         let all = |len: usize| if with_dv { len } else { 0 };
         let Ok((dx, (dv, ()))) = filled(x.len(), |dx| filled(all(x.len()), |dv| fill(dx, dv)));
-        Gradients {
-            dx: T::storage(dx),
-            dv: with_dv.then(|| T::storage(dv)),
-            gamma,
-            beta,
-        }
+        Gradients { dx: T::storage(dx), dv: with_dv.then(|| T::storage(dv)), gamma, beta }
     }
 }
 
@@ -216,12 +211,7 @@ impl Saved {
     pub fn gradients(&self, dy: &Tensor) -> Result<InputGradients> {
         const OP: &str = "Saved::backward";
         if dy.dims() != self.dims {
-            return Err(Error::shape(
-                OP,
-                "dy",
-                format!("{:?}", self.dims),
-                dy.dims(),
-            ));
+            return Err(Error::shape(OP, "dy", format!("{:?}", self.dims), dy.dims()));
         }
         if dy.dtype() != self.dtype {
             return Err(Error::DType {
@@ -232,14 +222,7 @@ impl Saved {
             });
         }
         match &self.inner {
-            Inner::Fused {
-                x,
-                y,
-                residual,
-                gamma,
-                beta,
-                back,
-            } => {
+            Inner::Fused { x, y, residual, gamma, beta, back } => {
                 let dy = dy.detach().contiguous()?;
                 let kept = residual.as_ref();
                 let found = back.differentiate(x, y.as_ref(), kept, &dy)?;
@@ -257,13 +240,7 @@ impl Saved {
                     },
                 })
             }
-            Inner::Composed {
-                y,
-                x,
-                residual,
-                gamma,
-                beta,
-            } => {
+            Inner::Composed { y, x, residual, gamma, beta } => {
                 let store = (y * dy.detach())?.sum_all()?.backward()?;
                 let of = |t: &Tensor| match store.get(t) {
                     Some(gradient) => Ok(gradient.clone()),
@@ -311,13 +288,7 @@ impl BatchNorm {
         let saved = Saved {
             dims: x.dims().to_vec(),
             dtype: x.dtype(),
-            inner: Inner::Composed {
-                y: forward.y.clone(),
-                x,
-                residual,
-                gamma,
-                beta,
-            },
+            inner: Inner::Composed { y: forward.y.clone(), x, residual, gamma, beta },
         };
         let y = forward.y.detach();
         Ok((Forward { y, ..forward }, saved))

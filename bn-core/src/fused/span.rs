@@ -57,11 +57,7 @@ impl Span {
     }
 
     fn geometry(&self) -> Geometry {
-        Geometry {
-            outer: self.outer.len(),
-            channels: self.channels,
-            inner: self.inner,
-        }
+        Geometry { outer: self.outer.len(), channels: self.channels, inner: self.inner }
     }
 
     /// The kernels' input for this group.

@@ -47,11 +47,7 @@ impl<R: Real> HostWeights<R> {
         };
         let values: Vec<R> = match direct {
             Some(values) if per_example && view.outer == examples => {
-                return Ok(Self {
-                    values,
-                    inner: 1,
-                    repeats: view.inner,
-                });
+                return Ok(Self { values, inner: 1, repeats: view.inner });
             }
             Some(values) if per_example => {
                 let times = view.outer / examples;
@@ -59,11 +55,7 @@ impl<R: Real> HostWeights<R> {
                 for value in values {
                     outer.extend(std::iter::repeat_n(value, times));
                 }
-                return Ok(Self {
-                    values: outer,
-                    inner: 1,
-                    repeats: view.inner,
-                });
+                return Ok(Self { values: outer, inner: 1, repeats: view.inner });
             }
             Some(values) => values,
             None => {
@@ -72,11 +64,7 @@ impl<R: Real> HostWeights<R> {
                 values.into_iter().map(R::from_f64).collect()
             }
         };
-        Ok(Self {
-            values,
-            inner: view.inner,
-            repeats: 1,
-        })
+        Ok(Self { values, inner: view.inner, repeats: 1 })
     }
 
     /// The weights of a group.
@@ -90,10 +78,7 @@ impl<R: Real> HostWeights<R> {
 
     pub(super) fn total(&self, span: &Span) -> Total {
         let (Weights::PerOuter(values) | Weights::PerPosition(values)) = self.of(span) else {
-            return Total {
-                rounded: 0.0,
-                squares: 0.0,
-            };
+            return Total { rounded: 0.0, squares: 0.0 };
         };
         let mut sums = [[0.0; 8]; 2];
         for chunk in values.chunks(8) {
@@ -117,11 +102,7 @@ fn checked<W: Real, R: Real>(op: &'static str, w: &[W]) -> Result<Vec<R>> {
     // All of them without a branch each; the one at fault is looked for only if there is one.
     if !w.iter().fold(true, |all, w| all & valid(w)) {
         let fault = w.iter().position(|w| !valid(w)).unwrap_or_default();
-        return Err(Error::Weight {
-            op,
-            index: fault,
-            value: w[fault].to_f64(),
-        });
+        return Err(Error::Weight { op, index: fault, value: w[fault].to_f64() });
     }
     Ok(w.iter().map(|w| R::from_f64(w.to_f64())).collect())
 }

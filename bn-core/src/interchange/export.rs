@@ -35,10 +35,9 @@ pub fn export(
         }
     }
     match system {
-        System::Torch => named.push((
-            "num_batches_tracked".into(),
-            count(bn, DType::I64)?.reshape(())?,
-        )),
+        System::Torch => {
+            named.push(("num_batches_tracked".into(), count(bn, DType::I64)?.reshape(())?))
+        }
         System::Haiku => named.extend(haiku_averages(bn, &variance)?),
         System::TfSlim | System::TfLayers => {
             if let Some(debias) = &bn.state.mean.debias {
@@ -62,18 +61,12 @@ pub fn export(
 
 /// Updates that took effect, `[1]`.
 fn count(bn: &BatchNorm, dtype: DType) -> candle::Result<Tensor> {
-    bn.state
-        .committed
-        .as_detached_tensor()
-        .to_dtype(dtype)?
-        .copy()
+    bn.state.committed.as_detached_tensor().to_dtype(dtype)?.copy()
 }
 
 fn renorm_averages(bn: &BatchNorm) -> Result<Vec<(String, Tensor)>> {
     let named = bn.state.renorm.iter().flat_map(|renorm| renorm.named());
-    named
-        .map(|(name, var)| Ok((name.to_owned(), var.as_detached_tensor().copy()?)))
-        .collect()
+    named.map(|(name, var)| Ok((name.to_owned(), var.as_detached_tensor().copy()?))).collect()
 }
 
 /// `hidden` and `counter` of Haiku's two averages: `average = hidden / (1 − decay^counter)`.
@@ -83,17 +76,11 @@ fn haiku_averages(bn: &BatchNorm, variance: &Tensor) -> Result<Vec<(String, Tens
         None => 1.0,
     };
     let mut named = Vec::new();
-    let both = [
-        ("mean_ema", bn.moving_mean()),
-        ("var_ema", variance.clone()),
-    ];
+    let both = [("mean_ema", bn.moving_mean()), ("var_ema", variance.clone())];
     for (name, value) in both {
         // Not the layer's own sum: that is of its kind of variance, and may have gathered less.
         named.push((format!("{name}/hidden"), (value * filled)?));
-        named.push((
-            format!("{name}/counter"),
-            count(bn, DType::I64)?.reshape(())?,
-        ));
+        named.push((format!("{name}/counter"), count(bn, DType::I64)?.reshape(())?));
     }
     Ok(named)
 }

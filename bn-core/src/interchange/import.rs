@@ -48,13 +48,7 @@ pub fn import(
     options: &Import,
 ) -> Result<Imported> {
     let names = system.names();
-    let mut source = Source {
-        bn,
-        system,
-        tensors,
-        prefix: &options.prefix,
-        used: Vec::new(),
-    };
+    let mut source = Source { bn, system, tensors, prefix: &options.prefix, used: Vec::new() };
     let mean = source.per_channel(names.mean)?;
     let stored = source.per_channel(names.variance)?;
     let mut affine = Vec::new();
@@ -64,12 +58,8 @@ pub fn import(
         }
     }
     let kind = options.stored_variance.unwrap_or(system.stored_variance());
-    let (variance, kind) = convert(
-        &stored,
-        kind,
-        bn.config.stored_variance,
-        options.values_per_channel,
-    )?;
+    let (variance, kind) =
+        convert(&stored, kind, bn.config.stored_variance, options.values_per_channel)?;
     let more = source.more()?;
 
     bn.set_statistics(&Moments::new(&mean.ones_like()?, &mean, &variance)?)?;
@@ -105,19 +95,10 @@ impl<'a> Source<'a> {
             return Ok(None);
         };
         if t.elem_count() != elements {
-            return Err(Error::shape(
-                "import",
-                &full,
-                format!("{elements} elements"),
-                t.dims(),
-            ));
+            return Err(Error::shape("import", &full, format!("{elements} elements"), t.dims()));
         }
         self.used.push(full);
-        Ok(Some(
-            t.to_device(&self.bn.device)?
-                .to_dtype(DType::F64)?
-                .reshape(elements)?,
-        ))
+        Ok(Some(t.to_device(&self.bn.device)?.to_dtype(DType::F64)?.reshape(elements)?))
     }
 
     fn per_channel(&mut self, name: &str) -> Result<Tensor> {
@@ -134,11 +115,7 @@ impl<'a> Source<'a> {
         let (bn, channels) = (self.bn, self.bn.channels);
         let state = &bn.state;
         let mut more = Vec::new();
-        let counters = [
-            "num_batches_tracked",
-            "moving_mean/local_step",
-            "mean_ema/counter",
-        ];
+        let counters = ["num_batches_tracked", "moving_mean/local_step", "mean_ema/counter"];
         let mut steps = None;
         for name in counters {
             steps = self.optional(name, 1)?.or(steps);
@@ -168,10 +145,7 @@ impl<'a> Source<'a> {
         let Some(renorm) = &state.renorm else {
             return Ok(more);
         };
-        let mut pairs = vec![
-            ("renorm_mean", &renorm.mean),
-            ("renorm_stddev", &renorm.stddev),
-        ];
+        let mut pairs = vec![("renorm_mean", &renorm.mean), ("renorm_stddev", &renorm.stddev)];
         pairs.extend(renorm.moving_stddev.as_ref().map(|v| ("moving_stddev", v)));
         if let (RenormVariant::Tf1, Some((of_mean, of_stddev))) = (renorm.variant, &renorm.weights)
         {
@@ -195,8 +169,6 @@ impl<'a> Source<'a> {
         let full = self.system.full_name(self.prefix, name);
         let single = self.tensors.get(&full).is_some_and(|t| t.elem_count() == 1);
         let found = self.optional(name, if single { 1 } else { self.bn.channels })?;
-        Ok(found
-            .map(|t| t.broadcast_as(self.bn.channels)?.contiguous())
-            .transpose()?)
+        Ok(found.map(|t| t.broadcast_as(self.bn.channels)?.contiguous()).transpose()?)
     }
 }

@@ -100,12 +100,7 @@ impl System {
             System::Flax => ("scale", "bias", "mean", "var"),
             System::Haiku => ("scale", "offset", "mean_ema/average", "var_ema/average"),
         };
-        Names {
-            gamma,
-            beta,
-            mean,
-            variance,
-        }
+        Names { gamma, beta, mean, variance }
     }
 
     fn separator(self) -> char {
@@ -145,12 +140,7 @@ fn constant_decay(bn: &BatchNorm) -> Option<f64> {
 }
 
 fn committed(bn: &BatchNorm) -> Result<f64> {
-    Ok(bn
-        .state
-        .committed
-        .as_detached_tensor()
-        .to_dtype(DType::F64)?
-        .to_vec1::<f64>()?[0])
+    Ok(bn.state.committed.as_detached_tensor().to_dtype(DType::F64)?.to_vec1::<f64>()?[0])
 }
 
 /// A stored variance in another kind, where the number of values says how; and the kind it now is.
@@ -161,12 +151,7 @@ fn convert(
     values: Option<f64>,
 ) -> Result<(Tensor, StoredVariance)> {
     if let Some(n) = values {
-        require(
-            n > 1.0 && n.is_finite(),
-            "values_per_channel",
-            "more than 1",
-            n,
-        )?;
+        require(n > 1.0 && n.is_finite(), "values_per_channel", "more than 1", n)?;
     }
     Ok(match (from, to, values) {
         (StoredVariance::Biased, StoredVariance::Unbiased, Some(n)) => {

@@ -71,25 +71,14 @@ impl<T: Element> Gradient<'_, T> {
     ) {
         let constants = [&affines.mean[..], &affines.scale[..], &affines.offset[..]];
         let terms = Terms { all: self, tail };
-        dispatch::<T::Real, _>(
-            slab.run(self.geometry),
-            SumSlab {
-                terms,
-                slab,
-                constants,
-                sums,
-            },
-        );
+        dispatch::<T::Real, _>(slab.run(self.geometry), SumSlab { terms, slab, constants, sums });
     }
 
     /// Sums about the mean as rounded, to totals about the mean itself.
     pub(super) fn totals(&self, back: &Back, [dv, moment]: [f64; 2]) -> Totals {
         let lost = back.affine.mean - T::Real::from_f64(back.affine.mean).to_f64();
         let lost = if lost.is_finite() { lost } else { 0.0 };
-        Totals {
-            dv,
-            dv_x_hat: back.inv_std * (moment - lost * dv),
-        }
+        Totals { dv, dv_x_hat: back.inv_std * (moment - lost * dv) }
     }
 
     /// dx (and dv) of a slab. Slabs that run at the same time must not overlap.
@@ -107,11 +96,7 @@ impl<T: Element> Gradient<'_, T> {
         for ((back, totals), (slope, level)) in backs.iter().zip(totals).zip(into) {
             let Affine { mean, scale, .. } = back.affine;
             let through = |v: f64| {
-                if back.through && self.total > 0.0 {
-                    v
-                } else {
-                    0.0
-                }
+                if back.through && self.total > 0.0 { v } else { 0.0 }
             };
             let p = through(scale * totals.dv * share);
             let q = through(scale * back.inv_std * totals.dv_x_hat * share);
@@ -120,13 +105,8 @@ impl<T: Element> Gradient<'_, T> {
             *slope = T::Real::from_f64(-q);
             *level = T::Real::from_f64(shift - p);
         }
-        let constants = [
-            &affines.mean[..],
-            &affines.scale[..],
-            &affines.offset[..],
-            &slopes[..],
-            &levels[..],
-        ];
+        let constants =
+            [&affines.mean[..], &affines.scale[..], &affines.offset[..], &slopes[..], &levels[..]];
         match (self.activation, self.y) {
             (Activation::None, _) => self.map_with(Plain, slab, constants),
             (Activation::Relu, _) => self.map_with(Relu, slab, constants),
@@ -142,14 +122,7 @@ impl<T: Element> Gradient<'_, T> {
 
     fn map_with<A: Slope>(&self, tail: A, slab: &Slab, constants: [&[T::Real]; 5]) {
         let terms = Terms { all: self, tail };
-        dispatch::<T::Real, _>(
-            slab.run(self.geometry),
-            MapSlab {
-                terms,
-                slab,
-                constants,
-            },
-        );
+        dispatch::<T::Real, _>(slab.run(self.geometry), MapSlab { terms, slab, constants });
     }
 }
 
@@ -199,14 +172,7 @@ impl<T: Element, A: Slope> WithSimd for SumSlab<'_, T, A> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let geometry = self.terms.all.geometry;
-        sum(
-            simd,
-            &self.terms,
-            geometry,
-            self.slab,
-            self.constants,
-            self.sums,
-        );
+        sum(simd, &self.terms, geometry, self.slab, self.constants, self.sums);
     }
 }
 

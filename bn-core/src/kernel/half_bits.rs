@@ -24,24 +24,10 @@ pub(super) fn f32_to_f16(v: f32) -> u16 {
     let odd = (magnitude >> 13) & 1;
     let normal = magnitude.wrapping_sub(112 << 23).wrapping_add(0xfff + odd) >> 13;
     // Subnormal: adding 0.5 leaves the rounded multiple of 2⁻²⁴ in the low bits.
-    let subnormal = (f32::from_bits(magnitude) + 0.5)
-        .to_bits()
-        .wrapping_sub(0x3f00_0000);
-    let finite = if magnitude < 0x3880_0000 {
-        subnormal
-    } else {
-        normal
-    };
-    let overflow = if magnitude > 0x7f80_0000 {
-        0x7e00
-    } else {
-        0x7c00
-    };
-    let result = if magnitude >= 0x4780_0000 {
-        overflow
-    } else {
-        finite
-    };
+    let subnormal = (f32::from_bits(magnitude) + 0.5).to_bits().wrapping_sub(0x3f00_0000);
+    let finite = if magnitude < 0x3880_0000 { subnormal } else { normal };
+    let overflow = if magnitude > 0x7f80_0000 { 0x7e00 } else { 0x7c00 };
+    let result = if magnitude >= 0x4780_0000 { overflow } else { finite };
     (sign | result) as u16
 }
 
@@ -57,11 +43,7 @@ pub(super) fn f32_to_bf16(v: f32) -> u16 {
     let bits = v.to_bits();
     let rounded = bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) >> 16;
     let quiet = (bits >> 16) | 0x40;
-    (if bits & 0x7fff_ffff > 0x7f80_0000 {
-        quiet
-    } else {
-        rounded
-    }) as u16
+    (if bits & 0x7fff_ffff > 0x7f80_0000 { quiet } else { rounded }) as u16
 }
 
 #[cfg(test)]
@@ -76,11 +58,7 @@ mod tests {
                 assert!(f16_to_f32(bits).is_nan());
                 assert!(half::f16::from_bits(f32_to_f16(f16_to_f32(bits))).is_nan());
             } else {
-                assert_eq!(
-                    f16_to_f32(bits).to_bits(),
-                    h.to_f32().to_bits(),
-                    "{bits:#x}"
-                );
+                assert_eq!(f16_to_f32(bits).to_bits(), h.to_f32().to_bits(), "{bits:#x}");
                 assert_eq!(f32_to_f16(h.to_f32()), bits);
             }
             if b.is_nan() {
@@ -96,9 +74,10 @@ mod tests {
     fn rounding_is_that_of_the_half_crate() {
         // Every exponent and sign, with mantissas around the ties.
         for high in 0..=0x1ff_u32 {
-            for low in (0..0x80_0000_u32).step_by(0x3ff).chain([
-                0xfff, 0x1000, 0x1001, 0x3000, 0x7fff, 0x8000, 0x8001, 0x1_8000, 0x7f_ffff,
-            ]) {
+            for low in (0..0x80_0000_u32)
+                .step_by(0x3ff)
+                .chain([0xfff, 0x1000, 0x1001, 0x3000, 0x7fff, 0x8000, 0x8001, 0x1_8000, 0x7f_ffff])
+            {
                 let v = f32::from_bits((high << 23) | low);
                 if v.is_nan() {
                     continue;

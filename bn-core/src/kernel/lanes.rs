@@ -267,18 +267,8 @@ macro_rules! half_type {
     };
 }
 
-half_type!(
-    f16,
-    F16,
-    super::half_bits::f16_to_f32,
-    super::half_bits::f32_to_f16
-);
-half_type!(
-    bf16,
-    BF16,
-    super::half_bits::bf16_to_f32,
-    super::half_bits::f32_to_bf16
-);
+half_type!(f16, F16, super::half_bits::f16_to_f32, super::half_bits::f32_to_f16);
+half_type!(bf16, BF16, super::half_bits::bf16_to_f32, super::half_bits::f32_to_bf16);
 
 /// Runs `op` with the widest vectors there are that a run of `width` elements fills; else one by one.
 pub(super) fn dispatch<R: Real, Op: WithSimd>(width: usize, op: Op) -> Op::Output {

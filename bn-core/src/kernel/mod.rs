@@ -53,12 +53,7 @@ pub(crate) struct Input<'a, T: Element> {
 
 impl<'a, T: Element> Input<'a, T> {
     fn sample(&self) -> Sample<'a, T> {
-        Sample {
-            x: self.x,
-            geometry: self.geometry,
-            weights: self.weights,
-            total: self.total,
-        }
+        Sample { x: self.x, geometry: self.geometry, weights: self.weights, total: self.total }
     }
 }
 
@@ -82,11 +77,7 @@ pub(crate) fn forward<T: Element, K: Send + Sync>(
     let ruled = |first: usize, moments: Vec<Moment>| {
         let (backs, more) = rule(first, &moments);
         let affines = Affines::new(backs.iter().map(|back| back.affine));
-        let found = Found {
-            moments,
-            backs,
-            more,
-        };
+        let found = Found { moments, backs, more };
         (found, affines)
     };
     match plan::<T>(input.geometry, 1) {
@@ -179,8 +170,7 @@ pub(crate) fn backward<T: Element>(
     };
     let totals = |backs: &[Back], sums: &[[f64; 2]]| -> Vec<Totals> {
         let each = backs.iter().zip(sums);
-        each.map(|(back, sums)| gradient.totals(back, *sums))
-            .collect()
+        each.map(|(back, sums)| gradient.totals(back, *sums)).collect()
     };
     match plan::<T>(input.geometry, 2) {
         Plan::Whole(slabs) => {
@@ -244,11 +234,7 @@ fn run_part<T: Element>(normalize: &Normalize<'_, T>, slab: &Slab, affines: &Aff
 impl<R: Real> Affines<R> {
     fn part(&self, slab: &Slab) -> Self {
         let part = |of: &[R]| of[slab.channels.clone()].to_vec();
-        Self {
-            mean: part(&self.mean),
-            scale: part(&self.scale),
-            offset: part(&self.offset),
-        }
+        Self { mean: part(&self.mean), scale: part(&self.scale), offset: part(&self.offset) }
     }
 }
 

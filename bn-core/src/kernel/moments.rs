@@ -83,12 +83,7 @@ impl<T: Element> Sample<'_, T> {
         let mut sums = vec![[0.0; 2]; slab.channels.len()];
         dispatch::<T::Real, _>(
             slab.run(self.geometry),
-            SumSlab {
-                sample: self,
-                slab,
-                pivots,
-                sums: &mut sums,
-            },
+            SumSlab { sample: self, slab, pivots, sums: &mut sums },
         );
         sums
     }
@@ -96,23 +91,14 @@ impl<T: Element> Sample<'_, T> {
     /// A value near the mean of each channel of a run: exact for a constant channel.
     pub(super) fn pivots(&self, run: Range<usize>) -> Vec<T::Real> {
         const PROBES: usize = 16;
-        let Geometry {
-            outer,
-            channels,
-            inner,
-        } = self.geometry;
+        let Geometry { outer, channels, inner } = self.geometry;
         let step = |probe: usize, size: usize| probe * size / PROBES;
         // Rows and places within them are stepped apart, or a picture's diagonal would stand for it.
         let places: [_; PROBES] =
             std::array::from_fn(|p| (step(p, outer), step(p * 7 % PROBES, inner)));
         let rows = places.map(|(o, i)| &self.x[(o * channels + run.start) * inner + i..]);
         let value = |x: &T| x.to_real().to_f64();
-        let firsts: Vec<f64> = rows[0]
-            .iter()
-            .step_by(inner)
-            .map(value)
-            .take(run.len())
-            .collect();
+        let firsts: Vec<f64> = rows[0].iter().step_by(inner).map(value).take(run.len()).collect();
         let mut off = vec![0.0; run.len()];
         for row in &rows[1..] {
             match inner {
@@ -150,10 +136,7 @@ impl<T: Element> Sample<'_, T> {
             return Err(better);
         }
         if squares.is_nan() || !off.is_finite() {
-            return Ok(Moment {
-                mean,
-                variance: f64::NAN,
-            });
+            return Ok(Moment { mean, variance: f64::NAN });
         }
         Ok(Moment { mean, variance })
     }
@@ -170,11 +153,7 @@ impl<T: Element> Sample<'_, T> {
 
     /// The plain two passes, in f64.
     fn in_f64(&self, c: usize) -> Moment {
-        let Geometry {
-            outer,
-            channels,
-            inner,
-        } = self.geometry;
+        let Geometry { outer, channels, inner } = self.geometry;
         let total = |f: &dyn Fn(f64) -> f64| {
             let mut sum = 0.0;
             for o in 0..outer {
@@ -195,9 +174,7 @@ impl<T: Element> Sample<'_, T> {
         let channels = slab.channels.clone();
         let mut pivots = self.pivots(channels.clone());
         let sums = self.sums(slab, &pivots);
-        self.settle_all(channels.start, &mut pivots, sums, |pivots| {
-            self.sums(slab, pivots)
-        })
+        self.settle_all(channels.start, &mut pivots, sums, |pivots| self.sums(slab, pivots))
     }
 
     /// [`Sample::settle`] for a run of channels, with a second round of sums if any needs it.
@@ -229,10 +206,7 @@ impl<T: Element> Sample<'_, T> {
                     moments[k] = match off * off > 4.0 * variance {
                         // Values of weight 0 had led the first pivot far away.
                         true => self.in_f64(first + k),
-                        false => Moment {
-                            mean: pivots[k].to_f64() + off,
-                            variance,
-                        },
+                        false => Moment { mean: pivots[k].to_f64() + off, variance },
                     };
                 }
             }
@@ -260,12 +234,7 @@ impl<T: Element> WithSimd for SumSlab<'_, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Sample {
-            x,
-            geometry,
-            weights,
-            ..
-        } = *self.sample;
+        let Sample { x, geometry, weights, .. } = *self.sample;
         let f = Deviations { x, weights };
         sum(simd, &f, geometry, self.slab, [self.pivots], self.sums);
     }

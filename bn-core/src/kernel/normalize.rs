@@ -38,11 +38,7 @@ impl<R: Real> Affines<R> {
             *scale = R::from_f64(affine.scale);
             *offset = R::from_f64(affine.offset - shift);
         }
-        Self {
-            mean: means,
-            scale: scales,
-            offset: offsets,
-        }
+        Self { mean: means, scale: scales, offset: offsets }
     }
 }
 
@@ -69,15 +65,7 @@ impl<T: Element> Normalize<'_, T> {
 
     fn with<A: Tail>(&self, tail: A, slab: &Slab, affines: [&[T::Real]; 3], width: usize) {
         let all = self;
-        dispatch::<T::Real, _>(
-            width,
-            MapSlab {
-                all,
-                tail,
-                slab,
-                affines,
-            },
-        );
+        dispatch::<T::Real, _>(width, MapSlab { all, tail, slab, affines });
     }
 }
 

@@ -34,10 +34,7 @@ pub(super) fn in_order<R: Send + Sync>(count: usize, work: impl Fn(usize) -> R +
             result.get_or_init(|| work(task));
         }
     });
-    results
-        .into_iter()
-        .filter_map(OnceLock::into_inner)
-        .collect()
+    results.into_iter().filter_map(OnceLock::into_inner).collect()
 }
 
 #[derive(Clone, Copy)]

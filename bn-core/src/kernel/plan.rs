@@ -35,11 +35,7 @@ impl Plan {
 
 /// The plan for passes that read `streams` tensors.
 pub(super) fn plan<T: Element>(geometry: Geometry, streams: usize) -> Plan {
-    let Geometry {
-        outer,
-        channels,
-        inner,
-    } = geometry;
+    let Geometry { outer, channels, inner } = geometry;
     let per_channel = outer * inner;
     let slab = |channels: Range<usize>, outer: Range<usize>, inner: Range<usize>| Slab {
         channels,
@@ -90,9 +86,7 @@ pub(super) fn plan<T: Element>(geometry: Geometry, streams: usize) -> Plan {
 
 /// `0..len` in steps; the last one is what is left.
 fn cuts(len: usize, step: usize) -> impl Iterator<Item = Range<usize>> {
-    (0..len)
-        .step_by(step)
-        .map(move |start| start..len.min(start + step))
+    (0..len).step_by(step).map(move |start| start..len.min(start + step))
 }
 
 /// `0..len` in parts of at least `step` (so that each fills a vector), which start with a cache line.

@@ -11,9 +11,7 @@ fn noise(len: usize, seed: u32) -> Vec<f64> {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         f64::from(state >> 8) / f64::from(1 << 24) - 0.5
     };
-    (0..len)
-        .map(|_| uniform() + uniform() + uniform())
-        .collect()
+    (0..len).map(|_| uniform() + uniform() + uniform()).collect()
 }
 
 const SHAPES: [[usize; 3]; 12] = [
@@ -32,11 +30,7 @@ const SHAPES: [[usize; 3]; 12] = [
 ];
 
 fn geometry([outer, channels, inner]: [usize; 3]) -> Geometry {
-    Geometry {
-        outer,
-        channels,
-        inner,
-    }
+    Geometry { outer, channels, inner }
 }
 
 /// Mean and variance of every channel in f64.
@@ -59,20 +53,10 @@ fn moments<T: Element>(
     weights: Weights<'_, T::Real>,
     total: f64,
 ) -> Vec<Moment> {
-    let input = Input {
-        x,
-        geometry: g,
-        weights,
-        total,
-        residual: None,
-        activation: Activation::None,
-    };
+    let input =
+        Input { x, geometry: g, weights, total, residual: None, activation: Activation::None };
     let back = |moment: &Moment| Back {
-        affine: Affine {
-            mean: moment.mean,
-            scale: 1.0,
-            offset: 0.0,
-        },
+        affine: Affine { mean: moment.mean, scale: 1.0, offset: 0.0 },
         inv_std: 1.0,
         r: 1.0,
         d: 0.0,
@@ -146,15 +130,10 @@ fn narrower_vectors_pass_these_tests_too() {
     }
     for vectors in ["avx2", "scalar"] {
         let mut tests = std::process::Command::new(std::env::current_exe().expect("a program"));
-        tests
-            .args(["kernel::", "--quiet"])
-            .env(super::lanes::VECTORS, vectors);
+        tests.args(["kernel::", "--quiet"]).env(super::lanes::VECTORS, vectors);
         let output = tests.output().expect("a run");
         let text = String::from_utf8_lossy(&output.stdout);
-        assert!(
-            output.status.success() && text.contains(" passed"),
-            "{vectors}: {text}"
-        );
+        assert!(output.status.success() && text.contains(" passed"), "{vectors}: {text}");
     }
 }
 
@@ -169,10 +148,7 @@ fn values_of_weight_0_lead_no_pivot_astray() {
     }
     let wide: Vec<f64> = x.iter().map(|v| f64::from(*v)).collect();
     let found = moments(&x, g, Weights::PerOuter(&weights), 2_000.0);
-    for (found, want) in found
-        .iter()
-        .zip(plain(&wide, g, |o, _| f64::from(weights[o])))
-    {
+    for (found, want) in found.iter().zip(plain(&wide, g, |o, _| f64::from(weights[o]))) {
         let close = |a: f64, b: f64| (a - b).abs() <= 1e-5 * want.variance;
         assert!(
             close(found.mean, want.mean) && close(found.variance, want.variance),
@@ -216,15 +192,10 @@ fn moments_of_hard_channels() {
         let check = |x: &[f32], tolerance: f64, what: &str| {
             let wide: Vec<f64> = x.iter().map(|v| f64::from(*v)).collect();
             for (found, want) in
-                moments(x, g, Weights::None, n)
-                    .iter()
-                    .zip(plain(&wide, g, |_, _| 1.0))
+                moments(x, g, Weights::None, n).iter().zip(plain(&wide, g, |_, _| 1.0))
             {
                 let close = |a: f64, b: f64| (a - b).abs() <= tolerance * b.abs();
-                assert!(
-                    close(found.variance, want.variance),
-                    "{what}: {found:?} {want:?}"
-                );
+                assert!(close(found.variance, want.variance), "{what}: {found:?} {want:?}");
                 assert!(
                     (found.mean - want.mean).abs()
                         <= 1e-6 * (want.mean.abs() + want.variance.sqrt()),
@@ -234,29 +205,14 @@ fn moments_of_hard_channels() {
         };
         let noise = noise(len, 3);
         let of = |f: &dyn Fn(usize, f64) -> f64| -> Vec<f32> {
-            noise
-                .iter()
-                .enumerate()
-                .map(|(i, v)| f(i, *v) as f32)
-                .collect()
+            noise.iter().enumerate().map(|(i, v)| f(i, *v) as f32).collect()
         };
         check(&of(&|_, v| v * 1e30), 1e-5, "squares that overflow f32");
         check(&of(&|_, v| v * 1e-25), 1e-5, "squares that underflow f32");
-        check(
-            &of(&|i, v| if i < g.channels { 1e4 } else { v }),
-            1e-5,
-            "an outlier first",
-        );
-        check(
-            &of(&|i, v| v + 1e4 * (i > len / 2) as u8 as f64),
-            1e-5,
-            "a step",
-        );
+        check(&of(&|i, v| if i < g.channels { 1e4 } else { v }), 1e-5, "an outlier first");
+        check(&of(&|i, v| v + 1e4 * (i > len / 2) as u8 as f64), 1e-5, "a step");
         for moment in moments(&vec![0.1f32; len], g, Weights::None, n) {
-            let exact = Moment {
-                mean: f64::from(0.1f32),
-                variance: 0.0,
-            };
+            let exact = Moment { mean: f64::from(0.1f32), variance: 0.0 };
             assert_eq!(moment, exact, "a constant is exact");
         }
         let mut x = of(&|_, v| v);
@@ -272,19 +228,14 @@ fn weighted_moments_are_the_plain_ones_of_repeated_values() {
     for shape in SHAPES {
         let g = geometry(shape);
         let x = noise(g.outer * g.channels * g.inner, 11);
-        let per_position: Vec<f64> = (0..g.outer * g.inner)
-            .map(|p| (p % 3) as f64 + 0.5)
-            .collect();
+        let per_position: Vec<f64> = (0..g.outer * g.inner).map(|p| (p % 3) as f64 + 0.5).collect();
         let weight = |o: usize, i: usize| per_position[o * g.inner + i];
         let total = per_position.iter().sum();
         let weights = match g.inner {
             1 => Weights::PerOuter(&per_position),
             _ => Weights::PerPosition(&per_position),
         };
-        for (found, want) in moments(&x, g, weights, total)
-            .iter()
-            .zip(plain(&x, g, weight))
-        {
+        for (found, want) in moments(&x, g, weights, total).iter().zip(plain(&x, g, weight)) {
             assert!((found.mean - want.mean).abs() <= 1e-13, "{shape:?}");
             assert!(
                 (found.variance - want.variance).abs() <= 1e-13 * (1.0 + want.variance),
@@ -326,9 +277,7 @@ fn what_is_written_past_the_caches_is_the_same() {
             // SAFETY: the buffers held numbers before.
             #[allow(unsafe_code)]
             let bits = |v: &[MaybeUninit<f32>]| -> Vec<u32> {
-                v.iter()
-                    .map(|v| unsafe { v.assume_init() }.to_bits())
-                    .collect()
+                v.iter().map(|v| unsafe { v.assume_init() }.to_bits()).collect()
             };
             [bits(y), bits(dx)]
         };
@@ -342,11 +291,7 @@ fn standardized(_: usize, moments: &[Moment]) -> (Vec<Back>, Vec<()>) {
     let back = |moment: &Moment| {
         let inv_std = (moment.variance + 1e-3).sqrt().recip();
         Back {
-            affine: Affine {
-                mean: moment.mean,
-                scale: inv_std,
-                offset: 0.25,
-            },
+            affine: Affine { mean: moment.mean, scale: inv_std, offset: 0.25 },
             inv_std,
             r: 1.0,
             d: 0.0,
@@ -377,15 +322,10 @@ fn gradient_by_value_is_that_without<T: Element + PartialEq + std::fmt::Debug>(
             let (y, found) =
                 filled(len, |y| Ok::<_, ()>(forward(&input, standardized, y))).expect("y");
             let gradient = |y: Option<&[T]>| {
-                filled(len, |dx| {
-                    Ok::<_, ()>(backward(&input, &found.backs, y, &dy, dx, None))
-                })
-                .expect("dx")
+                filled(len, |dx| Ok::<_, ()>(backward(&input, &found.backs, y, &dy, dx, None)))
+                    .expect("dx")
             };
-            assert!(
-                gradient(Some(&y)) == gradient(None),
-                "{shape:?} {activation:?}"
-            );
+            assert!(gradient(Some(&y)) == gradient(None), "{shape:?} {activation:?}");
         }
     }
 }

@@ -99,12 +99,7 @@ impl Moments {
     /// The moments of no values: the identity of [`Moments::merge`].
     pub(crate) fn nothing(channels: usize, device: &candle::Device) -> candle::Result<Self> {
         let zero = Tensor::zeros(channels, DType::F64, device)?;
-        Ok(Self::from_parts(
-            zero.clone(),
-            zero.clone(),
-            zero.clone(),
-            zero,
-        ))
+        Ok(Self::from_parts(zero.clone(), zero.clone(), zero.clone(), zero))
     }
 
     pub(crate) fn from_parts(
@@ -113,12 +108,7 @@ impl Moments {
         mean: Tensor,
         variance: Tensor,
     ) -> Self {
-        Self {
-            weight,
-            squared_weight,
-            mean,
-            variance,
-        }
+        Self { weight, squared_weight, mean, variance }
     }
 
     /// Total weight `Σw` of each channel, `[C]`.
@@ -165,12 +155,7 @@ impl Moments {
     pub fn merge(&self, other: &Self) -> Result<Self> {
         if self.mean.dims() != other.mean.dims() {
             let expected = format!("[C = {}]", self.mean.elem_count());
-            return Err(Error::shape(
-                "Moments::merge",
-                "other",
-                expected,
-                other.mean.dims(),
-            ));
+            return Err(Error::shape("Moments::merge", "other", expected, other.mean.dims()));
         }
         let weight = (&self.weight + &other.weight)?;
         let total = weights::divisor(&weight)?;
@@ -190,9 +175,7 @@ impl Moments {
         let Some((first, rest)) = parts.split_first() else {
             return Ok(None);
         };
-        let merged = rest
-            .iter()
-            .try_fold(first.clone(), |all, part| all.merge(part))?;
+        let merged = rest.iter().try_fold(first.clone(), |all, part| all.merge(part))?;
         Ok(Some(merged))
     }
 
@@ -230,14 +213,7 @@ pub(crate) fn channel_moments(
     let divisor = weights::divisor(&total)?;
     let mean = view.sum(&flat.broadcast_mul(w)?)?.broadcast_div(&divisor)?;
     let centred = flat.broadcast_sub(&view.per_channel(&mean)?)?;
-    let variance = view
-        .sum(&centred.sqr()?.broadcast_mul(w)?)?
-        .broadcast_div(&divisor)?;
+    let variance = view.sum(&centred.sqr()?.broadcast_mul(w)?)?.broadcast_div(&divisor)?;
     let each = |t: &Tensor| t.broadcast_as(view.channels)?.contiguous();
-    Ok(Moments::from_parts(
-        each(&total)?,
-        each(&w.sqr()?.sum_all()?.reshape(1)?)?,
-        mean,
-        variance,
-    ))
+    Ok(Moments::from_parts(each(&total)?, each(&w.sqr()?.sum_all()?.reshape(1)?)?, mean, variance))
 }

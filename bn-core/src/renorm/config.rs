@@ -133,11 +133,7 @@ pub struct RenormConfig {
 impl RenormConfig {
     /// A variant with decay 0.99 (the systems' default, and the paper's α = 0.01) and no bounds.
     pub fn new(variant: RenormVariant) -> Self {
-        Self {
-            variant,
-            decay: 0.99,
-            clipping: Clipping::none(),
-        }
+        Self { variant, decay: 0.99, clipping: Clipping::none() }
     }
 
     pub(crate) fn check(&self) -> Result<()> {

@@ -66,9 +66,7 @@ impl Reference {
         batch: impl ExactSizeIterator<Item = (f64, &'a f64)>,
     ) -> Vec<ChannelCorrection> {
         let channels = first..first + batch.len();
-        let averages = self.mean[channels.clone()]
-            .iter()
-            .zip(&self.stddev[channels.clone()]);
+        let averages = self.mean[channels.clone()].iter().zip(&self.stddev[channels.clone()]);
         let each = batch.zip(averages);
         let one = |mean: f64, stddev: f64, old_mean: f64, old_stddev: f64| {
             self.clip((mean - old_mean) / old_stddev, stddev / old_stddev)
@@ -103,11 +101,7 @@ impl Reference {
         // Comparisons that NaN fails, so that it stays.
         let at_least = |v: f64, bound: f64| if v < bound { bound } else { v };
         let at_most = |v: f64, bound: f64| if v > bound { bound } else { v };
-        let Bounds {
-            r_min,
-            r_max,
-            d_max,
-        } = self.bounds;
+        let Bounds { r_min, r_max, d_max } = self.bounds;
         let d_max = d_max.unwrap_or(f64::INFINITY);
         let r = at_least(unclipped_r, r_min.unwrap_or(f64::NEG_INFINITY));
         ChannelCorrection {

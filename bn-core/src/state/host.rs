@@ -131,18 +131,14 @@ impl State {
         let keep_mean = vec![accepted; batch.mean.len()];
         let keep_variance = self.keeps_variance(&batch, accepted);
         let keep = [&keep_mean[..], &keep_variance[..]];
-        let followed = renorm
-            .as_mut()
-            .map(|renorm| renorm.update(&batch.mean, &batch.variance, rate, keep));
+        let followed =
+            renorm.as_mut().map(|renorm| renorm.update(&batch.mean, &batch.variance, rate, keep));
         match followed {
             None => {
                 mean.update(&batch.mean, rate, keep[0]);
                 variance.update(stored, rate, keep[1]);
             }
-            Some(HostFollowed::Average {
-                mean: m,
-                variance: v,
-            }) => {
+            Some(HostFollowed::Average { mean: m, variance: v }) => {
                 mean.update(&m, rate, keep[0]);
                 variance.update(&v, rate, keep[1]);
             }
@@ -150,10 +146,7 @@ impl State {
                 mean.update(&batch.mean, rate, keep[0]);
                 variance.value.set(v.into_iter(), keep[1]);
             }
-            Some(HostFollowed::Equal {
-                mean: m,
-                variance: v,
-            }) => {
+            Some(HostFollowed::Equal { mean: m, variance: v }) => {
                 mean.value.set(m.into_iter(), keep[0]);
                 variance.value.set(v.into_iter(), keep[1]);
             }
@@ -190,10 +183,8 @@ impl State {
         let several = self.rules.one_value != Policy::Accept;
         let free = self.rules.stored == StoredVariance::Unbiased
             && self.rules.kind == WeightKind::Frequency;
-        let varied = matches!(
-            self.rules.constant_channel,
-            Policy::SkipVarianceUpdate | Policy::UseMoving
-        );
+        let varied =
+            matches!(self.rules.constant_channel, Policy::SkipVarianceUpdate | Policy::UseMoving);
         let weights = batch.weight.iter().zip(&batch.squared_weight);
         let each = weights.zip(&batch.variance);
         each.map(|((weight, squared), variance)| {
@@ -228,11 +219,7 @@ mod tests {
         ];
         for decay in decays {
             for zero_debias in [ZeroDebias::None, ZeroDebias::Mean, ZeroDebias::Both] {
-                let config = BatchNormConfig {
-                    decay: decay.clone(),
-                    zero_debias,
-                    ..plain.clone()
-                };
+                let config = BatchNormConfig { decay: decay.clone(), zero_debias, ..plain.clone() };
                 for kind in [WeightKind::Frequency, WeightKind::Reliability] {
                     configs.push(BatchNormConfig {
                         stored_variance: StoredVariance::Unbiased,
@@ -252,11 +239,7 @@ mod tests {
                 ..plain.clone()
             });
         }
-        for policy in [
-            Policy::Accept,
-            Policy::SkipVarianceUpdate,
-            Policy::UseMoving,
-        ] {
+        for policy in [Policy::Accept, Policy::SkipVarianceUpdate, Policy::UseMoving] {
             configs.push(BatchNormConfig {
                 degenerate: Degenerate {
                     one_value: policy,

@@ -53,10 +53,7 @@ fn on_ranks<T: Send + 'static>(
     for _ in 0..size {
         let next = results.recv_timeout(Duration::from_secs(10));
         done.push(next.unwrap_or_else(|error| {
-            panic!(
-                "ranks hang or panicked: {error}; {} of {size} are done",
-                done.len()
-            )
+            panic!("ranks hang or panicked: {error}; {} of {size} are done", done.len())
         }));
     }
     done.sort_by_key(|(rank, _)| *rank);
@@ -64,29 +61,13 @@ fn on_ranks<T: Send + 'static>(
 }
 
 fn train(bn: &BatchNorm, steps: &[Step]) -> Outcome<Steps> {
-    let mut out = Steps {
-        y: vec![],
-        dx: vec![],
-        dgamma: vec![],
-        dbeta: vec![],
-        r: vec![],
-        state: vec![],
-    };
+    let mut out =
+        Steps { y: vec![], dx: vec![], dgamma: vec![], dbeta: vec![], r: vec![], state: vec![] };
     for (x, dy, w) in steps {
         let x = Var::from_tensor(x)?;
-        let y = bn.forward_with(
-            &x,
-            &Call {
-                weights: w.as_ref(),
-                ..Call::train()
-            },
-        )?;
+        let y = bn.forward_with(&x, &Call { weights: w.as_ref(), ..Call::train() })?;
         let grads = gradients(&y, dy)?;
-        let of = |v: Option<&Var>| {
-            v.and_then(|v| grads.get(v))
-                .map(values)
-                .ok_or("no gradient")
-        };
+        let of = |v: Option<&Var>| v.and_then(|v| grads.get(v)).map(values).ok_or("no gradient");
         out.dx.push(of(Some(&x))?);
         out.dgamma.push(of(bn.gamma())?);
         out.dbeta.push(of(bn.beta())?);
@@ -100,12 +81,7 @@ fn train(bn: &BatchNorm, steps: &[Step]) -> Outcome<Steps> {
 fn as_numbers(state: &[(String, Vec<u64>)]) -> Vec<(&str, Vec<f64>)> {
     state
         .iter()
-        .map(|(name, bits)| {
-            (
-                name.as_str(),
-                bits.iter().map(|b| f64::from_bits(*b)).collect(),
-            )
-        })
+        .map(|(name, bits)| (name.as_str(), bits.iter().map(|b| f64::from_bits(*b)).collect()))
         .collect()
 }
 
@@ -126,14 +102,8 @@ fn configs(dims: &[usize]) -> Vec<BatchNormConfig> {
         ..plain.clone()
     };
     vec![
-        BatchNormConfig {
-            zero_debias: ZeroDebias::Both,
-            ..plain.clone()
-        },
-        BatchNormConfig {
-            zero_debias: ZeroDebias::Mean,
-            ..renorm(RenormVariant::Tf1)
-        },
+        BatchNormConfig { zero_debias: ZeroDebias::Both, ..plain.clone() },
+        BatchNormConfig { zero_debias: ZeroDebias::Mean, ..renorm(RenormVariant::Tf1) },
         renorm(RenormVariant::Keras),
         renorm(RenormVariant::Paper),
         plain,
@@ -202,20 +172,13 @@ proptest! {
 fn stacked_layers() -> Outcome {
     let sizes = [3usize, 0, 2, 1];
     let mut numbers = Numbers(71);
-    let (x, dy, mixing) = (
-        numbers.tensor(&[6, 3]),
-        numbers.tensor(&[6, 4]),
-        numbers.tensor(&[3, 4]),
-    );
+    let (x, dy, mixing) =
+        (numbers.tensor(&[6, 3]), numbers.tensor(&[6, 4]), numbers.tensor(&[3, 4]));
     let run = move |ranks: Option<Arc<dyn Collective>>, x: Tensor, dy: Tensor| -> Outcome<Steps> {
-        let config = BatchNormConfig {
-            activation: bn_core::Activation::Tanh,
-            ..BatchNormConfig::keras()
-        };
-        let (mut first, mut second) = (
-            layer(&config, 3, DType::F64)?,
-            layer(&config, 4, DType::F64)?,
-        );
+        let config =
+            BatchNormConfig { activation: bn_core::Activation::Tanh, ..BatchNormConfig::keras() };
+        let (mut first, mut second) =
+            (layer(&config, 3, DType::F64)?, layer(&config, 4, DType::F64)?);
         if let Some(ranks) = ranks {
             first = first.with_collective(ranks.clone());
             second = second.with_collective(ranks);
@@ -249,33 +212,24 @@ fn stacked_layers() -> Outcome {
     });
     let ranks: Vec<Steps> = ranks.into_iter().collect::<Result<_, _>>()?;
     let joined = |of: &dyn Fn(&Steps) -> &Vec<f64>| {
-        ranks
-            .iter()
-            .flat_map(|rank| of(rank).clone())
-            .collect::<Vec<f64>>()
+        ranks.iter().flat_map(|rank| of(rank).clone()).collect::<Vec<f64>>()
     };
     assert_close("y", &joined(&|s| &s.y[0]), &single.y[0], F64, F64);
     assert_close("dx", &joined(&|s| &s.dx[0]), &single.dx[0], F64, F64);
     for at in 0..2 {
         let sum = |of: &dyn Fn(&Steps) -> &Vec<f64>, c: usize| {
-            ranks
-                .iter()
-                .map(|rank| of(rank).get(c).copied().unwrap_or(0.0))
-                .sum::<f64>()
+            ranks.iter().map(|rank| of(rank).get(c).copied().unwrap_or(0.0)).sum::<f64>()
         };
-        let gamma: Vec<f64> = (0..single.dgamma[at].len())
-            .map(|c| sum(&|s| &s.dgamma[at], c))
-            .collect();
-        let beta: Vec<f64> = (0..single.dbeta[at].len())
-            .map(|c| sum(&|s| &s.dbeta[at], c))
-            .collect();
+        let gamma: Vec<f64> =
+            (0..single.dgamma[at].len()).map(|c| sum(&|s| &s.dgamma[at], c)).collect();
+        let beta: Vec<f64> =
+            (0..single.dbeta[at].len()).map(|c| sum(&|s| &s.dbeta[at], c)).collect();
         assert_close("dgamma", &gamma, &single.dgamma[at], F64, F64);
         assert_close("dbeta", &beta, &single.dbeta[at], F64, F64);
     }
     for rank in &ranks {
-        for ((name, got), (_, want)) in as_numbers(&rank.state)
-            .iter()
-            .zip(as_numbers(&single.state))
+        for ((name, got), (_, want)) in
+            as_numbers(&rank.state).iter().zip(as_numbers(&single.state))
         {
             assert_close(name, got, &want, F64, F64);
         }
@@ -307,26 +261,13 @@ fn sums_broadcasts_and_barriers() -> Outcome {
     });
     for result in results {
         let all = vec![0.0, 0.0, 1.0, 1.0, 2.0, 2.0, 3.0, 3.0];
-        assert_eq!(
-            result,
-            (
-                [6.0, 0.1 + 0.1 + 0.1 + 0.1],
-                [8.0],
-                [2.0, -2.0],
-                all,
-                4,
-                true
-            )
-        );
+        assert_eq!(result, ([6.0, 0.1 + 0.1 + 0.1 + 0.1], [8.0], [2.0, -2.0], all, 4, true));
     }
     let alone = layer(&BatchNormConfig::keras(), 2, DType::F64)?;
     let single =
         layer(&BatchNormConfig::keras(), 2, DType::F64)?.with_collective(Arc::new(bn_core::Single));
     let x = Numbers(1).tensor(&[5, 2]);
-    assert_eq!(
-        bits(&alone.forward_train(&x)?),
-        bits(&single.forward_train(&x)?)
-    );
+    assert_eq!(bits(&alone.forward_train(&x)?), bits(&single.forward_train(&x)?));
     assert_eq!(state_bits(&alone), state_bits(&single));
     Ok(())
 }

@@ -15,11 +15,8 @@ fn ghost_batches_update_together() -> Outcome {
         zero_weight: Policy::UseMoving,
         ..Degenerate::default()
     };
-    let config = BatchNormConfig {
-        normalization_batch: Some(2),
-        degenerate,
-        ..BatchNormConfig::keras()
-    };
+    let config =
+        BatchNormConfig { normalization_batch: Some(2), degenerate, ..BatchNormConfig::keras() };
     let x = Numbers(9).tensor(&[8, 3]);
     for sizes in [[4usize, 4], [8, 0], [7, 1], [0, 8], [1, 7]] {
         // A rank of one value takes no part; of seven, the last is a group of one and takes none either.
@@ -28,31 +25,20 @@ fn ghost_batches_update_together() -> Outcome {
             [1, 7] => (1..7).collect(),
             _ => (0..8).collect(),
         };
-        let plain = layer(
-            &BatchNormConfig {
-                normalization_batch: None,
-                ..config.clone()
-            },
-            3,
-            DType::F64,
-        )?;
+        let plain =
+            layer(&BatchNormConfig { normalization_batch: None, ..config.clone() }, 3, DType::F64)?;
         plain.forward_train(&x.index_select(&Tensor::new(counted, x.device())?, 0)?)?;
         let (x, config) = (x.clone(), config.clone());
         let states = on_ranks(2, move |ranks| {
             let start = if ranks.rank() == 0 { 0 } else { sizes[0] };
             let rows = x.narrow(0, start, sizes[ranks.rank()]).expect("rows");
-            let bn = layer(&config, 3, DType::F64)
-                .expect("valid")
-                .with_collective(ranks);
-            bn.forward_train(&rows)
-                .map(|_| state_bits(&bn))
-                .map_err(|e| e.to_string())
+            let bn = layer(&config, 3, DType::F64).expect("valid").with_collective(ranks);
+            bn.forward_train(&rows).map(|_| state_bits(&bn)).map_err(|e| e.to_string())
         });
         for state in states {
             let state = state.map_err(|error| format!("{sizes:?}: {error}"))?;
-            for ((name, got), (_, want)) in as_numbers(&state)
-                .iter()
-                .zip(as_numbers(&state_bits(&plain)))
+            for ((name, got), (_, want)) in
+                as_numbers(&state).iter().zip(as_numbers(&state_bits(&plain)))
             {
                 assert_close(&format!("{name} {sizes:?}"), got, &want, F64, F64);
             }
@@ -74,8 +60,7 @@ fn poison_on_one_rank_is_refused_on_all() {
         let x = Numbers(rank as u64).tensor(&[4, 2]);
         let before = state_bits(&bn);
         let poison = if rank == 1 { f64::NAN } else { 1.0 };
-        bn.forward_train(&(&x * poison).expect("scales"))
-            .expect("trains");
+        bn.forward_train(&(&x * poison).expect("scales")).expect("trains");
         assert_eq!(state_bits(&bn), before, "pending");
         updates.commit().expect("commits");
         assert_eq!(state_bits(&bn), before, "refused");
@@ -95,35 +80,20 @@ fn poison_on_one_rank_is_refused_on_all() {
 fn policies_are_of_the_whole_batch() {
     for (policy, fails) in [(Policy::Error, true), (Policy::SkipVarianceUpdate, false)] {
         let results = on_ranks(2, move |ranks| {
-            let degenerate = Degenerate {
-                one_value: policy,
-                ..Degenerate::default()
-            };
-            let config = BatchNormConfig {
-                degenerate,
-                ..BatchNormConfig::keras()
-            };
+            let degenerate = Degenerate { one_value: policy, ..Degenerate::default() };
+            let config = BatchNormConfig { degenerate, ..BatchNormConfig::keras() };
             let x = Numbers(1)
                 .tensor(&[1, 2])
                 .narrow(0, 0, 1 - ranks.rank())
                 .expect("one row, or none");
-            let bn = layer(&config, 2, DType::F64)
-                .expect("valid")
-                .with_collective(ranks);
-            bn.forward_train(&x)
-                .is_err_and(|e| matches!(e, Error::OneValue { .. }))
+            let bn = layer(&config, 2, DType::F64).expect("valid").with_collective(ranks);
+            bn.forward_train(&x).is_err_and(|e| matches!(e, Error::OneValue { .. }))
         });
         assert_eq!(results, [fails, fails]);
         // One value on each rank is two values.
         let results = on_ranks(2, move |ranks| {
-            let degenerate = Degenerate {
-                one_value: Policy::Error,
-                ..Degenerate::default()
-            };
-            let config = BatchNormConfig {
-                degenerate,
-                ..BatchNormConfig::keras()
-            };
+            let degenerate = Degenerate { one_value: Policy::Error, ..Degenerate::default() };
+            let config = BatchNormConfig { degenerate, ..BatchNormConfig::keras() };
             let x = Numbers(ranks.rank() as u64).tensor(&[1, 2]);
             layer(&config, 2, DType::F64)
                 .expect("valid")
@@ -135,11 +105,9 @@ fn policies_are_of_the_whole_batch() {
     }
     let results = on_ranks(2, |ranks| {
         let x = tensor(&[], &[0, 2], DType::F64);
-        let bn = layer(&BatchNormConfig::keras(), 2, DType::F64)
-            .expect("valid")
-            .with_collective(ranks);
-        bn.forward_train(&x)
-            .is_err_and(|e| matches!(e, Error::Empty { .. }))
+        let bn =
+            layer(&BatchNormConfig::keras(), 2, DType::F64).expect("valid").with_collective(ranks);
+        bn.forward_train(&x).is_err_and(|e| matches!(e, Error::Empty { .. }))
     });
     assert_eq!(results, [true, true], "nobody has a value");
 }
@@ -149,29 +117,17 @@ fn policies_are_of_the_whole_batch() {
 fn nobody_waits_for_ever() {
     let messages = on_ranks(3, |ranks| {
         let mut values = vec![0.0; 1 + ranks.rank() / 2];
-        ranks
-            .all_reduce_sum_f64(&mut values)
-            .expect_err("lengths 1, 1, 2")
-            .to_string()
+        ranks.all_reduce_sum_f64(&mut values).expect_err("lengths 1, 1, 2").to_string()
     });
     for message in messages {
-        assert!(
-            message.contains("Threads") && message.contains("[1, 1, 2]"),
-            "{message}"
-        );
+        assert!(message.contains("Threads") && message.contains("[1, 1, 2]"), "{message}");
     }
     let results = on_ranks(2, |ranks| {
         let bn = layer(&BatchNormConfig::keras(), 2 + ranks.rank(), DType::F64).expect("valid");
         let x = Numbers(1).tensor(&[4, 2 + ranks.rank()]);
-        bn.with_collective(ranks)
-            .forward_train(&x)
-            .expect_err("2 channels and 3")
-            .to_string()
+        bn.with_collective(ranks).forward_train(&x).expect_err("2 channels and 3").to_string()
     });
-    assert!(
-        results.iter().all(|message| message.contains("[8, 12]")),
-        "{results:?}"
-    );
+    assert!(results.iter().all(|message| message.contains("[8, 12]")), "{results:?}");
     let results = on_ranks(3, |ranks| match ranks.rank() {
         1 => String::new(), // leaves without a word
         _ => ranks.barrier().expect_err("rank 1 is gone").to_string(),
@@ -185,9 +141,7 @@ fn nobody_waits_for_ever() {
             .expect("valid")
             .with_collective(ranks.clone());
         let x = Numbers(1).tensor(&[4, 2 + ranks.rank()]); // the second rank's has a channel too many
-        bn.forward_train(&x)
-            .expect_err("an error on both")
-            .to_string()
+        bn.forward_train(&x).expect_err("an error on both").to_string()
     });
     assert!(results[1].contains("expected 2 channels"), "{results:?}");
     assert!(results[0].contains("rank 1 has left"), "{results:?}");
@@ -201,10 +155,7 @@ fn nobody_waits_for_ever() {
             })
         };
         let threads: Vec<_> = group.into_iter().map(work).collect();
-        threads
-            .into_iter()
-            .map(|thread| thread.join().unwrap_or(true))
-            .collect()
+        threads.into_iter().map(|thread| thread.join().unwrap_or(true)).collect()
     });
     assert_eq!(results, [true, true]);
 }

@@ -21,9 +21,7 @@ pub fn decay_at(decay: &Decay, t: u64) -> f64 {
             if t <= first.0 {
                 return first.1;
             }
-            let pair = points
-                .windows(2)
-                .find(|pair| pair[0].0 <= t && t < pair[1].0);
+            let pair = points.windows(2).find(|pair| pair[0].0 <= t && t < pair[1].0);
             pair.map_or(last.1, |pair| {
                 let share = (t - pair[0].0) as f64 / (pair[1].0 - pair[0].0) as f64;
                 pair[0].1 + share * (pair[1].1 - pair[0].1)

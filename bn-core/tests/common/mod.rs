@@ -74,8 +74,7 @@ pub fn tensor(values: &[f64], dims: &[usize], dtype: DType) -> Tensor {
 /// The elements in order, as f64.
 pub fn values(t: &Tensor) -> Vec<f64> {
     let wide = t.to_dtype(DType::F64).and_then(|t| t.flatten_all());
-    wide.and_then(|t| t.to_vec1())
-        .expect("a float tensor on the CPU")
+    wide.and_then(|t| t.to_vec1()).expect("a float tensor on the CPU")
 }
 
 /// What a type makes of these numbers.

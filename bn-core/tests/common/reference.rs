@@ -114,14 +114,8 @@ impl Reference {
     pub fn new(config: &BatchNormConfig, mean: &[f64], variance: &[f64]) -> Self {
         let zeros = vec![0.0; mean.len()];
         let stddev: Vec<f64> = variance.iter().map(|v| v.sqrt()).collect();
-        let zero_started = Debias {
-            biased: zeros.clone(),
-            weight: 0.0,
-        };
-        let tf1 = config
-            .renorm
-            .as_ref()
-            .is_some_and(|r| r.variant == RenormVariant::Tf1);
+        let zero_started = Debias { biased: zeros.clone(), weight: 0.0 };
+        let tf1 = config.renorm.as_ref().is_some_and(|r| r.variant == RenormVariant::Tf1);
         Self {
             channels: mean.len(),
             mean: mean.to_vec(),
@@ -173,12 +167,7 @@ impl Reference {
         for c in 0..self.channels {
             variance[c] /= weight[c];
         }
-        Moments {
-            weight: weight[0],
-            squared_weight: squares[0],
-            mean,
-            variance,
-        }
+        Moments { weight: weight[0], squared_weight: squares[0], mean, variance }
     }
 
     /// `(r, d)` without and with the bounds.
@@ -191,10 +180,9 @@ impl Reference {
                 self.renorm_mean[c] + (1.0 - self.renorm_mean_weight) * mean,
                 self.renorm_stddev[c] + (1.0 - self.renorm_stddev_weight) * stddev,
             ),
-            RenormVariant::Keras => (
-                self.renorm_mean[c],
-                self.renorm_stddev[c].max(self.config.epsilon.sqrt()),
-            ),
+            RenormVariant::Keras => {
+                (self.renorm_mean[c], self.renorm_stddev[c].max(self.config.epsilon.sqrt()))
+            }
             RenormVariant::Paper => (self.renorm_mean[c], self.renorm_stddev[c]),
         };
         let (r, d) = (stddev / old_stddev, (mean - old_mean) / old_stddev);
@@ -216,9 +204,8 @@ impl Reference {
     pub fn forward(&self, batch: &Batch<'_>) -> Pass {
         let place = self.place(batch.dims);
         let count = batch.dims[0].div_ceil(place.group);
-        let groups: Vec<Moments> = (0..count)
-            .map(|g| self.moments(batch, |i| place.group(i) == g))
-            .collect();
+        let groups: Vec<Moments> =
+            (0..count).map(|g| self.moments(batch, |i| place.group(i) == g)).collect();
         let (mut r, mut d, mut unclipped) = (Vec::new(), Vec::new(), Vec::new());
         for group in &groups {
             let each = (0..self.channels).map(|c| {
@@ -232,11 +219,7 @@ impl Reference {
         }
         let mut pass = self.normalize(batch, groups, r, d);
         pass.unclipped = unclipped;
-        pass.y = pass
-            .v
-            .iter()
-            .map(|&v| activate(self.config.activation, v, v))
-            .collect();
+        pass.y = pass.v.iter().map(|&v| activate(self.config.activation, v, v)).collect();
         pass
     }
 
@@ -258,25 +241,15 @@ impl Reference {
             let beta = batch.beta[place.parameter(i, batch.beta.len())];
             v.push(z[i] * gamma + beta + batch.residual.map_or(0.0, |residual| residual[i]));
         }
-        Pass {
-            groups,
-            r,
-            d,
-            unclipped: Vec::new(),
-            x_hat,
-            z,
-            v,
-            y: Vec::new(),
-        }
+        Pass { groups, r, d, unclipped: Vec::new(), x_hat, z, v, y: Vec::new() }
     }
 
     /// `Σ dy · y` as a function of the batch, with r, d and the side of the activation's kink held as in
     /// `pass`: what the gradients are the derivatives of.
     pub fn loss(&self, batch: &Batch<'_>, dy: &[f64], pass: &Pass) -> f64 {
         let place = self.place(batch.dims);
-        let groups = (0..pass.groups.len())
-            .map(|g| self.moments(batch, |i| place.group(i) == g))
-            .collect();
+        let groups =
+            (0..pass.groups.len()).map(|g| self.moments(batch, |i| place.group(i) == g)).collect();
         let moved = self.normalize(batch, groups, pass.r.clone(), pass.d.clone());
         let y = |i: usize| activate(self.config.activation, moved.v[i], pass.v[i]);
         (0..dy.len()).map(|i| dy[i] * y(i)).sum()
@@ -296,10 +269,8 @@ impl Reference {
         let (mut g, mut g_size) = (Vec::new(), Vec::new());
         for i in 0..dy.len() {
             let dv = dy[i] * slope(self.config.activation, pass.v[i]);
-            let (of_gamma, of_beta) = (
-                place.parameter(i, batch.gamma.len()),
-                place.parameter(i, batch.beta.len()),
-            );
+            let (of_gamma, of_beta) =
+                (place.parameter(i, batch.gamma.len()), place.parameter(i, batch.beta.len()));
             grads.dresidual.push(dv);
             grads.dbeta[of_beta] += dv;
             grads.dgamma[of_gamma] += dv * pass.z[i];
@@ -345,15 +316,7 @@ impl Reference {
         for c in 0..self.channels {
             let (mean, variance) = (whole.mean[c], whole.variance[c]);
             let stddev = (variance + self.config.epsilon).sqrt();
-            self.update_channel(
-                c,
-                mean,
-                variance,
-                stddev,
-                frozen_variance,
-                beta,
-                w / divisor,
-            );
+            self.update_channel(c, mean, variance, stddev, frozen_variance, beta, w / divisor);
         }
         if let Some(renorm) = &self.config.renorm {
             ema_one(&mut self.renorm_mean_weight, 1.0, renorm.decay);

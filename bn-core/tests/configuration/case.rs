@@ -57,11 +57,8 @@ pub(crate) fn drawn() -> impl Strategy<Value = Case> {
         RenormVariant::Keras,
         RenormVariant::Paper,
     ]));
-    let bounds = (
-        prop::option::of(0.5..=1.0),
-        prop::option::of(1.0..2.0),
-        prop::option::of(0.0..0.6),
-    );
+    let bounds =
+        (prop::option::of(0.5..=1.0), prop::option::of(1.0..2.0), prop::option::of(0.0..0.6));
     let averages = (
         prop_oneof![
             (0.0..0.99).prop_map(Decay::Constant),
@@ -105,9 +102,7 @@ pub(crate) fn drawn() -> impl Strategy<Value = Case> {
             let (activation, residual, center, scale, given, trainable, deferred, seed) = tail;
             let mut numbers = Numbers(seed);
             let mut each = |low, high| {
-                let v = (0..channels)
-                    .map(|_| numbers.between(low, high))
-                    .collect::<Vec<_>>();
+                let v = (0..channels).map(|_| numbers.between(low, high)).collect::<Vec<_>>();
                 // Initial values that every type holds exactly.
                 Initializer::Values(rounded(&v, DType::BF16))
             };
@@ -186,14 +181,13 @@ impl Case {
         let shape: Vec<usize> = match self.weights {
             Weights::None => return (None, vec![1.0; all]),
             Weights::PerExample => vec![dims[0]],
-            Weights::Mask => (0..dims.len())
-                .map(|a| if a == self.axis { 1 } else { dims[a] })
-                .collect(),
+            Weights::Mask => {
+                (0..dims.len()).map(|a| if a == self.axis { 1 } else { dims[a] }).collect()
+            }
             Weights::Broadcast(bits) => {
                 let kept = |a: usize| a != self.axis && bits >> a & 1 == 1;
-                let shape: Vec<usize> = (0..dims.len())
-                    .map(|a| if kept(a) { dims[a] } else { 1 })
-                    .collect();
+                let shape: Vec<usize> =
+                    (0..dims.len()).map(|a| if kept(a) { dims[a] } else { 1 }).collect();
                 let ones = shape.iter().take_while(|&&size| size == 1).count();
                 match shape[ones..].len() {
                     // One axis of N values would be read as one weight per example.
@@ -211,9 +205,9 @@ impl Case {
             Weights::Mask if self.axis == 0 => {
                 f64::from(u8::from(i == 0 || numbers.bits() & 1 == 1))
             }
-            Weights::Mask => f64::from(u8::from(
-                i.is_multiple_of(of_example) || numbers.bits() & 1 == 1,
-            )),
+            Weights::Mask => {
+                f64::from(u8::from(i.is_multiple_of(of_example) || numbers.bits() & 1 == 1))
+            }
             _ => (1 + numbers.below(24)) as f64 / 8.0,
         };
         let given: Vec<f64> = (0..count).map(|i| draw(i, numbers)).collect();
@@ -233,10 +227,7 @@ impl Case {
             }
             given[at]
         };
-        (
-            Some(tensor(&given, &shape, DType::F32)),
-            (0..all).map(of_element).collect(),
-        )
+        (Some(tensor(&given, &shape, DType::F32)), (0..all).map(of_element).collect())
     }
 
     /// A parameter at the call, and its values; the layer's own where none is given.
@@ -263,11 +254,7 @@ impl Case {
             _ => vec![n, self.channels],
         };
         let v = rounded(&numbers.normals(dims.iter().product()), self.dtype);
-        let wide = if self.dtype == DType::F64 {
-            DType::F64
-        } else {
-            DType::F32
-        };
+        let wide = if self.dtype == DType::F64 { DType::F64 } else { DType::F32 };
         Ok((Some(Var::from_tensor(&tensor(&v, &dims, wide))?), v))
     }
 }

@@ -15,31 +15,14 @@ pub(crate) fn check_finite_differences(
     numbers: &mut Numbers,
 ) {
     let want = reference.backward(batch, dy, pass);
-    let stddevs = pass
-        .groups
-        .iter()
-        .flat_map(|g| &g.variance)
-        .map(|v| (v + 1e-3).sqrt());
+    let stddevs = pass.groups.iter().flat_map(|g| &g.variance).map(|v| (v + 1e-3).sqrt());
     let smallest = stddevs.fold(f64::INFINITY, f64::min);
     let h = 1e-4 * smallest;
     let loss = |x: &[f64], gamma: &[f64], beta: &[f64]| {
-        reference.loss(
-            &Batch {
-                x,
-                gamma,
-                beta,
-                ..batch.clone()
-            },
-            dy,
-            pass,
-        )
+        reference.loss(&Batch { x, gamma, beta, ..batch.clone() }, dy, pass)
     };
-    let size: f64 = (0..dy.len())
-        .map(|i| dy[i].abs() * v_scale(batch, pass, i))
-        .sum();
-    let steep = (0..dy.len())
-        .map(|i| v_scale(batch, pass, i))
-        .fold(1.0, f64::max);
+    let size: f64 = (0..dy.len()).map(|i| dy[i].abs() * v_scale(batch, pass, i)).sum();
+    let steep = (0..dy.len()).map(|i| v_scale(batch, pass, i)).fold(1.0, f64::max);
     let noise = 8.0 * dy.len() as f64 * f64::EPSILON * size / h;
     for _ in 0..12 {
         let i = numbers.below(dx.len());

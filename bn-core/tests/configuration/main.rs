@@ -30,12 +30,7 @@ fn unit(case: &Case, step: usize, n: usize, condition: f64) -> f64 {
 
 /// Half the distance of neighbours, and half the smallest number: f16 has subnormals worth noting.
 fn rounding(dtype: DType, v: f64) -> f64 {
-    0.5 * epsilon_of(dtype) * v.abs()
-        + if dtype == DType::F16 {
-            2f64.powi(-25)
-        } else {
-            0.0
-        }
+    0.5 * epsilon_of(dtype) * v.abs() + if dtype == DType::F16 { 2f64.powi(-25) } else { 0.0 }
 }
 
 fn check(case: &Case) -> Outcome {
@@ -91,19 +86,13 @@ fn check(case: &Case) -> Outcome {
             residual: residual.as_deref(),
         };
         let pass = reference.forward(&batch);
-        let stddevs = pass
-            .groups
-            .iter()
-            .flat_map(|g| &g.variance)
-            .map(|v| (v + config.epsilon).sqrt());
+        let stddevs =
+            pass.groups.iter().flat_map(|g| &g.variance).map(|v| (v + config.epsilon).sqrt());
         let smallest = stddevs.fold(f64::INFINITY, f64::min);
         largest = x.iter().fold(largest, |m, v| m.max(v.abs()));
         let error = unit(case, step, n, largest / smallest.min(0.5));
         // At the kink itself there is no gradient to compare (laws.rs has its convention).
-        let kink = matches!(
-            config.activation,
-            Activation::Relu | Activation::LeakyRelu(_)
-        );
+        let kink = matches!(config.activation, Activation::Relu | Activation::LeakyRelu(_));
         let scale: Vec<f64> = (0..n).map(|i| v_scale(&batch, &pass, i)).collect();
         for i in 0..n {
             if kink && pass.v[i].abs() <= 1e-3 + error * scale[i] {
@@ -158,10 +147,7 @@ fn check(case: &Case) -> Outcome {
                 continue;
             };
             if given.is_none() && !config.trainable {
-                assert!(
-                    grads.get(var).is_none(),
-                    "{name}: a frozen layer has no gradient"
-                );
+                assert!(grads.get(var).is_none(), "{name}: a frozen layer has no gradient");
                 continue;
             }
             let got = values(grads.get(var).ok_or("no gradient of a parameter")?);
@@ -182,10 +168,7 @@ fn check(case: &Case) -> Outcome {
             updates.commit()?;
         }
         check_statistics(&bn, &reference, error, largest);
-        let call = Call {
-            weights: None,
-            ..Call::eval()
-        };
+        let call = Call { weights: None, ..Call::eval() };
         let call = Call {
             gamma: given_gamma.as_ref().map(Var::as_tensor),
             beta: given_beta.as_ref().map(Var::as_tensor),
@@ -193,28 +176,17 @@ fn check(case: &Case) -> Outcome {
             ..call
         };
         let evaluated = reference.evaluate(&batch);
-        let stddev = reference
-            .variance
-            .iter()
-            .map(|v| (v + config.epsilon).sqrt());
+        let stddev = reference.variance.iter().map(|v| (v + config.epsilon).sqrt());
         let stddev = stddev.fold(f64::INFINITY, f64::min);
         let bound = |i: usize| {
             let z = (largest / stddev) * gamma.iter().fold(0.0f64, |m, g| m.max(g.abs()));
             steepest * error * (4.0 + 4.0 * z + scale[i]) * (1.0 + largest / stddev)
                 + rounding(case.dtype, evaluated[i])
         };
-        assert_within(
-            "evaluation",
-            &values(&bn.forward_with(&xt, &call)?),
-            &evaluated,
-            bound,
-        );
+        assert_within("evaluation", &values(&bn.forward_with(&xt, &call)?), &evaluated, bound);
     }
     let health = bn.health()?;
-    assert_eq!(
-        (health.committed, health.refused),
-        (case.examples.len() as u64, 0)
-    );
+    assert_eq!((health.committed, health.refused), (case.examples.len() as u64, 0));
     assert!(!health.evaluated_before_update);
     Ok(())
 }
@@ -238,9 +210,7 @@ fn check_correction(bn: &BatchNorm, pass: &Pass, error: f64, largest: f64) -> Ou
     assert_eq!(correction.r().dims(), [pass.groups.len(), bn.channels()]);
     let spread = 4.0 * (1.0 + largest);
     assert_within("r", &values(correction.r()), &r, |i| spread * error * r[i]);
-    assert_within("d", &values(correction.d()), &d, |i| {
-        spread * error * (1.0 + d[i].abs() + r[i])
-    });
+    assert_within("d", &values(correction.d()), &d, |i| spread * error * (1.0 + d[i].abs() + r[i]));
     let differs = |a: f64, b: f64| ((a - b).abs() > 1e-3 * (1.0 + a.abs()), a != b);
     let share = |pairs: Vec<(bool, bool)>| {
         let n = pairs.len() as f64;
@@ -250,26 +220,12 @@ fn check_correction(bn: &BatchNorm, pass: &Pass, error: f64, largest: f64) -> Ou
         ((count(|p| p.0) - 0.5) / n, (count(|p| p.1) + 0.5) / n)
     };
     // What is clipped by a hair may go either way.
-    let (low, high) = share(
-        (0..r.len())
-            .map(|i| differs(pass.unclipped[i].0, r[i]))
-            .collect(),
-    );
+    let (low, high) = share((0..r.len()).map(|i| differs(pass.unclipped[i].0, r[i])).collect());
     let got = correction.clipped_r()?;
-    assert!(
-        (low..=high).contains(&got),
-        "clipped r: {got} not in {low}..={high}"
-    );
-    let (low, high) = share(
-        (0..d.len())
-            .map(|i| differs(pass.unclipped[i].1, d[i]))
-            .collect(),
-    );
+    assert!((low..=high).contains(&got), "clipped r: {got} not in {low}..={high}");
+    let (low, high) = share((0..d.len()).map(|i| differs(pass.unclipped[i].1, d[i])).collect());
     let got = correction.clipped_d()?;
-    assert!(
-        (low..=high).contains(&got),
-        "clipped d: {got} not in {low}..={high}"
-    );
+    assert!((low..=high).contains(&got), "clipped d: {got} not in {low}..={high}");
     Ok(())
 }
 
@@ -280,11 +236,7 @@ fn check_statistics(bn: &BatchNorm, reference: &Reference, error: f64, largest: 
         want.truncate(got.len());
         // Means are as exact as the data are large, variances as their square is.
         let size = want.iter().fold(1.0, |m: f64, v| m.max(v.abs()));
-        let size = size.max(if name.contains("variance") {
-            largest * largest
-        } else {
-            largest
-        });
+        let size = size.max(if name.contains("variance") { largest * largest } else { largest });
         let bound = if name == "updates" { 0.0 } else { error * size };
         assert_within(&name, &got, &want, |_| bound);
     }
@@ -293,11 +245,7 @@ fn check_statistics(bn: &BatchNorm, reference: &Reference, error: f64, largest: 
 /// 512 configurations, or as many as `PROPTEST_CASES` asks for.
 fn cases() -> ProptestConfig {
     let default = ProptestConfig::default();
-    ProptestConfig {
-        cases: default.cases.max(512),
-        failure_persistence: None,
-        ..default
-    }
+    ProptestConfig { cases: default.cases.max(512), failure_persistence: None, ..default }
 }
 
 proptest! {

@@ -26,19 +26,8 @@ fn made((dims, dtype, values): &Any) -> Tensor {
         Some(bad) if i == 0 => *bad,
         _ => Numbers(i as u64).normal().abs(),
     };
-    let dtypes = [
-        DType::F32,
-        DType::F64,
-        DType::F16,
-        DType::BF16,
-        DType::I64,
-        DType::U8,
-    ];
-    tensor(
-        &(0..n).map(value).collect::<Vec<_>>(),
-        dims,
-        dtypes[*dtype as usize],
-    )
+    let dtypes = [DType::F32, DType::F64, DType::F16, DType::BF16, DType::I64, DType::U8];
+    tensor(&(0..n).map(value).collect::<Vec<_>>(), dims, dtypes[*dtype as usize])
 }
 
 proptest! {

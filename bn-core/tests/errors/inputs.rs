@@ -10,27 +10,12 @@ use candle::{DType, Tensor};
 
 #[test]
 fn inputs() -> Outcome {
-    let bn = built(BatchNormConfig {
-        data_format: DataFormat::Nchw,
-        ..keras()
-    })?;
+    let bn = built(BatchNormConfig { data_format: DataFormat::Nchw, ..keras() })?;
     let before = state_bits(&bn);
     for call in [Call::train(), Call::eval(), Call::batch_statistics()] {
         let run = |x: &Tensor| bn.forward_with(x, &call);
-        assert_error!(
-            run(&zeros(&[3])),
-            Error::Rank { .. },
-            "BatchNorm",
-            "2 or more",
-            "[3]"
-        );
-        assert_error!(
-            run(&zeros(&[])),
-            Error::Rank { .. },
-            "BatchNorm",
-            "2 or more",
-            "[]"
-        );
+        assert_error!(run(&zeros(&[3])), Error::Rank { .. }, "BatchNorm", "2 or more", "[3]");
+        assert_error!(run(&zeros(&[])), Error::Rank { .. }, "BatchNorm", "2 or more", "[]");
         assert_error!(
             run(&zeros(&[2, 4, 3])),
             Error::Channels { .. },
@@ -48,16 +33,9 @@ fn inputs() -> Outcome {
             "f16, bf16, f32 or f64",
             "I64"
         );
-        assert_error!(
-            run(&zeros(&[2, 3]).to_dtype(DType::U8)?),
-            Error::DType { .. },
-            "U8"
-        );
+        assert_error!(run(&zeros(&[2, 3]).to_dtype(DType::U8)?), Error::DType { .. }, "U8");
     }
-    let far = built(BatchNormConfig {
-        data_format: DataFormat::Axis(4),
-        ..keras()
-    })?;
+    let far = built(BatchNormConfig { data_format: DataFormat::Axis(4), ..keras() })?;
     assert_error!(
         far.forward_train(&zeros(&[2, 3])),
         Error::Axis { .. },
@@ -68,19 +46,8 @@ fn inputs() -> Outcome {
     assert_eq!(state_bits(&bn), before);
 
     let x = tensor(&Numbers(1).normals(12), &[4, 3], DType::F32);
-    assert_error!(
-        moments(&x, &[2], false),
-        Error::Axis { .. },
-        "moments",
-        "axis 2",
-        "2 axes"
-    );
-    assert_error!(
-        moments(&x, &[0, 0], false),
-        Error::Axis { .. },
-        "moments",
-        "axis 0"
-    );
+    assert_error!(moments(&x, &[2], false), Error::Axis { .. }, "moments", "axis 2", "2 axes");
+    assert_error!(moments(&x, &[0, 0], false), Error::Axis { .. }, "moments", "axis 0");
     assert_error!(
         moments(&x.to_dtype(DType::U32)?, &[0], false),
         Error::DType { .. },
@@ -104,40 +71,18 @@ fn inputs() -> Outcome {
         "[4, 3]",
         "[4]"
     );
-    assert_error!(
-        normalize(&m, 0.0),
-        Error::Value { .. },
-        "epsilon",
-        "> 0",
-        "0"
-    );
-    assert_error!(
-        normalize(&m.to_dtype(DType::I64)?, 1e-3),
-        Error::DType { .. },
-        "`mean`",
-        "I64"
-    );
+    assert_error!(normalize(&m, 0.0), Error::Value { .. }, "epsilon", "> 0", "0");
+    assert_error!(normalize(&m.to_dtype(DType::I64)?, 1e-3), Error::DType { .. }, "`mean`", "I64");
     Ok(())
 }
 
 #[test]
 fn tensors_of_a_call() -> Outcome {
-    let bn = built(BatchNormConfig {
-        data_format: DataFormat::Nchw,
-        ..keras()
-    })?;
+    let bn = built(BatchNormConfig { data_format: DataFormat::Nchw, ..keras() })?;
     let x = tensor(&Numbers(1).normals(2 * 3 * 4), &[2, 3, 4], DType::F32);
     let before = state_bits(&bn);
     let weighted = |w: &Tensor| bn.forward_with(&x, &Call::train().with_weights(w));
-    for dims in [
-        &[3][..],
-        &[3, 1],
-        &[2, 3, 4],
-        &[1, 3, 1],
-        &[2, 1, 5],
-        &[1, 2, 1, 4],
-        &[0],
-    ] {
+    for dims in [&[3][..], &[3, 1], &[2, 3, 4], &[1, 3, 1], &[2, 1, 5], &[1, 2, 1, 4], &[0]] {
         let got = format!("{dims:?}");
         assert_error!(
             weighted(&zeros(dims)),
@@ -195,13 +140,7 @@ fn tensors_of_a_call() -> Outcome {
         let got = format!("{dims:?}");
         let wrong = zeros(dims);
         assert_error!(
-            bn.forward_with(
-                &x,
-                &Call {
-                    gamma: Some(&wrong),
-                    ..Call::train()
-                }
-            ),
+            bn.forward_with(&x, &Call { gamma: Some(&wrong), ..Call::train() }),
             Error::Shape { .. },
             "`gamma`",
             "[C = 3]",
@@ -209,13 +148,7 @@ fn tensors_of_a_call() -> Outcome {
             &got
         );
         assert_error!(
-            bn.forward_with(
-                &x,
-                &Call {
-                    beta: Some(&wrong),
-                    ..Call::eval()
-                }
-            ),
+            bn.forward_with(&x, &Call { beta: Some(&wrong), ..Call::eval() }),
             Error::Shape { .. },
             "`beta`",
             "[C = 3]",

@@ -40,29 +40,17 @@ fn settings() {
         );
     }
     value(
-        BatchNormConfig {
-            decay: Decay::Constant(f64::NAN),
-            ..keras()
-        },
+        BatchNormConfig { decay: Decay::Constant(f64::NAN), ..keras() },
         "decay",
         "0 <= decay < 1",
         "NaN",
     );
     let renorm = |clipping: Clipping, decay| BatchNormConfig {
-        renorm: Some(RenormConfig {
-            decay,
-            clipping,
-            variant: RenormVariant::Tf1,
-        }),
+        renorm: Some(RenormConfig { decay, clipping, variant: RenormVariant::Tf1 }),
         ..keras()
     };
     for bad in [1.0, -0.1, f64::NAN] {
-        value(
-            renorm(Clipping::none(), bad),
-            "renorm decay",
-            "0 <= decay < 1",
-            &bad.to_string(),
-        );
+        value(renorm(Clipping::none(), bad), "renorm decay", "0 <= decay < 1", &bad.to_string());
     }
     for bad in [-0.1, 1.1, f64::NAN] {
         value(
@@ -89,41 +77,26 @@ fn settings() {
         );
     }
     value(
-        renorm(
-            Clipping {
-                r_max: Some(two(3.0)),
-                ..Clipping::none()
-            },
-            0.9,
-        ),
+        renorm(Clipping { r_max: Some(two(3.0)), ..Clipping::none() }, 0.9),
         "r_max",
         "r_max >= 1",
         "0.5",
     );
     value(
-        BatchNormConfig {
-            normalization_batch: Some(0),
-            ..keras()
-        },
+        BatchNormConfig { normalization_batch: Some(0), ..keras() },
         "normalization_batch",
         "1 example",
         "0",
     );
     value(
-        BatchNormConfig {
-            activation: Activation::LeakyRelu(f64::NAN),
-            ..keras()
-        },
+        BatchNormConfig { activation: Activation::LeakyRelu(f64::NAN), ..keras() },
         "slope",
         "finite",
         "NaN",
     );
     for scale in [-1.0, f64::INFINITY] {
         value(
-            BatchNormConfig {
-                gamma_regularizer: Some(Regularizer::L2(scale)),
-                ..keras()
-            },
+            BatchNormConfig { gamma_regularizer: Some(Regularizer::L2(scale)), ..keras() },
             "gamma_regularizer",
             "0 or more",
             &scale.to_string(),
@@ -131,30 +104,21 @@ fn settings() {
     }
     let minus = Initializer::Values(vec![1.0, -1.0, 1.0]);
     value(
-        BatchNormConfig {
-            moving_variance_initializer: minus,
-            ..keras()
-        },
+        BatchNormConfig { moving_variance_initializer: minus, ..keras() },
         "moving_variance_initializer",
         "0 or more",
         "-1",
     );
     let nan = Initializer::Constant(f64::NAN);
     value(
-        BatchNormConfig {
-            beta_initializer: nan,
-            ..keras()
-        },
+        BatchNormConfig { beta_initializer: nan, ..keras() },
         "beta_initializer",
         "finite",
         "NaN",
     );
     let short = Initializer::Values(vec![1.0; 2]);
     assert_error!(
-        built(BatchNormConfig {
-            gamma_initializer: short,
-            ..keras()
-        }),
+        built(BatchNormConfig { gamma_initializer: short, ..keras() }),
         Error::Shape { .. },
         "gamma_initializer",
         "3 channels",
@@ -169,28 +133,16 @@ fn settings() {
     );
     for policy in [Policy::Accept, Policy::SkipVarianceUpdate] {
         let got = format!("{policy:?}");
-        let empty = Degenerate {
-            empty: policy,
-            ..Degenerate::default()
-        };
+        let empty = Degenerate { empty: policy, ..Degenerate::default() };
         value(
-            BatchNormConfig {
-                degenerate: empty,
-                ..keras()
-            },
+            BatchNormConfig { degenerate: empty, ..keras() },
             "degenerate.empty",
             "Error or UseMoving",
             &got,
         );
-        let weightless = Degenerate {
-            zero_weight: policy,
-            ..Degenerate::default()
-        };
+        let weightless = Degenerate { zero_weight: policy, ..Degenerate::default() };
         value(
-            BatchNormConfig {
-                degenerate: weightless,
-                ..keras()
-            },
+            BatchNormConfig { degenerate: weightless, ..keras() },
             "degenerate.zero_weight",
             "Error or UseMoving",
             &got,
@@ -230,66 +182,32 @@ fn contradictions() {
             "exclude each other"
         );
     };
-    let renorm = |variant| BatchNormConfig {
-        renorm: Some(RenormConfig::new(variant)),
-        ..keras()
-    };
-    for variant in [
-        RenormVariant::Tf1,
-        RenormVariant::Keras,
-        RenormVariant::Paper,
-    ] {
+    let renorm = |variant| BatchNormConfig { renorm: Some(RenormConfig::new(variant)), ..keras() };
+    for variant in [RenormVariant::Tf1, RenormVariant::Keras, RenormVariant::Paper] {
         refuse(
-            BatchNormConfig {
-                stored_variance: StoredVariance::Unbiased,
-                ..renorm(variant)
-            },
+            BatchNormConfig { stored_variance: StoredVariance::Unbiased, ..renorm(variant) },
             "renorm",
             "unbiased",
         );
         for zero_debias in [ZeroDebias::Mean, ZeroDebias::Variance, ZeroDebias::Both] {
-            let both = BatchNormConfig {
-                zero_debias,
-                ..renorm(variant)
-            };
+            let both = BatchNormConfig { zero_debias, ..renorm(variant) };
             match variant {
                 RenormVariant::Tf1 => assert!(built(both).is_ok()),
                 _ => refuse(both, "zero_debias", "renorm variant"),
             }
         }
     }
-    let inverse = Clipping {
-        r_min: Some(RMin::InverseOfRMax),
-        ..Clipping::none()
-    };
-    let inverse = RenormConfig {
-        clipping: inverse,
-        ..RenormConfig::new(RenormVariant::Paper)
-    };
-    refuse(
-        BatchNormConfig {
-            renorm: Some(inverse),
-            ..keras()
-        },
-        "r_min",
-        "r_max",
-    );
+    let inverse = Clipping { r_min: Some(RMin::InverseOfRMax), ..Clipping::none() };
+    let inverse = RenormConfig { clipping: inverse, ..RenormConfig::new(RenormVariant::Paper) };
+    refuse(BatchNormConfig { renorm: Some(inverse), ..keras() }, "r_min", "r_max");
     let penalty = Some(Regularizer::L1(0.1));
     refuse(
-        BatchNormConfig {
-            scale: false,
-            gamma_regularizer: penalty,
-            ..keras()
-        },
+        BatchNormConfig { scale: false, gamma_regularizer: penalty, ..keras() },
         "gamma_regularizer",
         "scale = false",
     );
     refuse(
-        BatchNormConfig {
-            center: false,
-            beta_regularizer: penalty,
-            ..keras()
-        },
+        BatchNormConfig { center: false, beta_regularizer: penalty, ..keras() },
         "beta_regularizer",
         "center = false",
     );

@@ -46,10 +46,7 @@ fn tools() -> Outcome {
         "rank 2",
         "[3]"
     );
-    let groups = |groups| Convolution {
-        groups,
-        ..Convolution::default()
-    };
+    let groups = |groups| Convolution { groups, ..Convolution::default() };
     assert_error!(
         folded(Operator::Conv1d(groups(0)), &[3, 2, 1], &[5, 2, 4]),
         Error::Value { .. },
@@ -69,18 +66,9 @@ fn tools() -> Outcome {
         folded(Operator::ConvTranspose1d(groups(1)), &[0, 3, 1], &[5, 0, 4]).is_err(),
         "no inputs"
     );
-    assert!(
-        folded(Operator::Linear, &[3, 2], &[5, 7]).is_err(),
-        "a probe that does not fit"
-    );
+    assert!(folded(Operator::Linear, &[3, 2], &[5, 7]).is_err(), "a probe that does not fit");
     assert_error!(
-        fold(
-            Operator::Linear,
-            &zeros(&[3, 2]),
-            Some(&zeros(&[2])),
-            &bn,
-            &zeros(&[5, 2])
-        ),
+        fold(Operator::Linear, &zeros(&[3, 2]), Some(&zeros(&[2])), &bn, &zeros(&[5, 2])),
         Error::Shape { .. },
         "fold",
         "`bias`",
@@ -90,13 +78,7 @@ fn tools() -> Outcome {
     let last = built(BatchNormConfig::keras())?;
     let w = zeros(&[3, 2, 1]);
     assert_error!(
-        fold(
-            Operator::Conv1d(groups(1)),
-            &w,
-            None,
-            &last,
-            &zeros(&[5, 2, 4])
-        ),
+        fold(Operator::Conv1d(groups(1)), &w, None, &last, &zeros(&[5, 2, 4])),
         Error::Contradiction { .. },
         "folding",
         "axis"
@@ -107,12 +89,7 @@ fn tools() -> Outcome {
         population_statistics(&[&bn], [()], options, |()| Ok::<_, Error>(()))
     };
     assert_error!(
-        population_statistics(&[&bn], none, &PopulationOptions::default(), |()| Ok::<
-            _,
-            Error,
-        >(
-            ()
-        )),
+        population_statistics(&[&bn], none, &PopulationOptions::default(), |()| Ok::<_, Error>(())),
         Error::Empty { .. },
         "population_statistics"
     );
@@ -124,20 +101,14 @@ fn tools() -> Outcome {
     );
     let options = PopulationOptions::default;
     assert_error!(
-        pass(&PopulationOptions {
-            min_batches: 1,
-            ..options()
-        }),
+        pass(&PopulationOptions { min_batches: 1, ..options() }),
         Error::Value { .. },
         "min_batches",
         "2 or more",
         "1"
     );
     assert_error!(
-        pass(&PopulationOptions {
-            max_batches: Some(0),
-            ..options()
-        }),
+        pass(&PopulationOptions { max_batches: Some(0), ..options() }),
         Error::Value { .. },
         "max_batches",
         "1 or more",
@@ -145,10 +116,7 @@ fn tools() -> Outcome {
     );
     for bound in [0.0, -1.0, f64::NAN] {
         assert_error!(
-            pass(&PopulationOptions {
-                standard_error: Some(bound),
-                ..options()
-            }),
+            pass(&PopulationOptions { standard_error: Some(bound), ..options() }),
             Error::Value { .. },
             "standard_error",
             "above 0",
@@ -165,11 +133,8 @@ fn tools() -> Outcome {
             "more than 1",
             &values.to_string()
         );
-        let options = Import {
-            values_per_channel: Some(values),
-            prefix: "a.b".into(),
-            ..Import::default()
-        };
+        let options =
+            Import { values_per_channel: Some(values), prefix: "a.b".into(), ..Import::default() };
         assert_error!(
             import(&bn, System::Torch, &named, &options),
             Error::Value { .. },
@@ -185,10 +150,7 @@ fn tools() -> Outcome {
         "a.b.weight"
     );
     let wide = layer(&BatchNormConfig::torch(), 4, DType::F32)?;
-    let prefix = Import {
-        prefix: "a.b".into(),
-        ..Import::default()
-    };
+    let prefix = Import { prefix: "a.b".into(), ..Import::default() };
     assert_error!(
         import(&wide, System::Torch, &named, &prefix),
         Error::Shape { .. },

@@ -33,23 +33,14 @@ pub(crate) fn layer(
     dtype: DType,
     with: Implementation,
 ) -> Result<BatchNorm> {
-    let kept = if dtype == DType::F64 {
-        DType::F64
-    } else {
-        DType::F32
-    };
+    let kept = if dtype == DType::F64 { DType::F64 } else { DType::F32 };
     let variables = VarMap::new();
     let vb = VarBuilder::from_varmap(&variables, kept, &Device::Cpu);
-    Ok(config
-        .clone()
-        .build(channels, vb)?
-        .with_implementation(with))
+    Ok(config.clone().build(channels, vb)?.with_implementation(with))
 }
 
 pub(crate) fn seeded(y: &Tensor, dy: &Tensor) -> Result<candle::backprop::GradStore> {
-    Ok((y.to_dtype(DType::F64)? * dy.to_dtype(DType::F64)?)?
-        .sum_all()?
-        .backward()?)
+    Ok((y.to_dtype(DType::F64)? * dy.to_dtype(DType::F64)?)?.sum_all()?.backward()?)
 }
 
 /// `|a − b| ≤ tolerance · max(1, largest |b|)`.
@@ -60,10 +51,7 @@ pub(crate) fn close(what: &str, a: &Tensor, b: &Tensor, tolerance: f64) -> Resul
     let (a, b) = (host(a)?, host(b)?);
     let largest = b.iter().fold(1.0, |m: f64, v| m.max(v.abs()));
     for (i, (a, b)) in a.iter().zip(&b).enumerate() {
-        assert!(
-            (a - b).abs() <= tolerance * largest,
-            "{what}[{i}]: fused {a}, composed {b}"
-        );
+        assert!((a - b).abs() <= tolerance * largest, "{what}[{i}]: fused {a}, composed {b}");
     }
     Ok(())
 }
@@ -86,12 +74,8 @@ pub(crate) fn cases() -> impl Strategy<Value = Case> {
         prop::collection::vec(1..7_usize, 4),
         (1..4_usize, 1..20_usize, 15..70_usize).prop_map(|(n, c, i)| vec![n, c, i]),
     ];
-    let dtype = prop_oneof![
-        Just(DType::F32),
-        Just(DType::F64),
-        Just(DType::F16),
-        Just(DType::BF16)
-    ];
+    let dtype =
+        prop_oneof![Just(DType::F32), Just(DType::F64), Just(DType::F16), Just(DType::BF16)];
     let activation = prop_oneof![
         Just(Activation::None),
         Just(Activation::Relu),
@@ -111,14 +95,8 @@ pub(crate) fn cases() -> impl Strategy<Value = Case> {
         1 => Just(Some(RenormVariant::Keras)),
         1 => Just(Some(RenormVariant::Paper)),
     ];
-    let switches = (
-        any::<bool>(),
-        any::<bool>(),
-        any::<bool>(),
-        any::<bool>(),
-        any::<bool>(),
-        any::<bool>(),
-    );
+    let switches =
+        (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
     let rest = (
         activation,
         debias,
@@ -165,35 +143,20 @@ pub(crate) fn cases() -> impl Strategy<Value = Case> {
                 epsilon: 1e-2,
                 ..BatchNormConfig::tf_layers()
             };
-            Case {
-                dims,
-                config,
-                dtype,
-                weights,
-                residual,
-                transposed,
-                around,
-            }
+            Case { dims, config, dtype, weights, residual, transposed, around }
         },
     )
 }
 
 pub(crate) fn run(case: &Case) -> Result<()> {
-    let Case {
-        dims,
-        config,
-        dtype,
-        ..
-    } = case;
+    let Case { dims, config, dtype, .. } = case;
     let tolerance = match dtype {
         DType::F64 => 1e-11,
         DType::F32 => 2e-5,
         DType::F16 => 4e-3,
         _ => 3e-2,
     };
-    let DataFormat::Axis(axis) = config.data_format else {
-        unreachable!()
-    };
+    let DataFormat::Axis(axis) = config.data_format else { unreachable!() };
     let fused = layer(config, dims[axis], *dtype, Implementation::Fused)?;
     let composed = layer(config, dims[axis], *dtype, Implementation::Composed)?;
     for step in 0..3 {
@@ -221,18 +184,12 @@ pub(crate) fn run(case: &Case) -> Result<()> {
         };
         let dy = tensor(dims, 200 + step, 0.1, *dtype)?;
         let before = fused.step();
-        let (y, want) = (
-            fused.forward_with(&input, &call)?,
-            composed.forward_with(&input, &call)?,
-        );
+        let (y, want) = (fused.forward_with(&input, &call)?, composed.forward_with(&input, &call)?);
         assert_eq!(fused.step(), before + 1);
         close("y", &y, &want, tolerance)?;
         // At the kink of a relu the two paths' rounding may fall on different sides, each with its own right
         // gradient: such elements (their y agree, so both are next to 0) take no part in the gradients.
-        let kinked = matches!(
-            config.activation,
-            Activation::Relu | Activation::LeakyRelu(_)
-        );
+        let kinked = matches!(config.activation, Activation::Relu | Activation::LeakyRelu(_));
         let dy = match kinked {
             true => (dy * y.gt(0.0)?.eq(&want.gt(0.0)?)?.to_dtype(*dtype)?)?,
             false => dy,
@@ -242,11 +199,7 @@ pub(crate) fn run(case: &Case) -> Result<()> {
             ("dx", Some(&x), Some(&x)),
             ("dgamma", fused.gamma(), composed.gamma()),
             ("dbeta", fused.beta(), composed.beta()),
-            (
-                "dresidual",
-                case.residual.then_some(&residual),
-                case.residual.then_some(&residual),
-            ),
+            ("dresidual", case.residual.then_some(&residual), case.residual.then_some(&residual)),
         ];
         for (name, ours, theirs) in pairs {
             if let (Some(ours), Some(theirs)) = (ours, theirs) {
@@ -278,27 +231,12 @@ pub(crate) fn run(case: &Case) -> Result<()> {
         let dx = turned(want.get(&x).expect("a gradient"))?;
         close("saved dx", &found.x, &dx, 0.0)?;
         if let (Some(ours), Some(var)) = (&found.gamma, again.gamma()) {
-            close(
-                "saved dgamma",
-                ours,
-                want.get(var).expect("a gradient"),
-                0.0,
-            )?;
+            close("saved dgamma", ours, want.get(var).expect("a gradient"), 0.0)?;
         }
         if let Some(ours) = &found.residual {
-            close(
-                "saved dresidual",
-                ours,
-                want.get(&residual).expect("a gradient"),
-                0.0,
-            )?;
+            close("saved dresidual", ours, want.get(&residual).expect("a gradient"), 0.0)?;
         }
     }
     let x = tensor(dims, 300, case.around, *dtype)?;
-    close(
-        "eval",
-        &fused.forward_eval(&x)?,
-        &composed.forward_eval(&x)?,
-        tolerance * 4.0,
-    )
+    close("eval", &fused.forward_eval(&x)?, &composed.forward_eval(&x)?, tolerance * 4.0)
 }

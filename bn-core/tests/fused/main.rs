@@ -63,14 +63,8 @@ fn the_number_of_threads_changes_no_bit() -> Result<()> {
                 let (y, saved) = bn.forward_with_saved(&x, &call)?;
                 let (dx, dgamma, dbeta) = saved.backward(&dy)?;
                 let eval = bn.forward_eval(&x)?;
-                let found = [
-                    Some(y),
-                    Some(dx),
-                    dgamma,
-                    dbeta,
-                    Some(eval),
-                    Some(bn.moving_variance()),
-                ];
+                let found =
+                    [Some(y), Some(dx), dgamma, dbeta, Some(eval), Some(bn.moving_variance())];
                 Ok(found.into_iter().flatten().collect())
             };
             let tensors = match threads {
@@ -82,12 +76,7 @@ fn the_number_of_threads_changes_no_bit() -> Result<()> {
             };
             let mut bits = Vec::new();
             for t in tensors {
-                bits.extend(
-                    t.flatten_all()?
-                        .to_vec1::<f32>()?
-                        .iter()
-                        .map(|v| v.to_bits()),
-                );
+                bits.extend(t.flatten_all()?.to_vec1::<f32>()?.iter().map(|v| v.to_bits()));
             }
             Ok(bits)
         };
@@ -130,11 +119,7 @@ fn large_shapes_equal_the_composed_path() -> Result<()> {
                 moving_mean_initializer: Initializer::Values(values(dims[axis], 6, 2.0, 0.5)),
                 ..case.config.clone()
             };
-            run(&Case {
-                config,
-                residual: false,
-                ..case.clone()
-            })?;
+            run(&Case { config, residual: false, ..case.clone() })?;
         }
     }
     Ok(())
@@ -152,15 +137,10 @@ fn a_constant_channel_of_any_task_takes_its_own_moving_statistics() -> Result<()
                 *x = 3.0;
             }
         }
-        let x = Tensor::new(x, &Device::Cpu)?
-            .reshape(dims.as_slice())?
-            .to_dtype(DType::F32)?;
+        let x = Tensor::new(x, &Device::Cpu)?.reshape(dims.as_slice())?.to_dtype(DType::F32)?;
         let config = BatchNormConfig {
             data_format: DataFormat::Axis(axis),
-            degenerate: Degenerate {
-                constant_channel: Policy::UseMoving,
-                ..Degenerate::default()
-            },
+            degenerate: Degenerate { constant_channel: Policy::UseMoving, ..Degenerate::default() },
             moving_mean_initializer: Initializer::Values(values(channels, 6, 2.0, 0.5)),
             beta_initializer: Initializer::Values(values(channels, 7, 0.0, 1.0)),
             ..BatchNormConfig::keras()
@@ -177,15 +157,9 @@ fn a_constant_channel_of_any_task_takes_its_own_moving_statistics() -> Result<()
 #[test]
 fn renorms_bounds_leave_nan_as_it_is() -> Result<()> {
     let x = Tensor::new(&[[1f32, f32::NAN], [3., 5.], [8., 5.]], &Device::Cpu)?;
-    for clipping in [
-        Clipping::none(),
-        Clipping::constant(Some(0.5), Some(2.0), Some(1.0)),
-    ] {
+    for clipping in [Clipping::none(), Clipping::constant(Some(0.5), Some(2.0), Some(1.0))] {
         let config = BatchNormConfig {
-            renorm: Some(RenormConfig {
-                clipping,
-                ..RenormConfig::new(RenormVariant::Keras)
-            }),
+            renorm: Some(RenormConfig { clipping, ..RenormConfig::new(RenormVariant::Keras) }),
             ..BatchNormConfig::keras()
         };
         let corrections = |code| -> Result<Vec<f64>> {
@@ -226,26 +200,13 @@ fn policies_are_those_of_the_composed_path() -> Result<()> {
         with(Refuse, Refuse, Refuse),
     ] {
         for rows in [1, 3] {
-            for weights in [
-                None,
-                Some([0f32, 0., 0.]),
-                Some([0., 2., 0.]),
-                Some([1., -1., 1.]),
-            ] {
+            for weights in [None, Some([0f32, 0., 0.]), Some([0., 2., 0.]), Some([1., -1., 1.])] {
                 let fused = layer(&config, 2, DType::F32, Implementation::Fused)?;
                 let composed = layer(&config, 2, DType::F32, Implementation::Composed)?;
                 let x = Var::from_tensor(&x.narrow(0, 0, rows)?)?;
-                let weights = weights
-                    .map(|w| Tensor::new(&w[..rows], &Device::Cpu))
-                    .transpose()?;
-                let call = Call {
-                    weights: weights.as_ref(),
-                    ..Call::train()
-                };
-                match (
-                    fused.forward_with(&x, &call),
-                    composed.forward_with(&x, &call),
-                ) {
+                let weights = weights.map(|w| Tensor::new(&w[..rows], &Device::Cpu)).transpose()?;
+                let call = Call { weights: weights.as_ref(), ..Call::train() };
+                match (fused.forward_with(&x, &call), composed.forward_with(&x, &call)) {
                     (Ok(ours), Ok(theirs)) => {
                         close("y", &ours, &theirs, 1e-6)?;
                         let dy = tensor(ours.dims(), 4, 0.0, DType::F32)?;
@@ -269,12 +230,7 @@ fn a_batch_with_nan_is_refused() -> Result<()> {
     let mut values = values(40_000, 1, 0.0, 1.0);
     values[777] = f64::NAN;
     let x = Tensor::from_vec(values, (400, 100), &Device::Cpu)?.to_dtype(DType::F32)?;
-    let bn = layer(
-        &BatchNormConfig::keras(),
-        100,
-        DType::F32,
-        Implementation::Fused,
-    )?;
+    let bn = layer(&BatchNormConfig::keras(), 100, DType::F32, Implementation::Fused)?;
     bn.forward_train(&x)?;
     let health = bn.health()?;
     assert_eq!((health.committed, health.refused), (0, 1));
@@ -285,10 +241,7 @@ fn a_batch_with_nan_is_refused() -> Result<()> {
 #[test]
 fn given_statistics_and_calls_that_kernels_do_not_take() -> Result<()> {
     let dims = [6, 4, 5];
-    let config = BatchNormConfig {
-        activation: Activation::Sigmoid,
-        ..BatchNormConfig::torch()
-    };
+    let config = BatchNormConfig { activation: Activation::Sigmoid, ..BatchNormConfig::torch() };
     let fused = layer(&config, 4, DType::F32, Implementation::Fused)?;
     let composed = layer(&config, 4, DType::F32, Implementation::Composed)?;
     let x = Var::from_tensor(&tensor(&dims, 1, 2.0, DType::F32)?)?;
@@ -299,40 +252,20 @@ fn given_statistics_and_calls_that_kernels_do_not_take() -> Result<()> {
         Call::given(&moments),
         Call::eval(),
         Call::batch_statistics(),
-        Call {
-            update: true,
-            ..Call::eval()
-        },
-        Call {
-            gamma: Some(&conditional),
-            ..Call::train()
-        },
+        Call { update: true, ..Call::eval() },
+        Call { gamma: Some(&conditional), ..Call::train() },
     ];
     for call in calls {
-        let (ours, theirs) = (
-            fused.forward_with(&x, &call)?,
-            composed.forward_with(&x, &call)?,
-        );
+        let (ours, theirs) = (fused.forward_with(&x, &call)?, composed.forward_with(&x, &call)?);
         close("y", &ours, &theirs, 1e-6)?;
         let (a, b) = (seeded(&ours, &dy)?, seeded(&theirs, &dy)?);
         close("dx", a.get(&x).expect("dx"), b.get(&x).expect("dx"), 1e-5)?;
         let (_, saved) = fused.forward_with_saved(&x, &call)?;
         let b = seeded(&composed.forward_with(&x, &call)?, &dy)?;
-        close(
-            "saved dx",
-            &saved.backward(&dy)?.0,
-            b.get(&x).expect("dx"),
-            1e-5,
-        )?;
+        close("saved dx", &saved.backward(&dy)?.0, b.get(&x).expect("dx"), 1e-5)?;
     }
     let (_, saved) = fused.forward_train_saved(&x)?;
-    assert!(matches!(
-        saved.backward(&dy.narrow(0, 0, 3)?),
-        Err(Error::Shape { .. })
-    ));
-    assert!(matches!(
-        saved.backward(&dy.to_dtype(DType::F64)?),
-        Err(Error::DType { .. })
-    ));
+    assert!(matches!(saved.backward(&dy.narrow(0, 0, 3)?), Err(Error::Shape { .. })));
+    assert!(matches!(saved.backward(&dy.to_dtype(DType::F64)?), Err(Error::DType { .. })));
     Ok(())
 }

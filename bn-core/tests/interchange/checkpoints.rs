@@ -11,10 +11,7 @@ fn a_missing_name_says_which_and_what_was_there() -> Outcome {
     for system in SYSTEMS {
         let bn = trained(&config(system), DType::F32, 2)?;
         let full = export(&bn, system, "here", None)?;
-        let options = Import {
-            prefix: "here".into(),
-            ..Import::default()
-        };
+        let options = Import { prefix: "here".into(), ..Import::default() };
         let affine = if system == System::TfSlim { 1 } else { 2 };
         let mut refused = 0;
         for missing in full.keys() {
@@ -58,28 +55,13 @@ fn what_was_not_used() -> Outcome {
     let one = Tensor::ones(1, DType::F32, &Device::Cpu)?;
     named.insert("bn1.extra".into(), one.clone());
     named.insert("bn10.weight".into(), one);
-    let options = Import {
-        prefix: "bn1".into(),
-        ..Import::default()
-    };
-    let imported = import(
-        &layer(&config(System::Torch), 3, DType::F32)?,
-        System::Torch,
-        &named,
-        &options,
-    )?;
+    let options = Import { prefix: "bn1".into(), ..Import::default() };
+    let imported =
+        import(&layer(&config(System::Torch), 3, DType::F32)?, System::Torch, &named, &options)?;
     assert_eq!(imported.unused, ["bn1.extra"]);
     // A layer without gamma leaves the file's alone.
-    let plain = BatchNormConfig {
-        scale: false,
-        ..config(System::Torch)
-    };
-    let imported = import(
-        &layer(&plain, 3, DType::F32)?,
-        System::Torch,
-        &named,
-        &options,
-    )?;
+    let plain = BatchNormConfig { scale: false, ..config(System::Torch) };
+    let imported = import(&layer(&plain, 3, DType::F32)?, System::Torch, &named, &options)?;
     assert_eq!(imported.unused, ["bn1.extra", "bn1.weight"]);
     Ok(())
 }
@@ -113,10 +95,7 @@ fn counters_and_sums() -> Outcome {
     let wide = |v: &[f64]| tensor(v, &[1, 1, 1, 3], DType::F64); // with axes around the channels, as Haiku has it
     let one = |v: f64, dtype| tensor(&[v], &[], dtype);
 
-    let config = BatchNormConfig {
-        decay: Decay::Constant(decay),
-        ..config(System::Haiku)
-    };
+    let config = BatchNormConfig { decay: Decay::Constant(decay), ..config(System::Haiku) };
     let haiku = Named::from([
         ("scale".into(), wide(&[1.0; 3])),
         ("offset".into(), wide(&[0.0; 3])),
@@ -132,13 +111,7 @@ fn counters_and_sums() -> Outcome {
     assert_eq!((imported.used.len(), imported.unused.len()), (8, 0));
     assert_eq!((bn.step(), bn.health()?.committed), (4, 4));
     bn.forward_train(&batches[steps])?;
-    assert_close(
-        "mean",
-        &values(&bn.moving_mean()),
-        &next(&mean, &next_mean),
-        1e-14,
-        1e-14,
-    );
+    assert_close("mean", &values(&bn.moving_mean()), &next(&mean, &next_mean), 1e-14, 1e-14);
     assert_close(
         "variance",
         &values(&bn.moving_variance()),
@@ -156,64 +129,24 @@ fn counters_and_sums() -> Outcome {
         ("bn/beta".into(), wide(&[0.0; 3])),
         ("bn/moving_mean".into(), wide(&average(&mean))),
         ("bn/moving_mean/biased".into(), wide(&mean)),
-        (
-            "bn/moving_mean/local_step".into(),
-            one(steps as f64, DType::F32),
-        ),
+        ("bn/moving_mean/local_step".into(), one(steps as f64, DType::F32)),
         ("bn/moving_variance".into(), wide(&[2.0; 3])),
     ]);
     let bn = layer(&config, 3, DType::F64)?;
-    let imported = import(
-        &bn,
-        System::TfSlim,
-        &slim,
-        &Import {
-            prefix: "bn".into(),
-            ..Import::default()
-        },
-    )?;
-    assert_eq!(
-        (imported.used.len(), imported.unused.len(), bn.step()),
-        (5, 0, 4)
-    );
+    let imported =
+        import(&bn, System::TfSlim, &slim, &Import { prefix: "bn".into(), ..Import::default() })?;
+    assert_eq!((imported.used.len(), imported.unused.len(), bn.step()), (5, 0, 4));
     bn.forward_train(&batches[steps])?;
-    assert_close(
-        "mean",
-        &values(&bn.moving_mean()),
-        &next(&mean, &next_mean),
-        1e-14,
-        1e-14,
-    );
-    let plain: Vec<f64> = next_variance
-        .iter()
-        .map(|v| decay * 2.0 + (1.0 - decay) * v)
-        .collect();
-    assert_close(
-        "variance",
-        &values(&bn.moving_variance()),
-        &plain,
-        1e-14,
-        0.0,
-    );
+    assert_close("mean", &values(&bn.moving_mean()), &next(&mean, &next_mean), 1e-14, 1e-14);
+    let plain: Vec<f64> = next_variance.iter().map(|v| decay * 2.0 + (1.0 - decay) * v).collect();
+    assert_close("variance", &values(&bn.moving_variance()), &plain, 1e-14, 0.0);
     let back = export(&bn, System::TfSlim, "bn", None)?;
     assert_eq!(values(&back["bn/moving_mean/local_step"]), [5.0]);
-    let sum: Vec<f64> = values(&bn.moving_mean())
-        .iter()
-        .map(|m| m * filled(5))
-        .collect();
-    assert_close(
-        "biased",
-        &values(&back["bn/moving_mean/biased"]),
-        &sum,
-        1e-14,
-        0.0,
-    );
+    let sum: Vec<f64> = values(&bn.moving_mean()).iter().map(|m| m * filled(5)).collect();
+    assert_close("biased", &values(&back["bn/moving_mean/biased"]), &sum, 1e-14, 0.0);
 
     // PyTorch's cumulative average (momentum=None) goes on from its count.
-    let config = BatchNormConfig {
-        decay: Decay::Cumulative,
-        ..crate::config(System::Torch)
-    };
+    let config = BatchNormConfig { decay: Decay::Cumulative, ..crate::config(System::Torch) };
     let torch = Named::from([
         ("weight".into(), wide(&[1.0; 3])),
         ("bias".into(), wide(&[0.0; 3])),
@@ -246,20 +179,12 @@ fn renorm_weights_of_2017() -> Outcome {
         named.insert(name.into(), tensor(&[first], &[], DType::F64));
     }
     let copy = layer(&config, 3, DType::F64)?;
-    assert!(
-        import(&copy, System::TfLayers, &named, &Import::default())?
-            .unused
-            .is_empty()
-    );
+    assert!(import(&copy, System::TfLayers, &named, &Import::default())?.unused.is_empty());
     let x = Numbers(3).tensor(&[5, 3]);
     assert_eq!(bits(&copy.forward_train(&x)?), bits(&bn.forward_train(&x)?));
-    for name in [
-        "moving_mean",
-        "moving_variance",
-        "renorm_mean",
-        "renorm_stddev",
-        "renorm_mean_weight",
-    ] {
+    for name in
+        ["moving_mean", "moving_variance", "renorm_mean", "renorm_stddev", "renorm_mean_weight"]
+    {
         let of = |bn: &BatchNorm| state_bits(bn).into_iter().find(|(n, _)| n == name);
         assert_eq!(of(&copy), of(&bn));
     }

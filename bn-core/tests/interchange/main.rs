@@ -23,10 +23,7 @@ const SYSTEMS: [System; 7] = [
 
 /// The system's own options, on channels last so that one input does for all.
 fn config(system: System) -> BatchNormConfig {
-    BatchNormConfig {
-        data_format: Default::default(),
-        ..system.config()
-    }
+    BatchNormConfig { data_format: Default::default(), ..system.config() }
 }
 
 fn trained(config: &BatchNormConfig, dtype: DType, steps: usize) -> Outcome<BatchNorm> {
@@ -51,13 +48,7 @@ fn out_and_in_again_is_the_same_layer() -> Outcome {
         for dtype in [DType::F32, DType::F64] {
             for (prefix, options) in [
                 ("", Import::default()),
-                (
-                    "net/bn",
-                    Import {
-                        prefix: "net/bn".into(),
-                        ..Import::default()
-                    },
-                ),
+                ("net/bn", Import { prefix: "net/bn".into(), ..Import::default() }),
             ] {
                 let bn = trained(&config(system), dtype, 5)?;
                 let bytes = to_bytes(&export(&bn, system, prefix, None)?)?;
@@ -86,16 +77,11 @@ fn out_and_in_again_is_the_same_layer() -> Outcome {
                 }
                 copy.forward_train(&x)?;
                 bn.forward_train(&x)?;
-                for (name, var) in copy
-                    .statistics()
-                    .into_iter()
-                    .filter(|(name, _)| name != "updates")
+                for (name, var) in
+                    copy.statistics().into_iter().filter(|(name, _)| name != "updates")
                 {
-                    let (_, want) = bn
-                        .statistics()
-                        .into_iter()
-                        .find(|(n, _)| *n == name)
-                        .ok_or("no such")?;
+                    let (_, want) =
+                        bn.statistics().into_iter().find(|(n, _)| *n == name).ok_or("no such")?;
                     // Haiku's sum is made of the average again: two roundings.
                     assert_close(
                         &name,
@@ -120,22 +106,13 @@ fn names_are_the_systems_own() -> Outcome {
     let all = |config: &dyn Fn(System) -> BatchNormConfig, system| of(system, &config(system));
     assert_eq!(
         all(&config, System::Torch)?,
-        [
-            "p.bias",
-            "p.num_batches_tracked",
-            "p.running_mean",
-            "p.running_var",
-            "p.weight"
-        ]
+        ["p.bias", "p.num_batches_tracked", "p.running_mean", "p.running_var", "p.weight"]
     );
     assert_eq!(
         all(&config, System::Candle)?,
         ["p.bias", "p.running_mean", "p.running_var", "p.weight"]
     );
-    assert_eq!(
-        all(&config, System::TfSlim)?,
-        ["p/beta", "p/moving_mean", "p/moving_variance"]
-    );
+    assert_eq!(all(&config, System::TfSlim)?, ["p/beta", "p/moving_mean", "p/moving_variance"]);
     assert_eq!(
         all(&config, System::TfLayers)?,
         ["p/beta", "p/gamma", "p/moving_mean", "p/moving_variance"]
@@ -144,10 +121,7 @@ fn names_are_the_systems_own() -> Outcome {
         all(&config, System::Keras)?,
         ["p/beta", "p/gamma", "p/moving_mean", "p/moving_variance"]
     );
-    assert_eq!(
-        all(&config, System::Flax)?,
-        ["p/bias", "p/mean", "p/scale", "p/var"]
-    );
+    assert_eq!(all(&config, System::Flax)?, ["p/bias", "p/mean", "p/scale", "p/var"]);
     let haiku = [
         "p/mean_ema/average",
         "p/mean_ema/counter",
@@ -159,10 +133,7 @@ fn names_are_the_systems_own() -> Outcome {
         "p/var_ema/hidden",
     ];
     assert_eq!(all(&config, System::Haiku)?, haiku);
-    let debiased = |system| BatchNormConfig {
-        zero_debias: ZeroDebias::Mean,
-        ..config(system)
-    };
+    let debiased = |system| BatchNormConfig { zero_debias: ZeroDebias::Mean, ..config(system) };
     assert_eq!(
         all(&debiased, System::TfSlim)?,
         [
@@ -174,10 +145,7 @@ fn names_are_the_systems_own() -> Outcome {
         ]
     );
     let renorm = |variant| {
-        move |system| BatchNormConfig {
-            renorm: Some(RenormConfig::new(variant)),
-            ..config(system)
-        }
+        move |system| BatchNormConfig { renorm: Some(RenormConfig::new(variant)), ..config(system) }
     };
     let tf1 = [
         "p/beta",
@@ -206,11 +174,7 @@ fn names_are_the_systems_own() -> Outcome {
 #[test]
 fn momentum() {
     for system in SYSTEMS {
-        let ours = if [System::Torch, System::Candle].contains(&system) {
-            0.75
-        } else {
-            0.25
-        };
+        let ours = if [System::Torch, System::Candle].contains(&system) { 0.75 } else { 0.25 };
         assert_eq!(system.decay(0.25), ours, "{system:?}");
         assert_eq!(system.momentum(system.decay(0.25)), 0.25, "{system:?}");
     }
@@ -223,22 +187,9 @@ fn variance_kinds() -> Outcome {
     let (v, n) = (values(&biased.moving_variance()), 10.0);
     let to_torch = export(&biased, System::Torch, "", Some(n))?;
     let unbiased: Vec<f64> = v.iter().map(|v| v * n / (n - 1.0)).collect();
-    assert_close(
-        "running_var",
-        &values(&to_torch["running_var"]),
-        &unbiased,
-        1e-15,
-        0.0,
-    );
-    assert_eq!(
-        values(&export(&biased, System::Torch, "", None)?["running_var"]),
-        v
-    );
-    assert_eq!(
-        values(&export(&biased, System::Flax, "", Some(n))?["var"]),
-        v,
-        "the same kind"
-    );
+    assert_close("running_var", &values(&to_torch["running_var"]), &unbiased, 1e-15, 0.0);
+    assert_eq!(values(&export(&biased, System::Torch, "", None)?["running_var"]), v);
+    assert_eq!(values(&export(&biased, System::Flax, "", Some(n))?["var"]), v, "the same kind");
 
     let keras = || layer(&config(System::Keras), 3, DType::F64);
     let read = |options: &Import| -> Outcome<(StoredVariance, Vec<f64>)> {
@@ -246,57 +197,28 @@ fn variance_kinds() -> Outcome {
         let imported = import(&bn, System::Torch, &to_torch, options)?;
         Ok((imported.variance, values(&bn.moving_variance())))
     };
-    let (kind, back) = read(&Import {
-        values_per_channel: Some(n),
-        ..Import::default()
-    })?;
+    let (kind, back) = read(&Import { values_per_channel: Some(n), ..Import::default() })?;
     assert_eq!(kind, StoredVariance::Biased);
     assert_close("there and back", &back, &v, 1e-15, 0.0);
     let (kind, kept) = read(&Import::default())?;
-    assert_eq!(
-        (kind, kept),
-        (StoredVariance::Unbiased, values(&to_torch["running_var"]))
-    );
+    assert_eq!((kind, kept), (StoredVariance::Unbiased, values(&to_torch["running_var"])));
     // TensorFlow's fused layer stores the unbiased one under the same name: the caller says so.
     let (kind, kept) = read(&Import {
         stored_variance: Some(StoredVariance::Biased),
         values_per_channel: Some(n),
         ..Import::default()
     })?;
-    assert_eq!(
-        (kind, kept),
-        (StoredVariance::Biased, values(&to_torch["running_var"]))
-    );
+    assert_eq!((kind, kept), (StoredVariance::Biased, values(&to_torch["running_var"])));
 
     // Haiku holds every variance twice, and both are of one kind.
-    let torch = BatchNormConfig {
-        zero_debias: ZeroDebias::Both,
-        ..config(System::Torch)
-    };
+    let torch = BatchNormConfig { zero_debias: ZeroDebias::Both, ..config(System::Torch) };
     let torch = trained(&torch, DType::F64, 5)?;
     let haiku = export(&torch, System::Haiku, "", Some(n))?;
     let filled = 1.0 - 0.9f64.powi(5);
-    let average: Vec<f64> = values(&haiku["var_ema/hidden"])
-        .iter()
-        .map(|h| h / filled)
-        .collect();
-    assert_close(
-        "average",
-        &average,
-        &values(&haiku["var_ema/average"]),
-        1e-15,
-        0.0,
-    );
-    let of_layer: Vec<f64> = values(&torch.moving_variance())
-        .iter()
-        .map(|v| v * (n - 1.0) / n)
-        .collect();
-    assert_close(
-        "average",
-        &values(&haiku["var_ema/average"]),
-        &of_layer,
-        1e-15,
-        0.0,
-    );
+    let average: Vec<f64> = values(&haiku["var_ema/hidden"]).iter().map(|h| h / filled).collect();
+    assert_close("average", &average, &values(&haiku["var_ema/average"]), 1e-15, 0.0);
+    let of_layer: Vec<f64> =
+        values(&torch.moving_variance()).iter().map(|v| v * (n - 1.0) / n).collect();
+    assert_close("average", &values(&haiku["var_ema/average"]), &of_layer, 1e-15, 0.0);
     Ok(())
 }

@@ -71,11 +71,7 @@ fn a_constant_batch_stays_that_batch() -> Outcome {
             updates.commit()?;
             let health = bn.health()?;
             if health.committed == 0 {
-                assert_eq!(
-                    values(&bn.moving_mean()),
-                    [0.0; 3],
-                    "before the first update"
-                );
+                assert_eq!(values(&bn.moving_mean()), [0.0; 3], "before the first update");
                 continue;
             }
             // The batch is f64 to the layer, the average f32: it may sit on either neighbour.
@@ -204,11 +200,7 @@ fn the_initial_value_reads_until_the_first_update() -> Outcome {
         assert_eq!(values(&average.value()?), [2.0, -1.0]);
         assert_eq!(average.updates(), 0);
         average.update(&initial.ones_like()?)?;
-        assert_eq!(
-            values(&initial),
-            [2.0, -1.0],
-            "the caller's tensor is the caller's"
-        );
+        assert_eq!(values(&initial), [2.0, -1.0], "the caller's tensor is the caller's");
     }
     Ok(())
 }

@@ -33,75 +33,28 @@ fn apply(operator: Operator, x: &Tensor, w: &Tensor, b: Option<&Tensor>) -> cand
 
 #[test]
 fn the_folded_operator_does_the_work_of_both() -> Outcome {
-    let with = |groups, padding, stride| Convolution {
-        groups,
-        padding,
-        stride,
-        ..Convolution::default()
-    };
-    let up = Convolution {
-        output_padding: 1,
-        ..with(2, 1, 2)
-    };
+    let with =
+        |groups, padding, stride| Convolution { groups, padding, stride, ..Convolution::default() };
+    let up = Convolution { output_padding: 1, ..with(2, 1, 2) };
     // Operator, shape of its weight, shape of its input; 6 output channels each.
     let operators = [
         (Operator::Linear, vec![6, 5], vec![7, 5]),
-        (
-            Operator::Conv1d(with(1, 1, 1)),
-            vec![6, 4, 3],
-            vec![2, 4, 8],
-        ),
-        (
-            Operator::Conv1d(with(2, 0, 2)),
-            vec![6, 2, 3],
-            vec![2, 4, 9],
-        ),
-        (
-            Operator::Conv2d(with(1, 1, 1)),
-            vec![6, 4, 3, 3],
-            vec![2, 4, 5, 6],
-        ),
-        (
-            Operator::Conv2d(with(3, 0, 2)),
-            vec![6, 2, 3, 3],
-            vec![2, 6, 5, 6],
-        ),
-        (
-            Operator::Conv2d(with(6, 1, 1)),
-            vec![6, 1, 3, 3],
-            vec![2, 6, 5, 5],
-        ), // depthwise
-        (
-            Operator::ConvTranspose1d(with(1, 1, 2)),
-            vec![4, 6, 3],
-            vec![2, 4, 5],
-        ),
+        (Operator::Conv1d(with(1, 1, 1)), vec![6, 4, 3], vec![2, 4, 8]),
+        (Operator::Conv1d(with(2, 0, 2)), vec![6, 2, 3], vec![2, 4, 9]),
+        (Operator::Conv2d(with(1, 1, 1)), vec![6, 4, 3, 3], vec![2, 4, 5, 6]),
+        (Operator::Conv2d(with(3, 0, 2)), vec![6, 2, 3, 3], vec![2, 6, 5, 6]),
+        (Operator::Conv2d(with(6, 1, 1)), vec![6, 1, 3, 3], vec![2, 6, 5, 5]), // depthwise
+        (Operator::ConvTranspose1d(with(1, 1, 2)), vec![4, 6, 3], vec![2, 4, 5]),
         (Operator::ConvTranspose1d(up), vec![4, 3, 3], vec![2, 4, 5]),
-        (
-            Operator::ConvTranspose2d(with(1, 0, 1)),
-            vec![4, 6, 2, 2],
-            vec![2, 4, 4, 5],
-        ),
-        (
-            Operator::ConvTranspose2d(up),
-            vec![4, 3, 3, 3],
-            vec![2, 4, 4, 5],
-        ),
-        (
-            Operator::ConvTranspose2d(with(3, 1, 2)),
-            vec![6, 2, 3, 3],
-            vec![2, 6, 4, 5],
-        ),
+        (Operator::ConvTranspose2d(with(1, 0, 1)), vec![4, 6, 2, 2], vec![2, 4, 4, 5]),
+        (Operator::ConvTranspose2d(up), vec![4, 3, 3, 3], vec![2, 4, 4, 5]),
+        (Operator::ConvTranspose2d(with(3, 1, 2)), vec![6, 2, 3, 3], vec![2, 6, 4, 5]),
     ];
     let mut numbers = Numbers(55);
     for (operator, weight, input) in operators {
         for case in 0..8 {
             let (scale, center, biased) = (case & 1 == 1, case & 2 == 2, case & 4 == 4);
-            let config = BatchNormConfig {
-                scale,
-                center,
-                ..BatchNormConfig::torch()
-            };
+            let config = BatchNormConfig { scale, center, ..BatchNormConfig::torch() };
             for dtype in [DType::F64, DType::F32] {
                 let bn = layer(&config, 6, dtype)?;
                 for _ in 0..20 {
@@ -115,10 +68,7 @@ fn the_folded_operator_does_the_work_of_both() -> Outcome {
                 let b = biased.then_some(&b);
                 let probe = numbers.tensor(&input).to_dtype(dtype)?;
                 let folded = fold(operator, &w, b, &bn, &probe)?;
-                assert_eq!(
-                    (folded.weight.dims(), folded.weight.dtype()),
-                    (&weight[..], dtype)
-                );
+                assert_eq!((folded.weight.dims(), folded.weight.dtype()), (&weight[..], dtype));
                 assert_eq!(folded.bias.dims(), [6]);
                 let other = numbers.tensor(&input).to_dtype(dtype)?;
                 let want = bn.forward_eval(&apply(operator, &other, &w, b)?)?;
@@ -136,17 +86,8 @@ fn the_folded_operator_does_the_work_of_both() -> Outcome {
 
                 // The error is measured: that of the probe itself.
                 let want = values(&bn.forward_eval(&apply(operator, &probe, &w, b)?)?);
-                let got = values(&apply(
-                    operator,
-                    &probe,
-                    &folded.weight,
-                    Some(&folded.bias),
-                )?);
-                let largest = got
-                    .iter()
-                    .zip(&want)
-                    .map(|(g, w)| (g - w).abs())
-                    .fold(0.0, f64::max);
+                let got = values(&apply(operator, &probe, &folded.weight, Some(&folded.bias))?);
+                let largest = got.iter().zip(&want).map(|(g, w)| (g - w).abs()).fold(0.0, f64::max);
                 assert_eq!(folded.largest_error, largest);
             }
         }
@@ -164,10 +105,6 @@ fn the_measured_error_is_not_zero_by_construction() -> Outcome {
         Numbers(3).tensor(&[5, 8]).to_dtype(DType::F16)?,
     );
     let folded = fold(Operator::Linear, &w, None, &bn, &probe)?;
-    assert!(
-        (1e-5..0.1).contains(&folded.largest_error),
-        "{}",
-        folded.largest_error
-    );
+    assert!((1e-5..0.1).contains(&folded.largest_error), "{}", folded.largest_error);
     Ok(())
 }

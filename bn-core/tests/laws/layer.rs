@@ -18,10 +18,7 @@ use crate::{F64, cases, holds, shapes};
 fn a_frozen_layer_is_not_trained() -> Outcome {
     let mut numbers = Numbers(2);
     for trainable in [true, false] {
-        let config = BatchNormConfig {
-            trainable,
-            ..BatchNormConfig::keras()
-        };
+        let config = BatchNormConfig { trainable, ..BatchNormConfig::keras() };
         let bn = layer(&config, 3, DType::F64)?;
         let x = Var::from_tensor(&numbers.tensor(&[4, 3]))?;
         let grads = gradients(&bn.forward_train(&x)?, &numbers.tensor(&[4, 3]))?;
@@ -29,10 +26,7 @@ fn a_frozen_layer_is_not_trained() -> Outcome {
         let listed: &[&str] = if trainable { &["beta", "gamma"] } else { &[] };
         assert_eq!(names(bn.trainable_variables()), listed);
         assert_eq!(names(bn.affine_variables()), ["beta", "gamma"]);
-        assert_eq!(
-            names(bn.statistics()),
-            ["moving_mean", "moving_variance", "updates"]
-        );
+        assert_eq!(names(bn.statistics()), ["moving_mean", "moving_variance", "updates"]);
         for (_, var) in bn.affine_variables() {
             assert_eq!(grads.get(&var).is_some(), trainable);
         }
@@ -48,11 +42,7 @@ fn a_frozen_layer_is_not_trained() -> Outcome {
 #[test]
 fn conditional_parameters() -> Outcome {
     let mut numbers = Numbers(4);
-    let plain = BatchNormConfig {
-        scale: false,
-        center: false,
-        ..BatchNormConfig::torch()
-    };
+    let plain = BatchNormConfig { scale: false, center: false, ..BatchNormConfig::torch() };
     for own in [plain.clone(), BatchNormConfig::torch()] {
         let bn = layer(&own, 3, DType::F64)?;
         let x = numbers.tensor(&[4, 3, 5]);
@@ -61,11 +51,7 @@ fn conditional_parameters() -> Outcome {
             Var::from_tensor(&numbers.tensor(&[4, 3]))?,
         );
         let x_hat = layer(&plain, 3, DType::F64)?.forward_train(&x)?;
-        let call = Call {
-            gamma: Some(&gamma),
-            beta: Some(&beta),
-            ..Call::batch_statistics()
-        };
+        let call = Call { gamma: Some(&gamma), beta: Some(&beta), ..Call::batch_statistics() };
         let y = bn.forward_with(&x, &call)?;
         let want = x_hat
             .broadcast_mul(&gamma.reshape((4, 3, 1))?)?
@@ -78,13 +64,7 @@ fn conditional_parameters() -> Outcome {
         let got = values(grads.get(&beta).ok_or("no dbeta")?);
         assert_close("dbeta", &got, &values(&dy.sum(2)?), F64, F64);
         let one = numbers.tensor(&[3]);
-        let y = bn.forward_with(
-            &x,
-            &Call {
-                gamma: Some(&one),
-                ..call
-            },
-        )?;
+        let y = bn.forward_with(&x, &Call { gamma: Some(&one), ..call })?;
         let want = x_hat
             .broadcast_mul(&one.reshape((1, 3, 1))?)?
             .broadcast_add(&beta.reshape((4, 3, 1))?)?;
@@ -103,10 +83,7 @@ fn the_kink_is_on_the_left() -> Outcome {
         (Activation::LeakyRelu(-2.0), -2.0),
     ] {
         for dtype in [DType::F64, DType::F32, DType::F16, DType::BF16] {
-            let config = BatchNormConfig {
-                activation,
-                ..BatchNormConfig::keras()
-            };
+            let config = BatchNormConfig { activation, ..BatchNormConfig::keras() };
             let bn = layer(&config, 1, dtype)?;
             let x = tensor(&[-1.0, 0.0, 1.0], &[3, 1], dtype);
             let residual = Var::from_tensor(&x.zeros_like()?)?;
@@ -115,11 +92,7 @@ fn the_kink_is_on_the_left() -> Outcome {
             let dy = tensor(&[3.0, 5.0, 7.0], &[3, 1], dtype);
             let grads = gradients(&y, &dy)?;
             let got = values(grads.get(&residual).ok_or("no gradient")?);
-            assert_eq!(
-                got,
-                [3.0 * slope, 5.0 * slope, 7.0],
-                "{activation:?}, {dtype:?}"
-            );
+            assert_eq!(got, [3.0 * slope, 5.0 * slope, 7.0], "{activation:?}, {dtype:?}");
         }
         let nan = activation.apply(&tensor(&[f64::NAN], &[1], DType::F64))?;
         assert!(values(&nan)[0].is_nan(), "NaN is not hidden");
@@ -182,10 +155,7 @@ proptest! {
 #[test]
 fn half_floats_train() -> Outcome {
     for dtype in [DType::F16, DType::BF16] {
-        let config = BatchNormConfig {
-            activation: Activation::Tanh,
-            ..BatchNormConfig::torch()
-        };
+        let config = BatchNormConfig { activation: Activation::Tanh, ..BatchNormConfig::torch() };
         let bn = layer(&config, 4, dtype)?;
         let mut numbers = Numbers(21);
         let mut losses = Vec::new();
@@ -206,10 +176,7 @@ fn half_floats_train() -> Outcome {
         assert!(losses[59] < 0.5 * losses[0], "{dtype:?}: {losses:?}");
         // Averages of 96 values at decay 0.9 are worth some 2,000: a variance known to √(2/2000) = 3 %.
         let variance = values(&bn.moving_variance());
-        assert!(
-            variance.iter().all(|v| (v / 90_000.0 - 1.0).abs() < 0.15),
-            "{variance:?}"
-        );
+        assert!(variance.iter().all(|v| (v / 90_000.0 - 1.0).abs() < 0.15), "{variance:?}");
         assert_eq!(bn.moving_mean().dtype(), DType::F32);
     }
     Ok(())
@@ -222,17 +189,8 @@ fn half_floats_round_once() -> Outcome {
         let x = (Numbers(6).tensor(&[64, 3]) * 4.0)?.to_dtype(dtype)?;
         let half = layer(&BatchNormConfig::keras(), 3, dtype)?;
         let wide = layer(&BatchNormConfig::keras(), 3, DType::F64)?;
-        let (y, want) = (
-            half.forward_train(&x)?,
-            wide.forward_train(&x.to_dtype(DType::F64)?)?,
-        );
-        assert_close(
-            "y",
-            &values(&y),
-            &values(&want),
-            0.5 * epsilon_of(dtype) + 1e-5,
-            1e-5,
-        );
+        let (y, want) = (half.forward_train(&x)?, wide.forward_train(&x.to_dtype(DType::F64)?)?);
+        assert_close("y", &values(&y), &values(&want), 0.5 * epsilon_of(dtype) + 1e-5, 1e-5);
         assert_close(
             "mean",
             &values(&half.moving_mean()),
@@ -257,9 +215,7 @@ fn an_observer_sees_every_output() -> Outcome {
         let seen = seen.clone();
         Ok(match observed {
             true => net.with_observer(move |name, y| {
-                seen.lock()
-                    .expect("no panic")
-                    .push((name.to_owned(), values(y)));
+                seen.lock().expect("no panic").push((name.to_owned(), values(y)));
             }),
             false => net,
         })
@@ -290,22 +246,12 @@ fn penalties() -> Outcome {
     };
     let bn = layer(&config, 2, DType::F64)?;
     let loss = bn.regularization_loss()?.ok_or("no loss")?;
-    assert_close(
-        "loss",
-        &values(&loss),
-        &[0.1 * 0.5 * 13.0 + 0.2 * 1.5],
-        F64,
-        0.0,
-    );
+    assert_close("loss", &values(&loss), &[0.1 * 0.5 * 13.0 + 0.2 * 1.5], F64, 0.0);
     let grads = loss.backward()?;
     let of = |v: Option<&Var>| values(v.and_then(|v| grads.get(v)).expect("a gradient"));
     assert_close("gamma", &of(bn.gamma()), &[0.2, -0.3], F64, 0.0);
     assert_close("beta", &of(bn.beta()), &[0.2, 0.2], F64, 0.0);
-    assert!(
-        layer(&BatchNormConfig::keras(), 2, DType::F64)?
-            .regularization_loss()?
-            .is_none()
-    );
+    assert!(layer(&BatchNormConfig::keras(), 2, DType::F64)?.regularization_loss()?.is_none());
     Ok(())
 }
 
@@ -324,12 +270,7 @@ fn presets() {
     ];
     for (system, epsilon, decay, scale, stored) in table {
         let config = system.config();
-        let got = (
-            config.epsilon,
-            config.decay.clone(),
-            config.scale,
-            config.stored_variance,
-        );
+        let got = (config.epsilon, config.decay.clone(), config.scale, config.stored_variance);
         assert_eq!(got, (epsilon, decay.into(), scale, stored), "{system:?}");
         assert!(config.center && config.trainable);
         let both = matches!(config.zero_debias, ZeroDebias::Both);
@@ -337,13 +278,5 @@ fn presets() {
     }
     let fused = BatchNormConfig::tf_layers().fused();
     assert_eq!(fused.stored_variance, Unbiased);
-    assert_eq!(
-        BatchNormConfig {
-            epsilon: 1e-6,
-            ..fused
-        }
-        .fused()
-        .epsilon,
-        1.001e-5
-    );
+    assert_eq!(BatchNormConfig { epsilon: 1e-6, ..fused }.fused().epsilon, 1.001e-5);
 }

@@ -54,8 +54,5 @@ fn holds(law: common::Outcome) -> Result<(), TestCaseError> {
 }
 
 fn cases(n: u32) -> ProptestConfig {
-    ProptestConfig {
-        failure_persistence: None,
-        ..ProptestConfig::with_cases(n)
-    }
+    ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(n) }
 }

@@ -20,24 +20,15 @@ fn configs() -> Vec<BatchNormConfig> {
     vec![
         BatchNormConfig::torch(),
         BatchNormConfig::haiku(),
-        BatchNormConfig {
-            decay: Decay::Cumulative,
-            ..BatchNormConfig::candle()
-        },
-        BatchNormConfig {
-            zero_debias: ZeroDebias::Mean,
-            ..renorm(RenormVariant::Tf1)
-        },
+        BatchNormConfig { decay: Decay::Cumulative, ..BatchNormConfig::candle() },
+        BatchNormConfig { zero_debias: ZeroDebias::Mean, ..renorm(RenormVariant::Tf1) },
         renorm(RenormVariant::Keras),
         renorm(RenormVariant::Paper),
     ]
 }
 
 fn build(config: &BatchNormConfig, map: &VarMap, dtype: DType) -> bn_core::Result<BatchNorm> {
-    config.clone().build(
-        3,
-        VarBuilder::from_varmap(map, dtype, &Device::Cpu).pp("norm"),
-    )
+    config.clone().build(3, VarBuilder::from_varmap(map, dtype, &Device::Cpu).pp("norm"))
 }
 
 fn train(bn: &BatchNorm, numbers: &mut Numbers, steps: usize, dtype: DType) -> Outcome {
@@ -56,9 +47,8 @@ fn train(bn: &BatchNorm, numbers: &mut Numbers, steps: usize, dtype: DType) -> O
 fn saved_and_loaded_is_the_same_layer() -> Outcome {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("layer.safetensors");
-    for (config, dtype) in configs()
-        .into_iter()
-        .flat_map(|c| [(c.clone(), DType::F32), (c, DType::F64)])
+    for (config, dtype) in
+        configs().into_iter().flat_map(|c| [(c.clone(), DType::F32), (c, DType::F64)])
     {
         let map = VarMap::new();
         let bn = build(&config, &map, dtype)?;
@@ -84,11 +74,7 @@ fn saved_and_loaded_is_the_same_layer() -> Outcome {
             ("built, then loaded", &before_load),
             ("loaded, then built", &after_load),
         ] {
-            assert_eq!(
-                bits(&copy.forward_eval(&x)?),
-                bits(&want),
-                "{how}, {config:?}"
-            );
+            assert_eq!(bits(&copy.forward_eval(&x)?), bits(&want), "{how}, {config:?}");
             assert_eq!(state_bits(copy), state_bits(&bn), "{how}");
             assert_eq!(copy.health()?.committed, 7, "{how}");
             assert!(!copy.health()?.evaluated_before_update, "{how}");
@@ -130,11 +116,8 @@ fn missing_state_takes_over_from_the_moving_statistics() -> Outcome {
         let counted = [("updates", Tensor::new(&[100f64], &Device::Cpu)?)];
         for more in [&[][..], &counted] {
             let bn = config.clone().build(3, checkpoint(more)?)?;
-            let plain = BatchNormConfig {
-                renorm: None,
-                zero_debias: ZeroDebias::None,
-                ..config.clone()
-            };
+            let plain =
+                BatchNormConfig { renorm: None, zero_debias: ZeroDebias::None, ..config.clone() };
             let plain = plain.build(3, checkpoint(more)?)?;
             assert_eq!(bits(&bn.forward_eval(&x)?), bits(&plain.forward_eval(&x)?));
             assert!(!bn.health()?.evaluated_before_update);
@@ -169,10 +152,7 @@ fn a_checkpoint_without_statistics_is_refused() -> Outcome {
         let all = ["gamma", "beta", "moving_mean", "moving_variance"];
         let there = all.iter().filter(|name| **name != missing);
         let tensors = there.map(|name| {
-            (
-                format!("a.b.{name}"),
-                Tensor::ones(3, DType::F32, &Device::Cpu).expect("ones"),
-            )
+            (format!("a.b.{name}"), Tensor::ones(3, DType::F32, &Device::Cpu).expect("ones"))
         });
         let vb = VarBuilder::from_tensors(tensors.collect(), DType::F32, &Device::Cpu);
         match BatchNormConfig::keras().build(3, vb.pp("a").pp("b")) {
@@ -186,10 +166,7 @@ fn a_checkpoint_without_statistics_is_refused() -> Outcome {
 /// A second layer on the same prefix is the same layer, where that is allowed.
 #[test]
 fn reuse() -> Outcome {
-    let config = |reuse| BatchNormConfig {
-        reuse,
-        ..BatchNormConfig::haiku()
-    };
+    let config = |reuse| BatchNormConfig { reuse, ..BatchNormConfig::haiku() };
     let map = VarMap::new();
     match build(&config(Reuse::Always), &VarMap::new(), DType::F64) {
         Err(Error::NotThere { name }) => assert!(name.starts_with("norm."), "{name}"),
@@ -214,27 +191,16 @@ fn reuse() -> Outcome {
         single.forward_train(&x)?;
     }
     for shared in [&first, &second, &third] {
-        assert_eq!(
-            state_bits(shared),
-            state_bits(&single),
-            "one set of averages, three updates"
-        );
+        assert_eq!(state_bits(shared), state_bits(&single), "one set of averages, three updates");
     }
     // Both uses' gradients meet in the one gamma.
     let dy = numbers.tensor(&[5, 3]);
     let loss = |bn: &BatchNorm, x: &Tensor| (bn.forward_eval(x)? * &dy)?.sum_all();
     let both = (loss(&first, &x)? + loss(&second, &(&x * 2.0)?)?)?.backward()?;
-    let (one, other) = (
-        loss(&first, &x)?.backward()?,
-        loss(&second, &(&x * 2.0)?)?.backward()?,
-    );
+    let (one, other) = (loss(&first, &x)?.backward()?, loss(&second, &(&x * 2.0)?)?.backward()?);
     let gamma = first.gamma().ok_or("no gamma")?;
     let of = |grads: &candle::backprop::GradStore| values(grads.get(gamma).expect("a gradient"));
-    let sum: Vec<f64> = of(&one)
-        .iter()
-        .zip(of(&other))
-        .map(|(a, b)| a + b)
-        .collect();
+    let sum: Vec<f64> = of(&one).iter().zip(of(&other)).map(|(a, b)| a + b).collect();
     assert_close("dgamma", &of(&both), &sum, F64, F64);
     Ok(())
 }

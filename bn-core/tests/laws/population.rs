@@ -16,10 +16,7 @@ fn options() -> PopulationOptions {
 }
 
 fn error(reason: &str) -> Error {
-    Error::Collective {
-        op: "test",
-        reason: reason.to_owned(),
-    }
+    Error::Collective { op: "test", reason: reason.to_owned() }
 }
 
 proptest! {
@@ -126,11 +123,7 @@ fn an_error_leaves_every_layer_as_it_was() -> Outcome {
         let result = population_statistics(&[&a, &b], 0..count, &options(), forward);
         assert!(result.is_err(), "{what}: {result:?}");
         assert_eq!((state_bits(&a), state_bits(&b)), before, "{what}");
-        assert_eq!(
-            bits(&a.forward_eval(&x)?),
-            eval,
-            "{what}: evaluation is evaluation again"
-        );
+        assert_eq!(bits(&a.forward_eval(&x)?), eval, "{what}: evaluation is evaluation again");
     }
     Ok(())
 }
@@ -141,9 +134,8 @@ fn a_pass_stops_when_the_population_is_known() -> Outcome {
         let bn = layer(&BatchNormConfig::keras(), 2, DType::F64)?;
         let mut numbers = Numbers(9);
         let batches = (0..200).map(|_| (numbers.tensor(&[50, 2]) * spread)? + 4.0);
-        let report = population_statistics(&[&bn], batches, &options, |x| {
-            bn.forward_eval(&x?).map(drop)
-        })?;
+        let report =
+            population_statistics(&[&bn], batches, &options, |x| bn.forward_eval(&x?).map(drop))?;
         Ok((report, bn))
     };
     let (all, bn) = run(options(), 2.0)?;
@@ -151,54 +143,23 @@ fn a_pass_stops_when_the_population_is_known() -> Outcome {
     // 10,000 values: the mean is known to 1/√10⁴ stddevs, the variance to √2 of that; four times over.
     let reached = all.standard_error.ok_or("no standard error")?;
     assert!((0.5e-2..4.0 * 1.5e-2).contains(&reached), "{reached}");
-    assert_close(
-        "mean",
-        &values(&bn.moving_mean()),
-        &[4.0; 2],
-        0.0,
-        4.0 * 2.0 * 1e-2,
-    );
+    assert_close("mean", &values(&bn.moving_mean()), &[4.0; 2], 0.0, 4.0 * 2.0 * 1e-2);
     assert!(!bn.health()?.evaluated_before_update);
     bn.forward_eval(&Numbers(1).tensor(&[3, 2]))?;
-    assert!(
-        !bn.health()?.evaluated_before_update,
-        "these statistics are of data"
-    );
+    assert!(!bn.health()?.evaluated_before_update, "these statistics are of data");
 
-    let (early, _) = run(
-        PopulationOptions {
-            standard_error: Some(0.05),
-            ..options()
-        },
-        2.0,
-    )?;
+    let (early, _) = run(PopulationOptions { standard_error: Some(0.05), ..options() }, 2.0)?;
     assert!(early.converged && early.batches < 100, "{early:?}");
     assert!(early.standard_error.is_some_and(|e| e <= 0.05));
-    let (patient, _) = run(
-        PopulationOptions {
-            standard_error: Some(1e9),
-            min_batches: 17,
-            ..options()
-        },
-        2.0,
-    )?;
+    let (patient, _) =
+        run(PopulationOptions { standard_error: Some(1e9), min_batches: 17, ..options() }, 2.0)?;
     assert_eq!((patient.batches, patient.converged), (17, true));
     let (short, _) = run(
-        PopulationOptions {
-            max_batches: Some(3),
-            standard_error: Some(1e9),
-            ..options()
-        },
+        PopulationOptions { max_batches: Some(3), standard_error: Some(1e9), ..options() },
         2.0,
     )?;
     assert_eq!((short.batches, short.converged), (3, false));
-    let (constant, bn) = run(
-        PopulationOptions {
-            standard_error: Some(1e-6),
-            ..options()
-        },
-        0.0,
-    )?;
+    let (constant, bn) = run(PopulationOptions { standard_error: Some(1e-6), ..options() }, 0.0)?;
     assert_eq!((constant.batches, constant.standard_error), (8, Some(0.0)));
     assert_eq!(values(&bn.moving_variance()), [0.0; 2]);
     Ok(())

@@ -9,20 +9,13 @@ use proptest::prelude::*;
 use crate::common::{Numbers, Outcome, assert_close, bits, gradients, layer, tensor, values};
 use crate::{F64, Shape, cases, holds, shapes};
 
-const VARIANTS: [RenormVariant; 3] = [
-    RenormVariant::Tf1,
-    RenormVariant::Keras,
-    RenormVariant::Paper,
-];
+const VARIANTS: [RenormVariant; 3] =
+    [RenormVariant::Tf1, RenormVariant::Keras, RenormVariant::Paper];
 
 fn config(shape: &Shape, variant: RenormVariant, clipping: Clipping) -> BatchNormConfig {
     let mut numbers = Numbers(shape.seed ^ 7);
     let mut each = |low, high| {
-        Initializer::Values(
-            (0..shape.channels())
-                .map(|_| numbers.between(low, high))
-                .collect(),
-        )
+        Initializer::Values((0..shape.channels()).map(|_| numbers.between(low, high)).collect())
     };
     BatchNormConfig {
         data_format: shape.format(),
@@ -30,20 +23,13 @@ fn config(shape: &Shape, variant: RenormVariant, clipping: Clipping) -> BatchNor
         beta_initializer: each(-1.0, 1.0),
         moving_mean_initializer: each(-1.0, 1.0),
         moving_variance_initializer: each(0.5, 2.0),
-        renorm: Some(RenormConfig {
-            variant,
-            decay: 0.8,
-            clipping,
-        }),
+        renorm: Some(RenormConfig { variant, decay: 0.8, clipping }),
         ..BatchNormConfig::keras()
     }
 }
 
 fn without_renorm(config: &BatchNormConfig) -> BatchNormConfig {
-    BatchNormConfig {
-        renorm: None,
-        ..config.clone()
-    }
+    BatchNormConfig { renorm: None, ..config.clone() }
 }
 
 fn step(bn: &BatchNorm, x: &Tensor, dy: &Tensor) -> Outcome<[Tensor; 3]> {
@@ -207,10 +193,7 @@ fn the_papers_schedule() {
     let clipping = Clipping::paper(130_000);
     let at = |step| {
         let bounds = clipping.at(step);
-        (
-            bounds.r_max.expect("bounded"),
-            bounds.d_max.expect("bounded"),
-        )
+        (bounds.r_max.expect("bounded"), bounds.d_max.expect("bounded"))
     };
     assert_eq!(at(0), (1.0, 0.0));
     assert_eq!(at(5_000), (1.0, 0.0));
@@ -228,33 +211,18 @@ fn the_papers_schedule() {
 #[test]
 fn bounds_follow_the_steps() -> Outcome {
     let ramp = Schedule::piecewise([(0, 1.0), (4, 3.0)])?;
-    let clipping = Clipping {
-        r_min: Some(RMin::InverseOfRMax),
-        r_max: Some(ramp),
-        d_max: None,
-    };
+    let clipping = Clipping { r_min: Some(RMin::InverseOfRMax), r_max: Some(ramp), d_max: None };
     let config = BatchNormConfig {
-        renorm: Some(RenormConfig {
-            clipping,
-            ..RenormConfig::new(RenormVariant::Keras)
-        }),
+        renorm: Some(RenormConfig { clipping, ..RenormConfig::new(RenormVariant::Keras) }),
         ..BatchNormConfig::keras()
     };
     let bn = layer(&config, 1, DType::F64)?;
-    let (wide, narrow) = (
-        tensor(&[-90.0, 90.0], &[2, 1], DType::F64),
-        tensor(&[-0.1, 0.1], &[2, 1], DType::F64),
-    );
+    let (wide, narrow) =
+        (tensor(&[-90.0, 90.0], &[2, 1], DType::F64), tensor(&[-0.1, 0.1], &[2, 1], DType::F64));
     for (t, bound) in [1.0, 1.5, 2.0, 2.5, 3.0, 3.0].into_iter().enumerate() {
         // Without an update nothing moves, and the step is the same.
         let look = |x: &Tensor| -> Outcome<f64> {
-            bn.forward_with(
-                x,
-                &bn_core::Call {
-                    update: false,
-                    ..bn_core::Call::train()
-                },
-            )?;
+            bn.forward_with(x, &bn_core::Call { update: false, ..bn_core::Call::train() })?;
             let correction = bn.last_correction().ok_or("no correction")?;
             assert_eq!(correction.clipped_d()?, 0.0);
             assert_eq!(correction.clipped_r()?, 1.0);
@@ -263,11 +231,8 @@ fn bounds_follow_the_steps() -> Outcome {
         assert_eq!(look(&wide)?, bound, "step {t}");
         assert_eq!(look(&narrow)?, 1.0 / bound, "step {t}");
         assert_eq!(bn.step(), t as u64);
-        let x = if t == 2 {
-            (&narrow * f64::NAN)?
-        } else {
-            tensor(&[-1.0, 1.0], &[2, 1], DType::F64)
-        };
+        let x =
+            if t == 2 { (&narrow * f64::NAN)? } else { tensor(&[-1.0, 1.0], &[2, 1], DType::F64) };
         bn.forward_train(&x)?;
     }
     Ok(())

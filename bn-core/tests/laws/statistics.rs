@@ -14,20 +14,14 @@ use crate::{F64, Shape, cases, holds, shapes};
 
 /// The options that statistics may meet, one after the other.
 fn options(shape: &Shape) -> Vec<BatchNormConfig> {
-    let plain = BatchNormConfig {
-        data_format: shape.format(),
-        ..BatchNormConfig::candle()
-    };
+    let plain = BatchNormConfig { data_format: shape.format(), ..BatchNormConfig::candle() };
     let renorm = |variant| BatchNormConfig {
         stored_variance: StoredVariance::Biased,
         renorm: Some(RenormConfig::new(variant)),
         ..plain.clone()
     };
     vec![
-        BatchNormConfig {
-            zero_debias: ZeroDebias::Both,
-            ..plain.clone()
-        },
+        BatchNormConfig { zero_debias: ZeroDebias::Both, ..plain.clone() },
         renorm(RenormVariant::Tf1),
         renorm(RenormVariant::Keras),
         renorm(RenormVariant::Paper),
@@ -37,26 +31,14 @@ fn options(shape: &Shape) -> Vec<BatchNormConfig> {
 
 fn assert_same_state(one: &BatchNorm, other: &BatchNorm) {
     for ((name, a), (_, b)) in one.statistics().iter().zip(other.statistics()) {
-        assert_close(
-            name,
-            &values(a.as_tensor()),
-            &values(b.as_tensor()),
-            F64,
-            F64,
-        );
+        assert_close(name, &values(a.as_tensor()), &values(b.as_tensor()), F64, F64);
     }
 }
 
 /// y, dx, dgamma, dbeta of one training step.
 fn train(bn: &BatchNorm, x: &Tensor, w: Option<&Tensor>, dy: &Tensor) -> Outcome<[Tensor; 4]> {
     let x = Var::from_tensor(x)?;
-    let y = bn.forward_with(
-        &x,
-        &Call {
-            weights: w,
-            ..Call::train()
-        },
-    )?;
+    let y = bn.forward_with(&x, &Call { weights: w, ..Call::train() })?;
     let grads = gradients(&y, dy)?;
     let of = |v: Option<&Var>| v.and_then(|v| grads.get(v)).cloned().ok_or("no gradient");
     Ok([y.clone(), of(Some(&x))?, of(bn.gamma())?, of(bn.beta())?])
@@ -287,46 +269,16 @@ fn kinds_of_weights() -> Outcome {
     let (one, ten) = (at(1.0)?, at(10.0)?);
     let of = |m: &Moments, kind| m.unbiased_variance(kind).map(|v| values(&v));
     let reliable = of(&one, WeightKind::Reliability)?;
-    assert_close(
-        "reliability",
-        &of(&ten, WeightKind::Reliability)?,
-        &reliable,
-        F64,
-        0.0,
-    );
+    assert_close("reliability", &of(&ten, WeightKind::Reliability)?, &reliable, F64, 0.0);
     let plain = Moments::of(&x, DataFormat::Nhwc)?;
     let equal = Moments::weighted(&x, &tensor(&[1.0; 6], &[6], DType::F64), DataFormat::Nhwc)?;
     for kind in [WeightKind::Frequency, WeightKind::Reliability] {
-        assert_close(
-            "equal weights",
-            &of(&equal, kind)?,
-            &of(&plain, kind)?,
-            F64,
-            0.0,
-        );
+        assert_close("equal weights", &of(&equal, kind)?, &of(&plain, kind)?, F64, 0.0);
     }
     let (w1, w10) = (values(one.weight())[0], values(ten.weight())[0]);
-    let frequent: Vec<f64> = values(one.variance())
-        .iter()
-        .map(|v| v * w1 / (w1 - 1.0))
-        .collect();
-    assert_close(
-        "frequency",
-        &of(&one, WeightKind::Frequency)?,
-        &frequent,
-        F64,
-        0.0,
-    );
-    let frequent: Vec<f64> = values(one.variance())
-        .iter()
-        .map(|v| v * w10 / (w10 - 1.0))
-        .collect();
-    assert_close(
-        "frequency",
-        &of(&ten, WeightKind::Frequency)?,
-        &frequent,
-        F64,
-        0.0,
-    );
+    let frequent: Vec<f64> = values(one.variance()).iter().map(|v| v * w1 / (w1 - 1.0)).collect();
+    assert_close("frequency", &of(&one, WeightKind::Frequency)?, &frequent, F64, 0.0);
+    let frequent: Vec<f64> = values(one.variance()).iter().map(|v| v * w10 / (w10 - 1.0)).collect();
+    assert_close("frequency", &of(&ten, WeightKind::Frequency)?, &frequent, F64, 0.0);
     Ok(())
 }

@@ -10,15 +10,9 @@ use crate::common::{Numbers, Outcome, assert_close, bits, layer, state_bits, ten
 use crate::{F64, Shape, cases, holds, shapes};
 
 fn options(shape: &Shape) -> Vec<BatchNormConfig> {
-    let plain = BatchNormConfig {
-        data_format: shape.format(),
-        ..BatchNormConfig::candle()
-    };
-    let debias = |zero_debias| BatchNormConfig {
-        zero_debias,
-        decay: Decay::Cumulative,
-        ..plain.clone()
-    };
+    let plain = BatchNormConfig { data_format: shape.format(), ..BatchNormConfig::candle() };
+    let debias =
+        |zero_debias| BatchNormConfig { zero_debias, decay: Decay::Cumulative, ..plain.clone() };
     let renorm = |variant| BatchNormConfig {
         renorm: Some(RenormConfig::new(variant)),
         data_format: shape.format(),
@@ -44,10 +38,7 @@ fn deferred(
 }
 
 fn call(w: &Tensor, weighted: bool) -> Call<'_> {
-    Call {
-        weights: weighted.then_some(w),
-        ..Call::train()
-    }
+    Call { weights: weighted.then_some(w), ..Call::train() }
 }
 
 proptest! {
@@ -200,17 +191,11 @@ fn a_poisoned_micro_batch_refuses_its_update() -> Outcome {
     healthy.forward_train(&x)?;
     updates.commit()?;
     assert_eq!(state_bits(&poisoned), before);
-    assert_eq!(
-        (poisoned.health()?.refused, healthy.health()?.refused),
-        (1, 0)
-    );
+    assert_eq!((poisoned.health()?.refused, healthy.health()?.refused), (1, 0));
     assert_eq!(healthy.health()?.committed, 1);
     poisoned.forward_train(&x)?;
     updates.commit()?;
-    assert_eq!(
-        (poisoned.health()?.committed, poisoned.health()?.refused),
-        (1, 1)
-    );
+    assert_eq!((poisoned.health()?.committed, poisoned.health()?.refused), (1, 1));
     Ok(())
 }
 
@@ -225,17 +210,9 @@ fn training_without_commits_is_reported() -> Outcome {
     }
     let health = bn.health()?;
     assert_eq!((health.committed, health.pending_forwards), (0, 5));
-    assert!(
-        health.warnings().iter().any(|w| w.contains("commit")),
-        "{:?}",
-        health.warnings()
-    );
+    assert!(health.warnings().iter().any(|w| w.contains("commit")), "{:?}", health.warnings());
     updates.commit()?;
-    assert!(
-        bn.health()?.warnings().is_empty(),
-        "{:?}",
-        bn.health()?.warnings()
-    );
+    assert!(bn.health()?.warnings().is_empty(), "{:?}", bn.health()?.warnings());
     bn.forward_eval(&x)?;
     assert!(!bn.health()?.evaluated_before_update);
     let fresh = layer(&BatchNormConfig::keras(), 2, DType::F32)?;
@@ -252,10 +229,7 @@ fn switches_are_apart() -> Outcome {
     let x = (numbers.tensor(&[5, 3]) + 2.0)?;
     let by_batch = bn.forward_train(&x)?;
     let before = state_bits(&bn);
-    assert_eq!(
-        bits(&bn.forward_with(&x, &Call::batch_statistics())?),
-        bits(&by_batch)
-    );
+    assert_eq!(bits(&bn.forward_with(&x, &Call::batch_statistics())?), bits(&by_batch));
     let by_moving = bn.forward_eval(&x)?;
     let moments = bn_core::Moments::of(&x, Default::default())?;
     assert_close(
@@ -269,22 +243,8 @@ fn switches_are_apart() -> Outcome {
     let twin = layer(&BatchNormConfig::keras(), 3, DType::F64)?;
     twin.forward_train(&x)?;
     twin.forward_train(&x)?;
-    let y = bn.forward_with(
-        &x,
-        &Call {
-            update: true,
-            ..Call::eval()
-        },
-    )?;
-    assert_eq!(
-        bits(&y),
-        bits(&by_moving),
-        "normalized by the averages as they were"
-    );
-    assert_eq!(
-        state_bits(&bn),
-        state_bits(&twin),
-        "and moved by the batch all the same"
-    );
+    let y = bn.forward_with(&x, &Call { update: true, ..Call::eval() })?;
+    assert_eq!(bits(&y), bits(&by_moving), "normalized by the averages as they were");
+    assert_eq!(state_bits(&bn), state_bits(&twin), "and moved by the batch all the same");
     Ok(())
 }

@@ -53,17 +53,8 @@ impl Axes {
     /// The title of the x axis, below its ticks.
     pub fn steps_title<DB: DrawingBackend>(&self, canvas: &Canvas<'_, DB>) -> Drawn<DB> {
         let ((left, right), (bottom, _)) = (self.x.pixels(), self.y.pixels());
-        let title = if self.x.is_log() {
-            "step (logarithmic)"
-        } else {
-            "step"
-        };
-        canvas.text(
-            title,
-            ((left + right) / 2.0, bottom + 33.0),
-            Anchor::Middle,
-            SMALL,
-        )
+        let title = if self.x.is_log() { "step (logarithmic)" } else { "step" };
+        canvas.text(title, ((left + right) / 2.0, bottom + 33.0), Anchor::Middle, SMALL)
     }
 
     /// A dashed line at a value to reach.
@@ -79,16 +70,8 @@ impl Axes {
         };
         self.rule(canvas, value)?;
         let (left, y) = (self.x.pixels().0, self.y.map(value));
-        let lettering = Lettering {
-            size: style::SMALL_FONT,
-            ..BOLD
-        };
-        canvas.text(
-            &format!("target {value}"),
-            (left - 7.0, y),
-            Anchor::End,
-            lettering,
-        )
+        let lettering = Lettering { size: style::SMALL_FONT, ..BOLD };
+        canvas.text(&format!("target {value}"), (left - 7.0, y), Anchor::End, lettering)
     }
 
     /// The title of the y axis: a line of text above it, so that nothing has to be turned.
@@ -98,28 +81,18 @@ impl Axes {
         title: &str,
         at: (f64, f64),
     ) -> Drawn<DB> {
-        let title = if self.y.is_log() {
-            format!("{title} (logarithmic)")
-        } else {
-            title.to_owned()
-        };
+        let title =
+            if self.y.is_log() { format!("{title} (logarithmic)") } else { title.to_owned() };
         canvas.text(
             &title,
             at,
             Anchor::Start,
-            super::canvas::Lettering {
-                ink: style::MUTED,
-                ..PLAIN
-            },
+            super::canvas::Lettering { ink: style::MUTED, ..PLAIN },
         )
     }
 }
 
 /// A tick as it is written: the shortest form.
 pub fn number(tick: f64) -> String {
-    if tick.abs() >= 10_000.0 {
-        format::count(tick.abs() as u64)
-    } else {
-        format!("{tick}")
-    }
+    if tick.abs() >= 10_000.0 { format::count(tick.abs() as u64) } else { format!("{tick}") }
 }

@@ -43,22 +43,11 @@ pub struct Lettering {
 }
 
 /// Plain text.
-pub const PLAIN: Lettering = Lettering {
-    size: style::FONT,
-    ink: style::TEXT,
-    bold: false,
-};
+pub const PLAIN: Lettering = Lettering { size: style::FONT, ink: style::TEXT, bold: false };
 /// Titles.
-pub const BOLD: Lettering = Lettering {
-    bold: true,
-    ..PLAIN
-};
+pub const BOLD: Lettering = Lettering { bold: true, ..PLAIN };
 /// Ticks and remarks.
-pub const SMALL: Lettering = Lettering {
-    size: style::SMALL_FONT,
-    ink: style::MUTED,
-    bold: false,
-};
+pub const SMALL: Lettering = Lettering { size: style::SMALL_FONT, ink: style::MUTED, bold: false };
 
 /// A drawing area, spoken to in logical pixels.
 pub struct Canvas<'a, DB: DrawingBackend>(pub &'a DrawingArea<DB, Shift>);
@@ -82,8 +71,7 @@ impl<DB: DrawingBackend> Canvas<'_, DB> {
             return Ok(());
         }
         let points: Vec<(i32, i32)> = points.iter().copied().map(units).collect();
-        self.0
-            .draw(&PathElement::new(points, stroke(ink, width, opacity)))
+        self.0.draw(&PathElement::new(points, stroke(ink, width, opacity)))
     }
 
     /// A dashed line through points.
@@ -113,27 +101,19 @@ impl<DB: DrawingBackend> Canvas<'_, DB> {
     /// A disc.
     pub fn disc(&self, centre: Point, radius: f64, ink: Ink, opacity: f64) -> Drawn<DB> {
         let color: RGBAColor = ink.light.mix(opacity);
-        self.0
-            .draw(&Circle::new(units(centre), radius * UNITS, color.filled()))
+        self.0.draw(&Circle::new(units(centre), radius * UNITS, color.filled()))
     }
 
     /// A circle.
     pub fn ring(&self, centre: Point, radius: f64, ink: Ink, width: f64) -> Drawn<DB> {
-        self.0.draw(&Circle::new(
-            units(centre),
-            radius * UNITS,
-            stroke(ink, width, 1.0),
-        ))
+        self.0.draw(&Circle::new(units(centre), radius * UNITS, stroke(ink, width, 1.0)))
     }
 
     /// A cross: a run that diverged.
     pub fn cross(&self, (x, y): Point, radius: f64, ink: Ink) -> Drawn<DB> {
         for slope in [-1.0, 1.0] {
             self.line(
-                &[
-                    (x - radius, y - slope * radius),
-                    (x + radius, y + slope * radius),
-                ],
+                &[(x - radius, y - slope * radius), (x + radius, y + slope * radius)],
                 ink,
                 2.0,
                 1.0,
@@ -153,21 +133,13 @@ impl<DB: DrawingBackend> Canvas<'_, DB> {
                 ink,
                 1.0,
             ),
-            2 => self.shape(
-                &[(0.0, -1.2), (1.15, 0.9), (-1.15, 0.9)].map(corner),
-                ink,
-                1.0,
-            ),
+            2 => self.shape(&[(0.0, -1.2), (1.15, 0.9), (-1.15, 0.9)].map(corner), ink, 1.0),
             3 => self.shape(
                 &[(0.0, -1.3), (1.3, 0.0), (0.0, 1.3), (-1.3, 0.0)].map(corner),
                 ink,
                 1.0,
             ),
-            _ => self.shape(
-                &[(0.0, 1.2), (1.15, -0.9), (-1.15, -0.9)].map(corner),
-                ink,
-                1.0,
-            ),
+            _ => self.shape(&[(0.0, 1.2), (1.15, -0.9), (-1.15, -0.9)].map(corner), ink, 1.0),
         }
     }
 
@@ -183,9 +155,8 @@ impl<DB: DrawingBackend> Canvas<'_, DB> {
         if lettering.bold {
             font = font.style(FontStyle::Bold);
         }
-        let style = TextStyle::from(font)
-            .color(&lettering.ink.light)
-            .pos(Pos::new(across, VPos::Center));
+        let style =
+            TextStyle::from(font).color(&lettering.ink.light).pos(Pos::new(across, VPos::Center));
         self.0.draw(&Text::new(text.to_owned(), units(at), style))
     }
 
@@ -222,10 +193,7 @@ fn cut_dashes(points: &[Point], on: f64, off: f64) -> Vec<Vec<Point>> {
                 break;
             }
             let share = left / length;
-            from = (
-                from.0 + share * (to.0 - from.0),
-                from.1 + share * (to.1 - from.1),
-            );
+            from = (from.0 + share * (to.0 - from.0), from.1 + share * (to.1 - from.1));
             if drawing {
                 dash.push(from);
                 dashes.push(std::mem::take(&mut dash));

@@ -58,25 +58,15 @@ impl Curves {
     }
 
     fn axes(&self, right: f64, height: f64) -> Axes {
-        let steps = self
-            .series
-            .iter()
-            .flat_map(|series| series.band.keys().copied());
+        let steps = self.series.iter().flat_map(|series| series.band.keys().copied());
         let pixels = (height - BOTTOM, TOP);
         let y = value_scale(self.all_values(), self.lower_is_better, pixels);
-        Axes {
-            x: Scale::steps(steps, (LEFT, right)),
-            y,
-            target: self.target,
-        }
+        Axes { x: Scale::steps(steps, (LEFT, right)), y, target: self.target }
     }
 
     fn all_values(&self) -> impl Iterator<Item = f64> {
         self.series.iter().flat_map(|series| {
-            series
-                .runs
-                .iter()
-                .flat_map(|(curve, _)| curve.values().copied().flatten())
+            series.runs.iter().flat_map(|(curve, _)| curve.values().copied().flatten())
         })
     }
 
@@ -86,10 +76,8 @@ impl Curves {
     /// What the backend says.
     pub fn draw<DB: DrawingBackend>(&self, canvas: &Canvas<'_, DB>) -> Drawn<DB> {
         let names = self.names();
-        let label_width = names
-            .iter()
-            .map(|lines| labels::width_of(lines, style::FONT))
-            .fold(0.0, f64::max);
+        let label_width =
+            names.iter().map(|lines| labels::width_of(lines, style::FONT)).fold(0.0, f64::max);
         let (_, height) = self.size();
         let right = WIDTH - label_width - 46.0;
         let axes = self.axes(right, height);
@@ -104,10 +92,7 @@ impl Curves {
         }
         axes.draw_target(canvas)?;
         for series in &self.series {
-            let means = series
-                .band
-                .iter()
-                .map(|(&step, summary)| (step, summary.mean));
+            let means = series.band.iter().map(|(&step, summary)| (step, summary.mean));
             for stretch in curve::stretches(means) {
                 canvas.line(
                     &thin(&axes, &stretch),
@@ -133,18 +118,14 @@ impl Curves {
         height: f64,
     ) -> Drawn<DB> {
         let last = |series: &Series| {
-            let mut valued = series
-                .band
-                .iter()
-                .filter_map(|(&step, summary)| Some((step, summary.mean?)));
+            let mut valued =
+                series.band.iter().filter_map(|(&step, summary)| Some((step, summary.mean?)));
             valued.next_back().map(|point| axes.map(point))
         };
         let right = axes.x.pixels().1;
         let ends: Vec<Option<Point>> = self.series.iter().map(last).collect();
-        let wanted: Vec<f64> = ends
-            .iter()
-            .map(|end| end.map_or(height - BOTTOM, |end| end.1))
-            .collect();
+        let wanted: Vec<f64> =
+            ends.iter().map(|end| end.map_or(height - BOTTOM, |end| end.1)).collect();
         let heights: Vec<f64> = names.iter().map(|lines| block_height(lines)).collect();
         let centres = labels::spread(&wanted, &heights, 24.0, height - 20.0);
         for (((series, lines), end), centre) in self.series.iter().zip(names).zip(ends).zip(centres)
@@ -173,9 +154,8 @@ pub(super) fn value_scale(
     lower_is_better: bool,
     pixels: (f64, f64),
 ) -> Scale {
-    let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| {
-        (low.min(v), high.max(v))
-    });
+    let (low, high) =
+        values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
     if low > high {
         return Scale::linear((0.0, 1.0), pixels);
     }
@@ -185,28 +165,17 @@ pub(super) fn value_scale(
     if lower_is_better && low > 0.0 && high / low > 30.0 {
         return Scale::log((low, high), pixels);
     }
-    let low = if lower_is_better && low > 0.0 {
-        0.0
-    } else {
-        low
-    };
+    let low = if lower_is_better && low > 0.0 { 0.0 } else { low };
     Scale::linear_around((low, high), pixels)
 }
 
 fn band<DB: DrawingBackend>(canvas: &Canvas<'_, DB>, axes: &Axes, series: &Series) -> Drawn<DB> {
     let at = |sign: f64| -> Vec<(u64, Option<f64>)> {
         let edge = |summary: &crate::stats::Summary| Some(summary.mean? + sign * summary.sd?);
-        series
-            .band
-            .iter()
-            .map(|(&step, summary)| (step, edge(summary)))
-            .collect()
+        series.band.iter().map(|(&step, summary)| (step, edge(summary))).collect()
     };
     // Both edges are cut at the same steps, so they pair up.
-    for (upper, lower) in curve::stretches(at(1.0))
-        .into_iter()
-        .zip(curve::stretches(at(-1.0)))
-    {
+    for (upper, lower) in curve::stretches(at(1.0)).into_iter().zip(curve::stretches(at(-1.0))) {
         let mut corners = thin(axes, &upper);
         corners.extend(thin(axes, &lower).into_iter().rev());
         canvas.shape(&corners, style::arm(series.arm), style::BAND_OPACITY)?;
@@ -231,10 +200,7 @@ fn runs<DB: DrawingBackend>(canvas: &Canvas<'_, DB>, axes: &Axes, series: &Serie
 /// The last valued point of each run, and whether the run diverged.
 fn ends(series: &Series) -> impl Iterator<Item = ((u64, f64), bool)> {
     series.runs.iter().filter_map(|(curve, diverged)| {
-        let end = curve
-            .iter()
-            .rev()
-            .find_map(|(&step, value)| Some((step, (*value)?)))?;
+        let end = curve.iter().rev().find_map(|(&step, value)| Some((step, (*value)?)))?;
         Some((end, *diverged))
     })
 }
@@ -251,10 +217,7 @@ pub(super) fn thin(axes: &Axes, line: &[(u64, f64)]) -> Vec<Point> {
         }
         let by_height = |a: &&(usize, Point), b: &&(usize, Point)| a.1.1.total_cmp(&b.1.1);
         let numbered: Vec<(usize, Point)> = column.drain(..).enumerate().collect();
-        let extremes = [
-            numbered.iter().min_by(by_height),
-            numbered.iter().max_by(by_height),
-        ];
+        let extremes = [numbered.iter().min_by(by_height), numbered.iter().max_by(by_height)];
         let mut kept: Vec<(usize, Point)> = [numbered.first(), numbered.last()]
             .into_iter()
             .chain(extremes)
@@ -266,10 +229,7 @@ pub(super) fn thin(axes: &Axes, line: &[(u64, f64)]) -> Vec<Point> {
         thinned.extend(kept.into_iter().map(|(_, point)| point));
     };
     for point in points {
-        if column
-            .first()
-            .is_some_and(|first| first.0.floor() != point.0.floor())
-        {
+        if column.first().is_some_and(|first| first.0.floor() != point.0.floor()) {
             flush(&mut column, &mut thinned);
         }
         column.push(point);

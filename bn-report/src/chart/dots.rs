@@ -45,10 +45,7 @@ const BOTTOM: f64 = 50.0;
 
 impl Dots {
     fn names(&self) -> Vec<Vec<String>> {
-        self.rows
-            .iter()
-            .map(|row| labels::wrap(&row.name, NAME_CHARACTERS, 3))
-            .collect()
+        self.rows.iter().map(|row| labels::wrap(&row.name, NAME_CHARACTERS, 3)).collect()
     }
 
     /// Width and height in logical pixels.
@@ -59,10 +56,7 @@ impl Dots {
 
     /// The range of the axis, named beside the chart: it does not begin at 0 unless the numbers do.
     pub fn range(&self) -> Option<(f64, f64)> {
-        self.rows
-            .iter()
-            .any(|row| row.summary.n > 0)
-            .then(|| self.scale((0.0, 1.0)).numbers())
+        self.rows.iter().any(|row| row.summary.n > 0).then(|| self.scale((0.0, 1.0)).numbers())
     }
 
     fn scale(&self, pixels: (f64, f64)) -> Scale {
@@ -82,9 +76,7 @@ impl Dots {
         }
         let (low, high) = values
             .iter()
-            .fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), &v| {
-                (l.min(v), h.max(v))
-            });
+            .fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), &v| (l.min(v), h.max(v)));
         if low > high {
             Scale::linear((0.0, 1.0), pixels)
         } else {
@@ -100,56 +92,32 @@ impl Dots {
         let names = self.names();
         let (_, height) = self.size();
         let bottom = height - BOTTOM;
-        let left = names
-            .iter()
-            .map(|lines| labels::width_of(lines, style::FONT))
-            .fold(0.0, f64::max)
-            + 44.0;
+        let left =
+            names.iter().map(|lines| labels::width_of(lines, style::FONT)).fold(0.0, f64::max)
+                + 44.0;
         let texts: Vec<String> = self.rows.iter().map(|row| row.text.clone()).collect();
         let text_left = WIDTH - labels::width_of(&texts, style::FONT) - 6.0;
-        let column = self
-            .without
-            .as_ref()
-            .map(|_| (text_left - 104.0, text_left - 24.0));
+        let column = self.without.as_ref().map(|_| (text_left - 104.0, text_left - 24.0));
         let right = column.map_or(text_left, |column| column.0) - 22.0;
         let scale = self.scale((left + 8.0, right));
         let range = self.range();
         for tick in scale.ticks(46.0).into_iter().filter(|_| range.is_some()) {
             let x = scale.map(tick);
             canvas.line(&[(x, TOP), (x, bottom)], style::GRID, 1.0, 1.0)?;
-            let text = if self.steps {
-                crate::format::count(tick as u64)
-            } else {
-                number(tick)
-            };
+            let text = if self.steps { crate::format::count(tick as u64) } else { number(tick) };
             canvas.text(&text, (x, bottom + 14.0), Anchor::Middle, SMALL)?;
         }
-        canvas.line(
-            &[(left, bottom), (right + 8.0, bottom)],
-            style::MUTED,
-            1.0,
-            1.0,
-        )?;
+        canvas.line(&[(left, bottom), (right + 8.0, bottom)], style::MUTED, 1.0, 1.0)?;
         let title = if scale.is_log() {
             format!("{} (logarithmic)", self.title)
         } else {
             self.title.clone()
         };
-        canvas.text(
-            &title,
-            ((left + right) / 2.0, bottom + 34.0),
-            Anchor::Middle,
-            SMALL,
-        )?;
+        canvas.text(&title, ((left + right) / 2.0, bottom + 34.0), Anchor::Middle, SMALL)?;
         if let (Some((from, to)), Some(title)) = (column, &self.without) {
             let corners = [(from, TOP), (to, TOP), (to, bottom), (from, bottom)];
             canvas.shape(&corners, style::GRID, 0.5)?;
-            canvas.text(
-                title,
-                ((from + to) / 2.0, bottom + 14.0),
-                Anchor::Middle,
-                SMALL,
-            )?;
+            canvas.text(title, ((from + to) / 2.0, bottom + 14.0), Anchor::Middle, SMALL)?;
         }
         let mut top = TOP;
         for (row, lines) in self.rows.iter().zip(&names) {
@@ -158,19 +126,8 @@ impl Dots {
             canvas.marker((10.0, centre), row.arm)?;
             let first = centre - (lines.len() - 1) as f64 * style::FONT * style::LEADING / 2.0;
             canvas.lines(lines, (22.0, first), Anchor::Start, PLAIN)?;
-            canvas.line(
-                &[(left, centre), (right + 8.0, centre)],
-                style::GRID,
-                1.0,
-                1.0,
-            )?;
-            draw_row(
-                canvas,
-                &scale,
-                row,
-                centre,
-                column.map(|(from, to)| (from + to) / 2.0),
-            )?;
+            canvas.line(&[(left, centre), (right + 8.0, centre)], style::GRID, 1.0, 1.0)?;
+            draw_row(canvas, &scale, row, centre, column.map(|(from, to)| (from + to) / 2.0))?;
             canvas.text(&row.text, (text_left, centre), Anchor::Start, PLAIN)?;
         }
         Ok(())
@@ -211,12 +168,7 @@ fn draw_row<DB: DrawingBackend>(
     }
     if let Some(mean) = row.summary.mean {
         let x = scale.map(mean);
-        canvas.line(
-            &[(x, centre - 12.0), (x, centre + 12.0)],
-            style::TEXT,
-            2.4,
-            1.0,
-        )?;
+        canvas.line(&[(x, centre - 12.0), (x, centre + 12.0)], style::TEXT, 2.4, 1.0)?;
     }
     Ok(())
 }

@@ -37,11 +37,7 @@ pub fn wrap(text: &str, width: usize, most: usize) -> Vec<String> {
 
 /// How wide the longest line is, in logical pixels, by a generous guess.
 pub fn width_of(lines: &[String], size: f64) -> f64 {
-    lines
-        .iter()
-        .map(|line| line.chars().count())
-        .max()
-        .unwrap_or(0) as f64
+    lines.iter().map(|line| line.chars().count()).max().unwrap_or(0) as f64
         * size
         * style::CHARACTER
 }
@@ -58,11 +54,7 @@ pub fn spread(wanted: &[f64], heights: &[f64], top: f64, bottom: f64) -> Vec<f64
     order.sort_by(|&a, &b| wanted[a].total_cmp(&wanted[b]).then(a.cmp(&b)));
     let mut clusters: Vec<Cluster> = Vec::new();
     for index in order {
-        let mut cluster = Cluster {
-            members: vec![index],
-            start: 0.0,
-            height: heights[index],
-        };
+        let mut cluster = Cluster { members: vec![index], start: 0.0, height: heights[index] };
         loop {
             // The start that brings the members as near to their wanted places as can be, on average.
             let mut above = 0.0;
@@ -77,10 +69,7 @@ pub fn spread(wanted: &[f64], heights: &[f64], top: f64, bottom: f64) -> Vec<f64
                 Some(before) if before.start + before.height > cluster.start => {
                     let mut before = clusters.pop().expect("just seen");
                     before.members.append(&mut cluster.members);
-                    cluster = Cluster {
-                        height: before.height + cluster.height,
-                        ..before
-                    };
+                    cluster = Cluster { height: before.height + cluster.height, ..before };
                 }
                 _ => break,
             }
@@ -105,10 +94,7 @@ mod tests {
 
     #[test]
     fn long_names_wrap_and_what_is_cut_shows_it() {
-        assert_eq!(
-            wrap("Batch norm, decay 0.99", 12, 3),
-            ["Batch norm,", "decay 0.99"]
-        );
+        assert_eq!(wrap("Batch norm, decay 0.99", 12, 3), ["Batch norm,", "decay 0.99"]);
         assert_eq!(wrap("abcdefghijkl mn", 5, 3), ["abcde", "fghij", "kl mn"]);
         assert_eq!(wrap("one two three four", 9, 1), ["..ee four"]);
         assert_eq!(wrap("one two three four", 9, 2), ["one two", "..ee four"]);

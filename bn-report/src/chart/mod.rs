@@ -44,14 +44,8 @@ impl Chart {
         (width, height): (f64, f64),
         draw: impl FnOnce(&Canvas<'_, SVGBackend<'_>>) -> Drawn<SVGBackend<'static>>,
     ) -> Result<Self> {
-        let failed = |message: String| Error::Chart {
-            chart: file.clone(),
-            message,
-        };
-        let units = (
-            (width * UNITS).round() as u32,
-            (height * UNITS).round() as u32,
-        );
+        let failed = |message: String| Error::Chart { chart: file.clone(), message };
+        let units = ((width * UNITS).round() as u32, (height * UNITS).round() as u32);
         let mut svg = String::new();
         {
             let area = SVGBackend::with_string(&mut svg, units).into_drawing_area();
@@ -59,9 +53,7 @@ impl Chart {
             area.present().map_err(|error| failed(error.to_string()))?;
         }
         let start = svg.find('>').map_or(0, |end| end + 1);
-        let end = svg
-            .rfind("</svg>")
-            .ok_or_else(|| failed("plotters wrote no SVG".to_owned()))?;
+        let end = svg.rfind("</svg>").ok_or_else(|| failed("plotters wrote no SVG".to_owned()))?;
         let body = svg[start..end].trim().to_owned();
         Ok(Self {
             file,
@@ -89,11 +81,7 @@ impl Chart {
 
     fn svg(&self, id: &str, namespace: &str, style: &str) -> String {
         let (width, height) = self.size;
-        let view_box = format!(
-            "0 0 {} {}",
-            f64::from(width) * UNITS,
-            f64::from(height) * UNITS
-        );
+        let view_box = format!("0 0 {} {}", f64::from(width) * UNITS, f64::from(height) * UNITS);
         format!(
             "<svg{namespace} class=\"chart\" viewBox=\"{view_box}\" width=\"{width}\" height=\"{height}\" role=\"img\" \
              aria-labelledby=\"{id}-title {id}-description\">\n\
@@ -106,8 +94,5 @@ impl Chart {
 }
 
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

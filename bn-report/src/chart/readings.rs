@@ -46,17 +46,11 @@ impl Readings {
         match &self.gap {
             None => "one reading only".to_owned(),
             Some(gap) if gap.size() <= CLOSED_GAP => {
-                format!(
-                    "readings never differ by more than {}",
-                    format::short(gap.size())
-                )
+                format!("readings never differ by more than {}", format::short(gap.size()))
             }
             Some(gap) => {
                 let [moving, batch] = [gap.moving, gap.batch].map(format::short);
-                format!(
-                    "step {}: {moving} moving, {batch} batch",
-                    format::count(gap.step)
-                )
+                format!("step {}: {moving} moving, {batch} batch", format::count(gap.step))
             }
         }
     }
@@ -71,12 +65,7 @@ impl Readings {
         let name = labels::wrap(&self.name, 32, 2);
         let name_bottom = 13.0 + (name.len() - 1) as f64 * style::FONT * style::LEADING;
         canvas.lines(&name, (20.0, 13.0), Anchor::Start, BOLD)?;
-        canvas.text(
-            &self.remark(),
-            (20.0, name_bottom + 16.0),
-            Anchor::Start,
-            SMALL,
-        )?;
+        canvas.text(&self.remark(), (20.0, name_bottom + 16.0), Anchor::Start, SMALL)?;
         let top = 66.0;
         let y = super::curves::value_scale(
             self.values.iter().copied(),
@@ -99,19 +88,12 @@ impl Readings {
         }
         for run in &self.runs {
             for stretch in curve::stretches(run.iter().map(|(&step, &value)| (step, value))) {
-                canvas.line(
-                    &thin(&axes, &stretch),
-                    ink,
-                    style::SEED_LINE,
-                    style::SEED_OPACITY,
-                )?;
+                canvas.line(&thin(&axes, &stretch), ink, style::SEED_LINE, style::SEED_OPACITY)?;
             }
         }
-        for stretch in curve::stretches(
-            self.main
-                .iter()
-                .map(|(&step, summary)| (step, summary.mean)),
-        ) {
+        for stretch in
+            curve::stretches(self.main.iter().map(|(&step, summary)| (step, summary.mean)))
+        {
             canvas.line(&thin(&axes, &stretch), ink, style::MEAN_LINE, 1.0)?;
         }
         if let Some((_, batch)) = &self.pair {
@@ -130,7 +112,5 @@ impl Readings {
 }
 
 fn means(band: &Band) -> Vec<(u64, f64)> {
-    band.iter()
-        .filter_map(|(&step, summary)| Some((step, summary.mean?)))
-        .collect()
+    band.iter().filter_map(|(&step, summary)| Some((step, summary.mean?))).collect()
 }

@@ -22,30 +22,19 @@ pub struct Scale {
 impl Scale {
     /// A linear axis.
     pub fn linear(numbers: (f64, f64), pixels: (f64, f64)) -> Self {
-        Self {
-            spread: Spread::Linear,
-            numbers: apart(numbers),
-            pixels,
-        }
+        Self { spread: Spread::Linear, numbers: apart(numbers), pixels }
     }
 
     /// A linear axis that begins and ends at round numbers around the given ones.
     pub fn linear_around(numbers: (f64, f64), pixels: (f64, f64)) -> Self {
         let (low, high) = apart(numbers);
         let step = round_step((high - low) / 5.0);
-        Self::linear(
-            ((low / step).floor() * step, (high / step).ceil() * step),
-            pixels,
-        )
+        Self::linear(((low / step).floor() * step, (high / step).ceil() * step), pixels)
     }
 
     /// A logarithmic axis over positive numbers.
     pub fn log(numbers: (f64, f64), pixels: (f64, f64)) -> Self {
-        Self {
-            spread: Spread::Log,
-            numbers: apart(numbers),
-            pixels,
-        }
+        Self { spread: Spread::Log, numbers: apart(numbers), pixels }
     }
 
     /// An axis of steps. Logarithmic where the last is more than eight times the first after 0; then it begins at 0 only where
@@ -53,18 +42,11 @@ impl Scale {
     pub fn steps(steps: impl IntoIterator<Item = u64>, pixels: (f64, f64)) -> Self {
         let steps: Vec<u64> = steps.into_iter().collect();
         let last = steps.iter().copied().max().unwrap_or(1).max(1) as f64;
-        let first = steps
-            .iter()
-            .copied()
-            .filter(|&step| step > 0)
-            .min()
-            .unwrap_or(1) as f64;
+        let first = steps.iter().copied().filter(|&step| step > 0).min().unwrap_or(1) as f64;
         match last > 8.0 * first {
-            true if steps.contains(&0) => Self {
-                spread: Spread::LogFromZero { unit: first },
-                numbers: (0.0, last),
-                pixels,
-            },
+            true if steps.contains(&0) => {
+                Self { spread: Spread::LogFromZero { unit: first }, numbers: (0.0, last), pixels }
+            }
             true => Self::log((first, last), pixels),
             false => Self::linear((0.0, last), pixels),
         }
@@ -109,9 +91,7 @@ impl Scale {
                 let step = round_step((high - low) / (length / room).max(1.0));
                 let first = (low / step - 1e-9).ceil() as i64;
                 let last = (high / step + 1e-9).floor() as i64;
-                (first..=last)
-                    .map(|index| tidy(index as f64 * step))
-                    .collect()
+                (first..=last).map(|index| tidy(index as f64 * step)).collect()
             }
             Spread::Log => decades(low, high),
             Spread::LogFromZero { unit } => {
@@ -144,9 +124,8 @@ fn apart((low, high): (f64, f64)) -> (f64, f64) {
 /// 1, 2 or 5 times a power of ten, no less than `step`.
 fn round_step(step: f64) -> f64 {
     let power = 10f64.powf(step.log10().floor());
-    let factor = [1.0, 2.0, 5.0, 10.0]
-        .into_iter()
-        .find(|factor| factor * power >= step * (1.0 - 1e-9));
+    let factor =
+        [1.0, 2.0, 5.0, 10.0].into_iter().find(|factor| factor * power >= step * (1.0 - 1e-9));
     tidy(factor.unwrap_or(10.0) * power)
 }
 
@@ -155,8 +134,7 @@ fn decades(low: f64, high: f64) -> Vec<f64> {
     let (first, last) = (low.log10().floor() as i32, high.log10().ceil() as i32);
     let all = (first..=last)
         .flat_map(|power| [1.0, 2.0, 5.0].map(|factor| tidy(factor * 10f64.powi(power))));
-    all.filter(|tick| (low * (1.0 - 1e-9)..=high * (1.0 + 1e-9)).contains(tick))
-        .collect()
+    all.filter(|tick| (low * (1.0 - 1e-9)..=high * (1.0 + 1e-9)).contains(tick)).collect()
 }
 
 /// Without the last digits that arithmetic leaves: 0.3, not 0.30000000000000004.
@@ -182,10 +160,7 @@ mod tests {
         let steps = Scale::steps([0, 50, 100, 1500], (0.0, 600.0));
         assert!(steps.is_log());
         assert_eq!(steps.ticks(30.0), [0.0, 50.0, 100.0, 200.0, 500.0, 1000.0]);
-        assert_eq!(
-            Scale::linear_around((0.912, 0.978), (0.0, 500.0)).numbers(),
-            (0.9, 0.98)
-        );
+        assert_eq!(Scale::linear_around((0.912, 0.978), (0.0, 500.0)).numbers(), (0.9, 0.98));
     }
 
     proptest! {

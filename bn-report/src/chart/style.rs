@@ -16,10 +16,7 @@ pub struct Ink {
 }
 
 const fn ink(light: (u8, u8, u8), dark: (u8, u8, u8)) -> Ink {
-    Ink {
-        light: RGBColor(light.0, light.1, light.2),
-        dark: RGBColor(dark.0, dark.1, dark.2),
-    }
+    Ink { light: RGBColor(light.0, light.1, light.2), dark: RGBColor(dark.0, dark.1, dark.2) }
 }
 
 /// Text and axes.

@@ -33,10 +33,7 @@ pub fn paired_readings(arm: &Arm, metric: &str) -> Option<(Band, Band)> {
     let mut batch: Vec<Curve> = Vec::new();
     for run in &arm.runs {
         let of = |statistics| {
-            curve::curve(
-                run.rows(),
-                &Key::new(Split::Validation, Some(statistics), metric),
-            )
+            curve::curve(run.rows(), &Key::new(Split::Validation, Some(statistics), metric))
         };
         let (mut by_moving, mut by_batch) = (of(Statistics::Moving), of(Statistics::Batch));
         let valued = |curve: &Curve, step: &u64| curve.get(step).copied().flatten().is_some();
@@ -54,23 +51,11 @@ pub(super) fn gap(arm: &Arm, metric: &str) -> Option<Gap> {
     let mut widest: Option<Gap> = None;
     let mut closed_from = None;
     for ((&step, moving), batch) in moving.iter().zip(batch.values()) {
-        let here = Gap {
-            step,
-            moving: moving.mean?,
-            batch: batch.mean?,
-            closed_from: None,
-        };
+        let here = Gap { step, moving: moving.mean?, batch: batch.mean?, closed_from: None };
         if widest.is_none_or(|widest| here.size() > widest.size()) {
             widest = Some(here);
         }
-        closed_from = if here.size() > CLOSED_GAP {
-            None
-        } else {
-            closed_from.or(Some(step))
-        };
+        closed_from = if here.size() > CLOSED_GAP { None } else { closed_from.or(Some(step)) };
     }
-    widest.map(|widest| Gap {
-        closed_from,
-        ..widest
-    })
+    widest.map(|widest| Gap { closed_from, ..widest })
 }

@@ -31,12 +31,7 @@ impl Comparison {
     /// What an arm has to reach, in words: `validation accuracy 0.9`.
     pub fn target_words(&self) -> Option<String> {
         let target = self.target.as_ref()?;
-        Some(format!(
-            "{} {} {}",
-            target.split.name(),
-            target.metric,
-            target.value
-        ))
+        Some(format!("{} {} {}", target.split.name(), target.metric, target.value))
     }
 
     /// The cells of every arm.
@@ -49,9 +44,7 @@ impl Comparison {
         let final_heading = self.final_heading();
         let mut lines: Vec<Vec<String>> = vec![vec!["arm".into(), "runs".into(), final_heading]];
         lines.extend(
-            self.cells()
-                .into_iter()
-                .map(|cells| vec![cells.arm, cells.runs, cells.final_value]),
+            self.cells().into_iter().map(|cells| vec![cells.arm, cells.runs, cells.final_value]),
         );
         if let Some(target) = self.target_words() {
             lines[0].push(format!("steps to {target}"));
@@ -69,21 +62,13 @@ impl Comparison {
 
 fn align(lines: &[Vec<String>]) -> String {
     let columns = lines.first().map_or(0, Vec::len);
-    let width = |column: usize| {
-        lines
-            .iter()
-            .map(|line| line[column].chars().count())
-            .max()
-            .unwrap_or(0)
-    };
+    let width =
+        |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns).map(width).collect();
     let mut text = String::new();
     for line in lines {
-        let cells: Vec<String> = line
-            .iter()
-            .zip(&widths)
-            .map(|(cell, &width)| format!("{cell:width$}"))
-            .collect();
+        let cells: Vec<String> =
+            line.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}")).collect();
         text.push_str(cells.join("   ").trim_end());
         text.push('\n');
     }
@@ -93,11 +78,7 @@ fn align(lines: &[Vec<String>]) -> String {
 fn cells(row: &ArmRow) -> Cells {
     let total = row.states.total();
     let of_all = |number: usize| {
-        if number == total {
-            String::new()
-        } else {
-            format!(" ({number} of {total})")
-        }
+        if number == total { String::new() } else { format!(" ({number} of {total})") }
     };
     let reached = row.steps_to_target.n;
     let begun = row.reached.len();
@@ -125,21 +106,12 @@ fn cells(row: &ArmRow) -> Cells {
             _ => format::mean_sd(&row.steps_to_target, format::steps),
         },
         gap: row.gap.map_or(format::ABSENT.to_owned(), |gap| {
-            format!(
-                "{} at step {}",
-                format::short(gap.size()),
-                format::count(gap.step)
-            )
+            format!("{} at step {}", format::short(gap.size()), format::count(gap.step))
         }),
         closed_from: match row.gap {
             None => format::ABSENT.to_owned(),
-            Some(Gap {
-                closed_from: None, ..
-            }) => "still open".to_owned(),
-            Some(Gap {
-                closed_from: Some(step),
-                ..
-            }) => format!("step {}", format::count(step)),
+            Some(Gap { closed_from: None, .. }) => "still open".to_owned(),
+            Some(Gap { closed_from: Some(step), .. }) => format!("step {}", format::count(step)),
         },
         diverged: row.states.diverged.to_string(),
     }

@@ -17,10 +17,8 @@ pub(super) fn per_arm(experiment: &Experiment, comparison: &Comparison) -> Resul
     let metric = &comparison.metric;
     let moving = Key::new(Split::Validation, Some(Statistics::Moving), metric);
     let panel = |(index, arm): (usize, &Arm)| {
-        let runs: Vec<_> = curve::arm_curves(arm, &moving)
-            .into_iter()
-            .map(|(_, curve)| curve)
-            .collect();
+        let runs: Vec<_> =
+            curve::arm_curves(arm, &moving).into_iter().map(|(_, curve)| curve).collect();
         Readings {
             arm: index,
             name: arm.name.clone(),
@@ -39,18 +37,10 @@ pub(super) fn per_arm(experiment: &Experiment, comparison: &Comparison) -> Resul
         }
     };
     let mut panels: Vec<Readings> = experiment.arms.iter().enumerate().map(panel).collect();
-    let steps: Vec<u64> = panels
-        .iter()
-        .flat_map(|panel| panel.main.keys().copied())
-        .collect();
+    let steps: Vec<u64> = panels.iter().flat_map(|panel| panel.main.keys().copied()).collect();
     let mut values: Vec<f64> = panels
         .iter()
-        .flat_map(|panel| {
-            panel
-                .runs
-                .iter()
-                .flat_map(|run| run.values().copied().flatten())
-        })
+        .flat_map(|panel| panel.runs.iter().flat_map(|run| run.values().copied().flatten()))
         .collect();
     for (_, batch) in panels.iter().filter_map(|panel| panel.pair.as_ref()) {
         values.extend(batch.values().filter_map(|summary| summary.mean));
@@ -60,10 +50,8 @@ pub(super) fn per_arm(experiment: &Experiment, comparison: &Comparison) -> Resul
         panel.values.clone_from(&values);
     }
     let draw = |(panel, arm): (&Readings, &Arm)| {
-        let title = format!(
-            "{}: validation {metric} by moving and by batch statistics",
-            panel.name
-        );
+        let title =
+            format!("{}: validation {metric} by moving and by batch statistics", panel.name);
         let description = match &panel.gap {
             None => "Only one reading was logged.".to_owned(),
             Some(gap) => format!(
@@ -74,9 +62,7 @@ pub(super) fn per_arm(experiment: &Experiment, comparison: &Comparison) -> Resul
             ),
         };
         let file = format!("readings-{}.svg", arm.slug);
-        Chart::draw(file, title, description, readings::SIZE, |canvas| {
-            panel.draw(canvas)
-        })
+        Chart::draw(file, title, description, readings::SIZE, |canvas| panel.draw(canvas))
     };
     panels.iter().zip(&experiment.arms).map(draw).collect()
 }

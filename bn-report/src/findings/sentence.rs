@@ -27,10 +27,7 @@ impl Sentence {
     }
 
     pub(super) fn arm(mut self, (index, row): (usize, &ArmRow)) -> Self {
-        self.0.push(Piece::Arm {
-            index,
-            name: row.name.clone(),
-        });
+        self.0.push(Piece::Arm { index, name: row.name.clone() });
         self
     }
 
@@ -52,11 +49,8 @@ impl Sentence {
                 _ if position + 1 == arms.len() => " and ",
                 _ => ", ",
             };
-            sentence = if before.is_empty() {
-                sentence.arm(arm)
-            } else {
-                sentence.text(before).arm(arm)
-            };
+            sentence =
+                if before.is_empty() { sentence.arm(arm) } else { sentence.text(before).arm(arm) };
         }
         sentence
     }

@@ -11,16 +11,11 @@ fn arm(name: &str, reached: &[Option<u64>], finals: &[f64]) -> ArmRow {
     ArmRow {
         name: name.to_owned(),
         slug: name.to_owned(),
-        states: States {
-            finished: reached.len().max(finals.len()),
-            ..States::default()
-        },
+        states: States { finished: reached.len().max(finals.len()), ..States::default() },
         finals: (0..).zip(finals.iter().copied().map(Some)).collect(),
         final_value: Summary::of(finals.iter().copied()),
         steps_to_target: Summary::of(
-            reached
-                .iter()
-                .filter_map(|(_, step)| step.map(|step| step as f64)),
+            reached.iter().filter_map(|(_, step)| step.map(|step| step as f64)),
         ),
         reached,
         best: finals.iter().copied().reduce(f64::max),
@@ -48,10 +43,7 @@ fn comparison(metric: &str, target: Option<f64>, rows: Vec<ArmRow>) -> Compariso
 
 fn sentences(comparison: &Comparison) -> (String, Vec<String>) {
     let findings = Findings::of(comparison);
-    (
-        findings.headline.plain(),
-        findings.others.iter().map(Sentence::plain).collect(),
-    )
+    (findings.headline.plain(), findings.others.iter().map(Sentence::plain).collect())
 }
 
 #[test]
@@ -79,10 +71,7 @@ fn the_first_is_measured_against_the_slowest_and_the_rest_is_named() {
 fn ties_are_told_as_ties() {
     let rows = vec![arm("a", &[Some(50)], &[]), arm("b", &[Some(50)], &[])];
     let (headline, _) = sentences(&comparison("accuracy", Some(0.9), rows));
-    assert_eq!(
-        headline,
-        "\"a\" and \"b\" reach validation accuracy 0.9 after 50 steps."
-    );
+    assert_eq!(headline, "\"a\" and \"b\" reach validation accuracy 0.9 after 50 steps.");
     let rows = vec![arm("a", &[Some(100)], &[]), arm("b", &[Some(102)], &[])];
     let (headline, _) = sentences(&comparison("accuracy", Some(0.9), rows));
     assert_eq!(
@@ -93,19 +82,13 @@ fn ties_are_told_as_ties() {
 
 #[test]
 fn a_target_that_nobody_reaches() {
-    let rows = vec![
-        arm("a", &[None, None], &[0.4, 0.4]),
-        arm("b", &[None, None], &[0.6, 0.6]),
-    ];
+    let rows = vec![arm("a", &[None, None], &[0.4, 0.4]), arm("b", &[None, None], &[0.6, 0.6])];
     let (headline, _) = sentences(&comparison("accuracy", Some(0.9), rows));
     assert_eq!(
         headline,
         "No arm reaches validation accuracy 0.9 within 1,500 steps; closest comes \"b\" with 0.600."
     );
-    let rows = vec![
-        arm("a", &[None, Some(9)], &[]),
-        arm("b", &[None, None], &[]),
-    ];
+    let rows = vec![arm("a", &[None, Some(9)], &[]), arm("b", &[None, None], &[])];
     let (headline, _) = sentences(&comparison("accuracy", Some(0.9), rows));
     assert_eq!(
         headline,
@@ -128,36 +111,17 @@ fn without_a_target_the_end_decides_and_less_loss_is_better() {
 
 #[test]
 fn readings_that_agree_are_said_to_agree() {
-    let gap = |moving, batch| {
-        Some(Gap {
-            step: 50,
-            moving,
-            batch,
-            closed_from: None,
-        })
-    };
-    let rows = vec![ArmRow {
-        gap: gap(0.90, 0.91),
-        ..arm("a", &[], &[])
-    }];
+    let gap = |moving, batch| Some(Gap { step: 50, moving, batch, closed_from: None });
+    let rows = vec![ArmRow { gap: gap(0.90, 0.91), ..arm("a", &[], &[]) }];
     let (headline, _) = sentences(&comparison("accuracy", None, rows));
     assert_eq!(
         headline,
         "Moving and batch statistics read the same weights alike: validation accuracy differs by at most 0.010."
     );
     let rows = vec![
-        ArmRow {
-            gap: gap(0.90, 0.91),
-            ..arm("a", &[], &[])
-        },
-        ArmRow {
-            gap: gap(0.18, 0.93),
-            ..arm("b", &[], &[])
-        },
-        ArmRow {
-            gap: gap(0.40, 0.93),
-            ..arm("c", &[], &[])
-        },
+        ArmRow { gap: gap(0.90, 0.91), ..arm("a", &[], &[]) },
+        ArmRow { gap: gap(0.18, 0.93), ..arm("b", &[], &[]) },
+        ArmRow { gap: gap(0.40, 0.93), ..arm("c", &[], &[]) },
     ];
     let (headline, _) = sentences(&comparison("accuracy", None, rows));
     assert_eq!(

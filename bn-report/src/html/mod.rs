@@ -100,10 +100,7 @@ pub fn page(
         report_version: env!("CARGO_PKG_VERSION"),
     };
     let page = page.render();
-    page.map_err(|error| Error::Render {
-        file: schema::REPORT,
-        message: error.to_string(),
-    })
+    page.map_err(|error| Error::Render { file: schema::REPORT, message: error.to_string() })
 }
 
 /// The style-sheet class of an arm: its colour.
@@ -123,14 +120,8 @@ fn arm_rules() -> (String, String) {
 
 fn words(sentence: &Sentence) -> Vec<Words> {
     let words = |piece: &Piece| match piece {
-        Piece::Text(text) => Words {
-            text: text.clone(),
-            class: None,
-        },
-        Piece::Arm { index, name } => Words {
-            text: name.clone(),
-            class: Some(arm_class(*index)),
-        },
+        Piece::Text(text) => Words { text: text.clone(), class: None },
+        Piece::Arm { index, name } => Words { text: name.clone(), class: Some(arm_class(*index)) },
     };
     sentence.0.iter().map(words).collect()
 }

@@ -28,21 +28,13 @@ impl SettingsTable {
             .filter(|(_, arm)| arm.runs.iter().any(|run| run.record.is_some()))
             .map(|(index, arm)| (index, arm, settings_of(arm)))
             .collect();
-        let all: BTreeSet<&String> = arms
-            .iter()
-            .flat_map(|(_, _, settings)| settings.keys())
-            .collect();
-        let mut table = Self {
-            keys: Vec::new(),
-            rows: Vec::new(),
-            partial: Vec::new(),
-            shared: Vec::new(),
-        };
+        let all: BTreeSet<&String> =
+            arms.iter().flat_map(|(_, _, settings)| settings.keys()).collect();
+        let mut table =
+            Self { keys: Vec::new(), rows: Vec::new(), partial: Vec::new(), shared: Vec::new() };
         for key in all {
-            let values: BTreeSet<&String> = arms
-                .iter()
-                .filter_map(|(_, _, settings)| settings.get(key))
-                .collect();
+            let values: BTreeSet<&String> =
+                arms.iter().filter_map(|(_, _, settings)| settings.get(key)).collect();
             let having: Vec<&Arm> = arms
                 .iter()
                 .filter(|(_, _, settings)| settings.contains_key(key))
@@ -54,24 +46,16 @@ impl SettingsTable {
                 }
                 Some(value) if values.len() == 1 => {
                     let arms: Vec<&Arm> = arms.iter().map(|(_, arm, _)| *arm).collect();
-                    table
-                        .partial
-                        .push((key.clone(), (*value).clone(), name_some(&having, &arms)));
+                    table.partial.push((key.clone(), (*value).clone(), name_some(&having, &arms)));
                 }
                 _ => table.keys.push(key.clone()),
             }
         }
         for (index, arm, settings) in &arms {
-            let value = |key: &String| {
-                settings
-                    .get(key)
-                    .map_or(format::ABSENT, String::as_str)
-                    .to_owned()
-            };
+            let value =
+                |key: &String| settings.get(key).map_or(format::ABSENT, String::as_str).to_owned();
             let values = table.keys.iter().map(value).collect();
-            table
-                .rows
-                .push((arm.name.clone(), arm_class(*index), values));
+            table.rows.push((arm.name.clone(), arm_class(*index), values));
         }
         table
     }
@@ -79,22 +63,10 @@ impl SettingsTable {
 
 /// Some of all arms in the fewest words: by name, or as all but the others.
 fn name_some(some: &[&Arm], all: &[&Arm]) -> String {
-    let names = |arms: &[&Arm]| {
-        arms.iter()
-            .map(|arm| arm.name.as_str())
-            .collect::<Vec<_>>()
-            .join("; ")
-    };
-    let others: Vec<&Arm> = all
-        .iter()
-        .filter(|arm| !some.contains(arm))
-        .copied()
-        .collect();
-    if others.len() < some.len() {
-        format!("all but {}", names(&others))
-    } else {
-        names(some)
-    }
+    let names =
+        |arms: &[&Arm]| arms.iter().map(|arm| arm.name.as_str()).collect::<Vec<_>>().join("; ");
+    let others: Vec<&Arm> = all.iter().filter(|arm| !some.contains(arm)).copied().collect();
+    if others.len() < some.len() { format!("all but {}", names(&others)) } else { names(some) }
 }
 
 /// The settings of an arm; where its runs differ, all their values.
@@ -102,10 +74,7 @@ fn settings_of(arm: &Arm) -> BTreeMap<String, String> {
     let mut values: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for record in arm.runs.iter().filter_map(|run| run.record.as_ref()) {
         for (key, value) in record.config.dotted_settings() {
-            values
-                .entry(key)
-                .or_default()
-                .insert(value.trim_matches('"').to_owned());
+            values.entry(key).or_default().insert(value.trim_matches('"').to_owned());
         }
     }
     values

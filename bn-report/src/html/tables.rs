@@ -33,28 +33,16 @@ pub(super) struct ComparisonRow {
 impl ComparisonTable {
     pub(super) fn of(comparison: &Comparison) -> Self {
         let several = comparison.rows.len() > 1;
-        let whole = comparison
-            .rows
-            .iter()
-            .filter(|row| row.steps_to_target.n == row.reached.len());
-        let fastest = whole
-            .filter_map(|row| row.steps_to_target.mean)
-            .reduce(f64::min);
-        let finals = comparison
-            .rows
-            .iter()
-            .filter_map(|row| row.final_value.mean);
+        let whole = comparison.rows.iter().filter(|row| row.steps_to_target.n == row.reached.len());
+        let fastest = whole.filter_map(|row| row.steps_to_target.mean).reduce(f64::min);
+        let finals = comparison.rows.iter().filter_map(|row| row.final_value.mean);
         let best = if comparison.lower_is_better() {
             finals.reduce(f64::min)
         } else {
             finals.reduce(f64::max)
         };
-        let rows = comparison
-            .rows
-            .iter()
-            .zip(comparison.cells())
-            .enumerate()
-            .map(|(index, (row, cells))| ComparisonRow {
+        let rows = comparison.rows.iter().zip(comparison.cells()).enumerate().map(
+            |(index, (row, cells))| ComparisonRow {
                 arm: cells.arm,
                 class: arm_class(index),
                 runs: match row.states {
@@ -68,7 +56,8 @@ impl ComparisonTable {
                 gap: cells.gap,
                 closed_from: cells.closed_from,
                 diverged: cells.diverged,
-            });
+            },
+        );
         Self {
             final_heading: comparison.final_heading(),
             target: comparison.target_words(),
@@ -108,22 +97,16 @@ impl RunsTable {
             },
             digest: match &run.digest {
                 // Enough to tell runs apart; the manifest has all of it.
-                Some(digest) => digest
-                    .rsplit(':')
-                    .next()
-                    .unwrap_or(digest)
-                    .chars()
-                    .take(12)
-                    .collect(),
+                Some(digest) => {
+                    digest.rsplit(':').next().unwrap_or(digest).chars().take(12).collect()
+                }
                 None => format::ABSENT.to_owned(),
             },
         };
         let arms = experiment.arms.iter().enumerate();
         let rows =
             arms.flat_map(|(index, arm)| arm.runs.iter().map(move |run| row(index, arm, run)));
-        Self {
-            rows: rows.collect(),
-        }
+        Self { rows: rows.collect() }
     }
 }
 
@@ -142,9 +125,7 @@ fn state(run: &Run) -> String {
 
 /// What a reader must know before trusting the numbers: runs that did not finish, and what was wrong with the files.
 pub(super) fn alerts(experiment: &Experiment) -> Vec<String> {
-    let unfinished = experiment
-        .runs()
-        .filter(|(_, run)| run.status() != Some(&Status::Finished));
+    let unfinished = experiment.runs().filter(|(_, run)| run.status() != Some(&Status::Finished));
     let alerts =
         unfinished.map(|(arm, run)| format!("{}, seed {}: {}", arm.name, run.seed, state(run)));
     alerts.chain(experiment.notices.iter().cloned()).collect()
@@ -160,9 +141,8 @@ pub(super) fn provenance(experiment: &Experiment) -> Vec<(String, Vec<String>)> 
     ];
     let values = |fact: Fact| {
         let mut values: Vec<String> = Vec::new();
-        for provenance in experiment
-            .records()
-            .filter_map(|record| record.config.provenance.as_ref())
+        for provenance in
+            experiment.records().filter_map(|record| record.config.provenance.as_ref())
         {
             values.extend(
                 fact(provenance)
@@ -174,8 +154,6 @@ pub(super) fn provenance(experiment: &Experiment) -> Vec<(String, Vec<String>)> 
         }
         values
     };
-    let facts = facts
-        .into_iter()
-        .map(|(name, fact)| (name.to_owned(), values(fact)));
+    let facts = facts.into_iter().map(|(name, fact)| (name.to_owned(), values(fact)));
     facts.filter(|(_, values)| !values.is_empty()).collect()
 }

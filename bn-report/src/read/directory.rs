@@ -21,10 +21,8 @@ pub(super) type Found = BTreeMap<String, BTreeMap<u64, String>>;
 /// Unreadable, or not an experiment's directory; the message says what it seems to be instead.
 pub(super) fn find_runs(directory: &Path) -> Result<Found> {
     let wanted = "expected an experiment's directory, with <arm>/seed-<n>/ in it";
-    let not_an_experiment = |reason: String| Error::NotAnExperiment {
-        path: directory.to_owned(),
-        reason,
-    };
+    let not_an_experiment =
+        |reason: String| Error::NotAnExperiment { path: directory.to_owned(), reason };
     if directory.is_file() {
         return Err(not_an_experiment(format!("{wanted}; this is a file")));
     }
@@ -77,10 +75,8 @@ fn subdirectories(directory: &Path) -> Result<BTreeMap<String, PathBuf>> {
     let mut names = BTreeMap::new();
     for entry in fs::read_dir(directory).map_err(|error| Error::read(directory, error))? {
         let path = entry.map_err(|error| Error::read(directory, error))?.path();
-        if let (true, Some(name)) = (
-            path.is_dir(),
-            path.file_name().and_then(|name| name.to_str()),
-        ) {
+        if let (true, Some(name)) = (path.is_dir(), path.file_name().and_then(|name| name.to_str()))
+        {
             names.insert(name.to_owned(), path.clone());
         }
     }
@@ -100,10 +96,8 @@ pub(super) fn read_run(
     let path = directory.join(slug).join(name);
     let [config, metrics, status] =
         [schema::CONFIG, schema::METRICS, schema::STATUS].map(|name| path.join(name));
-    let missing: Vec<&PathBuf> = [&config, &metrics, &status]
-        .into_iter()
-        .filter(|path| !path.is_file())
-        .collect();
+    let missing: Vec<&PathBuf> =
+        [&config, &metrics, &status].into_iter().filter(|path| !path.is_file()).collect();
     let partial = name.starts_with('.');
     match missing[..] {
         [] => {}
@@ -116,9 +110,7 @@ pub(super) fn read_run(
             return Ok(None);
         }
         [first, ..] => {
-            return Err(Error::Missing {
-                path: first.clone(),
-            });
+            return Err(Error::Missing { path: first.clone() });
         }
     }
     let status: Status = read_json(&status)?;
@@ -126,14 +118,8 @@ pub(super) fn read_run(
     let config: RunConfig = read_toml(&config)?;
     let Metrics { rows, cut_off } = read_metrics(&metrics, may_be_cut_off)?;
     if cut_off {
-        notices.push(format!(
-            "{slug}/{name}/{}: the cut-off last line is left out",
-            schema::METRICS
-        ));
+        notices
+            .push(format!("{slug}/{name}/{}: the cut-off last line is left out", schema::METRICS));
     }
-    Ok(Some(Record {
-        status,
-        config,
-        rows,
-    }))
+    Ok(Some(Record { status, config, rows }))
 }

@@ -37,37 +37,24 @@ pub(super) fn read_metrics(path: &Path, may_be_cut_off: bool) -> Result<Metrics>
         None => ("", !text.is_empty()),
     };
     if cut_off && !may_be_cut_off {
-        let place = Place {
-            line: Some(whole.matches('\n').count() as u64 + 1),
-            column: None,
-        };
+        let place = Place { line: Some(whole.matches('\n').count() as u64 + 1), column: None };
         let message = "the last line is cut off (no line end), though the run ended whole";
         return Err(Error::malformed(path, place, message));
     }
     if whole.is_empty() {
         if may_be_cut_off {
-            return Ok(Metrics {
-                rows: Vec::new(),
-                cut_off,
-            });
+            return Ok(Metrics { rows: Vec::new(), cut_off });
         }
-        let message = format!(
-            "expected the header {:?}, found an empty file",
-            MetricRow::HEADER.join(",")
-        );
+        let message =
+            format!("expected the header {:?}, found an empty file", MetricRow::HEADER.join(","));
         return Err(Error::malformed(path, Place::default(), message));
     }
-    Ok(Metrics {
-        rows: parse(path, whole)?,
-        cut_off,
-    })
+    Ok(Metrics { rows: parse(path, whole)?, cut_off })
 }
 
 fn parse(path: &Path, text: &str) -> Result<Vec<MetricRow>> {
-    let mut reader = csv::ReaderBuilder::new()
-        .has_headers(false)
-        .flexible(true)
-        .from_reader(text.as_bytes());
+    let mut reader =
+        csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(text.as_bytes());
     let mut rows = Vec::new();
     let mut first_seen = BTreeMap::new();
     for (index, record) in reader.records().enumerate() {
@@ -83,37 +70,25 @@ fn parse(path: &Path, text: &str) -> Result<Vec<MetricRow>> {
                     "expected the header {:?}, found {found:?}",
                     MetricRow::HEADER.join(",")
                 );
-                return Err(Error::malformed(
-                    path,
-                    Place { line, column: None },
-                    message,
-                ));
+                return Err(Error::malformed(path, Place { line, column: None }, message));
             }
             continue;
         }
         let row = parse_row(&record).map_err(|(column, message)| {
-            let place = Place {
-                line,
-                column: column.map(|column| column_start(&record, column)),
-            };
+            let place = Place { line, column: column.map(|column| column_start(&record, column)) };
             Error::malformed(path, place, message)
         })?;
         let key = (row.split, row.statistics, row.metric.clone(), row.step);
         if let Some(first) = first_seen.insert(key, line) {
-            let first = first.map_or(String::new(), |line| {
-                format!("; the first is on line {line}")
-            });
+            let first =
+                first.map_or(String::new(), |line| format!("; the first is on line {line}"));
             let message = format!(
                 "a second value of {} {} at step {}{first}",
                 row.split.name(),
                 row.metric,
                 row.step
             );
-            return Err(Error::malformed(
-                path,
-                Place { line, column: None },
-                message,
-            ));
+            return Err(Error::malformed(path, Place { line, column: None }, message));
         }
         rows.push(row);
     }
@@ -122,12 +97,7 @@ fn parse(path: &Path, text: &str) -> Result<Vec<MetricRow>> {
 
 /// The character column where a field starts; quotes are not counted, so it is exact for what training writes.
 fn column_start(record: &StringRecord, field: usize) -> u64 {
-    record
-        .iter()
-        .take(field)
-        .map(|cell| cell.chars().count() as u64 + 1)
-        .sum::<u64>()
-        + 1
+    record.iter().take(field).map(|cell| cell.chars().count() as u64 + 1).sum::<u64>() + 1
 }
 
 type Bad = (Option<usize>, String);
@@ -135,10 +105,7 @@ type Bad = (Option<usize>, String);
 fn parse_row(record: &StringRecord) -> std::result::Result<MetricRow, Bad> {
     let columns = MetricRow::HEADER.len();
     if record.len() != columns {
-        return Err((
-            None,
-            format!("expected {columns} columns, found {}", record.len()),
-        ));
+        return Err((None, format!("expected {columns} columns, found {}", record.len())));
     }
     let bad = |column: usize, wanted: &str| {
         let message = format!(
@@ -149,9 +116,7 @@ fn parse_row(record: &StringRecord) -> std::result::Result<MetricRow, Bad> {
         (Some(column), message)
     };
     let count = |column: usize| {
-        record[column]
-            .parse::<u64>()
-            .map_err(|_| bad(column, "a whole number, 0 or more"))
+        record[column].parse::<u64>().map_err(|_| bad(column, "a whole number, 0 or more"))
     };
     Ok(MetricRow {
         step: count(0)?,
@@ -168,11 +133,8 @@ fn parse_row(record: &StringRecord) -> std::result::Result<MetricRow, Bad> {
         },
         value: match &record[6] {
             "" => None,
-            cell => Some(
-                cell.parse::<f64>()
-                    .map_err(|_| bad(6, "a number or nothing"))?,
-            )
-            .filter(|v| v.is_finite()),
+            cell => Some(cell.parse::<f64>().map_err(|_| bad(6, "a number or nothing"))?)
+                .filter(|v| v.is_finite()),
         },
     })
 }

@@ -80,9 +80,7 @@ impl Run {
 impl Experiment {
     /// All runs, arm by arm.
     pub fn runs(&self) -> impl Iterator<Item = (&Arm, &Run)> {
-        self.arms
-            .iter()
-            .flat_map(|arm| arm.runs.iter().map(move |run| (arm, run)))
+        self.arms.iter().flat_map(|arm| arm.runs.iter().map(move |run| (arm, run)))
     }
 
     /// The records of all runs that have one, arm by arm.
@@ -126,12 +124,7 @@ pub fn read_experiment(directory: &Path) -> Result<Experiment> {
     };
     let config = first.config.clone();
     let (name, question, target, command) = match manifest {
-        Some(manifest) => (
-            manifest.name,
-            manifest.question,
-            manifest.target,
-            manifest.command,
-        ),
+        Some(manifest) => (manifest.name, manifest.question, manifest.target, manifest.command),
         None => (config.name, None, None, None),
     };
     Ok(Experiment {
@@ -167,28 +160,17 @@ fn planned_arm(
                 "{slug}/{seed}: made from other settings than the plan has (digests differ)"
             ));
         }
-        runs.push(Run {
-            seed: run.seed,
-            digest: Some(run.digest.clone()),
-            record,
-        });
+        runs.push(Run { seed: run.seed, digest: Some(run.digest.clone()), record });
     }
     notices.extend(left_out(slug, found.values()));
-    Ok(Arm {
-        name: planned.name.clone(),
-        slug: slug.clone(),
-        runs,
-    })
+    Ok(Arm { name: planned.name.clone(), slug: slug.clone(), runs })
 }
 
 /// The notice of run directories that the plan does not have, if there are any.
 fn left_out<'a>(slug: &str, names: impl Iterator<Item = &'a String>) -> Option<String> {
     let names: Vec<&str> = names.map(String::as_str).collect();
     let names = (!names.is_empty()).then(|| names.join(", "))?;
-    Some(format!(
-        "{slug}: {names} left out: not in {}",
-        schema::MANIFEST
-    ))
+    Some(format!("{slug}: {names} left out: not in {}", schema::MANIFEST))
 }
 
 fn digest(record: Option<&Record>) -> Option<String> {
@@ -204,20 +186,12 @@ fn unplanned_arm(
     let mut runs = Vec::new();
     for (&seed, name) in seeds {
         let record = read_run(directory, slug, name, notices)?;
-        runs.push(Run {
-            seed,
-            digest: digest(record.as_ref()),
-            record,
-        });
+        runs.push(Run { seed, digest: digest(record.as_ref()), record });
     }
     let name = runs
         .iter()
         .find_map(|run| run.record.as_ref())
         .map_or(slug, |record| &record.config.arm)
         .to_owned();
-    Ok(Arm {
-        name,
-        slug: slug.to_owned(),
-        runs,
-    })
+    Ok(Arm { name, slug: slug.to_owned(), runs })
 }

@@ -31,9 +31,8 @@ pub(super) fn read_text(path: &Path) -> Result<String> {
 pub(super) fn read_toml<T: DeserializeOwned>(path: &Path) -> Result<T> {
     let text = read_text(path)?;
     toml::from_str(&text).map_err(|error| {
-        let place = error
-            .span()
-            .map_or_else(Place::default, |span| Place::of_offset(&text, span.start));
+        let place =
+            error.span().map_or_else(Place::default, |span| Place::of_offset(&text, span.start));
         Error::malformed(path, place, error.message())
     })
 }
@@ -45,15 +44,11 @@ pub(super) fn read_toml<T: DeserializeOwned>(path: &Path) -> Result<T> {
 pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
     let text = read_text(path)?;
     serde_json::from_str(&text).map_err(|error| {
-        let place = Place {
-            line: Some(error.line() as u64),
-            column: Some(error.column() as u64),
-        };
+        let place = Place { line: Some(error.line() as u64), column: Some(error.column() as u64) };
         let message = error.to_string();
         // serde_json repeats the place at the end of its message.
-        let message = message
-            .rsplit_once(" at line ")
-            .map_or(message.as_str(), |(message, _)| message);
+        let message =
+            message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
         Error::malformed(path, place, message)
     })
 }

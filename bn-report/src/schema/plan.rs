@@ -32,9 +32,7 @@ fn moving() -> Statistics {
 
 /// Whether less of a metric is more: true of `loss`, `error`, and names that end in `_loss` or `_error`.
 pub fn lower_is_better(metric: &str) -> bool {
-    ["loss", "error"]
-        .iter()
-        .any(|word| metric == *word || metric.ends_with(&format!("_{word}")))
+    ["loss", "error"].iter().any(|word| metric == *word || metric.ends_with(&format!("_{word}")))
 }
 
 /// What made the numbers of a run, apart from its settings: the table `[provenance]` of `config.toml`.
@@ -101,11 +99,7 @@ impl RunConfig {
 
 fn flatten(prefix: &str, table: &toml::Table, settings: &mut Vec<(String, String)>) {
     for (key, value) in table {
-        let key = if prefix.is_empty() {
-            key.clone()
-        } else {
-            format!("{prefix}.{key}")
-        };
+        let key = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
         match value {
             toml::Value::Table(table) => flatten(&key, table, settings),
             value => settings.push((key, value.to_string())),

@@ -26,27 +26,14 @@ fn write(rows: &[MetricRow]) -> String {
 #[test]
 fn columns_stand_in_the_documented_order() {
     assert_eq!(
-        write(&[
-            row(Some(0.1)),
-            MetricRow {
-                statistics: None,
-                ..row(Some(f64::NAN))
-            }
-        ]),
+        write(&[row(Some(0.1)), MetricRow { statistics: None, ..row(Some(f64::NAN)) }]),
         "step,epoch,examples,split,statistics,metric,value\n\
          50,2,3000,validation,moving,accuracy,0.1\n\
          50,2,3000,validation,,accuracy,\n"
     );
-    assert_eq!(
-        MetricRow::HEADER.join(","),
-        "step,epoch,examples,split,statistics,metric,value"
-    );
+    assert_eq!(MetricRow::HEADER.join(","), "step,epoch,examples,split,statistics,metric,value");
     let mut writer = csv::Writer::from_writer(Vec::new());
-    let row = TimingRow {
-        step: 1,
-        seconds: Some(0.5),
-        examples_per_second: None,
-    };
+    let row = TimingRow { step: 1, seconds: Some(0.5), examples_per_second: None };
     writer.serialize(row).expect("rows serialize");
     let text =
         String::from_utf8(writer.into_inner().expect("a Vec takes all")).expect("CSV is text");
@@ -72,10 +59,7 @@ proptest! {
 
 #[test]
 fn status_reads_back() {
-    let diverged = Status::Diverged {
-        step: 7,
-        reason: "loss is NaN".to_owned(),
-    };
+    let diverged = Status::Diverged { step: 7, reason: "loss is NaN".to_owned() };
     assert_eq!(
         diverged.to_json(),
         "{\"state\":\"diverged\",\"step\":7,\"reason\":\"loss is NaN\"}\n"
@@ -87,10 +71,7 @@ fn status_reads_back() {
         Status::Failed { error: "x".into() },
         Status::Interrupted,
     ] {
-        assert_eq!(
-            serde_json::from_str::<Status>(&status.to_json()).expect("JSON"),
-            status
-        );
+        assert_eq!(serde_json::from_str::<Status>(&status.to_json()).expect("JSON"), status);
     }
 }
 
@@ -100,26 +81,13 @@ fn config_starts_with_name_arm_seed_and_keeps_every_setting() {
                 [norm]\nkind = \"batch\"\n[norm.renorm]\nr_max = 3.0\n";
     let config: RunConfig = toml::from_str(text).expect("config");
     let target = config.target.clone().expect("target");
-    assert_eq!(
-        (target.split, target.statistics),
-        (Split::Validation, Statistics::Moving)
-    );
-    let settings = [
-        ("jobs", "2"),
-        ("norm.kind", "\"batch\""),
-        ("norm.renorm.r_max", "3.0"),
-    ];
+    assert_eq!((target.split, target.statistics), (Split::Validation, Statistics::Moving));
+    let settings = [("jobs", "2"), ("norm.kind", "\"batch\""), ("norm.renorm.r_max", "3.0")];
     assert_eq!(
         config.dotted_settings(),
         settings.map(|(key, value)| (key.to_owned(), value.to_owned()))
     );
     let written = config.to_toml().expect("TOML");
-    assert!(
-        written.starts_with("name = \"e\"\narm = \"A\"\nseed = 3\n"),
-        "{written}"
-    );
-    assert_eq!(
-        toml::from_str::<RunConfig>(&written).expect("config"),
-        config
-    );
+    assert!(written.starts_with("name = \"e\"\narm = \"A\"\nseed = 3\n"), "{written}");
+    assert_eq!(toml::from_str::<RunConfig>(&written).expect("config"), config);
 }

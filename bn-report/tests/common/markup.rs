@@ -2,25 +2,14 @@
 
 /// Checks a page or an SVG; `Err` says what is wrong where.
 pub(crate) fn check(markup: &str) -> Result<usize, String> {
-    for forbidden in [
-        "<script",
-        "<link",
-        "<img",
-        "@import",
-        "url(",
-        " src=",
-        "javascript:",
-    ] {
+    for forbidden in ["<script", "<link", "<img", "@import", "url(", " src=", "javascript:"] {
         if markup.contains(forbidden) {
             return Err(format!("{forbidden:?} fetches or runs something"));
         }
     }
     // The name of a namespace is no address: nothing is fetched from it.
     let addresses = markup.replace("xmlns=\"http://www.w3.org/2000/svg\"", "");
-    if let Some(at) = addresses
-        .find("http://")
-        .or_else(|| addresses.find("https://"))
-    {
+    if let Some(at) = addresses.find("http://").or_else(|| addresses.find("https://")) {
         return Err(format!(
             "an address: {:?}",
             addresses[at..].chars().take(60).collect::<String>()
@@ -49,11 +38,7 @@ pub(crate) fn check(markup: &str) -> Result<usize, String> {
             continue;
         }
         elements += 1;
-        let name = tag
-            .split([' ', '\n', '/'])
-            .next()
-            .unwrap_or_default()
-            .to_owned();
+        let name = tag.split([' ', '\n', '/']).next().unwrap_or_default().to_owned();
         if !tag.ends_with('/') {
             open.push(name);
         }

@@ -32,24 +32,14 @@ impl MadeUpArm {
         lag: Option<f64>,
         ends_at: f64,
     ) -> Self {
-        Self {
-            name: name.into(),
-            learns_by,
-            lag,
-            ends_at,
-            diverges_from: None,
-        }
+        Self { name: name.into(), learns_by, lag, ends_at, diverges_from: None }
     }
 
     /// Accuracy by batch and, with a lag, by moving statistics. Both are what a digits net of 270 examples shows.
     fn accuracy(&self, step: u64, seed: u64, lag: f64) -> f64 {
         let noise = noise(step ^ (seed << 20) ^ ((self.name.len() as u64) << 40));
         let learned = 1.0 - (-(step as f64 / self.learns_by).powf(1.4)).exp();
-        let seen = if lag > 0.0 {
-            1.0 - (-(step as f64 / lag).powi(2)).exp()
-        } else {
-            1.0
-        };
+        let seen = if lag > 0.0 { 1.0 - (-(step as f64 / lag).powi(2)).exp() } else { 1.0 };
         let wobble = 0.012 * noise
             + 0.1 * (noise * 0.5) * (seen * (1.0 - seen))
             + 0.02 * noise * (1.0 - learned) * learned;
@@ -74,12 +64,7 @@ pub(crate) fn default_arms() -> Vec<MadeUpArm> {
         MadeUpArm::new("batch norm, decay 0.99", 20.0, Some(90.0), 0.97),
         MadeUpArm::new("batch norm, decay 0.999", 20.0, Some(550.0), 0.968),
         MadeUpArm::new("decay 0.999, mean debiased", 20.0, Some(300.0), 0.966),
-        MadeUpArm::new(
-            "decay 0.999, mean and variance debiased",
-            20.0,
-            Some(12.0),
-            0.966,
-        ),
+        MadeUpArm::new("decay 0.999, mean and variance debiased", 20.0, Some(12.0), 0.966),
         MadeUpArm::new("batch renorm", 30.0, Some(60.0), 0.972),
     ]
 }
@@ -96,11 +81,8 @@ pub(crate) fn target() -> Target {
 /// The rows of a made-up run.
 pub(crate) fn rows(arm: &MadeUpArm, seed: u64, steps: u64, every: u64) -> Vec<MetricRow> {
     let mut rows = Vec::new();
-    let end = if arm.diverges_from.is_some_and(|from| seed >= from) {
-        300.min(steps)
-    } else {
-        steps
-    };
+    let end =
+        if arm.diverges_from.is_some_and(|from| seed >= from) { 300.min(steps) } else { steps };
     for step in (0..=end).filter(|step| step % every == 0) {
         let mut push = |split, statistics, metric: &str, value: f64| {
             let (epoch, examples) = (step * 60 / 1257, step * 60);
@@ -126,18 +108,8 @@ pub(crate) fn rows(arm: &MadeUpArm, seed: u64, steps: u64, every: u64) -> Vec<Me
         let mut last = batch;
         if let Some(lag) = arm.lag {
             last = arm.accuracy(step, seed, lag);
-            push(
-                Split::Validation,
-                Some(Statistics::Moving),
-                "loss",
-                loss(last) * 2.0,
-            );
-            push(
-                Split::Validation,
-                Some(Statistics::Moving),
-                "accuracy",
-                last,
-            );
+            push(Split::Validation, Some(Statistics::Moving), "loss", loss(last) * 2.0);
+            push(Split::Validation, Some(Statistics::Moving), "accuracy", last);
         }
         if step == steps {
             push(
@@ -152,10 +124,8 @@ pub(crate) fn rows(arm: &MadeUpArm, seed: u64, steps: u64, every: u64) -> Vec<Me
 }
 
 pub(crate) fn write_rows(path: &Path, rows: &[MetricRow]) {
-    let mut writer = csv::WriterBuilder::new()
-        .has_headers(false)
-        .from_path(path)
-        .expect("metrics.csv");
+    let mut writer =
+        csv::WriterBuilder::new().has_headers(false).from_path(path).expect("metrics.csv");
     writer.write_record(MetricRow::HEADER).expect("header");
     for row in rows {
         writer.serialize(row).expect("row");
@@ -193,28 +163,19 @@ pub(crate) fn config(arm: &MadeUpArm, seed: u64) -> RunConfig {
 }
 
 fn digest(arm: &MadeUpArm, seed: u64) -> String {
-    format!(
-        "{:016x}",
-        noise(seed * 1000 + arm.name.len() as u64).to_bits()
-    )
+    format!("{:016x}", noise(seed * 1000 + arm.name.len() as u64).to_bits())
 }
 
 pub(crate) fn write_run(experiment: &Path, arm: &MadeUpArm, seed: u64, steps: u64, every: u64) {
-    let path = experiment
-        .join(schema::slug(&arm.name))
-        .join(schema::seed_dir(seed));
+    let path = experiment.join(schema::slug(&arm.name)).join(schema::seed_dir(seed));
     fs::create_dir_all(&path).expect("run directory");
-    fs::write(
-        path.join(schema::CONFIG),
-        config(arm, seed).to_toml().expect("TOML"),
-    )
-    .expect("config.toml");
+    fs::write(path.join(schema::CONFIG), config(arm, seed).to_toml().expect("TOML"))
+        .expect("config.toml");
     write_rows(&path.join(schema::METRICS), &rows(arm, seed, steps, every));
     let status = match arm.diverges_from {
-        Some(from) if seed >= from => Status::Diverged {
-            step: 301,
-            reason: "the loss is not finite".into(),
-        },
+        Some(from) if seed >= from => {
+            Status::Diverged { step: 301, reason: "the loss is not finite".into() }
+        }
         _ => Status::Finished,
     };
     fs::write(path.join(schema::STATUS), status.to_json()).expect("status.json");
@@ -224,12 +185,7 @@ pub(crate) fn manifest(arms: &[MadeUpArm], seeds: u64) -> Manifest {
     let arm = |arm: &MadeUpArm| PlannedArm {
         name: arm.name.clone(),
         slug: schema::slug(&arm.name),
-        runs: (0..seeds)
-            .map(|seed| PlannedRun {
-                seed,
-                digest: digest(arm, seed),
-            })
-            .collect(),
+        runs: (0..seeds).map(|seed| PlannedRun { seed, digest: digest(arm, seed) }).collect(),
     };
     Manifest {
         name: "decay-and-renorm".into(),
@@ -266,9 +222,8 @@ pub(crate) fn write_in_order(
     fs::create_dir_all(directory).expect("experiment directory");
     let manifest = manifest(arms, seeds).to_toml().expect("TOML");
     fs::write(directory.join(schema::MANIFEST), manifest).expect("manifest.toml");
-    let mut runs: Vec<(usize, u64)> = (0..arms.len())
-        .flat_map(|arm| (0..seeds).map(move |seed| (arm, seed)))
-        .collect();
+    let mut runs: Vec<(usize, u64)> =
+        (0..arms.len()).flat_map(|arm| (0..seeds).map(move |seed| (arm, seed))).collect();
     order(&mut runs);
     for (arm, seed) in runs {
         write_run(directory, &arms[arm], seed, steps, every);

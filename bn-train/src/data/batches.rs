@@ -26,13 +26,7 @@ impl Batches {
             "batches of {batch_size} out of {examples} examples"
         );
         let order = Stream::new(seed, Purpose::Shuffle(0)).permutation(examples);
-        Self {
-            seed,
-            examples,
-            batch_size,
-            epoch: 0,
-            order,
-        }
+        Self { seed, examples, batch_size, epoch: 0, order }
     }
 
     /// Batches in one epoch.

@@ -15,11 +15,7 @@ const TEST: usize = 270;
 const SPLIT_SEED: u64 = 0;
 
 pub(super) const DESCRIPTION: Description = Description {
-    shape: ImageShape {
-        channels: 1,
-        height: 8,
-        width: 8,
-    },
+    shape: ImageShape { channels: 1, height: 8, width: 8 },
     classes: 10,
     train: 1257,
 };
@@ -28,18 +24,9 @@ pub(super) fn load() -> Result<Dataset, DataError> {
     let mut text = String::new();
     flate2::read::GzDecoder::new(PACKED)
         .read_to_string(&mut text)
-        .map_err(|source| DataError::Unpack {
-            origin: ORIGIN,
-            source,
-        })?;
+        .map_err(|source| DataError::Unpack { origin: ORIGIN, source })?;
     let all = parse(&text)?;
-    let parts = stratified(
-        &all.labels,
-        DESCRIPTION.classes,
-        VALIDATION,
-        TEST,
-        SPLIT_SEED,
-    );
+    let parts = stratified(&all.labels, DESCRIPTION.classes, VALIDATION, TEST, SPLIT_SEED);
     Ok(Dataset {
         train: all.select(&parts.train),
         validation: all.select(&parts.validation),
@@ -52,23 +39,12 @@ pub(super) fn load() -> Result<Dataset, DataError> {
 /// Reads the lines; a byte of text that is no example is named by its line.
 fn parse(text: &str) -> Result<Examples, DataError> {
     let shape = DESCRIPTION.shape;
-    let mut examples = Examples {
-        shape,
-        pixels: Vec::new(),
-        labels: Vec::new(),
-    };
+    let mut examples = Examples { shape, pixels: Vec::new(), labels: Vec::new() };
     for (index, line) in text.lines().enumerate() {
-        let wrong = |problem| DataError::Line {
-            origin: ORIGIN,
-            line: index + 1,
-            problem,
-        };
+        let wrong = |problem| DataError::Line { origin: ORIGIN, line: index + 1, problem };
         let cells: Vec<u8> = line
             .split(',')
-            .map(|cell| {
-                cell.parse()
-                    .map_err(|_| wrong(format!("{cell:?} is not a small number")))
-            })
+            .map(|cell| cell.parse().map_err(|_| wrong(format!("{cell:?} is not a small number"))))
             .collect::<Result<_, _>>()?;
         match cells.split_last() {
             Some((&label, pixels)) if pixels.len() == shape.pixels() => {
@@ -79,11 +55,9 @@ fn parse(text: &str) -> Result<Examples, DataError> {
                         "expected pixels up to {BRIGHTEST} and a label below 10"
                     )));
                 }
-                examples.pixels.extend(
-                    pixels
-                        .iter()
-                        .map(|&pixel| f32::from(pixel) / f32::from(BRIGHTEST)),
-                );
+                examples
+                    .pixels
+                    .extend(pixels.iter().map(|&pixel| f32::from(pixel) / f32::from(BRIGHTEST)));
                 examples.labels.push(u32::from(label));
             }
             _ => {
@@ -104,13 +78,7 @@ mod tests {
 
     fn counts(examples: &Examples) -> Vec<usize> {
         (0..10)
-            .map(|class| {
-                examples
-                    .labels
-                    .iter()
-                    .filter(|&&label| label == class)
-                    .count()
-            })
+            .map(|class| examples.labels.iter().filter(|&&label| label == class).count())
             .collect()
     }
 
@@ -118,35 +86,16 @@ mod tests {
     #[test]
     fn the_split_never_changes() {
         let data = load().unwrap();
-        assert_eq!(
-            [data.train.len(), data.validation.len(), data.test.len()],
-            [1257, 270, 270]
-        );
-        assert_eq!(
-            counts(&data.train),
-            [124, 127, 123, 128, 127, 128, 127, 125, 122, 126]
-        );
-        assert_eq!(
-            counts(&data.validation),
-            [27, 27, 27, 28, 27, 27, 27, 27, 26, 27]
-        );
+        assert_eq!([data.train.len(), data.validation.len(), data.test.len()], [1257, 270, 270]);
+        assert_eq!(counts(&data.train), [124, 127, 123, 128, 127, 128, 127, 125, 122, 126]);
+        assert_eq!(counts(&data.validation), [27, 27, 27, 28, 27, 27, 27, 27, 26, 27]);
         assert_eq!(counts(&data.test), [27, 28, 27, 27, 27, 27, 27, 27, 26, 27]);
-        let all = [data.train.len(), data.validation.len(), data.test.len()]
-            .iter()
-            .sum::<usize>();
+        let all = [data.train.len(), data.validation.len(), data.test.len()].iter().sum::<usize>();
         assert_eq!(all, 1797);
 
         let mut text = String::new();
-        flate2::read::GzDecoder::new(PACKED)
-            .read_to_string(&mut text)
-            .unwrap();
-        let parts = stratified(
-            &parse(&text).unwrap().labels,
-            10,
-            VALIDATION,
-            TEST,
-            SPLIT_SEED,
-        );
+        flate2::read::GzDecoder::new(PACKED).read_to_string(&mut text).unwrap();
+        let parts = stratified(&parse(&text).unwrap().labels, 10, VALIDATION, TEST, SPLIT_SEED);
         assert_eq!(parts.train[..8], [2, 3, 4, 6, 7, 9, 10, 11]);
         assert_eq!(parts.validation[..8], [1, 5, 8, 34, 35, 49, 50, 53]);
         assert_eq!(parts.test[..8], [0, 19, 32, 37, 46, 51, 59, 70]);
@@ -176,10 +125,7 @@ mod tests {
             &format!("{}0\n", "17,".repeat(64)),
         ] {
             let error = parse(&format!("{good}{bad}")).unwrap_err().to_string();
-            assert!(
-                error.starts_with("the embedded digits, line 2: "),
-                "{error}"
-            );
+            assert!(error.starts_with("the embedded digits, line 2: "), "{error}");
         }
     }
 }

@@ -132,17 +132,10 @@ impl Examples {
     /// # Errors
     /// What candle reports, for instance too little memory on the device.
     pub fn to_tensors(&self, device: &Device) -> candle::Result<(Tensor, Tensor)> {
-        let ImageShape {
-            channels,
-            height,
-            width,
-        } = self.shape;
+        let ImageShape { channels, height, width } = self.shape;
         let images =
             Tensor::from_slice(&self.pixels, (self.len(), channels, height, width), device)?;
-        Ok((
-            images,
-            Tensor::from_slice(&self.labels, self.len(), device)?,
-        ))
+        Ok((images, Tensor::from_slice(&self.labels, self.len(), device)?))
     }
 }
 

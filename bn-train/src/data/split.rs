@@ -31,18 +31,11 @@ pub fn stratified(
     let sizes: Vec<usize> = members.iter().map(Vec::len).collect();
     let validation = shares(&sizes, validation);
     // Of what is left: two parts that round up the same small class must not ask for more than it has.
-    let left: Vec<usize> = sizes
-        .iter()
-        .zip(&validation)
-        .map(|(size, taken)| size - taken)
-        .collect();
+    let left: Vec<usize> =
+        sizes.iter().zip(&validation).map(|(size, taken)| size - taken).collect();
     let test = shares(&left, test);
 
-    let mut parts = Parts {
-        train: Vec::new(),
-        validation: Vec::new(),
-        test: Vec::new(),
-    };
+    let mut parts = Parts { train: Vec::new(), validation: Vec::new(), test: Vec::new() };
     for (class, members) in members.iter().enumerate() {
         let order = Stream::new(seed, Purpose::Split(class as u64)).permutation(members.len());
         for (rank, &member) in order.iter().enumerate() {
@@ -65,10 +58,7 @@ pub fn stratified(
 /// How many of each class a part of `count` gets: proportional, the largest remainders rounded up.
 fn shares(sizes: &[usize], count: usize) -> Vec<usize> {
     let total: usize = sizes.iter().sum();
-    assert!(
-        count <= total,
-        "a part of {count} examples was asked of {total}"
-    );
+    assert!(count <= total, "a part of {count} examples was asked of {total}");
     if count == 0 {
         return vec![0; sizes.len()];
     }
@@ -89,25 +79,17 @@ mod tests {
     fn labels(count: usize, classes: u32) -> Vec<u32> {
         let mut stream = Stream::new(9, Purpose::Initialize("labels"));
         // Squared, so that the classes differ in size.
-        (0..count)
-            .map(|_| (stream.unit().powi(2) * classes as f32) as u32)
-            .collect()
+        (0..count).map(|_| (stream.unit().powi(2) * classes as f32) as u32).collect()
     }
 
     #[test]
     fn every_example_is_in_exactly_one_part_and_every_class_in_proportion() {
-        for (count, classes, validation, test) in [
-            (100, 3, 20, 10),
-            (1797, 10, 270, 270),
-            (50, 7, 0, 25),
-            (10, 2, 5, 5),
-        ] {
+        for (count, classes, validation, test) in
+            [(100, 3, 20, 10), (1797, 10, 270, 270), (50, 7, 0, 25), (10, 2, 5, 5)]
+        {
             let labels = labels(count, classes);
             let parts = stratified(&labels, classes as usize, validation, test, 0);
-            assert_eq!(
-                (parts.validation.len(), parts.test.len()),
-                (validation, test)
-            );
+            assert_eq!((parts.validation.len(), parts.test.len()), (validation, test));
             let mut all = [&parts.train[..], &parts.validation, &parts.test].concat();
             all.sort_unstable();
             assert_eq!(all, (0..count).collect::<Vec<_>>());
@@ -116,10 +98,7 @@ mod tests {
                 for part in [&parts.validation, &parts.test] {
                     let got = part.iter().filter(|&&index| labels[index] == class).count();
                     let share = (part.len() * size) as f64 / count as f64;
-                    assert!(
-                        (got as f64 - share).abs() < 2.0,
-                        "class {class}: {got} of {share}"
-                    );
+                    assert!((got as f64 - share).abs() < 2.0, "class {class}: {got} of {share}");
                 }
             }
         }
@@ -128,13 +107,7 @@ mod tests {
     #[test]
     fn the_seed_decides() {
         let labels = labels(100, 3);
-        assert_eq!(
-            stratified(&labels, 3, 20, 20, 1),
-            stratified(&labels, 3, 20, 20, 1)
-        );
-        assert_ne!(
-            stratified(&labels, 3, 20, 20, 1),
-            stratified(&labels, 3, 20, 20, 2)
-        );
+        assert_eq!(stratified(&labels, 3, 20, 20, 1), stratified(&labels, 3, 20, 20, 1));
+        assert_ne!(stratified(&labels, 3, 20, 20, 1), stratified(&labels, 3, 20, 20, 2));
     }
 }

@@ -19,17 +19,10 @@ pub(super) struct Single {
 pub(super) fn take_run_keys(raw: &mut Raw) -> Option<Single> {
     let arm = raw.leaves.get("arm")?.value.as_str()?.to_owned();
     raw.leaves.remove("arm");
-    let seed = raw
-        .leaves
-        .remove("seed")
-        .and_then(|leaf| leaf.value.as_integer());
+    let seed = raw.leaves.remove("seed").and_then(|leaf| leaf.value.as_integer());
     // What made the numbers of the old run says nothing about the new one.
-    raw.leaves
-        .retain(|path, _| !path.starts_with("provenance."));
-    Some(Single {
-        arm,
-        seed: seed.and_then(|seed| u64::try_from(seed).ok()),
-    })
+    raw.leaves.retain(|path, _| !path.starts_with("provenance."));
+    Some(Single { arm, seed: seed.and_then(|seed| u64::try_from(seed).ok()) })
 }
 
 /// The keys of the experiment as a whole; its arms are left empty.
@@ -37,9 +30,7 @@ pub(super) fn whole(raw: &Raw, default_name: &str, problems: &mut Vec<Problem>) 
     let mut leaves = raw.leaves.clone();
     leaves.extend(raw.set.clone());
     let mut reader = Reader::new(&leaves, problems);
-    let name = reader
-        .optional_text("name")
-        .unwrap_or_else(|| default_name.to_owned());
+    let name = reader.optional_text("name").unwrap_or_else(|| default_name.to_owned());
     let question = reader.optional_text("question");
     let seeds = reader.integers("seeds", 0..=i64::MAX as u64);
     let distinct: std::collections::BTreeSet<_> = seeds.iter().collect();
@@ -63,12 +54,7 @@ pub(super) fn whole(raw: &Raw, default_name: &str, problems: &mut Vec<Problem>) 
 fn target(reader: &mut Reader<'_>) -> Option<Target> {
     let metric = reader.optional_word::<MetricWord>("target.metric");
     let value = reader.optional_number("target.value");
-    let keys = [
-        "target.metric",
-        "target.value",
-        "target.split",
-        "target.statistics",
-    ];
+    let keys = ["target.metric", "target.value", "target.split", "target.statistics"];
     if let Some(given) = keys.iter().find(|key| reader.is_given(key)) {
         for missing in &keys[..2] {
             if !reader.is_given(missing) {
@@ -93,10 +79,7 @@ pub(super) fn notes(raw: &Raw) -> Vec<String> {
         let arms: Vec<String> = arms.filter_map(name).collect();
         let list = arms.join(", ");
         (!arms.is_empty()).then(|| {
-            format!(
-                "{key} is {} in every arm; it replaces the own value of {list}",
-                leaf.value
-            )
+            format!("{key} is {} in every arm; it replaces the own value of {list}", leaf.value)
         })
     };
     raw.set.iter().filter_map(note).collect()
@@ -118,33 +101,22 @@ pub(super) fn arms(raw: &Raw, default_name: &str, problems: &mut Vec<Problem>) -
         let name_place = name_leaf.map_or(raw_arm.place.clone(), |leaf| leaf.value_place);
         if name.is_empty() {
             let message = "every [[arm]] needs a `name`, a text that is not empty".to_owned();
-            problems.push(Problem {
-                place: name_place,
-                message,
-            });
+            problems.push(Problem { place: name_place, message });
         } else if let Some(other) = slugs.insert(slug(&name), name.clone()) {
             let message = format!(
                 "arms {other:?} and {name:?} would share the folder {:?}; rename one",
                 slug(&name)
             );
-            problems.push(Problem {
-                place: name_place,
-                message,
-            });
+            problems.push(Problem { place: name_place, message });
         }
 
         let mut leaves = raw.leaves.clone();
         leaves.extend(own.clone());
         leaves.extend(raw.set.clone());
         let checked = check::settings(&leaves, problems);
-        problems.extend(in_vain(&own, true, &raw.set, |path| {
-            checked.asked.contains(path)
-        }));
+        problems.extend(in_vain(&own, true, &raw.set, |path| checked.asked.contains(path)));
         asked_by_any.extend(checked.asked);
-        arms.push(Arm {
-            name,
-            settings: checked.settings,
-        });
+        arms.push(Arm { name, settings: checked.settings });
     }
     let of_experiment = |path: &str| keys::EXPERIMENT_KEYS.iter().any(|key| key.path == path);
     let has_a_say = |path: &str| of_experiment(path) || asked_by_any.contains(path);
@@ -164,25 +136,17 @@ fn in_vain(
     let explain = |path: &str| match keys::ARM_KEYS.iter().find(|key| key.path == path) {
         // A flag may well make a key of the file idle; the user need not edit the file for that.
         Some(_) if set.keys().any(|flag| table(flag) == table(path)) => None,
-        Some(key) => Some(format!(
-            "`{path}` has no effect here: it applies {}",
-            key.applies
-        )),
+        Some(key) => Some(format!("`{path}` has no effect here: it applies {}", key.applies)),
         None => Some(keys::unknown(path, in_arm)),
     };
     // An empty table says nothing, which is fine where the table is known.
     let says_nothing = |path: &str, leaf: &Leaf| {
         keys::is_table(path) && leaf.value.as_table().is_some_and(toml::Table::is_empty)
     };
-    let silent = leaves
-        .iter()
-        .filter(|(path, leaf)| !has_a_say(path) && !says_nothing(path, leaf));
+    let silent = leaves.iter().filter(|(path, leaf)| !has_a_say(path) && !says_nothing(path, leaf));
     silent
         .filter_map(|(path, leaf)| {
-            Some(Problem {
-                place: leaf.key_place.clone(),
-                message: explain(path)?,
-            })
+            Some(Problem { place: leaf.key_place.clone(), message: explain(path)? })
         })
         .collect()
 }
@@ -193,25 +157,18 @@ struct MetricWord(&'static str);
 
 impl Word for MetricWord {
     fn from_word(word: &str) -> Option<Self> {
-        ["accuracy", "loss"]
-            .into_iter()
-            .find(|metric| *metric == word)
-            .map(Self)
+        ["accuracy", "loss"].into_iter().find(|metric| *metric == word).map(Self)
     }
 }
 
 impl Word for Split {
     fn from_word(word: &str) -> Option<Self> {
-        [Self::Train, Self::Validation, Self::Test]
-            .into_iter()
-            .find(|split| split.name() == word)
+        [Self::Train, Self::Validation, Self::Test].into_iter().find(|split| split.name() == word)
     }
 }
 
 impl Word for Statistics {
     fn from_word(word: &str) -> Option<Self> {
-        [Self::Moving, Self::Batch]
-            .into_iter()
-            .find(|statistics| statistics.name() == word)
+        [Self::Moving, Self::Batch].into_iter().find(|statistics| statistics.name() == word)
     }
 }

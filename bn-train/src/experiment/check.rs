@@ -58,9 +58,7 @@ pub(super) fn settings(leaves: &Leaves, problems: &mut Vec<Problem>) -> Checked 
 
 fn model(reader: &mut Reader<'_>, data: Description) -> ModelSettings {
     let kind = match reader.word("model.kind", ModelWord::Mlp) {
-        ModelWord::Mlp => ModelKind::Mlp {
-            hidden: sizes(reader.integers("model.hidden", WIDTHS)),
-        },
+        ModelWord::Mlp => ModelKind::Mlp { hidden: sizes(reader.integers("model.hidden", WIDTHS)) },
         ModelWord::Convnet => {
             let channels = sizes(reader.integers("model.channels", WIDTHS));
             let halvings = data.shape.height.min(data.shape.width).ilog2() as usize;
@@ -79,10 +77,7 @@ fn model(reader: &mut Reader<'_>, data: Description) -> ModelSettings {
                 );
                 reader.complain("model.kernel", message);
             }
-            ModelKind::Convnet {
-                channels,
-                kernel: kernel as usize,
-            }
+            ModelKind::Convnet { channels, kernel: kernel as usize }
         }
         ModelWord::Resnet => {
             let depth = reader.integer("model.depth", 8, DEPTHS);
@@ -92,15 +87,10 @@ fn model(reader: &mut Reader<'_>, data: Description) -> ModelSettings {
                 );
                 reader.complain("model.depth", message);
             }
-            ModelKind::Resnet {
-                depth: depth as usize,
-            }
+            ModelKind::Resnet { depth: depth as usize }
         }
     };
-    ModelSettings {
-        kind,
-        activation: reader.word("model.activation", Activation::Relu),
-    }
+    ModelSettings { kind, activation: reader.word("model.activation", Activation::Relu) }
 }
 
 fn norm(reader: &mut Reader<'_>, train: &TrainSettings) -> Option<NormSettings> {
@@ -127,10 +117,8 @@ fn norm(reader: &mut Reader<'_>, train: &TrainSettings) -> Option<NormSettings> 
         renorm: (kind == NormWord::Renorm).then(|| renorm(reader, train.steps)),
         ..BatchNormConfig::tf_slim()
     };
-    let refers_to_moving = layer
-        .renorm
-        .as_ref()
-        .is_some_and(|renorm| renorm.variant != RenormVariant::Tf1);
+    let refers_to_moving =
+        layer.renorm.as_ref().is_some_and(|renorm| renorm.variant != RenormVariant::Tf1);
     if refers_to_moving && layer.zero_debias != ZeroDebias::None {
         let message = "`norm.zero_debias` must be \"none\" with renorm of variant \"keras\" or \"paper\", whose r and d \
                        refer to the moving statistics as they are"
@@ -143,28 +131,20 @@ fn norm(reader: &mut Reader<'_>, train: &TrainSettings) -> Option<NormSettings> 
 fn renorm(reader: &mut Reader<'_>, total_steps: u64) -> RenormConfig {
     RenormConfig {
         variant: reader.word("norm.renorm.variant", RenormVariant::Keras),
-        decay: reader.number("norm.renorm.decay", 0.0, |decay| {
-            (0.0..1.0).contains(&decay)
-        }),
+        decay: reader.number("norm.renorm.decay", 0.0, |decay| (0.0..1.0).contains(&decay)),
         clipping: clipping(reader, total_steps),
     }
 }
 
 fn clipping(reader: &mut Reader<'_>, total_steps: u64) -> Clipping {
     if reader.word("norm.renorm.schedule", ClippingWord::None) == ClippingWord::Paper {
-        for path in [
-            "norm.renorm.r_min",
-            "norm.renorm.r_max",
-            "norm.renorm.d_max",
-        ] {
+        for path in ["norm.renorm.r_min", "norm.renorm.r_max", "norm.renorm.d_max"] {
             if reader.is_given(path) {
                 let message = format!(
                     "`{path}` and `norm.renorm.schedule` = \"paper\" both give bounds; drop one"
                 );
                 reader.complain(path, message);
-                reader
-                    .asked
-                    .extend(super::keys::find(path).map(|key| key.path));
+                reader.asked.extend(super::keys::find(path).map(|key| key.path));
             }
         }
         return Clipping::paper(total_steps);
@@ -172,18 +152,13 @@ fn clipping(reader: &mut Reader<'_>, total_steps: u64) -> Clipping {
     let mut bound = |path: &str, wanted: &str, accept: fn(f64) -> bool| {
         let bound = reader.optional_bound(path)?;
         if let Some((step, value)) = bound.points().iter().find(|point| !accept(point.1)) {
-            reader.complain(
-                path,
-                format!("`{path}` is {value} at step {step}; expected {wanted}"),
-            );
+            reader.complain(path, format!("`{path}` is {value} at step {step}; expected {wanted}"));
         }
         Some(bound)
     };
     Clipping {
-        r_min: bound("norm.renorm.r_min", "0 <= r_min <= 1", |r| {
-            (0.0..=1.0).contains(&r)
-        })
-        .map(RMin::Bound),
+        r_min: bound("norm.renorm.r_min", "0 <= r_min <= 1", |r| (0.0..=1.0).contains(&r))
+            .map(RMin::Bound),
         r_max: bound("norm.renorm.r_max", "r_max >= 1", |r| r >= 1.0),
         d_max: bound("norm.renorm.d_max", "d_max >= 0", |d| d >= 0.0),
     }
@@ -193,9 +168,8 @@ fn optimizer(reader: &mut Reader<'_>) -> (SgdSettings, f64) {
     let OptimizerWord::Sgd = reader.word("optimizer.kind", OptimizerWord::Sgd);
     let learning_rate = reader.number("optimizer.learning_rate", 1.0, |rate| rate > 0.0);
     let settings = SgdSettings {
-        momentum: reader.number("optimizer.momentum", 0.0, |momentum| {
-            (0.0..1.0).contains(&momentum)
-        }),
+        momentum: reader
+            .number("optimizer.momentum", 0.0, |momentum| (0.0..1.0).contains(&momentum)),
         nesterov: reader.flag("optimizer.nesterov"),
         weight_decay: reader.number("optimizer.weight_decay", 0.0, |decay| decay >= 0.0),
     };
@@ -210,18 +184,15 @@ fn schedule(reader: &mut Reader<'_>) -> Schedule {
             every: reader.integer("schedule.every", 1, 1..=u64::MAX),
             factor: reader.number("schedule.factor", 1.0, from_zero),
         },
-        ScheduleWord::Cosine => Shape::Cosine {
-            final_factor: reader.number("schedule.final_factor", 0.0, from_zero),
-        },
-        ScheduleWord::Linear => Shape::Linear {
-            final_factor: reader.number("schedule.final_factor", 0.0, from_zero),
-        },
+        ScheduleWord::Cosine => {
+            Shape::Cosine { final_factor: reader.number("schedule.final_factor", 0.0, from_zero) }
+        }
+        ScheduleWord::Linear => {
+            Shape::Linear { final_factor: reader.number("schedule.final_factor", 0.0, from_zero) }
+        }
         ScheduleWord::Piecewise => Shape::Piecewise(reader.points("schedule.points", from_zero)),
     };
-    Schedule {
-        shape,
-        warmup_steps: reader.integer("schedule.warmup_steps", 0, 0..=u64::MAX),
-    }
+    Schedule { shape, warmup_steps: reader.integer("schedule.warmup_steps", 0, 0..=u64::MAX) }
 }
 
 fn train(reader: &mut Reader<'_>, data: Description) -> TrainSettings {
@@ -237,12 +208,7 @@ fn train(reader: &mut Reader<'_>, data: Description) -> TrainSettings {
     let evaluate_every = reader.integer("train.evaluate_every", 1, 1..=u64::MAX);
     let mut evaluate_at = reader.integers("train.evaluate_at", 0..=u64::MAX);
     evaluate_at.sort_unstable();
-    TrainSettings {
-        steps,
-        batch_size,
-        evaluate_every,
-        evaluate_at,
-    }
+    TrainSettings { steps, batch_size, evaluate_every, evaluate_at }
 }
 
 fn sizes(numbers: Vec<u64>) -> Vec<usize> {

@@ -101,19 +101,11 @@ pub fn load(reference: &str, set: &[String]) -> Result<Experiment, LoadError> {
         let hint = did_you_mean(reference, names())
             .map_or(String::new(), |name| format!("; did you mean {name}?"));
         let embedded = names().collect::<Vec<_>>().join(", ");
-        return Err(LoadError::Unknown {
-            name: reference.to_owned(),
-            hint,
-            embedded,
-        });
+        return Err(LoadError::Unknown { name: reference.to_owned(), hint, embedded });
     }
-    let text = std::fs::read_to_string(path).map_err(|source| LoadError::Read {
-        path: path.to_owned(),
-        source,
-    })?;
-    let stem = path
-        .file_stem()
-        .map_or_else(|| "experiment".into(), |stem| stem.to_string_lossy());
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
+    let stem = path.file_stem().map_or_else(|| "experiment".into(), |stem| stem.to_string_lossy());
     Ok(parse(reference, &stem, &text, set)?)
 }
 
@@ -133,33 +125,21 @@ pub fn parse(
     }
     let single = take_run_keys(&mut raw);
     if raw.arms.is_empty() {
-        raw.arms.push(RawArm {
-            place: Place::File,
-            leaves: Leaves::new(),
-        });
+        raw.arms.push(RawArm { place: Place::File, leaves: Leaves::new() });
     }
 
     let mut problems = std::mem::take(&mut raw.problems);
     let mut experiment = whole(&raw, default_name, &mut problems);
     experiment.notes = notes(&raw);
-    experiment.arms = arms(
-        &raw,
-        single.as_ref().map_or("base", |single| &single.arm),
-        &mut problems,
-    );
-    if let Some(Single {
-        seed: Some(seed), ..
-    }) = single
-    {
+    experiment.arms =
+        arms(&raw, single.as_ref().map_or("base", |single| &single.arm), &mut problems);
+    if let Some(Single { seed: Some(seed), .. }) = single {
         experiment.seeds = vec![seed];
     }
     if !raw.syntax.is_empty() {
         // What is missing may only be hidden by a mistake of syntax, and a broken line has had its message.
-        let is_broken = |at: &Place| {
-            raw.syntax
-                .iter()
-                .any(|syntax| line(&syntax.place) == line(at))
-        };
+        let is_broken =
+            |at: &Place| raw.syntax.iter().any(|syntax| line(&syntax.place) == line(at));
         problems.retain(|problem| match problem.place {
             Place::File => false,
             Place::At { .. } => !is_broken(&problem.place),

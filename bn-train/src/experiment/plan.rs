@@ -53,17 +53,11 @@ impl Plan {
     pub fn new(experiment: &Experiment, selection: &Selection) -> Result<Self, Vec<Problem>> {
         let mut problems = Vec::new();
         let arms = select_arms(experiment, selection.arms.as_deref(), &mut problems);
-        let seeds = selection
-            .seeds
-            .clone()
-            .unwrap_or_else(|| experiment.seeds.clone());
+        let seeds = selection.seeds.clone().unwrap_or_else(|| experiment.seeds.clone());
         let distinct: std::collections::BTreeSet<_> = seeds.iter().collect();
         if seeds.is_empty() || distinct.len() < seeds.len() {
             let message = format!("{seeds:?}; expected at least one seed, and none twice");
-            problems.push(Problem {
-                place: Place::Flag("--seeds".to_owned()),
-                message,
-            });
+            problems.push(Problem { place: Place::Flag("--seeds".to_owned()), message });
         }
         if !problems.is_empty() {
             return Err(problems);
@@ -99,9 +93,7 @@ impl Plan {
         let arm = |arm: &super::Arm| {
             let mut runs = self.planned(&arm.name);
             let older = older.iter().flat_map(|older| &older.arms);
-            let older = older
-                .filter(|older| older.name == arm.name)
-                .flat_map(|older| &older.runs);
+            let older = older.filter(|older| older.name == arm.name).flat_map(|older| &older.runs);
             let is_same = |run: &&PlannedRun| run.digest == digest(run.seed, &arm.settings);
             for run in older.filter(is_same) {
                 if runs.iter().all(|planned| planned.seed != run.seed) {
@@ -109,11 +101,7 @@ impl Plan {
                 }
             }
             runs.sort_by_key(|run| run.seed);
-            PlannedArm {
-                name: arm.name.clone(),
-                slug: slug(&arm.name),
-                runs,
-            }
+            PlannedArm { name: arm.name.clone(), slug: slug(&arm.name), runs }
         };
         Manifest {
             name: self.name.clone(),
@@ -121,22 +109,13 @@ impl Plan {
             command: Some(command.to_owned()),
             version: Some(version.to_owned()),
             target: self.target.clone(),
-            arms: experiment
-                .arms
-                .iter()
-                .map(arm)
-                .filter(|arm| !arm.runs.is_empty())
-                .collect(),
+            arms: experiment.arms.iter().map(arm).filter(|arm| !arm.runs.is_empty()).collect(),
         }
     }
 
     fn planned(&self, arm: &str) -> Vec<PlannedRun> {
         let runs = self.runs.iter().filter(|run| run.arm == arm);
-        runs.map(|run| PlannedRun {
-            seed: run.seed,
-            digest: run.digest.clone(),
-        })
-        .collect()
+        runs.map(|run| PlannedRun { seed: run.seed, digest: run.digest.clone() }).collect()
     }
 
     /// What `config.toml` of `run` says.
@@ -180,28 +159,16 @@ fn select_arms<'a>(
             let hint = did_you_mean(name, known())
                 .map_or(String::new(), |meant| format!(" Did you mean {meant:?}?"));
             let list: Vec<String> = known().map(|name| format!("{name:?}")).collect();
-            let message = format!(
-                "there is no such arm.{hint} The arms are {}",
-                list.join(", ")
-            );
-            problems.push(Problem {
-                place: Place::Flag(format!("--arms {name}")),
-                message,
-            });
+            let message = format!("there is no such arm.{hint} The arms are {}", list.join(", "));
+            problems.push(Problem { place: Place::Flag(format!("--arms {name}")), message });
         }
     }
-    experiment
-        .arms
-        .iter()
-        .filter(|arm| names.iter().any(|name| is_named(arm, name)))
-        .collect()
+    experiment.arms.iter().filter(|arm| names.iter().any(|name| is_named(arm, name))).collect()
 }
 
 fn digest(seed: u64, settings: &Settings) -> String {
     let mut hasher = blake3::Hasher::new();
-    hasher
-        .update(&seed.to_le_bytes())
-        .update(settings.written.to_string().as_bytes());
+    hasher.update(&seed.to_le_bytes()).update(settings.written.to_string().as_bytes());
     format!("blake3:{}", hasher.finalize().to_hex())
 }
 
@@ -221,25 +188,16 @@ mod tests {
             arms: Some(arms.iter().map(ToString::to_string).collect()),
         };
         let manifest = |experiment: &Experiment, selection: Selection, older: Option<&Manifest>| {
-            Plan::new(experiment, &selection)
-                .unwrap()
-                .manifest(experiment, older, "v", "c")
+            Plan::new(experiment, &selection).unwrap().manifest(experiment, older, "v", "c")
         };
         let runs = |manifest: &Manifest| -> Vec<(String, Vec<u64>)> {
             let seeds = |arm: &PlannedArm| arm.runs.iter().map(|run| run.seed).collect();
-            manifest
-                .arms
-                .iter()
-                .map(|arm| (arm.name.clone(), seeds(arm)))
-                .collect()
+            manifest.arms.iter().map(|arm| (arm.name.clone(), seeds(arm))).collect()
         };
         let first = manifest(&experiment, select(&[3], &["c"]), None);
         assert_eq!(runs(&first), [("c".into(), vec![3])]);
         let second = manifest(&experiment, select(&[2], &["A b", "c"]), Some(&first));
-        assert_eq!(
-            runs(&second),
-            [("A b".into(), vec![2]), ("c".into(), vec![2, 3])]
-        );
+        assert_eq!(runs(&second), [("A b".into(), vec![2]), ("c".into(), vec![2, 3])]);
 
         let changed = parse("test", "test", TEXT, &["train.steps=11".into()]).unwrap();
         let third = manifest(&changed, select(&[2], &["c"]), Some(&second));
@@ -253,11 +211,7 @@ mod tests {
     #[test]
     fn every_arm_meets_every_seed() {
         let plan = plan(Selection::default()).unwrap();
-        let runs: Vec<_> = plan
-            .runs
-            .iter()
-            .map(|run| (run.seed, run.arm.as_str()))
-            .collect();
+        let runs: Vec<_> = plan.runs.iter().map(|run| (run.seed, run.arm.as_str())).collect();
         assert_eq!(runs, [(1, "A b"), (1, "c"), (0, "A b"), (0, "c")]);
         assert_eq!(plan.runs[0].directory(), PathBuf::from("a-b/seed-1"));
     }
@@ -275,39 +229,26 @@ mod tests {
         digests.dedup();
         assert_eq!(digests.len(), 4);
         let renamed = TEXT.replace("'c'", "'d'");
-        let renamed = Plan::new(
-            &parse("x", "y", &renamed, &[]).unwrap(),
-            &Selection::default(),
-        )
-        .unwrap();
+        let renamed =
+            Plan::new(&parse("x", "y", &renamed, &[]).unwrap(), &Selection::default()).unwrap();
         assert_eq!(renamed.runs[1].digest, plan.runs[1].digest);
     }
 
     #[test]
     fn a_selection_keeps_the_order_of_the_file() {
-        let selection = Selection {
-            seeds: Some(vec![7]),
-            arms: Some(vec!["c".into(), "a-b".into()]),
-        };
+        let selection =
+            Selection { seeds: Some(vec![7]), arms: Some(vec!["c".into(), "a-b".into()]) };
         let plan = plan(selection).unwrap();
         assert_eq!(plan.arms, ["A b", "c"]);
-        assert_eq!(
-            plan.runs.iter().map(|run| run.seed).collect::<Vec<_>>(),
-            [7, 7]
-        );
+        assert_eq!(plan.runs.iter().map(|run| run.seed).collect::<Vec<_>>(), [7, 7]);
     }
 
     #[test]
     fn every_wrong_flag_is_named() {
-        let selection = Selection {
-            seeds: Some(vec![7, 7]),
-            arms: Some(vec!["cc".into(), "zzz".into()]),
-        };
+        let selection =
+            Selection { seeds: Some(vec![7, 7]), arms: Some(vec!["cc".into(), "zzz".into()]) };
         let problems = plan(selection).unwrap_err();
         assert_eq!(problems.len(), 3);
-        assert!(
-            problems[0].message.contains("Did you mean \"c\"?"),
-            "{problems:?}"
-        );
+        assert!(problems[0].message.contains("Did you mean \"c\"?"), "{problems:?}");
     }
 }

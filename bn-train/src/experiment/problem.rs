@@ -41,10 +41,7 @@ impl Invalid {
     pub(super) fn from_problems(origin: &str, mut problems: Vec<Problem>) -> Option<Self> {
         problems.sort();
         problems.dedup();
-        (!problems.is_empty()).then(|| Self {
-            origin: origin.to_owned(),
-            problems,
-        })
+        (!problems.is_empty()).then(|| Self { origin: origin.to_owned(), problems })
     }
 }
 
@@ -80,10 +77,7 @@ pub(crate) fn did_you_mean<'a>(
     candidates
         .into_iter()
         .map(|candidate| {
-            (
-                edit_distance(&word.to_lowercase(), &candidate.to_lowercase()),
-                candidate,
-            )
+            (edit_distance(&word.to_lowercase(), &candidate.to_lowercase()), candidate)
         })
         .filter(|&(distance, _)| distance <= limit)
         .min_by_key(|&(distance, _)| distance)

@@ -43,9 +43,7 @@ pub(super) fn parse(text: &str) -> Raw {
     let (document, errors) = DeTable::parse_recoverable(text);
     let mut raw = Raw::default();
     for error in errors {
-        let place = error
-            .span()
-            .map_or(Place::File, |span| places.at(span.start));
+        let place = error.span().map_or(Place::File, |span| places.at(span.start));
         let message = format!("this is not TOML: {}", error.message());
         raw.syntax.push(Problem { place, message });
     }
@@ -87,14 +85,7 @@ pub(super) fn parse_set(flag: &str, raw: &mut Raw) {
     };
     let (key, text) = (key.trim(), text.trim());
     let value = DeValue::parse(text).map_or_else(|_| text.into(), |value| convert(value.get_ref()));
-    raw.set.insert(
-        key.to_owned(),
-        Leaf {
-            key_place: place.clone(),
-            value_place: place,
-            value,
-        },
-    );
+    raw.set.insert(key.to_owned(), Leaf { key_place: place.clone(), value_place: place, value });
 }
 
 /// Puts what `key` says into `leaves`, under a path that begins with `prefix`.
@@ -115,14 +106,7 @@ fn flatten(
         other => {
             let (key_place, value_place) =
                 (places.at(key.span().start), places.at(value.span().start));
-            leaves.insert(
-                path,
-                Leaf {
-                    key_place,
-                    value_place,
-                    value: convert(other),
-                },
-            );
+            leaves.insert(path, Leaf { key_place, value_place, value: convert(other) });
         }
     }
 }
@@ -181,25 +165,9 @@ mod tests {
         assert!(raw.syntax.is_empty() && raw.problems.is_empty());
         let leaf = &raw.leaves["norm.decay"];
         assert_eq!(leaf.key_place, Place::At { line: 4, column: 3 });
-        assert_eq!(
-            leaf.value_place,
-            Place::At {
-                line: 4,
-                column: 11
-            }
-        );
-        assert_eq!(
-            raw.leaves["norm.renorm.r_max"]
-                .value
-                .as_array()
-                .unwrap()
-                .len(),
-            2
-        );
-        assert_eq!(
-            raw.leaves.keys().collect::<Vec<_>>(),
-            ["a", "norm.decay", "norm.renorm.r_max"]
-        );
+        assert_eq!(leaf.value_place, Place::At { line: 4, column: 11 });
+        assert_eq!(raw.leaves["norm.renorm.r_max"].value.as_array().unwrap().len(), 2);
+        assert_eq!(raw.leaves.keys().collect::<Vec<_>>(), ["a", "norm.decay", "norm.renorm.r_max"]);
     }
 
     #[test]
@@ -207,16 +175,10 @@ mod tests {
         let raw = parse(
             "[[arm]]\nname = 'b'\nnorm.decay = 0.1\n[[arm]]\nname = 'a'\n[arm.train]\nsteps = 1_000\n",
         );
-        let names: Vec<_> = raw
-            .arms
-            .iter()
-            .map(|arm| arm.leaves["name"].value.as_str().unwrap())
-            .collect();
+        let names: Vec<_> =
+            raw.arms.iter().map(|arm| arm.leaves["name"].value.as_str().unwrap()).collect();
         assert_eq!(names, ["b", "a"]);
-        assert_eq!(
-            raw.arms[1].leaves["train.steps"].value.as_integer(),
-            Some(1000)
-        );
+        assert_eq!(raw.arms[1].leaves["train.steps"].value.as_integer(), Some(1000));
     }
 
     #[test]
@@ -224,9 +186,7 @@ mod tests {
         let raw = parse("a = \nb = 2\nc = [1,\n");
         assert!(raw.syntax.len() >= 2, "{:?}", raw.syntax);
         assert!(
-            raw.syntax
-                .iter()
-                .any(|problem| matches!(problem.place, Place::At { line: 1, .. }))
+            raw.syntax.iter().any(|problem| matches!(problem.place, Place::At { line: 1, .. }))
         );
         assert!(raw.leaves.contains_key("b"));
     }
@@ -244,14 +204,8 @@ mod tests {
             parse_set(flag, &mut raw);
         }
         assert_eq!(raw.set["train.steps"].value, toml::Value::Integer(100));
-        assert_eq!(
-            raw.set["norm.kind"].value,
-            toml::Value::String("renorm".into())
-        );
-        assert_eq!(
-            raw.set["norm.kind2"].value,
-            toml::Value::String("batch".into())
-        );
+        assert_eq!(raw.set["norm.kind"].value, toml::Value::String("renorm".into()));
+        assert_eq!(raw.set["norm.kind2"].value, toml::Value::String("batch".into()));
         assert_eq!(raw.set["seeds"].value.as_array().unwrap().len(), 2);
         assert_eq!(raw.problems[0].place, Place::Flag("--set no value".into()));
     }

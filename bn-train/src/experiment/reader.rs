@@ -27,20 +27,12 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(leaves: &'a Leaves, problems: &'a mut Vec<Problem>) -> Self {
-        Self {
-            leaves,
-            problems,
-            asked: BTreeSet::new(),
-            effective: toml::Table::new(),
-        }
+        Self { leaves, problems, asked: BTreeSet::new(), effective: toml::Table::new() }
     }
 
     /// A problem with the value of `path`, or with its absence.
     pub(super) fn complain(&mut self, path: &str, message: String) {
-        let place = self
-            .leaves
-            .get(path)
-            .map_or(Place::File, |leaf| leaf.value_place.clone());
+        let place = self.leaves.get(path).map_or(Place::File, |leaf| leaf.value_place.clone());
         self.problems.push(Problem { place, message });
     }
 
@@ -67,10 +59,7 @@ impl<'a> Reader<'a> {
                 checked
             }
             (None, None) => {
-                self.complain(
-                    path,
-                    format!("`{path}` is missing; expected {}", key.accepts),
-                );
+                self.complain(path, format!("`{path}` is missing; expected {}", key.accepts));
                 fallback
             }
         }
@@ -123,9 +112,7 @@ impl<'a> Reader<'a> {
         accept: impl Fn(f64) -> bool,
     ) -> f64 {
         self.read(path, fallback, |value| {
-            as_number(value)
-                .filter(|&number| accept(number))
-                .map(keep_number)
+            as_number(value).filter(|&number| accept(number)).map(keep_number)
         })
     }
 
@@ -163,28 +150,20 @@ impl<'a> Reader<'a> {
 
     /// `true` or `false`.
     pub(super) fn flag(&mut self, path: &str) -> bool {
-        self.read(path, false, |value| {
-            value.as_bool().map(|flag| (flag, value.clone()))
-        })
+        self.read(path, false, |value| value.as_bool().map(|flag| (flag, value.clone())))
     }
 
     /// One of several words.
     pub(super) fn word<T: Word + Clone>(&mut self, path: &str, fallback: T) -> T {
         self.read(path, fallback, |value| {
-            value
-                .as_str()
-                .and_then(T::from_word)
-                .map(|word| (word, value.clone()))
+            value.as_str().and_then(T::from_word).map(|word| (word, value.clone()))
         })
     }
 
     /// One of several words, or nothing.
     pub(super) fn optional_word<T: Word>(&mut self, path: &str) -> Option<T> {
         self.read_optional(path, |value| {
-            value
-                .as_str()
-                .and_then(T::from_word)
-                .map(|word| (word, value.clone()))
+            value.as_str().and_then(T::from_word).map(|word| (word, value.clone()))
         })
     }
 
@@ -227,9 +206,7 @@ fn keep_number(number: f64) -> (f64, Value) {
 }
 
 fn as_integer(value: &Value) -> Option<u64> {
-    value
-        .as_integer()
-        .and_then(|number| u64::try_from(number).ok())
+    value.as_integer().and_then(|number| u64::try_from(number).ok())
 }
 
 fn as_points(value: &Value) -> Option<Schedule> {
@@ -242,10 +219,7 @@ fn as_points(value: &Value) -> Option<Schedule> {
 }
 
 fn parse_default(text: &str) -> Option<Value> {
-    format!("value = {text}")
-        .parse::<toml::Table>()
-        .ok()?
-        .remove("value")
+    format!("value = {text}").parse::<toml::Table>().ok()?.remove("value")
 }
 
 /// Puts `value` at a dotted path of nested tables.
@@ -255,9 +229,7 @@ fn insert(table: &mut toml::Table, path: &str, value: Value) {
             table.insert(path.to_owned(), value);
         }
         Some((first, rest)) => {
-            let inner = table
-                .entry(first)
-                .or_insert_with(|| Value::Table(toml::Table::new()));
+            let inner = table.entry(first).or_insert_with(|| Value::Table(toml::Table::new()));
             if let Value::Table(inner) = inner {
                 insert(inner, rest, value);
             }

@@ -13,21 +13,14 @@ pub struct Shipped {
 pub const DEFAULT: &str = "decay-and-renorm";
 
 /// Every embedded experiment, by name.
-pub const ALL: &[Shipped] = &[Shipped {
-    name: DEFAULT,
-    text: include_str!("../../experiments/decay-and-renorm.toml"),
-}];
+pub const ALL: &[Shipped] =
+    &[Shipped { name: DEFAULT, text: include_str!("../../experiments/decay-and-renorm.toml") }];
 
 /// Not an experiment of its own: every key, explained.
-pub const TEMPLATE: Shipped = Shipped {
-    name: "template",
-    text: include_str!("../../experiments/template.toml"),
-};
+pub const TEMPLATE: Shipped =
+    Shipped { name: "template", text: include_str!("../../experiments/template.toml") };
 
 /// The embedded experiment of that name, or the template.
 pub fn find(name: &str) -> Option<Shipped> {
-    ALL.iter()
-        .chain([&TEMPLATE])
-        .find(|shipped| shipped.name == name)
-        .copied()
+    ALL.iter().chain([&TEMPLATE]).find(|shipped| shipped.name == name).copied()
 }

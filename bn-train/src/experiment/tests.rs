@@ -49,22 +49,10 @@ fn what_a_run_writes_reads_back() {
         let experiment = load(shipped.name, &[]).unwrap();
         let plan = plan::Plan::new(&experiment, &plan::Selection::default()).unwrap();
         for run in &plan.runs {
-            let config = plan
-                .config(run, "version", "cpu", "digest")
-                .to_toml()
-                .unwrap();
+            let config = plan.config(run, "version", "cpu", "digest").to_toml().unwrap();
             let again = accepted(&config);
-            assert_eq!(
-                again.arms,
-                [Arm {
-                    name: run.arm.clone(),
-                    settings: run.settings.clone()
-                }]
-            );
-            assert_eq!(
-                (again.seeds, again.target),
-                (vec![run.seed], experiment.target.clone())
-            );
+            assert_eq!(again.arms, [Arm { name: run.arm.clone(), settings: run.settings.clone() }]);
+            assert_eq!((again.seeds, again.target), (vec![run.seed], experiment.target.clone()));
             let again = plan::Plan::new(&accepted(&config), &plan::Selection::default()).unwrap();
             assert_eq!(again.runs[0].digest, run.digest);
         }
@@ -76,17 +64,12 @@ fn the_template_has_every_key_with_its_default() {
     let template = shipped::TEMPLATE.text;
     let line = |key: &keys::Key| {
         let (table, name) = key.path.rsplit_once('.').unwrap_or(("", key.path));
-        let start = if table.is_empty() {
-            Some(0)
-        } else {
-            template.find(&format!("\n[{table}]"))
-        };
+        let start = if table.is_empty() { Some(0) } else { template.find(&format!("\n[{table}]")) };
         let section = &template[start.unwrap_or_else(|| panic!("no [{table}]")) + 1..];
         let section = &section[..section.find("\n[").unwrap_or(section.len())];
         let is_key = |line: &&str| {
             let line = line.strip_prefix("# ").unwrap_or(line);
-            line.split_once('=')
-                .is_some_and(|(key, _)| key.trim() == name)
+            line.split_once('=').is_some_and(|(key, _)| key.trim() == name)
         };
         section
             .lines()
@@ -95,16 +78,9 @@ fn the_template_has_every_key_with_its_default() {
     };
     for key in EXPERIMENT_KEYS.iter().chain(ARM_KEYS) {
         let line = line(key);
-        assert!(
-            line.contains('#') || key.path == "target.value",
-            "{} is not explained",
-            key.path
-        );
-        let value = line
-            .strip_prefix("# ")
-            .unwrap_or(line)
-            .split_once('=')
-            .map_or("", |(_, value)| value);
+        assert!(line.contains('#') || key.path == "target.value", "{} is not explained", key.path);
+        let value =
+            line.strip_prefix("# ").unwrap_or(line).split_once('=').map_or("", |(_, value)| value);
         let value = value.split('#').next().unwrap_or_default().trim();
         if let Some(default) = key.default {
             assert_eq!(value, default, "{}", key.path);
@@ -143,10 +119,7 @@ fn arms_override_and_flags_override_arms() {
     assert_eq!(decays(&accepted(&text)), [0.5, 0.7]);
     let set = parse("x", "x", &text, &["norm.decay=0.9".into()]).unwrap();
     assert_eq!(decays(&set), [0.9, 0.9]);
-    assert_eq!(
-        set.notes,
-        ["norm.decay is 0.9 in every arm; it replaces the own value of \"b\""]
-    );
+    assert_eq!(set.notes, ["norm.decay is 0.9 in every arm; it replaces the own value of \"b\""]);
 }
 
 #[test]
@@ -155,10 +128,7 @@ fn whole_numbers_and_points_serve_as_bounds() {
     let settings = accepted(&with("norm", renorm)).arms.remove(0).settings;
     let clipping = settings.norm.unwrap().layer.renorm.unwrap().clipping;
     let bounds = clipping.at(5);
-    assert_eq!(
-        (bounds.r_min, bounds.r_max, bounds.d_max),
-        (None, Some(3.0), Some(2.5))
-    );
+    assert_eq!((bounds.r_min, bounds.r_max, bounds.d_max), (None, Some(3.0), Some(2.5)));
 }
 
 #[test]
@@ -171,93 +141,37 @@ fn every_wrong_value_is_told_with_its_place_and_what_is_accepted() {
         ("norm", "decay = { a = 1 }", "is not a table"),
         ("norm", "epsilon = 0", "above 0"),
         ("norm", "center = 1", "true or false"),
-        (
-            "norm",
-            "kind = 'layer'",
-            "\"none\", \"batch\" or \"renorm\"",
-        ),
-        (
-            "norm",
-            "zero_debias = true",
-            "\"none\", \"mean\", \"variance\" or \"both\"",
-        ),
-        (
-            "norm",
-            "renorm.decay = 0.9",
-            "no effect here: it applies where norm.kind is \"renorm\"",
-        ),
-        (
-            "norm",
-            "kind = 'renorm'\nrenorm = { r_max = 0.5 }",
-            "r_max >= 1",
-        ),
-        (
-            "norm",
-            "kind = 'renorm'\nrenorm = { r_min = 2 }",
-            "0 <= r_min <= 1",
-        ),
+        ("norm", "kind = 'layer'", "\"none\", \"batch\" or \"renorm\""),
+        ("norm", "zero_debias = true", "\"none\", \"mean\", \"variance\" or \"both\""),
+        ("norm", "renorm.decay = 0.9", "no effect here: it applies where norm.kind is \"renorm\""),
+        ("norm", "kind = 'renorm'\nrenorm = { r_max = 0.5 }", "r_max >= 1"),
+        ("norm", "kind = 'renorm'\nrenorm = { r_min = 2 }", "0 <= r_min <= 1"),
         (
             "norm",
             "kind = 'renorm'\nrenorm = { d_max = [[5, 1], [0, 1]] }",
             "steps that do not go back",
         ),
-        (
-            "norm",
-            "kind = 'renorm'\nrenorm = { schedule = 'paper', r_max = 3 }",
-            "both give bounds",
-        ),
-        (
-            "norm",
-            "kind = 'renorm'\nzero_debias = 'both'",
-            "must be \"none\" with renorm",
-        ),
+        ("norm", "kind = 'renorm'\nrenorm = { schedule = 'paper', r_max = 3 }", "both give bounds"),
+        ("norm", "kind = 'renorm'\nzero_debias = 'both'", "must be \"none\" with renorm"),
         ("norm", "dekay = 0.9", "did you mean `norm.decay`"),
         ("model", "hidden = [100, 0]", "whole numbers from 1"),
         ("model", "hidden = 100", "a list of widths"),
-        (
-            "model",
-            "channels = [8]",
-            "it applies where model.kind is \"convnet\"",
-        ),
-        (
-            "model",
-            "kind = 'convnet'\nchannels = [8, 8, 8, 8]",
-            "halved 3 times at most",
-        ),
+        ("model", "channels = [8]", "it applies where model.kind is \"convnet\""),
+        ("model", "kind = 'convnet'\nchannels = [8, 8, 8, 8]", "halved 3 times at most"),
         ("model", "kind = 'convnet'\nkernel = 4", "odd"),
         ("model", "kind = 'resnet'\ndepth = 21", "6n + 2"),
         ("model", "activation = 'swish'", "\"sigmoid\", \"tanh\""),
         ("data", "name = 'mnist'", "expected \"digits\""),
         ("optimizer", "momentum = 1", "0 <= momentum < 1"),
         ("optimizer", "kind = 'adam'", "expected \"sgd\""),
-        (
-            "schedule",
-            "kind = 'piecewise'\npoints = []",
-            "points [[step, factor], ...]",
-        ),
-        (
-            "schedule",
-            "every = 5",
-            "it applies where schedule.kind is \"step\"",
-        ),
+        ("schedule", "kind = 'piecewise'\npoints = []", "points [[step, factor], ...]"),
+        ("schedule", "every = 5", "it applies where schedule.kind is \"step\""),
         ("train", "batch_size = 0", "a whole number from 1"),
-        (
-            "train",
-            "batch_size = 5000",
-            "there are 1257 training examples",
-        ),
-        (
-            "train",
-            "batch_size = 1",
-            "batch statistics need 2 examples",
-        ),
+        ("train", "batch_size = 5000", "there are 1257 training examples"),
+        ("train", "batch_size = 1", "batch statistics need 2 examples"),
         ("train", "evaluate_every = 0", "a whole number from 1"),
         ("train", "evaluate_at = [0.5]", "a list of steps"),
-        (
-            "train",
-            "evaluate_every = 99999999999999999999",
-            "a whole number from 1",
-        ),
+        ("train", "evaluate_every = 99999999999999999999", "a whole number from 1"),
     ] {
         let messages = refused(&with(table, line), &[]);
         assert_eq!(messages.len(), 1, "{line}: {messages:#?}");
@@ -267,10 +181,7 @@ fn every_wrong_value_is_told_with_its_place_and_what_is_accepted() {
         let at: usize = messages[0].split(':').nth(1).unwrap().parse().unwrap();
         let named = line.split('\n').next_back().unwrap();
         let place = lines.lines().nth(at - 1).unwrap();
-        assert!(
-            place == named || line.contains(place),
-            "{messages:?} points at {place:?}"
-        );
+        assert!(place == named || line.contains(place), "{messages:?} points at {place:?}");
     }
 }
 
@@ -286,10 +197,7 @@ fn wrong_keys_of_the_experiment_are_told() {
         ("arm = 3", "and [[arm]]"),
         ("weather = 'fine'", "the top of the file takes"),
         ("target = { metric = 'accuracy' }", "needs `target.value`"),
-        (
-            "target = { metric = 'speed', value = 1 }",
-            "\"accuracy\" or \"loss\"",
-        ),
+        ("target = { metric = 'speed', value = 1 }", "\"accuracy\" or \"loss\""),
         ("normm = { decay = 0.5 }", "did you mean `norm.decay`"),
         ("arm = [3]", "each headed [[arm]]"),
     ] {
@@ -331,23 +239,12 @@ fn problems_in_arms_are_told_once_and_at_their_place() {
 
 #[test]
 fn problems_of_flags_point_at_the_flag() {
-    let messages = refused(
-        MINIMAL,
-        &["train.stesp=5", "norm.decay=2", "nonsense", "train.steps=5"],
-    );
+    let messages =
+        refused(MINIMAL, &["train.stesp=5", "norm.decay=2", "nonsense", "train.steps=5"]);
     assert_eq!(messages.len(), 3, "{messages:#?}");
-    assert!(
-        messages[0].starts_with("--set nonsense: expected KEY=VALUE"),
-        "{messages:?}"
-    );
-    assert!(
-        messages[1].starts_with("--set norm.decay=2: `norm.decay` is 2;"),
-        "{messages:?}"
-    );
-    assert!(
-        messages[2].starts_with("--set train.stesp=5: unknown key"),
-        "{messages:?}"
-    );
+    assert!(messages[0].starts_with("--set nonsense: expected KEY=VALUE"), "{messages:?}");
+    assert!(messages[1].starts_with("--set norm.decay=2: `norm.decay` is 2;"), "{messages:?}");
+    assert!(messages[2].starts_with("--set train.stesp=5: unknown key"), "{messages:?}");
 }
 
 #[test]
@@ -361,20 +258,13 @@ fn a_flag_may_make_keys_of_the_file_idle() {
 fn mistakes_of_syntax_are_told_beside_others_and_hide_nothing_twice() {
     let messages = refused("a = \n[norm]\ndecay = = 2\nepsilon = -1\n", &[]);
     assert!(messages.iter().any(|message| message.starts_with("x.toml:1:") && message.contains("this is not TOML")));
-    assert!(
-        messages
-            .iter()
-            .any(|message| message.starts_with("x.toml:3:"))
-    );
+    assert!(messages.iter().any(|message| message.starts_with("x.toml:3:")));
     assert!(
         messages
             .iter()
             .any(|message| message.starts_with("x.toml:4:") && message.contains("above 0"))
     );
-    assert!(
-        !messages.iter().any(|message| message.contains("missing")),
-        "{messages:#?}"
-    );
+    assert!(!messages.iter().any(|message| message.contains("missing")), "{messages:#?}");
 }
 
 #[test]

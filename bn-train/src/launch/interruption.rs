@@ -20,15 +20,10 @@ impl Interruption {
     /// # Errors
     /// When the system does not let us listen.
     pub fn listen() -> anyhow::Result<Self> {
-        let interruption = Self {
-            requested: Arc::default(),
-            ends_at_once: Arc::new(AtomicBool::new(true)),
-        };
+        let interruption =
+            Self { requested: Arc::default(), ends_at_once: Arc::new(AtomicBool::new(true)) };
         for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-            let Self {
-                requested,
-                ends_at_once,
-            } = &interruption;
+            let Self { requested, ends_at_once } = &interruption;
             signal_hook::flag::register_conditional_shutdown(
                 signal,
                 EXIT_STATUS.into(),

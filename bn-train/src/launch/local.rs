@@ -195,10 +195,7 @@ impl Launcher<'_> {
             worker.input = None;
             return;
         };
-        let order = Order {
-            place: job.place.clone(),
-            config: job.config.clone(),
-        };
+        let order = Order { place: job.place.clone(), config: job.config.clone() };
         let order = serde_json::to_string(&order)
             .unwrap_or_else(|error| unreachable!("orders are JSON: {error}"));
         worker.job = Some(self.next);
@@ -215,11 +212,9 @@ impl Launcher<'_> {
             return;
         };
         match event {
-            Event::Progress {
-                step,
-                loss,
-                accuracy,
-            } => self.display.progress(job, step, loss, accuracy),
+            Event::Progress { step, loss, accuracy } => {
+                self.display.progress(job, step, loss, accuracy)
+            }
             Event::Ended(status) => {
                 self.workers[index].job = None;
                 let was_stopped = status == Status::Interrupted;
@@ -246,20 +241,15 @@ impl Launcher<'_> {
         worker.input = None;
         let exit = worker.child.wait().context("cannot wait for a worker")?;
         if let Some(job) = worker.job.take() {
-            let complaint = worker
-                .complaint
-                .take()
-                .and_then(|thread| thread.join().ok())
-                .unwrap_or_default();
-            let complaint = complaint
-                .lines()
-                .next_back()
-                .map_or(String::new(), |line| format!(": {line}"));
+            let complaint =
+                worker.complaint.take().and_then(|thread| thread.join().ok()).unwrap_or_default();
+            let complaint =
+                complaint.lines().next_back().map_or(String::new(), |line| format!(": {line}"));
             let status = match is_stopping {
                 true => Status::Interrupted,
-                false => Status::Failed {
-                    error: format!("its process ended with {exit}{complaint}"),
-                },
+                false => {
+                    Status::Failed { error: format!("its process ended with {exit}{complaint}") }
+                }
             };
             directory::settle(&self.jobs[job].place, &status)?;
             self.end_job(job, status);

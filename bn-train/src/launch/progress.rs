@@ -37,35 +37,20 @@ enum Form {
 
 impl Display {
     pub(super) fn new(jobs: &[Job], options: &Options) -> Self {
-        let jobs: Vec<(String, u64)> = jobs
-            .iter()
-            .map(|job| (job.label.clone(), job.steps))
-            .collect();
+        let jobs: Vec<(String, u64)> =
+            jobs.iter().map(|job| (job.label.clone(), job.steps)).collect();
         let form = if options.plain || !std::io::stderr().is_terminal() {
-            Form::Lines {
-                last: Instant::now(),
-            }
+            Form::Lines { last: Instant::now() }
         } else {
             let all = MultiProgress::new();
             let total = jobs.iter().map(|(_, steps)| steps).sum();
             let overall = all.add(ProgressBar::new(total).with_style(style("{msg}, {eta} left")));
             overall.enable_steady_tick(Duration::from_millis(500));
-            Form::Bars {
-                all,
-                overall,
-                of_worker: BTreeMap::new(),
-                worker_of: BTreeMap::new(),
-            }
+            Form::Bars { all, overall, of_worker: BTreeMap::new(), worker_of: BTreeMap::new() }
         };
         let running = BTreeMap::new();
-        let mut display = Self {
-            jobs,
-            ended: 0,
-            running,
-            steps_done: 0,
-            start: Instant::now(),
-            form,
-        };
+        let mut display =
+            Self { jobs, ended: 0, running, steps_done: 0, start: Instant::now(), form };
         display.show_overall();
         display
     }
@@ -73,25 +58,14 @@ impl Display {
     /// A worker has begun a job.
     pub(super) fn begin(&mut self, worker: usize, job: usize) {
         self.running.insert(job, (0, None, None));
-        if let Form::Bars {
-            all,
-            overall,
-            of_worker,
-            worker_of,
-        } = &mut self.form
-        {
+        if let Form::Bars { all, overall, of_worker, worker_of } = &mut self.form {
             let (label, steps) = &self.jobs[job];
             let bar = all.insert_before(
                 overall,
                 ProgressBar::new(*steps).with_style(style("{prefix}{msg}, {eta} left")),
             );
             // As wide as the longest, so that what follows stands in a column.
-            let width = self
-                .jobs
-                .iter()
-                .map(|(label, _)| label.len())
-                .max()
-                .unwrap_or(0);
+            let width = self.jobs.iter().map(|(label, _)| label.len()).max().unwrap_or(0);
             bar.set_prefix(format!("{label:width$}"));
             of_worker.insert(worker, bar);
             worker_of.insert(job, worker);
@@ -107,11 +81,7 @@ impl Display {
         accuracy: Option<f64>,
     ) {
         self.running.insert(job, (step, loss, accuracy));
-        if let Form::Bars {
-            of_worker,
-            worker_of,
-            ..
-        } = &self.form
+        if let Form::Bars { of_worker, worker_of, .. } = &self.form
             && let Some(bar) = worker_of.get(&job).and_then(|worker| of_worker.get(worker))
         {
             bar.set_position(step);
@@ -123,10 +93,7 @@ impl Display {
     /// A job is over.
     pub(super) fn end(&mut self, job: usize, status: &Status) {
         self.ended += 1;
-        let accuracy = self
-            .running
-            .remove(&job)
-            .and_then(|(_, _, accuracy)| accuracy);
+        let accuracy = self.running.remove(&job).and_then(|(_, _, accuracy)| accuracy);
         let (label, steps) = &self.jobs[job];
         self.steps_done += steps;
         let worth_a_line = match status {
@@ -137,15 +104,9 @@ impl Display {
             Status::Failed { error } => Some(format!("{label}: failed: {error}")),
         };
         match &mut self.form {
-            Form::Bars {
-                all,
-                of_worker,
-                worker_of,
-                ..
-            } => {
-                if let Some(bar) = worker_of
-                    .remove(&job)
-                    .and_then(|worker| of_worker.remove(&worker))
+            Form::Bars { all, of_worker, worker_of, .. } => {
+                if let Some(bar) =
+                    worker_of.remove(&job).and_then(|worker| of_worker.remove(&worker))
                 {
                     bar.finish_and_clear();
                     all.remove(&bar);
@@ -159,10 +120,7 @@ impl Display {
                     eprintln!("{line}");
                 } else if *status == Status::Finished {
                     let (count, all) = (self.ended, self.jobs.len());
-                    eprintln!(
-                        "[{count}/{all}] {label}: finished{}",
-                        measured(None, accuracy)
-                    );
+                    eprintln!("[{count}/{all}] {label}: finished{}", measured(None, accuracy));
                 }
             }
         }
@@ -183,15 +141,10 @@ impl Display {
             format!("{label}: step {step}/{steps}{}", measured(*loss, *accuracy))
         };
         let running: Vec<String> = self.running.iter().map(one).collect();
-        let left = self.seconds_left().map_or(String::new(), |seconds| {
-            format!(", about {seconds:.0} s left")
-        });
-        eprintln!(
-            "[{}/{}] {}{left}",
-            self.ended,
-            self.jobs.len(),
-            running.join("; ")
-        );
+        let left = self
+            .seconds_left()
+            .map_or(String::new(), |seconds| format!(", about {seconds:.0} s left"));
+        eprintln!("[{}/{}] {}{left}", self.ended, self.jobs.len(), running.join("; "));
     }
 
     /// Takes the bars away.
@@ -223,9 +176,8 @@ impl Display {
 
 fn measured(loss: Option<f64>, accuracy: Option<f64>) -> String {
     let loss = loss.map_or(String::new(), |loss| format!(", loss {loss:.3}"));
-    let accuracy = accuracy.map_or(String::new(), |accuracy| {
-        format!(", validation accuracy {accuracy:.3}")
-    });
+    let accuracy =
+        accuracy.map_or(String::new(), |accuracy| format!(", validation accuracy {accuracy:.3}"));
     loss + &accuracy
 }
 

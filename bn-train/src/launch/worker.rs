@@ -29,11 +29,7 @@ pub fn work(device_name: DeviceName) -> anyhow::Result<()> {
     interruption.hold();
     let stop = Arc::clone(interruption.requested());
     let device = device_name.open()?;
-    let mut worker = Worker {
-        device,
-        data: None,
-        stop: Arc::clone(&stop),
-    };
+    let mut worker = Worker { device, data: None, stop: Arc::clone(&stop) };
     for order in orders(Arc::clone(&stop)) {
         let order: Order = serde_json::from_str(&order).context("an order that is none")?;
         let status = worker.run(&order);
@@ -79,9 +75,7 @@ impl Worker {
         let outcome = catch_unwind(AssertUnwindSafe(|| awake(|| self.train(order))));
         let outcome =
             outcome.unwrap_or_else(|panic| Err(anyhow::Error::msg(panic_message(panic.as_ref()))));
-        let failed = |error: anyhow::Error| Status::Failed {
-            error: format!("{error:#}"),
-        };
+        let failed = |error: anyhow::Error| Status::Failed { error: format!("{error:#}") };
         let status = outcome.unwrap_or_else(failed);
         match directory::settle(&order.place, &status) {
             Ok(()) => status,
@@ -100,27 +94,12 @@ impl Worker {
             // The last step too, so that what is shown of a finished run is how it ended.
             if reported.elapsed() >= REPORT_EVERY || progress.step == settings.train.steps {
                 reported = Instant::now();
-                let Progress {
-                    step,
-                    loss,
-                    accuracy,
-                } = progress;
+                let Progress { step, loss, accuracy } = progress;
                 // A launcher that is gone is noticed by the end of the standard input.
-                let _ = send(&Event::Progress {
-                    step,
-                    loss,
-                    accuracy,
-                });
+                let _ = send(&Event::Progress { step, loss, accuracy });
             }
         };
-        Ok(train(
-            settings,
-            seed,
-            &data,
-            &mut directory,
-            &self.stop,
-            &mut on_progress,
-        )?)
+        Ok(train(settings, seed, &data, &mut directory, &self.stop, &mut on_progress)?)
     }
 
     fn data(&mut self, source: Source) -> anyhow::Result<DeviceData> {

@@ -24,10 +24,7 @@ impl Variables {
         let shape = shape.into();
         let outputs = shape.dims()[0];
         let bound = ((shape.elem_count() / outputs) as f64).sqrt().recip();
-        let init = Init::Uniform {
-            lo: -bound,
-            up: bound,
-        };
+        let init = Init::Uniform { lo: -bound, up: bound };
         let get =
             |shape: Shape, name| Var::from_tensor(&builder.get_with_hints(shape, name, init)?);
         Ok(Self {
@@ -100,17 +97,9 @@ impl Layer for Dense {
         let y = {
             let (x, weight) = (Numbers::of(&x)?, Numbers::of(&weight)?);
             let weight = Matrix::new(&weight, (outputs, inputs)).transposed();
-            let bias = self
-                .0
-                .bias
-                .as_ref()
-                .map(|bias| Numbers::of(bias))
-                .transpose()?;
+            let bias = self.0.bias.as_ref().map(|bias| Numbers::of(bias)).transpose()?;
             let bias = bias.as_deref();
-            Matrix::new(&x, (examples, inputs))
-                .times(weight)
-                .plus(bias)
-                .computed()
+            Matrix::new(&x, (examples, inputs)).times(weight).plus(bias).computed()
         };
         let y = tensor(y, (examples, outputs))?;
         let backward = move |dy: Tensor, wanted: Wanted, gradients: &mut Gradients| {
@@ -130,9 +119,7 @@ impl Layer for Dense {
             }
             let (dy, weight) = (Numbers::of(&dy)?, Numbers::of(&weight)?);
             let weight = Matrix::new(&weight, (outputs, inputs));
-            let dx = Matrix::new(&dy, (examples, outputs))
-                .times(weight)
-                .computed();
+            let dx = Matrix::new(&dy, (examples, outputs)).times(weight).computed();
             // The layers before this one wait for dx alone, and their norms leave threads without work.
             gradients.add_later(&self.0.weight, of_weight)?;
             tensor(dx, (examples, inputs)).map(Some)
@@ -169,12 +156,7 @@ impl Convolution {
         bias: bool,
         builder: &VarBuilder<'_>,
     ) -> Result<Self> {
-        let ConvolutionSizes {
-            inputs,
-            outputs,
-            kernel,
-            stride,
-        } = sizes;
+        let ConvolutionSizes { inputs, outputs, kernel, stride } = sizes;
         Ok(Self {
             variables: Variables::new((outputs, inputs, kernel, kernel), bias, builder)?,
             padding: kernel / 2,

@@ -28,8 +28,7 @@ impl<L: Layer> Block<L> {
 
 impl<L: Layer> Layer for Block<L> {
     fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
-        self.finish
-            .forward(&self.affine.forward(x, mode)?, None, mode)
+        self.finish.forward(&self.affine.forward(x, mode)?, None, mode)
     }
 
     fn forward_saved(&self, x: &Tensor) -> Result<(Tensor, Backward<'_>)> {

@@ -21,23 +21,13 @@ pub(super) fn build(
     let mut image = sizes.input;
     for (index, &outputs) in channels.iter().enumerate() {
         let builder = builder.pp(format!("conv{}", index + 1));
-        let sizes = ConvolutionSizes {
-            inputs: image.channels,
-            outputs,
-            kernel,
-            stride: 1,
-        };
+        let sizes = ConvolutionSizes { inputs: image.channels, outputs, kernel, stride: 1 };
         let convolution = Convolution::build(sizes, hidden.needs_bias(), &builder)?;
         chain.push(Block::build(convolution, outputs, hidden, &builder)?);
         chain.push(MaxPool);
         (image.channels, image.height, image.width) = (outputs, image.height / 2, image.width / 2);
     }
     chain.push(Flatten);
-    chain.push(Dense::build(
-        image.pixels(),
-        sizes.classes,
-        true,
-        &builder.pp("output"),
-    )?);
+    chain.push(Dense::build(image.pixels(), sizes.classes, true, &builder.pp("output"))?);
     Ok(chain)
 }

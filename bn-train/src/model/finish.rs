@@ -31,18 +31,13 @@ impl<'a> Hidden<'a> {
 
     /// The same without an activation.
     pub(super) fn linear(self) -> Self {
-        Self {
-            activation: Activation::None,
-            ..self
-        }
+        Self { activation: Activation::None, ..self }
     }
 
     /// Whether the affine map needs a bias of its own. Not where a norm that learns an offset follows: the norm would
     /// subtract it again.
     pub(super) fn needs_bias(&self) -> bool {
-        !self
-            .norm
-            .is_some_and(|norm| norm.position == Position::Before && norm.layer.center)
+        !self.norm.is_some_and(|norm| norm.position == Position::Before && norm.layer.center)
     }
 }
 
@@ -73,10 +68,9 @@ impl Finish {
         };
         let norm = |config: &BatchNormConfig| Norm::build(config, channels, builder.pp("norm"));
         match position {
-            Position::Before => Ok(Self::Before(norm(&BatchNormConfig {
-                activation,
-                ..layer.clone()
-            })?)),
+            Position::Before => {
+                Ok(Self::Before(norm(&BatchNormConfig { activation, ..layer.clone() })?))
+            }
             Position::After => Ok(Self::After(activation, norm(layer)?)),
         }
     }
@@ -150,10 +144,8 @@ impl Finish {
 
 /// The way back through a layer and what finishes it; the gradient of the residual is dropped.
 pub(super) fn join<'a>(affine: Backward<'a>, finish: FinishBackward<'a>) -> Backward<'a> {
-    Box::new(
-        move |dy: Tensor, wanted: Wanted, gradients: &mut Gradients| {
-            let (dy, _) = finish(dy, gradients)?;
-            affine(dy, wanted, gradients)
-        },
-    )
+    Box::new(move |dy: Tensor, wanted: Wanted, gradients: &mut Gradients| {
+        let (dy, _) = finish(dy, gradients)?;
+        affine(dy, wanted, gradients)
+    })
 }

@@ -151,9 +151,7 @@ impl Chain {
 
 impl Layer for Chain {
     fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
-        self.0
-            .iter()
-            .try_fold(x.clone(), |x, layer| layer.forward(&x, mode))
+        self.0.iter().try_fold(x.clone(), |x, layer| layer.forward(&x, mode))
     }
 
     fn forward_saved(&self, x: &Tensor) -> Result<(Tensor, Backward<'_>)> {

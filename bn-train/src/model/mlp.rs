@@ -24,11 +24,6 @@ pub(super) fn build(
         chain.push(Block::build(dense, width, hidden, &builder)?);
         inputs = width;
     }
-    chain.push(Dense::build(
-        inputs,
-        sizes.classes,
-        true,
-        &builder.pp("output"),
-    )?);
+    chain.push(Dense::build(inputs, sizes.classes, true, &builder.pp("output"))?);
     Ok(chain)
 }

@@ -68,10 +68,7 @@ impl Model {
             }
             ModelKind::Resnet { depth } => resnet::build(*depth, hidden, sizes, &parameters),
         };
-        Ok(Self {
-            layers: layers?,
-            is_normalized: settings.norm.is_some(),
-        })
+        Ok(Self { layers: layers?, is_normalized: settings.norm.is_some() })
     }
 
     /// Scores `[N, classes]` of images `[N, channels, height, width]`. Only in [`Mode::Train`] do they know the
@@ -98,11 +95,7 @@ impl Model {
             backward(loss.gradient, Wanted::Variables, &mut gradients)?;
             gradients.settle()?;
         }
-        Ok(Lesson {
-            loss: loss.mean,
-            accuracy: loss.accuracy,
-            gradients,
-        })
+        Ok(Lesson { loss: loss.mean, accuracy: loss.accuracy, gradients })
     }
 
     /// The same by candle's graph, on any device.
@@ -114,11 +107,7 @@ impl Model {
         if mean.is_finite() {
             gradients.add_all(&self.trainable(), &loss.backward()?)?;
         }
-        Ok(Lesson {
-            loss: mean,
-            accuracy: accuracy(&scores, labels)?,
-            gradients,
-        })
+        Ok(Lesson { loss: mean, accuracy: accuracy(&scores, labels)?, gradients })
     }
 
     /// What an optimizer may change, by name. Moving statistics are not among them.
@@ -136,9 +125,7 @@ pub fn accuracy(scores: &Tensor, labels: &Tensor) -> Result<f64> {
     let labels = labels.to_vec1::<u32>()?;
     let is_right = |(row, label): (&[f32], &u32)| {
         let own = row[*label as usize];
-        row.iter()
-            .enumerate()
-            .all(|(class, &score)| class == *label as usize || own > score)
+        row.iter().enumerate().all(|(class, &score)| class == *label as usize || own > score)
     };
     let right = scores
         .chunks_exact(classes)

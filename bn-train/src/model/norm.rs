@@ -31,10 +31,7 @@ impl Norm {
         builder: VarBuilder<'_>,
     ) -> Result<Self> {
         let name = builder.prefix();
-        let layer = config
-            .clone()
-            .build(channels, builder)
-            .map_err(candle::Error::wrap)?;
+        let layer = config.clone().build(channels, builder).map_err(candle::Error::wrap)?;
         Ok(Self { layer, name })
     }
 
@@ -62,21 +59,12 @@ impl Norm {
         x: &Tensor,
         residual: Option<&Tensor>,
     ) -> Result<(Tensor, FinishBackward<'_>)> {
-        let call = Call {
-            residual,
-            ..Call::train()
-        };
-        let (y, saved) = self
-            .layer
-            .forward_with_saved(x, &call)
-            .map_err(candle::Error::wrap)?;
+        let call = Call { residual, ..Call::train() };
+        let (y, saved) = self.layer.forward_with_saved(x, &call).map_err(candle::Error::wrap)?;
         let backward = move |dy: Tensor, gradients: &mut Gradients| {
             let found = saved.gradients(&dy).map_err(candle::Error::wrap)?;
             if self.layer.config().trainable {
-                let both = [
-                    (self.layer.gamma(), found.gamma),
-                    (self.layer.beta(), found.beta),
-                ];
+                let both = [(self.layer.gamma(), found.gamma), (self.layer.beta(), found.beta)];
                 for (variable, gradient) in both {
                     if let (Some(variable), Some(gradient)) = (variable, gradient) {
                         gradients.add(variable, gradient)?;
@@ -90,8 +78,6 @@ impl Norm {
 
     pub(super) fn trainable(&self) -> Vec<(String, Var)> {
         let variables = self.layer.trainable_variables().into_iter();
-        variables
-            .map(|(name, variable)| (format!("{}.{name}", self.name), variable))
-            .collect()
+        variables.map(|(name, variable)| (format!("{}.{name}", self.name), variable)).collect()
     }
 }

@@ -21,10 +21,7 @@ pub struct Parameters {
 impl Parameters {
     /// An empty store; `seed` decides the initial values.
     pub fn new(seed: u64) -> Self {
-        Self {
-            seed,
-            variables: Mutex::default(),
-        }
+        Self { seed, variables: Mutex::default() }
     }
 
     /// A builder of f32 variables on `device`, as layers take it.
@@ -40,11 +37,7 @@ impl Parameters {
             Init::Randn { mean, stdev } => {
                 Box::new(move || stream.normal(mean as f32, stdev as f32))
             }
-            Init::Kaiming {
-                dist,
-                fan,
-                non_linearity,
-            } => {
+            Init::Kaiming { dist, fan, non_linearity } => {
                 let fan = match fan {
                     FanInOut::FanIn => shape.dims().iter().skip(1).product::<usize>(),
                     FanInOut::FanOut => {
@@ -74,10 +67,7 @@ impl SimpleBackend for Parameters {
         dtype: DType,
         device: &Device,
     ) -> Result<Tensor> {
-        let mut variables = self
-            .variables
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut variables = self.variables.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(variable) = variables.get(name) {
             if variable.shape() != &shape {
                 candle::bail!(
@@ -99,10 +89,7 @@ impl SimpleBackend for Parameters {
     }
 
     fn contains_tensor(&self, name: &str) -> bool {
-        self.variables
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .contains_key(name)
+        self.variables.lock().unwrap_or_else(PoisonError::into_inner).contains_key(name)
     }
 }
 
@@ -113,10 +100,7 @@ mod tests {
     fn draw(seed: u64, names: &[&str], init: Init) -> Vec<Vec<f32>> {
         let builder = Parameters::new(seed).into_builder(&Device::Cpu);
         let get = |name: &&str| builder.get_with_hints((20, 5), name, init).unwrap();
-        names
-            .iter()
-            .map(|name| get(name).flatten_all().unwrap().to_vec1().unwrap())
-            .collect()
+        names.iter().map(|name| get(name).flatten_all().unwrap().to_vec1().unwrap()).collect()
     }
 
     #[test]
@@ -152,10 +136,7 @@ mod tests {
             (values.iter().map(|value| value * value).sum::<f32>() / values.len() as f32).sqrt()
         };
         // A hundred draws know their spread within a third.
-        assert!((0.66..1.5).contains(&deviation(Init::Randn {
-            mean: 0.0,
-            stdev: 1.0
-        })));
+        assert!((0.66..1.5).contains(&deviation(Init::Randn { mean: 0.0, stdev: 1.0 })));
         let kaiming = deviation(candle_nn::init::DEFAULT_KAIMING_NORMAL) / (2.0_f32 / 5.0).sqrt();
         assert!((0.66..1.5).contains(&kaiming), "{kaiming}");
     }

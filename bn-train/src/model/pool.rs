@@ -71,10 +71,7 @@ impl Layer for MeanOverMap {
     fn forward_saved(&self, x: &Tensor) -> Result<(Tensor, Backward<'_>)> {
         let (images, channels, height, width) = x.dims4()?;
         let x = x.contiguous()?;
-        let y = tensor(
-            pool::mean(&Numbers::of(&x)?, height * width),
-            (images, channels),
-        )?;
+        let y = tensor(pool::mean(&Numbers::of(&x)?, height * width), (images, channels))?;
         let dims = x.dims().to_vec();
         let backward = move |dy: Tensor, _: Wanted, _: &mut Gradients| {
             let dx = pool::mean_gradient(&Numbers::of(&dy)?, height * width);

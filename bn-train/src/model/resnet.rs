@@ -24,34 +24,20 @@ pub(super) fn build(
 ) -> Result<Chain> {
     let mut chain = Chain::new();
     let mut inputs = GROUPS[0].0;
-    let first = ConvolutionSizes {
-        inputs: sizes.input.channels,
-        outputs: inputs,
-        kernel: 3,
-        stride: 1,
-    };
+    let first =
+        ConvolutionSizes { inputs: sizes.input.channels, outputs: inputs, kernel: 3, stride: 1 };
     chain.push(convolution(first, hidden, &builder.pp("conv"))?);
     for (group, (outputs, stride)) in GROUPS.into_iter().enumerate() {
         for index in 0..(depth - 2) / 6 {
             let builder = builder.pp(format!("group{}.block{}", group + 1, index + 1));
             let stride = if index == 0 { stride } else { 1 };
-            let sizes = ConvolutionSizes {
-                inputs,
-                outputs,
-                kernel: 3,
-                stride,
-            };
+            let sizes = ConvolutionSizes { inputs, outputs, kernel: 3, stride };
             chain.push(Residual::build(sizes, hidden, &builder)?);
             inputs = outputs;
         }
     }
     chain.push(MeanOverMap);
-    chain.push(Dense::build(
-        inputs,
-        sizes.classes,
-        true,
-        &builder.pp("output"),
-    )?);
+    chain.push(Dense::build(inputs, sizes.classes, true, &builder.pp("output"))?);
     Ok(chain)
 }
 
@@ -81,11 +67,7 @@ impl Residual {
         builder: &VarBuilder<'_>,
     ) -> Result<Self> {
         let outputs = sizes.outputs;
-        let inner = ConvolutionSizes {
-            inputs: outputs,
-            stride: 1,
-            ..sizes
-        };
+        let inner = ConvolutionSizes { inputs: outputs, stride: 1, ..sizes };
         let projection = ConvolutionSizes { kernel: 1, ..sizes };
         let changes = sizes.stride != 1 || sizes.inputs != outputs;
         let second = builder.pp("conv2");

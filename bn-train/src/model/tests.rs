@@ -3,14 +3,7 @@
 use super::*;
 use crate::experiment::parse;
 
-const SIZES: Sizes = Sizes {
-    input: ImageShape {
-        channels: 1,
-        height: 8,
-        width: 8,
-    },
-    classes: 10,
-};
+const SIZES: Sizes = Sizes { input: ImageShape { channels: 1, height: 8, width: 8 }, classes: 10 };
 
 fn settings(lines: &str) -> Settings {
     let text = format!("optimizer.learning_rate = 0.1\ntrain.steps = 10\n{lines}");
@@ -26,11 +19,7 @@ fn build(lines: &str, seed: u64) -> Model {
 }
 
 fn names(model: &Model) -> Vec<String> {
-    model
-        .trainable()
-        .into_iter()
-        .map(|(name, _)| name)
-        .collect()
+    model.trainable().into_iter().map(|(name, _)| name).collect()
 }
 
 fn values(model: &Model, name: &str) -> Vec<f32> {
@@ -49,12 +38,7 @@ fn images(count: usize) -> Tensor {
 fn arms_with_one_seed_start_from_the_same_weights() {
     let plain = build("norm.kind = 'none'", 1);
     let normalized = build("norm.kind = 'batch'", 1);
-    for name in [
-        "hidden1.weight",
-        "hidden3.weight",
-        "output.weight",
-        "output.bias",
-    ] {
+    for name in ["hidden1.weight", "hidden3.weight", "output.weight", "output.bias"] {
         assert_eq!(values(&plain, name), values(&normalized, name));
     }
     assert_ne!(
@@ -72,12 +56,7 @@ fn a_bias_stands_where_no_offset_follows() {
     let hidden = |lines: &str| names(&build(&format!("model.hidden = [4]\n{lines}"), 0));
     assert_eq!(
         hidden("norm.kind = 'none'"),
-        [
-            "hidden1.bias",
-            "hidden1.weight",
-            "output.bias",
-            "output.weight"
-        ]
+        ["hidden1.bias", "hidden1.weight", "output.bias", "output.weight"]
     );
     assert_eq!(
         hidden("norm.kind = 'batch'"),
@@ -114,10 +93,8 @@ fn any_depth_and_family_gives_scores_and_gradients_to_every_variable() {
             let labels = Tensor::new(&[0_u32, 1, 2, 3], &Device::Cpu).unwrap();
             let scores = model.forward(&images(4), Mode::Train).unwrap();
             assert_eq!(scores.dims(), [4, 10]);
-            let gradients = candle_nn::loss::cross_entropy(&scores, &labels)
-                .unwrap()
-                .backward()
-                .unwrap();
+            let gradients =
+                candle_nn::loss::cross_entropy(&scores, &labels).unwrap().backward().unwrap();
             for (name, variable) in model.trainable() {
                 assert!(gradients.get(&variable).is_some(), "{name}");
             }
@@ -134,22 +111,12 @@ fn only_training_moves_what_evaluation_sees() {
     ] {
         let model = build(&format!("{norm}\nmodel.activation = 'sigmoid'"), 0);
         let (x, scores) = (images(8), |mode| -> Vec<f32> {
-            model
-                .forward(&images(8), mode)
-                .unwrap()
-                .flatten_all()
-                .unwrap()
-                .to_vec1()
-                .unwrap()
+            model.forward(&images(8), mode).unwrap().flatten_all().unwrap().to_vec1().unwrap()
         });
         let before = scores(Mode::Moving);
         let batch = scores(Mode::Batch);
         assert_ne!(before, batch);
-        assert_eq!(
-            scores(Mode::Moving),
-            before,
-            "evaluation committed something"
-        );
+        assert_eq!(scores(Mode::Moving), before, "evaluation committed something");
         model.forward(&x, Mode::Train).unwrap();
         assert_ne!(scores(Mode::Moving), before, "training committed nothing");
         assert_eq!(scores(Mode::Batch), batch);
@@ -159,17 +126,8 @@ fn only_training_moves_what_evaluation_sees() {
 #[test]
 fn position_decides_what_is_normalized() {
     let scores = |position: &str| -> Vec<f32> {
-        let model = build(
-            &format!("norm.position = '{position}'\nmodel.hidden = [6]"),
-            0,
-        );
-        model
-            .forward(&images(8), Mode::Batch)
-            .unwrap()
-            .flatten_all()
-            .unwrap()
-            .to_vec1()
-            .unwrap()
+        let model = build(&format!("norm.position = '{position}'\nmodel.hidden = [6]"), 0);
+        model.forward(&images(8), Mode::Batch).unwrap().flatten_all().unwrap().to_vec1().unwrap()
     };
     assert_ne!(scores("before"), scores("after"));
 }
@@ -204,23 +162,14 @@ fn gradients_are_those_of_the_graph() {
             let (ours, theirs) = (build(&lines, 3), build(&lines, 3));
             let lesson = ours.learn(&images(6), &labels).unwrap();
             let graph = theirs.learn_by_graph(&images(6), &labels).unwrap();
-            assert!(
-                (lesson.loss - graph.loss).abs() < 1e-5 * graph.loss,
-                "{lines}"
-            );
+            assert!((lesson.loss - graph.loss).abs() < 1e-5 * graph.loss, "{lines}");
             assert_eq!(lesson.accuracy, graph.accuracy, "{lines}");
             let host = |gradients: &Gradients, variable: &Var| -> Vec<f32> {
                 let gradient = gradients.get(variable).unwrap();
                 gradient.flatten_all().unwrap().to_vec1().unwrap()
             };
-            let pairs: Vec<_> = ours
-                .trainable()
-                .into_iter()
-                .zip(theirs.trainable())
-                .collect();
-            let all = pairs
-                .iter()
-                .flat_map(|(_, (_, their))| host(&graph.gradients, their));
+            let pairs: Vec<_> = ours.trainable().into_iter().zip(theirs.trainable()).collect();
+            let all = pairs.iter().flat_map(|(_, (_, their))| host(&graph.gradients, their));
             let scale = all.fold(0.0_f32, |most, gradient| most.max(gradient.abs()));
             // A hundred roundings at the size of the net's largest gradient: sums of small ones cancel larger terms.
             let tolerance = 100.0 * f32::EPSILON * scale;
@@ -260,27 +209,14 @@ fn any_module_of_candles_is_a_layer() {
 
     let (y, backward) = chain.forward_saved(x.as_tensor()).unwrap();
     let mut gradients = Gradients::new();
-    let dx = backward(dy.clone(), Wanted::All, &mut gradients)
-        .unwrap()
-        .unwrap();
+    let dx = backward(dy.clone(), Wanted::All, &mut gradients).unwrap().unwrap();
     let graph = chain.forward(&x, Mode::Train).unwrap();
-    let want = (&graph * dy)
-        .unwrap()
-        .sum_all()
-        .unwrap()
-        .backward()
-        .unwrap();
+    let want = (&graph * dy).unwrap().sum_all().unwrap().backward().unwrap();
     let host = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
     assert_eq!(host(&y), host(&graph));
     assert_eq!(host(&dx), host(want.get(&x).unwrap()));
-    assert_eq!(
-        host(gradients.get(&a).unwrap()),
-        host(want.get(&a).unwrap())
-    );
-    assert_eq!(
-        host(gradients.get(&b).unwrap()),
-        host(want.get(&b).unwrap())
-    );
+    assert_eq!(host(gradients.get(&a).unwrap()), host(want.get(&a).unwrap()));
+    assert_eq!(host(gradients.get(&b).unwrap()), host(want.get(&b).unwrap()));
 }
 
 #[test]
@@ -295,11 +231,8 @@ fn threads_change_no_bit_of_what_is_learned() {
             let model = build(model, 0);
             let labels: Vec<u32> = (0..70).map(|i| i % 10).collect();
             let labels = Tensor::new(labels, &Device::Cpu).unwrap();
-            let momentum = crate::optimizer::SgdSettings {
-                momentum: 0.9,
-                nesterov: false,
-                weight_decay: 0.0,
-            };
+            let momentum =
+                crate::optimizer::SgdSettings { momentum: 0.9, nesterov: false, weight_decay: 0.0 };
             let mut optimizer = crate::optimizer::Sgd::new(model.trainable(), momentum);
             let mut losses = Vec::new();
             for _ in 0..3 {

@@ -62,10 +62,7 @@ mod tests {
             let want: Vec<f32> = want.get(&x).unwrap().to_vec1().unwrap();
             let got = gradient(activation, &y.detach(), &dy).unwrap();
             for (got, want) in got.to_vec1::<f32>().unwrap().iter().zip(want) {
-                assert!(
-                    (got - want).abs() <= 1e-6 * want.abs(),
-                    "{activation:?}: {got} {want}"
-                );
+                assert!((got - want).abs() <= 1e-6 * want.abs(), "{activation:?}: {got} {want}");
             }
         }
     }

@@ -91,12 +91,7 @@ unsafe impl<T: Send> Sync for Windows<'_, T> {}
 
 impl<'a, T> Windows<'a, T> {
     pub(crate) fn new(matrix: &'a mut [T], columns: usize) -> Self {
-        Self {
-            start: matrix.as_mut_ptr(),
-            len: matrix.len(),
-            columns,
-            matrix: PhantomData,
-        }
+        Self { start: matrix.as_mut_ptr(), len: matrix.len(), columns, matrix: PhantomData }
     }
 
     /// Some columns of a row.
@@ -136,10 +131,7 @@ impl Numbers<()> {
         let (storage, layout) = tensor.storage_and_layout();
         let is_f32 = matches!(&*storage, Storage::Cpu(CpuStorage::F32(_)));
         match layout.contiguous_offsets() {
-            Some((start, end)) if is_f32 => Ok(Numbers {
-                storage,
-                range: start..end,
-            }),
+            Some((start, end)) if is_f32 => Ok(Numbers { storage, range: start..end }),
             _ => candle::bail!(
                 "expected a contiguous f32 tensor on the CPU, got {:?} {layout:?}",
                 tensor.dtype()

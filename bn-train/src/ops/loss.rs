@@ -34,10 +34,7 @@ pub fn softmax_cross_entropy(scores: &Tensor, labels: &Tensor) -> Result<Loss> {
             let total: f32 = row.iter().map(|score| (score - largest).exp()).sum();
             sum += f64::from(total.ln() - (own - largest));
             // A score that is not a number is never right.
-            let others = row
-                .iter()
-                .enumerate()
-                .filter(|(class, _)| *class != label as usize);
+            let others = row.iter().enumerate().filter(|(class, _)| *class != label as usize);
             right += usize::from(others.fold(true, |best, (_, score)| best && own > *score));
             for (class, (slot, score)) in gradient.iter_mut().zip(row).enumerate() {
                 let target = if class == label as usize { 1.0 } else { 0.0 };
@@ -59,22 +56,13 @@ mod tests {
 
     #[test]
     fn equals_candles() {
-        let scores = [
-            [1.0_f32, 2.0, -3.0],
-            [30.0, 0.5, 0.25],
-            [0.0, 0.0, 0.0],
-            [-1e4, 1e4, 3.0],
-        ];
+        let scores = [[1.0_f32, 2.0, -3.0], [30.0, 0.5, 0.25], [0.0, 0.0, 0.0], [-1e4, 1e4, 3.0]];
         let scores = Var::new(&scores, &Device::Cpu).unwrap();
         let labels = Tensor::new(&[1_u32, 2, 0, 1], &Device::Cpu).unwrap();
         let loss = softmax_cross_entropy(&scores, &labels).unwrap();
         let theirs = candle_nn::loss::cross_entropy(&scores, &labels).unwrap();
         let want = f64::from(theirs.to_scalar::<f32>().unwrap());
-        assert!(
-            (loss.mean - want).abs() < 1e-6 * want,
-            "{} {want}",
-            loss.mean
-        );
+        assert!((loss.mean - want).abs() < 1e-6 * want, "{} {want}", loss.mean);
         assert_eq!(loss.accuracy, 0.5);
         let want = theirs.backward().unwrap().get(&scores).unwrap().clone();
         let difference = (want - loss.gradient).unwrap().abs().unwrap();
@@ -85,12 +73,9 @@ mod tests {
     #[test]
     fn what_is_not_finite_shows() {
         let labels = Tensor::new(&[0_u32], &Device::Cpu).unwrap();
-        for scores in [
-            [f32::NAN, 1.0],
-            [1.0, f32::NAN],
-            [f32::INFINITY, 1.0],
-            [f32::NEG_INFINITY, 1.0],
-        ] {
+        for scores in
+            [[f32::NAN, 1.0], [1.0, f32::NAN], [f32::INFINITY, 1.0], [f32::NEG_INFINITY, 1.0]]
+        {
             let is_right = scores[0] > scores[1];
             let scores = Tensor::new(&[scores], &Device::Cpu).unwrap();
             let loss = softmax_cross_entropy(&scores, &labels).unwrap();

@@ -153,10 +153,7 @@ fn halves(tasks: Range<usize>, work: &(impl Fn(usize) + Sync)) {
         1 => work(tasks.start),
         len => {
             let middle = tasks.start + len / 2;
-            rayon::join(
-                || halves(tasks.start..middle, work),
-                || halves(middle..tasks.end, work),
-            );
+            rayon::join(|| halves(tasks.start..middle, work), || halves(middle..tasks.end, work));
         }
     }
 }
@@ -184,11 +181,7 @@ mod tests {
                     numbers
                 })
             });
-            assert!(
-                sums.iter()
-                    .enumerate()
-                    .all(|(i, sum)| *sum == 100 * (i / 7))
-            );
+            assert!(sums.iter().enumerate().all(|(i, sum)| *sum == 100 * (i / 7)));
         }
     }
 

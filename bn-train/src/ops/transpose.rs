@@ -11,9 +11,7 @@ pub(crate) fn to_lanes(planes: &[f32], points: usize, lanes: usize, blocks: &mut
     if points == 0 {
         return;
     }
-    let channels = planes
-        .chunks(points * lanes)
-        .zip(blocks.chunks_exact_mut(points * lanes));
+    let channels = planes.chunks(points * lanes).zip(blocks.chunks_exact_mut(points * lanes));
     for (planes, block) in channels {
         let full = planes.len() / points;
         if full < lanes {
@@ -28,9 +26,7 @@ pub(crate) fn from_lanes<T: Slot>(blocks: &[f32], points: usize, lanes: usize, p
     if points == 0 {
         return;
     }
-    let channels = planes
-        .chunks_mut(points * lanes)
-        .zip(blocks.chunks_exact(points * lanes));
+    let channels = planes.chunks_mut(points * lanes).zip(blocks.chunks_exact(points * lanes));
     for (planes, block) in channels {
         let full = planes.len() / points;
         transpose(block, (points, full), lanes, planes, points);

@@ -22,11 +22,7 @@ fn failed<'a>(
     path: &'a Path,
     action: &'static str,
 ) -> impl FnOnce(io::Error) -> DirectoryError + 'a {
-    move |source| DirectoryError {
-        path: path.to_owned(),
-        action,
-        source,
-    }
+    move |source| DirectoryError { path: path.to_owned(), action, source }
 }
 
 /// A run directory while its run goes on.
@@ -167,13 +163,8 @@ impl Rows {
     }
 
     fn append<R: serde::Serialize>(&mut self, rows: &[R]) -> Result<(), DirectoryError> {
-        let mut writer = csv::WriterBuilder::new()
-            .has_headers(false)
-            .from_writer(Vec::new());
-        let text = rows
-            .iter()
-            .try_for_each(|row| writer.serialize(row))
-            .map_err(io::Error::other);
+        let mut writer = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
+        let text = rows.iter().try_for_each(|row| writer.serialize(row)).map_err(io::Error::other);
         let text = text.and_then(|()| writer.into_inner().map_err(|error| error.into_error()));
         let text = text.map_err(failed(&self.path, "write rows"))?;
         self.write(&text)
@@ -181,9 +172,7 @@ impl Rows {
 
     /// One call of the system, unless it is interrupted: what a killed process leaves ends with a row.
     fn write(&mut self, text: &[u8]) -> Result<(), DirectoryError> {
-        self.file
-            .write_all(text)
-            .map_err(failed(&self.path, "write rows"))
+        self.file.write_all(text).map_err(failed(&self.path, "write rows"))
     }
 }
 
@@ -193,10 +182,7 @@ mod tests {
 
     /// A run that leaves `mark` in its config and ends with `status`.
     fn run(place: &Path, mark: &str, status: Status) {
-        RunDirectory::create(place, mark)
-            .unwrap()
-            .close(&status)
-            .unwrap();
+        RunDirectory::create(place, mark).unwrap().close(&status).unwrap();
     }
 
     fn mark(place: &Path) -> String {
@@ -204,10 +190,7 @@ mod tests {
     }
 
     fn diverged() -> Status {
-        Status::Diverged {
-            step: 1,
-            reason: "loss".into(),
-        }
+        Status::Diverged { step: 1, reason: "loss".into() }
     }
 
     #[test]
@@ -240,11 +223,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let place = folder.path().join("arm/seed-0");
         let mut directory = RunDirectory::create(&place, "").unwrap();
-        let row = TimingRow {
-            step: 3,
-            seconds: Some(0.5),
-            examples_per_second: None,
-        };
+        let row = TimingRow { step: 3, seconds: Some(0.5), examples_per_second: None };
         directory.append_timing(&row).unwrap();
         let text = fs::read_to_string(partial(&place).join(TIMING)).unwrap();
         assert_eq!(text, "step,seconds,examples_per_second\n3,0.5,\n");
@@ -268,9 +247,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("file");
         fs::write(&file, "").unwrap();
-        let error = RunDirectory::create(&file.join("seed-0"), "")
-            .unwrap_err()
-            .to_string();
+        let error = RunDirectory::create(&file.join("seed-0"), "").unwrap_err().to_string();
         assert!(error.contains("file"), "{error}");
     }
 }

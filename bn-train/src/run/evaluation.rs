@@ -21,8 +21,5 @@ pub(super) fn evaluate(
 ) -> Result<Score> {
     let scores = model.forward(images, mode)?.detach();
     let loss = candle_nn::loss::cross_entropy(&scores, labels)?;
-    Ok(Score {
-        loss: f64::from(loss.to_scalar::<f32>()?),
-        accuracy: accuracy(&scores, labels)?,
-    })
+    Ok(Score { loss: f64::from(loss.to_scalar::<f32>()?), accuracy: accuracy(&scores, labels)? })
 }

@@ -40,10 +40,7 @@ pub(super) fn rows(
 /// The passes that judge a net, each with what its rows say of statistics.
 pub(super) fn passes(is_normalized: bool) -> &'static [(Mode, Option<Statistics>)] {
     if is_normalized {
-        &[
-            (Mode::Moving, Some(Statistics::Moving)),
-            (Mode::Batch, Some(Statistics::Batch)),
-        ]
+        &[(Mode::Moving, Some(Statistics::Moving)), (Mode::Batch, Some(Statistics::Batch))]
     } else {
         &[(Mode::Moving, None)]
     }
@@ -66,15 +63,8 @@ impl Recent {
 
     /// The mean, if there was a step; starts afresh.
     pub(super) fn take(&mut self) -> Option<Score> {
-        let Self {
-            steps,
-            loss,
-            accuracy,
-        } = std::mem::take(self);
-        (steps > 0).then(|| Score {
-            loss: loss / steps as f64,
-            accuracy: accuracy / steps as f64,
-        })
+        let Self { steps, loss, accuracy } = std::mem::take(self);
+        (steps > 0).then(|| Score { loss: loss / steps as f64, accuracy: accuracy / steps as f64 })
     }
 }
 
@@ -86,40 +76,17 @@ mod tests {
     fn a_mean_covers_the_steps_since_the_last_one() {
         let mut recent = Recent::default();
         assert_eq!(recent.take(), None);
-        recent.add(Score {
-            loss: 1.0,
-            accuracy: 0.0,
-        });
-        recent.add(Score {
-            loss: 2.0,
-            accuracy: 1.0,
-        });
-        assert_eq!(
-            recent.take(),
-            Some(Score {
-                loss: 1.5,
-                accuracy: 0.5
-            })
-        );
+        recent.add(Score { loss: 1.0, accuracy: 0.0 });
+        recent.add(Score { loss: 2.0, accuracy: 1.0 });
+        assert_eq!(recent.take(), Some(Score { loss: 1.5, accuracy: 0.5 }));
         assert_eq!(recent.take(), None);
     }
 
     #[test]
     fn what_is_not_a_number_is_absent() {
-        let at = Moment {
-            step: 1,
-            epoch: 0,
-            examples: 60,
-        };
-        let [loss, accuracy] = rows(
-            at,
-            Split::Train,
-            None,
-            Score {
-                loss: f64::INFINITY,
-                accuracy: 0.5,
-            },
-        );
+        let at = Moment { step: 1, epoch: 0, examples: 60 };
+        let [loss, accuracy] =
+            rows(at, Split::Train, None, Score { loss: f64::INFINITY, accuracy: 0.5 });
         assert_eq!((loss.value, accuracy.value), (None, Some(0.5)));
     }
 }

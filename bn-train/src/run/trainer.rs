@@ -33,10 +33,7 @@ impl DeviceData {
     pub fn new(data: &Dataset, device: &Device) -> candle::Result<Self> {
         Ok(Self {
             device: device.clone(),
-            sizes: Sizes {
-                input: data.train.shape,
-                classes: data.classes,
-            },
+            sizes: Sizes { input: data.train.shape, classes: data.classes },
             train: data.train.to_tensors(device)?,
             validation: data.validation.to_tensors(device)?,
             test: data.test.to_tensors(device)?,
@@ -55,10 +52,7 @@ impl DeviceData {
         let indices: Vec<u32> = indices.iter().map(|&index| index as u32).collect();
         let indices = Tensor::new(indices, &self.device)?;
         let (images, labels) = &self.train;
-        Ok((
-            images.index_select(&indices, 0)?,
-            labels.index_select(&indices, 0)?,
-        ))
+        Ok((images.index_select(&indices, 0)?, labels.index_select(&indices, 0)?))
     }
 }
 
@@ -105,20 +99,12 @@ pub fn train(
     let mut batches = Batches::new(seed, data.train.0.dim(0)?, batch_size);
     let mut recent = Recent::default();
     let mut clock = Clock::start();
-    let mut progress = Progress {
-        step: 0,
-        loss: None,
-        accuracy: None,
-    };
+    let mut progress = Progress { step: 0, loss: None, accuracy: None };
 
     for step in 0..=settings.train.steps {
         if settings.train.evaluates(step) {
             let epoch = step / batches.per_epoch();
-            let at = Moment {
-                step,
-                epoch,
-                examples: step * batch_size as u64,
-            };
+            let at = Moment { step, epoch, examples: step * batch_size as u64 };
             directory.append_timing(&clock.row(at))?;
             let looked = look(&model, data, at, recent.take(), directory)?;
             clock.resume();
@@ -137,10 +123,7 @@ pub fn train(
 
         let (images, labels) = data.batch(batches.at(step))?;
         let lesson = model.learn(&images, &labels)?;
-        let score = Score {
-            loss: lesson.loss,
-            accuracy: lesson.accuracy,
-        };
+        let score = Score { loss: lesson.loss, accuracy: lesson.accuracy };
         if !score.loss.is_finite() {
             return Ok(diverged(step + 1, "training loss", score.loss));
         }
@@ -154,15 +137,8 @@ pub fn train(
 }
 
 fn diverged(step: u64, what: &str, value: f64) -> Status {
-    let value = if value.is_nan() {
-        "not a number"
-    } else {
-        "infinite"
-    };
-    Status::Diverged {
-        step,
-        reason: format!("{what} is {value}"),
-    }
+    let value = if value.is_nan() { "not a number" } else { "infinite" };
+    Status::Diverged { step, reason: format!("{what} is {value}") }
 }
 
 /// What a look at the net tells the loop.
@@ -182,10 +158,8 @@ fn look(
     directory: &mut RunDirectory,
 ) -> Result<Look, TrainError> {
     let batch = model.is_normalized.then_some(Statistics::Batch);
-    let mut all: Vec<_> = recent
-        .into_iter()
-        .flat_map(|score| rows(at, Split::Train, batch, score))
-        .collect();
+    let mut all: Vec<_> =
+        recent.into_iter().flat_map(|score| rows(at, Split::Train, batch, score)).collect();
     let mut scores = Vec::new();
     for &(mode, statistics) in passes(model.is_normalized) {
         let score = evaluate(model, &data.validation.0, &data.validation.1, mode)?;
@@ -193,10 +167,7 @@ fn look(
         scores.push(score);
     }
     directory.append_metrics(&all)?;
-    Ok(Look {
-        accuracy: scores[0].accuracy,
-        training_loss: scores[scores.len() - 1].loss,
-    })
+    Ok(Look { accuracy: scores[0].accuracy, training_loss: scores[scores.len() - 1].loss })
 }
 
 /// Measures the trained net on the test split, once.
@@ -209,11 +180,7 @@ fn test(
 ) -> Result<(), TrainError> {
     let step = settings.train.steps;
     let examples = step * settings.train.batch_size as u64;
-    let at = Moment {
-        step,
-        epoch: step / batches.per_epoch(),
-        examples,
-    };
+    let at = Moment { step, epoch: step / batches.per_epoch(), examples };
     let mut all = Vec::new();
     for &(mode, statistics) in passes(model.is_normalized) {
         let score = evaluate(model, &data.test.0, &data.test.1, mode)?;
@@ -233,11 +200,7 @@ struct Clock {
 impl Clock {
     fn start() -> Self {
         let now = Instant::now();
-        Self {
-            start: now,
-            resumed: now,
-            examples: 0,
-        }
+        Self { start: now, resumed: now, examples: 0 }
     }
 
     fn row(&mut self, at: Moment) -> TimingRow {

@@ -1,10 +1,6 @@
 //! What the tests of the program share.
 
-#![allow(
-    dead_code,
-    unreachable_pub,
-    reason = "each test file uses its own share"
-)]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its own share")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,13 +14,7 @@ pub fn program() -> Command {
 }
 
 pub fn run(folder: &Path, arguments: &[&str]) -> Output {
-    program()
-        .arg("run")
-        .args(arguments)
-        .arg("--out")
-        .arg(folder)
-        .output()
-        .unwrap()
+    program().arg("run").args(arguments).arg("--out").arg(folder).output().unwrap()
 }
 
 pub fn text(bytes: &[u8]) -> String {
@@ -57,10 +47,7 @@ pub fn metrics(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(next) = folders.pop() {
-        for entry in fs::read_dir(next)
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-        {
+        for entry in fs::read_dir(next).unwrap().map(|entry| entry.unwrap().path()) {
             if entry.is_dir() {
                 folders.push(entry);
             } else if entry.ends_with("metrics.csv") {
@@ -80,9 +67,6 @@ pub fn assert_rows_are_whole(place: &Path) {
         let text = fs::read_to_string(place.join(file)).unwrap();
         assert!(text.ends_with('\n'), "{file} is cut off");
         let columns = text.lines().next().unwrap().split(',').count();
-        assert!(
-            text.lines().all(|line| line.split(',').count() == columns),
-            "{text}"
-        );
+        assert!(text.lines().all(|line| line.split(',').count() == columns), "{text}");
     }
 }

@@ -76,11 +76,7 @@ pub(super) fn sum_columns<T: Element, S: Simd, F: Sums<T, N>, const N: usize>(
         });
         filled += tile.len();
         if filled + step > FLUSH || start == slab.outer.end {
-            let skip = if whole < width {
-                lanes - (width - whole)
-            } else {
-                lanes
-            };
+            let skip = if whole < width { lanes - (width - whole) } else { lanes };
             for (of, index) in [(&mut a, 0), (&mut b, 1)] {
                 for (sum, v) in sums.iter_mut().zip(&of[..whole]) {
                     sum[index] += v.to_f64();
@@ -143,12 +139,7 @@ fn column_sums<
         ($row:expr, $ahead:expr) => {
             for k in 0..K {
                 let at = $row * geometry.channels + base + k * lanes;
-                let place = Place {
-                    at,
-                    outer: $row,
-                    position: $row,
-                    next: at + ahead_by,
-                };
+                let place = Place { at, outer: $row, position: $row, next: at + ahead_by };
                 let (t, u) = f.terms(simd, &constants[k], place);
                 a[$ahead][k] = T::Real::add(simd, a[$ahead][k], t);
                 b[$ahead][k] = T::Real::mul_add(simd, t, u, b[$ahead][k]);
@@ -205,12 +196,7 @@ pub(super) fn map_columns<T: Element, S: Simd, F: Map<T, N>, const N: usize>(
             for row in tile.clone() {
                 for (k, constants) in constants.iter().enumerate() {
                     let at = row * geometry.channels + base + k * lanes;
-                    let place = Place {
-                        at,
-                        outer: row,
-                        position: row,
-                        next: at + ahead_by,
-                    };
+                    let place = Place { at, outer: row, position: row, next: at + ahead_by };
                     f.apply(simd, constants, place);
                 }
             }

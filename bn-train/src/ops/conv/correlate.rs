@@ -98,9 +98,7 @@ impl Correlate<'_> {
         simd: S,
         runs: &[Run; A],
     ) {
-        let Grid {
-            points, input_step, ..
-        } = *self.grid;
+        let Grid { points, input_step, .. } = *self.grid;
         let (dy, _) = S::as_simd_f32s(self.dy);
         let mut sums = [[[simd.splat_f32s(0.0); V]; K]; A];
         let length = (points.1 - 1) * input_step.1 + K;

@@ -55,9 +55,7 @@ impl Gather<'_> {
         let per_channel = self.kernel_taps * self.block;
         let step = (CACHE / size_of::<f32>() / per_channel.max(1)).max(1);
         let (x, weights) = (self.x, self.weights);
-        let parts = x
-            .chunks(step * self.plane)
-            .zip(weights.chunks(step * per_channel));
+        let parts = x.chunks(step * self.plane).zip(weights.chunks(step * per_channel));
         for (part, (x, weights)) in parts.enumerate() {
             self.x = x;
             self.weights = weights;
@@ -106,22 +104,15 @@ impl Gather<'_> {
         (row, column): (usize, usize),
         add: bool,
     ) {
-        let Grid {
-            input_step,
-            output_start,
-            output_step,
-            ..
-        } = *self.grid;
+        let Grid { input_step, output_start, output_step, .. } = *self.grid;
         let step = if STEP == 0 { input_step.1 } else { STEP };
         let at = row * input_step.0 + column * step;
         let output = output_start + row * output_step.0 + column * output_step.1;
         let output: [usize; P] = std::array::from_fn(|p| output + p * output_step.1);
         let mut sums = self.begin::<S, V, P>(simd, &output, add);
         let (weights, _) = S::as_simd_f32s(self.weights);
-        let channels = self
-            .x
-            .chunks_exact(self.plane)
-            .zip(weights.chunks_exact(self.kernel_taps * V));
+        let channels =
+            self.x.chunks_exact(self.plane).zip(weights.chunks_exact(self.kernel_taps * V));
         for (x, weights) in channels {
             for &(offset, weight) in &self.grid.taps {
                 let x = &x[at + offset..][..(P - 1) * step + 1];
@@ -145,13 +136,7 @@ impl Gather<'_> {
         (mut row, mut column): (usize, usize),
         add: bool,
     ) {
-        let Grid {
-            points,
-            input_step,
-            output_start,
-            output_step,
-            ..
-        } = *self.grid;
+        let Grid { points, input_step, output_start, output_step, .. } = *self.grid;
         let (mut at, mut output) = ([0; P], [0; P]);
         for (at, output) in at.iter_mut().zip(&mut output) {
             *at = row * input_step.0 + column * input_step.1;
@@ -163,10 +148,8 @@ impl Gather<'_> {
         }
         let mut sums = self.begin::<S, V, P>(simd, &output, add);
         let (weights, _) = S::as_simd_f32s(self.weights);
-        let channels = self
-            .x
-            .chunks_exact(self.plane)
-            .zip(weights.chunks_exact(self.kernel_taps * V));
+        let channels =
+            self.x.chunks_exact(self.plane).zip(weights.chunks_exact(self.kernel_taps * V));
         for (x, weights) in channels {
             for &(offset, weight) in &self.grid.taps {
                 let x = &x[offset..];

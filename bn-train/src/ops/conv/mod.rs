@@ -59,9 +59,7 @@ pub fn forward(shape: &ConvShape, x: &[f32], weights: &[f32]) -> Vec<f32> {
         taps: shape.taps(),
         block,
     };
-    filled(shape.images * shape.outputs * map, |y| {
-        images(&gathering, shape.outputs, map, y)
-    })
+    filled(shape.images * shape.outputs * map, |y| images(&gathering, shape.outputs, map, y))
 }
 
 /// The gradient of x.
@@ -85,9 +83,7 @@ pub fn input_gradient(shape: &ConvShape, dy: &[f32], weights: &[f32]) -> Vec<f32
         block,
     };
     let map = shape.height * shape.width;
-    filled(shape.images * shape.image(), |dx| {
-        images(&gathering, shape.inputs, map, dx)
-    })
+    filled(shape.images * shape.image(), |dx| images(&gathering, shape.inputs, map, dx))
 }
 
 /// The gradient of the weights.
@@ -120,18 +116,9 @@ pub fn weight_gradient(shape: &ConvShape, x: &[f32], dy: &[f32]) -> Vec<f32> {
             for n in images {
                 pack::into_border(&x[n * image..][..image], border, bordered);
                 transpose::to_lanes(&dy[n * result..][..result], map, block, lanes);
-                let each = partial
-                    .chunks_exact_mut(per_block)
-                    .zip(lanes.chunks_exact(map * block));
+                let each = partial.chunks_exact_mut(per_block).zip(lanes.chunks_exact(map * block));
                 for (dw, dy) in each {
-                    let kernel = Correlate {
-                        grid: &grid,
-                        runs: &runs,
-                        x: bordered,
-                        dy,
-                        block,
-                        dw,
-                    };
+                    let kernel = Correlate { grid: &grid, runs: &runs, x: bordered, dy, block, dw };
                     dispatch(block, kernel);
                 }
             }
@@ -161,15 +148,7 @@ struct Gathering<'a> {
 
 /// Fills `to`, image by image: `channels` maps of `map` numbers each.
 fn images(gathering: &Gathering<'_>, channels: usize, map: usize, to: &mut [MaybeUninit<f32>]) {
-    let Gathering {
-        from,
-        planes,
-        border,
-        grids,
-        weights,
-        taps,
-        block,
-    } = *gathering;
+    let Gathering { from, planes, border, grids, weights, taps, block } = *gathering;
     let image = planes * border.inner.0 * border.inner.1;
     let blocks = channels.div_ceil(block);
     let size = channels * map;
@@ -212,13 +191,8 @@ fn with_buffers(work: impl FnOnce(&mut Buffer, &mut Buffer)) {
 /// The size of a result's map.
 fn checked(shape: &ConvShape) -> (usize, usize) {
     let output = shape.output();
-    let Some(output) = output else {
-        panic!("the kernel does not fit: {shape:?}")
-    };
-    assert!(
-        shape.inputs > 0 && shape.outputs > 0,
-        "no channels: {shape:?}"
-    );
+    let Some(output) = output else { panic!("the kernel does not fit: {shape:?}") };
+    assert!(shape.inputs > 0 && shape.outputs > 0, "no channels: {shape:?}");
     output
 }
 

@@ -13,9 +13,7 @@ pub fn conv2d(x: &Tensor, weights: &Tensor, padding: usize, stride: usize) -> Re
     if !is_plain(x) || !is_plain(weights) {
         return x.conv2d(weights, padding, stride, 1, 1);
     }
-    let op = Conv2d {
-        shape: conv_shape(x.dims4()?, weights.dims4()?, padding, stride)?,
-    };
+    let op = Conv2d { shape: conv_shape(x.dims4()?, weights.dims4()?, padding, stride)? };
     x.contiguous()?.apply_op2(&weights.contiguous()?, op)
 }
 
@@ -84,9 +82,6 @@ impl CustomOp2 for Conv2d {
         let dy = Numbers::of(&dy)?;
         let dx = input_gradient(&self.shape, &dy, &Numbers::of(weights)?);
         let dw = weight_gradient(&self.shape, &Numbers::of(x)?, &dy);
-        Ok((
-            Some(tensor(dx, x.dims())?),
-            Some(tensor(dw, weights.dims())?),
-        ))
+        Ok((Some(tensor(dx, x.dims())?), Some(tensor(dw, weights.dims())?)))
     }
 }

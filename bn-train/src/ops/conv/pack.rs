@@ -16,15 +16,9 @@ pub(super) fn into_border(planes: &[f32], border: Border, bordered: &mut [f32]) 
 
 /// The same for rows of `WIDTH` numbers, or of any width where that is 0.
 fn rows_into_border<const WIDTH: usize>(planes: &[f32], border: Border, bordered: &mut [f32]) {
-    let Border {
-        inner,
-        before,
-        outer,
-    } = border;
+    let Border { inner, before, outer } = border;
     let start = before.0 * outer.1 + before.1;
-    let both = planes
-        .chunks_exact(inner.0 * inner.1)
-        .zip(bordered.chunks_exact_mut(border.len()));
+    let both = planes.chunks_exact(inner.0 * inner.1).zip(bordered.chunks_exact_mut(border.len()));
     for (plane, bordered) in both {
         let rows = plane.chunks_exact(inner.1);
         for (row, bordered) in rows.zip(bordered[start..].chunks_mut(outer.1)) {

@@ -29,10 +29,7 @@ impl ConvShape {
             let room = (image + 2 * self.padding).checked_sub(kernel)?;
             (kernel > 0).then(|| room / self.stride + 1)
         };
-        Some((
-            size(self.height, self.kernel.0)?,
-            size(self.width, self.kernel.1)?,
-        ))
+        Some((size(self.height, self.kernel.0)?, size(self.width, self.kernel.1)?))
     }
 
     /// Dimensions of the result.
@@ -96,10 +93,7 @@ impl ConvShape {
         let border = Border {
             inner: (self.height, self.width),
             before: (self.padding, self.padding),
-            outer: (
-                self.height + 2 * self.padding,
-                self.width + 2 * self.padding,
-            ),
+            outer: (self.height + 2 * self.padding, self.width + 2 * self.padding),
         };
         let row = border.outer.1;
         let taps =
@@ -109,10 +103,7 @@ impl ConvShape {
             input_step: (self.stride * row, self.stride),
             output_start: 0,
             output_step: (output.1, 1),
-            taps: taps
-                .enumerate()
-                .map(|(weight, offset)| (offset, weight))
-                .collect(),
+            taps: taps.enumerate().map(|(weight, offset)| (offset, weight)).collect(),
         };
         (border, grid)
     }

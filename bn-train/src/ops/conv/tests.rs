@@ -38,15 +38,7 @@ impl Case {
     }
 
     fn tensors(&self) -> (Var, Var, Tensor) {
-        let ConvShape {
-            images,
-            inputs,
-            height,
-            width,
-            outputs,
-            kernel,
-            ..
-        } = self.shape;
+        let ConvShape { images, inputs, height, width, outputs, kernel, .. } = self.shape;
         let (rows, columns) = self.shape.output().unwrap();
         let make = |numbers: &[f32], shape: (usize, usize, usize, usize)| {
             Tensor::from_slice(numbers, shape, &Device::Cpu).unwrap()
@@ -66,12 +58,8 @@ impl Case {
         let (x, weights, dy) = self.tensors();
         let y = convolve(&x, &weights, self.shape.padding, self.shape.stride).unwrap();
         let gradients = (&y * dy).unwrap().sum_all().unwrap().backward().unwrap();
-        [
-            y,
-            gradients.get(&x).unwrap().clone(),
-            gradients.get(&weights).unwrap().clone(),
-        ]
-        .map(|t| t.flatten_all().unwrap().to_vec1().unwrap())
+        [y, gradients.get(&x).unwrap().clone(), gradients.get(&weights).unwrap().clone()]
+            .map(|t| t.flatten_all().unwrap().to_vec1().unwrap())
     }
 }
 
@@ -88,32 +76,19 @@ fn assert_close(got: &[f32], want: &[f32], terms: usize, what: &str) {
 }
 
 fn shapes() -> impl Strategy<Value = ConvShape> {
-    let sizes = (
-        1..4_usize,
-        1..20_usize,
-        1..40_usize,
-        1..20_usize,
-        1..20_usize,
-    );
-    let kernels = prop_oneof![
-        Just((3, 3)),
-        Just((1, 1)),
-        Just((5, 5)),
-        (1..6_usize, 1..8_usize),
-    ];
+    let sizes = (1..4_usize, 1..20_usize, 1..40_usize, 1..20_usize, 1..20_usize);
+    let kernels = prop_oneof![Just((3, 3)), Just((1, 1)), Just((5, 5)), (1..6_usize, 1..8_usize),];
     (sizes, kernels, 1..4_usize, 0..4_usize)
-        .prop_map(
-            |((images, inputs, outputs, height, width), kernel, stride, padding)| ConvShape {
-                images,
-                inputs,
-                height,
-                width,
-                outputs,
-                kernel,
-                stride,
-                padding,
-            },
-        )
+        .prop_map(|((images, inputs, outputs, height, width), kernel, stride, padding)| ConvShape {
+            images,
+            inputs,
+            height,
+            width,
+            outputs,
+            kernel,
+            stride,
+            padding,
+        })
         .prop_filter("the kernel must fit", |shape| shape.output().is_some())
 }
 
@@ -209,10 +184,7 @@ fn threads_change_no_bit() {
     for shape in SHAPES {
         let case = case(shape);
         let on = |threads: usize| {
-            let pool = rayon::ThreadPoolBuilder::new()
-                .num_threads(threads)
-                .build()
-                .unwrap();
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| case.ours())
         };
         let one = on(1);
@@ -225,9 +197,7 @@ fn threads_change_no_bit() {
 fn every_number_of_a_result_is_written() {
     for shape in SHAPES {
         let ConvShape { height, width, .. } = case(shape).shape;
-        let Case {
-            shape, x, weights, ..
-        } = case(shape);
+        let Case { shape, x, weights, .. } = case(shape);
         let (border, grid) = shape.forward_grid(shape.output().unwrap());
         let block = block(shape.outputs);
         let packed = pack::forward_weights(&shape, &weights, block);
@@ -274,9 +244,7 @@ fn what_does_not_fit_is_an_error() {
     let images = Tensor::zeros((1, 2, 4, 4), candle::DType::F32, &Device::Cpu).unwrap();
     for (weights, stride) in [((1, 3, 3, 3), 1), ((1, 2, 5, 5), 1), ((1, 2, 3, 3), 0)] {
         let weights = Tensor::zeros(weights, candle::DType::F32, &Device::Cpu).unwrap();
-        let error = conv2d(&images, &weights, 0, stride)
-            .unwrap_err()
-            .to_string();
+        let error = conv2d(&images, &weights, 0, stride).unwrap_err().to_string();
         assert!(error.contains("do not fit together"), "{error}");
     }
 }

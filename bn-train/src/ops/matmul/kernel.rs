@@ -69,12 +69,7 @@ impl Strip<'_> {
         row: usize,
     ) -> usize {
         let (panel, _) = S::as_simd_f32s(self.panel);
-        let Matrix {
-            numbers,
-            rows,
-            columns: inner,
-            ..
-        } = self.a;
+        let Matrix { numbers, rows, columns: inner, .. } = self.a;
         let mut sums = [[simd.splat_f32s(0.0); V]; P];
         if TRANSPOSED {
             // None to begin with, where there is nothing to sum up.

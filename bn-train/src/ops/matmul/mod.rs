@@ -38,27 +38,13 @@ impl<'a> Matrix<'a> {
     /// # Panics
     /// When there are not as many numbers.
     pub(crate) fn new(numbers: &'a [f32], (rows, columns): (usize, usize)) -> Self {
-        assert_eq!(
-            numbers.len(),
-            rows * columns,
-            "a matrix of {rows} rows and {columns} columns"
-        );
-        Self {
-            numbers,
-            rows,
-            columns,
-            steps: (columns, 1),
-        }
+        assert_eq!(numbers.len(), rows * columns, "a matrix of {rows} rows and {columns} columns");
+        Self { numbers, rows, columns, steps: (columns, 1) }
     }
 
     /// The same numbers with rows and columns exchanged.
     pub(crate) fn transposed(self) -> Self {
-        Self {
-            rows: self.columns,
-            columns: self.rows,
-            steps: (self.steps.1, self.steps.0),
-            ..self
-        }
+        Self { rows: self.columns, columns: self.rows, steps: (self.steps.1, self.steps.0), ..self }
     }
 
     /// Some columns as the kernel reads them, `[rows, width]`; what has no column becomes 0.
@@ -89,11 +75,7 @@ impl<'a> Matrix<'a> {
     /// When `other` has not as many rows as this has columns.
     pub(crate) fn times(self, other: Self) -> Product<'a> {
         assert_eq!(self.columns, other.rows, "the inner size of a product");
-        Product {
-            left: self,
-            right: other,
-            bias: None,
-        }
+        Product { left: self, right: other, bias: None }
     }
 }
 
@@ -112,10 +94,7 @@ impl<'a> Product<'a> {
     /// When there are not as many numbers as columns.
     pub(crate) fn plus(self, bias: Option<&'a [f32]>) -> Self {
         let columns = self.right.columns;
-        assert!(
-            bias.is_none_or(|bias| bias.len() == columns),
-            "a bias of {columns} columns"
-        );
+        assert!(bias.is_none_or(|bias| bias.len() == columns), "a bias of {columns} columns");
         Self { bias, ..self }
     }
 

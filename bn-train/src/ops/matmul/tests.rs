@@ -53,14 +53,9 @@ fn products_are_sums_of_products() {
         let want: Vec<f32> = (0..rows * columns).map(entry).collect();
         let shifted = want.iter().enumerate().map(|(i, y)| y + bias[i % columns]);
         let shifted: Vec<f32> = shifted.collect();
-        let lefts = [
-            Matrix::new(&a, (rows, inner)),
-            Matrix::new(&at, (inner, rows)).transposed(),
-        ];
-        let rights = [
-            Matrix::new(&b, (inner, columns)),
-            Matrix::new(&bt, (columns, inner)).transposed(),
-        ];
+        let lefts = [Matrix::new(&a, (rows, inner)), Matrix::new(&at, (inner, rows)).transposed()];
+        let rights =
+            [Matrix::new(&b, (inner, columns)), Matrix::new(&bt, (columns, inner)).transposed()];
         for threads in [1, 3] {
             on(threads, || {
                 for left in lefts {
@@ -80,10 +75,7 @@ fn neither_threads_nor_neighbours_change_a_bit() {
     let (rows, inner, columns) = (130, 784, 101);
     let a = numbers(rows * inner, fraction);
     let b = numbers(inner * columns, fraction);
-    let (left, right) = (
-        Matrix::new(&a, (rows, inner)),
-        Matrix::new(&b, (inner, columns)),
-    );
+    let (left, right) = (Matrix::new(&a, (rows, inner)), Matrix::new(&b, (inner, columns)));
     let whole = on(1, || left.times(right).computed());
     for threads in [2, 3, 8] {
         assert_eq!(on(threads, || left.times(right).computed()), whole);
@@ -101,16 +93,13 @@ fn close_to_the_sum_in_f64() {
     let (rows, inner, columns) = (17, 1000, 35);
     let a = numbers(rows * inner, fraction);
     let b = numbers(inner * columns, fraction);
-    let got = Matrix::new(&a, (rows, inner))
-        .times(Matrix::new(&b, (inner, columns)))
-        .computed();
+    let got = Matrix::new(&a, (rows, inner)).times(Matrix::new(&b, (inner, columns))).computed();
     for (i, got) in got.iter().enumerate() {
         let (row, column) = (i / columns, i % columns);
         let terms =
             (0..inner).map(|k| f64::from(a[row * inner + k]) * f64::from(b[k * columns + column]));
-        let (want, size) = terms.fold((0.0, 0.0), |(sum, size), term| {
-            (sum + term, size + term.abs())
-        });
+        let (want, size) =
+            terms.fold((0.0, 0.0), |(sum, size), term| (sum + term, size + term.abs()));
         // Each of the additions rounds by half a unit of at most the sum of sizes; products round too without fused ones.
         let tolerance = size * (inner + 1) as f64 * f64::from(f32::EPSILON) / 2.0;
         assert!((f64::from(*got) - want).abs() <= tolerance, "{got} {want}");
