@@ -1,41 +1,58 @@
-//! The layer: [`BatchNorm`], its variables and its ways to be called. The arithmetic is in `forward`.
+//! The layer: [`BatchNorm`], its variables and its ways to be called. The arithmetic is in `pass`.
 
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
 use candle::{DType, Device, Tensor, Var};
-use candle_nn::{ModuleT, VarBuilder};
+use candle_nn::{ModuleT, VarBuilder, VarMap};
 
 use crate::call::{Call, Statistics};
 use crate::collective::Collective;
 use crate::config::BatchNormConfig;
-use crate::error::Result;
-use crate::forward::Forward;
-use crate::fused::{Implementation, Saved};
-use crate::health::Health;
-use crate::moments::Moments;
-use crate::renorm::{Correction, LastCorrection};
+use crate::engine::Implementation;
+use crate::error::{Error, Result, layer_name};
+use crate::layout::statistics_dtype;
+use crate::pass::{Forward, LastCorrection, Layer, Saved};
 use crate::state::State;
-use crate::updates::{Updates, lock};
+use crate::tensors::{lock, values};
+use crate::updates::Updates;
 use crate::variables::Variables;
 
 impl BatchNormConfig {
     /// Builds the layer: makes its variables under `vb`'s prefix, or finds them there.
     ///
-    /// Names: `gamma`, `beta`, `moving_mean`, `moving_variance`, `updates`; with zero-debias
-    /// `moving_mean_biased`, `moving_mean_weight` (and the variance's); with renorm `renorm_mean`,
-    /// `renorm_stddev` and, by variant, `renorm_mean_weight`, `renorm_stddev_weight`, `moving_stddev`.
-    /// Those beside the first four may be missing from a checkpoint: they then start from the moving
-    /// statistics there, taken as fully gathered.
+    /// Names: `gamma`, `beta`, `moving_mean`, `moving_variance`, `updates`, or another system's
+    /// ([`Names`](crate::Names)); with zero-debias `moving_mean_biased`, `moving_mean_weight` (and the
+    /// variance's); with renorm `renorm_mean`, `renorm_stddev` and, by variant, `renorm_mean_weight`,
+    /// `renorm_stddev_weight`, `moving_stddev`. Those beside the first four may be missing from a checkpoint:
+    /// they then start from the moving statistics there, taken as fully gathered.
+    ///
+    /// A second layer on the same prefix of the same `VarMap` shares the first one's variables and, while that
+    /// lives, its state: steps, pending updates and health.
     ///
     /// # Errors
-    /// [`Error::Value`](crate::Error::Value) for a setting outside its range, [`Error::Contradiction`](crate::Error::Contradiction) for two that exclude
-    /// each other, [`Error::Shape`](crate::Error::Shape) for an initializer of another length; [`Error::Exists`](crate::Error::Exists) and
-    /// [`Error::NotThere`](crate::Error::NotThere) by [`Reuse`](crate::Reuse); [`Error::Missing`](crate::Error::Missing) for a variable that a checkpoint lacks.
-    pub fn build(self, channels: usize, vb: VarBuilder<'_>) -> Result<BatchNorm> {
-        self.check(channels)?;
-        BatchNorm::from_config(self, channels, vb)
+    /// [`Error::Value`] for a setting outside its range, [`Error::Contradiction`] for two that exclude each
+    /// other, or for a shared prefix with other options; [`Error::Shape`] for an initializer of another
+    /// length; [`Error::Exists`] and [`Error::NotThere`] by [`Reuse`](crate::Reuse); [`Error::Missing`] for a
+    /// variable that a checkpoint lacks. All name the prefix.
+    pub fn build(&self, channels: usize, vb: VarBuilder<'_>) -> Result<BatchNorm> {
+        let prefix = vb.prefix();
+        let built = self.check(channels).and_then(|()| BatchNorm::new(self, channels, vb));
+        built.map_err(|error| error.at(layer_name(&prefix)))
     }
+}
+
+/// Values that a layer is made of without a `VarBuilder`: see [`BatchNorm::from_tensors`]. `[C]` each.
+#[derive(Clone, Debug)]
+pub struct Parameters {
+    /// Scale; none where the configuration says `scale: false`.
+    pub gamma: Option<Tensor>,
+    /// Offset; none where the configuration says `center: false`.
+    pub beta: Option<Tensor>,
+    /// The moving mean.
+    pub moving_mean: Tensor,
+    /// The moving variance, 0 or more.
+    pub moving_variance: Tensor,
 }
 
 /// Batch normalization: `y = activation(gamma · (x − mean) / √(variance + ε) + beta + residual)`.
@@ -47,6 +64,10 @@ impl BatchNormConfig {
 /// Gradients flow by candle's `backward`, through the batch statistics too; r, d, weights and moving
 /// statistics are held constant. Through candle's [`ModuleT`], `forward_t(x, train)` trains or evaluates.
 ///
+/// The layer is `Send` and `Sync`. Clones share variables and state: several threads may train one layer, and
+/// each update takes effect as one. Large calls from several threads take turns on candle's pool of threads;
+/// from rayon's threads they run side by side.
+///
 /// Source: Ioffe & Szegedy 2015; `tf.contrib.layers.batch_norm` for the options.
 #[derive(Clone, Debug)]
 pub struct BatchNorm {
@@ -55,36 +76,115 @@ pub struct BatchNorm {
     pub(crate) gamma: Option<Var>,
     pub(crate) beta: Option<Var>,
     pub(crate) state: Arc<State>,
-    pub(crate) updates: Option<Updates>,
+    updates: Option<Updates>,
     pub(crate) ranks: Option<Arc<dyn Collective>>,
     pub(crate) device: Device,
-    pub(crate) implementation: Implementation,
+    implementation: Implementation,
+    prefix: String,
+    frozen: Arc<AtomicBool>,
     last_correction: Arc<Mutex<Option<LastCorrection>>>,
 }
 
+const _: () = {
+    const fn send_and_sync<T: Send + Sync>() {}
+    send_and_sync::<BatchNorm>();
+};
+
+/// r and d of one training forward, and how much the bounds changed them.
+#[derive(Clone, Debug)]
+pub struct Correction {
+    r: Tensor,
+    d: Tensor,
+    unclipped_r: Tensor,
+    unclipped_d: Tensor,
+}
+
+impl Correction {
+    /// r, `[groups, C]`: one row for each normalization batch (one row without ghost batches).
+    pub fn r(&self) -> &Tensor {
+        &self.r
+    }
+
+    /// d, `[groups, C]`.
+    pub fn d(&self) -> &Tensor {
+        &self.d
+    }
+
+    /// Share of channels (and groups) whose r was clipped, in `[0, 1]`.
+    pub fn clipped_r(&self) -> Result<f64> {
+        share_that_differ(&self.r, &self.unclipped_r)
+    }
+
+    /// Share of channels (and groups) whose d was clipped, in `[0, 1]`.
+    pub fn clipped_d(&self) -> Result<f64> {
+        share_that_differ(&self.d, &self.unclipped_d)
+    }
+}
+
+fn share_that_differ(a: &Tensor, b: &Tensor) -> Result<f64> {
+    Ok(a.ne(b)?.to_dtype(DType::F64)?.mean_all()?.to_scalar::<f64>()?)
+}
+
 impl BatchNorm {
-    pub(crate) fn from_config(
-        config: BatchNormConfig,
-        channels: usize,
-        vb: VarBuilder<'_>,
-    ) -> Result<Self> {
-        let device = vb.device().clone();
-        let variables = Variables::new(vb, channels, config.reuse);
+    fn new(config: &BatchNormConfig, channels: usize, vb: VarBuilder<'_>) -> Result<Self> {
+        let (device, prefix) = (vb.device().clone(), vb.prefix());
+        let variables = Variables::new(vb, channels, config.reuse, config.names);
         let affine = |on: bool, name: &str, initial| -> Result<Option<Var>> {
             on.then(|| variables.required(name, initial).map(|found| found.var)).transpose()
         };
         Ok(Self {
             gamma: affine(config.scale, "gamma", &config.gamma_initializer)?,
             beta: affine(config.center, "beta", &config.beta_initializer)?,
-            state: Arc::new(State::build(&config, &variables)?),
+            state: State::build(config, &variables)?,
             updates: None,
             ranks: None,
             implementation: Implementation::default(),
             last_correction: Arc::default(),
+            frozen: Arc::default(),
+            config: config.clone(),
             channels,
-            config,
             device,
+            prefix,
         })
+    }
+
+    /// A layer of given values, with variables of its own on their device. Statistics are kept in f32, or f64
+    /// where the moving mean is f64, and count as fully gathered.
+    /// # Errors
+    /// As [`BatchNormConfig::build`]; [`Error::Shape`] unless all are `[C]`; [`Error::Contradiction`] for a
+    /// gamma or beta that the configuration does not have, or lacks; [`Error::Value`] for a mean that is not
+    /// finite, or a variance that is not or is negative.
+    pub fn from_tensors(config: &BatchNormConfig, parameters: &Parameters) -> Result<Self> {
+        let Parameters { gamma, beta, moving_mean, moving_variance } = parameters;
+        let (map, channels) = (VarMap::new(), moving_mean.elem_count());
+        let dtype = statistics_dtype(moving_mean.dtype());
+        let vb = VarBuilder::from_varmap(&map, dtype, moving_mean.device());
+        let layer = config.build(channels, vb)?;
+        let affine = [("gamma", gamma, &layer.gamma), ("beta", beta, &layer.beta)];
+        let all = [("moving_mean", moving_mean), ("moving_variance", moving_variance)];
+        let given = affine.iter().filter_map(|(name, t, _)| Some((*name, t.as_ref()?)));
+        for (name, t) in all.into_iter().chain(given) {
+            if t.dims() != [channels] {
+                let expected = format!("[C = {channels}]");
+                return Err(Error::shape("from_tensors", name, expected, t.dims()));
+            }
+        }
+        layer.set_statistics(&values(moving_mean)?, &values(moving_variance)?, &[], None)?;
+        for (_, given, own) in affine {
+            match (given, own) {
+                (Some(given), Some(own)) => own.set(&given.detach().to_dtype(dtype)?)?,
+                (None, None) => {}
+                _ => {
+                    return Err(Error::Contradiction {
+                        op: "from_tensors".into(),
+                        first: "the configuration's scale and center",
+                        second: "the gamma and beta that are given",
+                        reason: "each must be given where it is configured, and only there",
+                    });
+                }
+            }
+        }
+        Ok(layer)
     }
 
     /// Leaves this layer's updates in `updates` instead of committing them at once.
@@ -106,11 +206,27 @@ impl BatchNorm {
         Self { implementation, ..self }
     }
 
+    /// Freezes the layer and its clones, or thaws them: while it is frozen, its training passes
+    /// ([`forward_train`](Self::forward_train), `forward_t(x, true)`) normalize by the moving statistics and
+    /// leave them as they are. [`forward_with`](Self::forward_with) does what its [`Call`] says.
+    pub fn set_frozen(&self, frozen: bool) {
+        self.frozen.store(frozen, Relaxed);
+    }
+
+    /// Whether the layer is frozen.
+    pub fn is_frozen(&self) -> bool {
+        self.frozen.load(Relaxed)
+    }
+
+    fn train_call(&self) -> Call<'static> {
+        if self.is_frozen() { Call::eval() } else { Call::train() }
+    }
+
     /// A training step: normalizes by the batch and moves the averages (or leaves that pending).
     /// # Errors
     /// See [`BatchNorm::forward_with`].
     pub fn forward_train(&self, x: &Tensor) -> Result<Tensor> {
-        self.forward_with(x, &Call::train())
+        self.forward_with(x, &self.train_call())
     }
 
     /// Normalizes by the moving statistics.
@@ -130,10 +246,11 @@ impl BatchNorm {
     /// or [`ConstantChannel`](crate::Error::ConstantChannel) by the configuration's policies. The layer's state is
     /// unchanged after an error.
     pub fn forward_with(&self, x: &Tensor, call: &Call<'_>) -> Result<Tensor> {
-        if let Some(y) = self.record(x, call)? {
-            return Ok(y);
-        }
-        self.settle(self.compute(x, call)?)
+        let forward = match self.recording(call) {
+            Some(call) => return self.named(self.record(x, &call)),
+            None => self.layer(self.ranks.as_ref()).forward(x, call),
+        };
+        self.named(forward.and_then(|forward| self.apply(forward)))
     }
 
     /// A training step outside candle's graph: y, and what its gradient needs.
@@ -157,7 +274,7 @@ impl BatchNorm {
     /// # Errors
     /// See [`BatchNorm::forward_with`].
     pub fn forward_train_saved(&self, x: &Tensor) -> Result<(Tensor, Saved)> {
-        self.forward_with_saved(x, &Call::train())
+        self.forward_with_saved(x, &self.train_call())
     }
 
     /// Any forward pass outside candle's graph, see [`BatchNorm::forward_train_saved`]. (It does not
@@ -165,37 +282,64 @@ impl BatchNorm {
     /// # Errors
     /// See [`BatchNorm::forward_with`].
     pub fn forward_with_saved(&self, x: &Tensor, call: &Call<'_>) -> Result<(Tensor, Saved)> {
-        let (forward, saved) = self.compute_saved(x, call)?;
-        Ok((self.settle(forward)?, saved))
+        let done = self.layer(self.ranks.as_ref()).forward_saved(x, call);
+        self.named(done.and_then(|(forward, saved)| Ok((self.apply(forward)?, saved))))
     }
 
-    /// Does to the layer what a forward pass came to; y.
-    fn settle(&self, forward: Forward) -> Result<Tensor> {
-        if let Some(correction) = forward.correction {
-            *lock(&self.last_correction) = Some(correction);
+    fn layer<'a>(&'a self, ranks: Option<&'a Arc<dyn Collective>>) -> Layer<'a> {
+        let parameter = |var: &Option<Var>| var.as_ref().map(|var| self.parameter(var));
+        Layer {
+            config: &self.config,
+            channels: self.channels,
+            gamma: parameter(&self.gamma),
+            beta: parameter(&self.beta),
+            state: &self.state,
+            ranks,
+            device: &self.device,
+            implementation: self.implementation,
         }
-        if let Some(batch) = forward.update {
-            *lock(&self.state.last_batch) = Some(batch.clone());
-            match &self.updates {
-                Some(updates) => updates.leave(&self.state, batch)?,
-                None => self.state.commit(&batch)?,
-            }
+    }
+
+    /// Applies a forward pass's effects to the layer and returns y.
+    fn apply(&self, forward: Forward) -> Result<Tensor> {
+        let Forward { y, update, correction } = forward;
+        if correction.is_some() || update.is_some() {
+            *lock(&self.last_correction) = correction;
+        }
+        match (update, &self.updates) {
+            (None, _) => {}
+            (Some(batch), Some(updates)) => updates.leave(&self.state, batch),
+            (Some(batch), None) => self.state.commit(batch)?,
+        }
+        Ok(y)
+    }
+
+    /// While population statistics are taken: the call by the batch that takes this one's place.
+    fn recording<'a>(&self, call: &Call<'a>) -> Option<Call<'a>> {
+        let given = matches!(call.statistics, Statistics::Given(_));
+        if given || self.state.ledger().recorded.is_none() {
+            return None;
+        }
+        Some(Call { statistics: Statistics::Batch, update: true, renorm: false, ..*call })
+    }
+
+    /// Normalizes by this rank's batch and records its moments.
+    fn record(&self, x: &Tensor, call: &Call<'_>) -> Result<Tensor> {
+        let forward = self.layer(None).forward(x, call)?;
+        if let Some(recorded) = self.state.ledger().recorded.as_mut() {
+            recorded.extend(forward.update);
         }
         Ok(forward.y)
     }
 
-    /// While population statistics are taken: normalizes by the batch and records its moments.
-    fn record(&self, x: &Tensor, call: &Call<'_>) -> Result<Option<Tensor>> {
-        let given = matches!(call.statistics, Statistics::Given(_));
-        if given || lock(&self.state.recorded).is_none() {
-            return Ok(None);
-        }
-        let call = Call { statistics: Statistics::Batch, update: true, renorm: false, ..*call };
-        let forward = self.compute(x, &call)?;
-        if let Some(recorded) = lock(&self.state.recorded).as_mut() {
-            recorded.extend(forward.update);
-        }
-        Ok(Some(forward.y))
+    /// Errors name the layer's prefix.
+    fn named<T>(&self, result: Result<T>) -> Result<T> {
+        result.map_err(|error| error.at(self.name()))
+    }
+
+    /// What errors call this layer: ``batch norm `prefix` ``.
+    pub fn name(&self) -> String {
+        layer_name(&self.prefix)
     }
 
     /// The layer's options.
@@ -218,14 +362,29 @@ impl BatchNorm {
         self.beta.as_ref()
     }
 
-    /// The moving mean that evaluation uses, `[C]`.
-    pub fn moving_mean(&self) -> Tensor {
-        self.state.mean.value.as_detached_tensor()
+    /// A copy of the moving mean that evaluation uses, `[C]`.
+    /// # Errors
+    /// What candle says of a device that cannot be read.
+    pub fn moving_mean(&self) -> Result<Tensor> {
+        self.copy_of("moving_mean")
     }
 
-    /// The moving variance that evaluation uses, `[C]`.
-    pub fn moving_variance(&self) -> Tensor {
-        self.state.variance.value.as_detached_tensor()
+    /// A copy of the moving variance that evaluation uses, `[C]`.
+    /// # Errors
+    /// What candle says of a device that cannot be read.
+    pub fn moving_variance(&self) -> Result<Tensor> {
+        self.copy_of("moving_variance")
+    }
+
+    fn copy_of(&self, name: &str) -> Result<Tensor> {
+        let found = self.state.copy_of(name).map_err(Error::from);
+        self.named(found.and_then(|t| {
+            t.ok_or_else(|| Error::Missing {
+                op: "statistics".into(),
+                name: name.to_owned(),
+                present: String::new(),
+            })
+        }))
     }
 
     /// gamma and beta by name, in name order; none when the layer is frozen (`trainable: false`).
@@ -243,20 +402,23 @@ impl BatchNorm {
         both.into_iter().filter_map(named).collect()
     }
 
-    /// Everything that updates move, by name, in name order. Nothing here is for an optimizer.
+    /// Everything that updates move, by name, in name order: the variables themselves, which go on changing.
+    /// Nothing here is for an optimizer.
     pub fn statistics(&self) -> Vec<(String, Var)> {
         self.state.named()
     }
 
-    /// r and d of the last forward pass that applied renorm.
+    /// r and d of the last training forward pass; none where that did not apply renorm.
     pub fn last_correction(&self) -> Option<Correction> {
-        let last = lock(&self.last_correction);
-        last.as_ref().map(LastCorrection::to_tensors)
+        let last = lock(&self.last_correction).clone()?;
+        let [r, d, unclipped_r, unclipped_d] = last.to_tensors();
+        Some(Correction { r, d, unclipped_r, unclipped_d })
     }
 
     /// The step that schedules of decay and clipping stand at: updates tried so far.
     pub fn step(&self) -> u64 {
-        self.state.step().unwrap_or(0) // a device that cannot be read says so at the next forward
+        let ledger = self.state.ledger();
+        self.state.step(&ledger).unwrap_or(0) // a device that cannot be read says so at the next forward
     }
 
     /// Moves the schedules to another step (to resume a run whose steps were counted elsewhere).
@@ -284,53 +446,39 @@ impl BatchNorm {
         Ok(total)
     }
 
-    /// How the moving statistics are doing. Waits for the device.
-    pub fn health(&self) -> Result<Health> {
-        let host = |t: &Tensor| t.to_dtype(DType::F64)?.to_vec1::<f64>();
-        let (mean, variance) = (host(&self.moving_mean())?, host(&self.moving_variance())?);
-        let count = |v: &Var| Ok::<u64, crate::Error>(host(&v.as_detached_tensor())?[0] as u64);
-        let mut health = Health {
-            mean_shift: Vec::new(),
-            log_variance_ratio: Vec::new(),
-            effective_sample_size: self.state.spread.effective_sample_size()?,
-            committed: count(&self.state.committed)?,
-            refused: count(&self.state.refused)?,
-            pending_forwards: lock(&self.state.pending).as_ref().map_or(0, |p| p.forwards),
-            dead_channels: Vec::new(),
-            evaluated_before_update: self.state.evaluated_before_update.load(Relaxed),
-        };
-        if let Some(batch) = lock(&self.state.last_batch).as_ref() {
-            let (batch_mean, batch_variance) = (host(batch.mean())?, host(batch.variance())?);
-            let epsilon = self.config.epsilon;
-            for c in 0..self.channels {
-                let stddev = (variance[c] + epsilon).sqrt();
-                health.mean_shift.push((batch_mean[c] - mean[c]).abs() / stddev);
-                health.log_variance_ratio.push((batch_variance[c] / variance[c]).ln());
-            }
-            let dead = |c: &usize| batch_variance[*c] == 0.0;
-            health.dead_channels = (0..self.channels).filter(dead).collect();
-        }
-        Ok(health)
-    }
-
     /// A parameter for the graph: without a gradient where the layer is frozen.
     pub(crate) fn parameter(&self, var: &Var) -> Tensor {
-        match self.config.trainable {
-            true => var.as_tensor().clone(),
-            false => var.as_detached_tensor(),
-        }
+        if self.config.trainable { var.as_tensor().clone() } else { var.as_detached_tensor() }
     }
 
-    /// Replaces the moving statistics, as if they had gathered all their weight.
-    pub(crate) fn set_statistics(&self, moments: &Moments) -> Result<()> {
-        self.state.overwrite(moments)?;
-        Ok(())
+    /// Replaces the moving statistics, as if they had gathered all their weight; then `more` by name.
+    pub(crate) fn set_statistics(
+        &self,
+        mean: &[f64],
+        variance: &[f64],
+        more: &[(&str, Vec<f64>)],
+        committed: Option<f64>,
+    ) -> Result<()> {
+        require_statistics(mean, variance)?;
+        Ok(self.state.overwrite(mean, variance, more, committed)?)
+    }
+}
+
+/// Refuses what no evaluation can normalize by.
+fn require_statistics(mean: &[f64], variance: &[f64]) -> Result<()> {
+    let unsound = |v: &&f64| !(v.is_finite() && **v >= 0.0);
+    if let Some(value) = mean.iter().find(|v| !v.is_finite()) {
+        return Err(Error::value("moving mean", "finite values", value));
+    }
+    match variance.iter().find(unsound) {
+        Some(value) => Err(Error::value("moving variance", "finite values of 0 or more", value)),
+        None => Ok(()),
     }
 }
 
 impl ModuleT for BatchNorm {
     fn forward_t(&self, x: &Tensor, train: bool) -> candle::Result<Tensor> {
-        let call = if train { Call::train() } else { Call::eval() };
+        let call = if train { self.train_call() } else { Call::eval() };
         Ok(self.forward_with(x, &call)?)
     }
 }

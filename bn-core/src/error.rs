@@ -3,8 +3,13 @@
 //! Methods of this crate return [`Error`]; through candle's `ModuleT` it travels wrapped in a
 //! [`candle::Error`], whose message is the same.
 
+use std::borrow::Cow;
+
 /// What `bn-core` operations return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// The operation that refused: a function's name, or ``batch norm `prefix` `` for a layer.
+pub type Op = Cow<'static, str>;
 
 /// Why an operation was refused.
 #[derive(Debug, thiserror::Error)]
@@ -14,7 +19,7 @@ pub enum Error {
     #[error("{op}: expected an input of rank {expected}, got shape {shape:?}")]
     Rank {
         /// The operation.
-        op: &'static str,
+        op: Op,
         /// The ranks that are accepted, such as `2 or more`.
         expected: String,
         /// Shape of the input.
@@ -24,7 +29,7 @@ pub enum Error {
     #[error("{op}: axis {axis} is not one of the {rank} axes of the input, or is named twice")]
     Axis {
         /// The operation.
-        op: &'static str,
+        op: Op,
         /// The axis that was asked for.
         axis: usize,
         /// Number of axes there are.
@@ -34,7 +39,7 @@ pub enum Error {
     #[error("{op}: expected {expected} channels on axis {axis}, got shape {shape:?}")]
     Channels {
         /// The operation.
-        op: &'static str,
+        op: Op,
         /// Channels of the layer.
         expected: usize,
         /// The channel axis.
@@ -46,7 +51,7 @@ pub enum Error {
     #[error("{op}: expected `{name}` of shape {expected}, got {got:?}")]
     Shape {
         /// The operation.
-        op: &'static str,
+        op: Op,
         /// Which tensor.
         name: String,
         /// What was wanted, in words.
@@ -58,7 +63,7 @@ pub enum Error {
     #[error("{op}: expected `{name}` of type {expected}, got {got:?}")]
     DType {
         /// The operation.
-        op: &'static str,
+        op: Op,
         /// Which tensor.
         name: String,
         /// The accepted types.
@@ -70,7 +75,7 @@ pub enum Error {
     #[error("{op}: expected `{name}` on {expected}, got it on {got}")]
     Device {
         /// The operation.
-        op: &'static str,
+        op: Op,
         /// Which tensor.
         name: String,
         /// The layer's device.
@@ -82,15 +87,17 @@ pub enum Error {
     #[error("{op}: weights must be finite and not negative, got {value} at flat index {index}")]
     Weight {
         /// The operation.
-        op: &'static str,
+        op: Op,
         /// Index into the flattened weights.
         index: usize,
         /// The value there.
         value: f64,
     },
     /// A setting lies outside its range.
-    #[error("{name}: expected {expected}, got {got}")]
+    #[error("{op}: {name}: expected {expected}, got {got}")]
     Value {
+        /// The operation.
+        op: Op,
         /// The setting.
         name: &'static str,
         /// The accepted range, in words.
@@ -99,8 +106,10 @@ pub enum Error {
         got: String,
     },
     /// Two settings, or a setting and an argument, exclude each other.
-    #[error("{first} and {second} exclude each other: {reason}")]
+    #[error("{op}: {first} and {second} exclude each other: {reason}")]
     Contradiction {
+        /// The operation.
+        op: Op,
         /// One of them.
         first: &'static str,
         /// The other.
@@ -112,7 +121,7 @@ pub enum Error {
     #[error("{op}: a batch of shape {shape:?} has no value per channel")]
     Empty {
         /// The operation.
-        op: &'static str,
+        op: Op,
         /// Shape of the input.
         shape: Vec<usize>,
     },
@@ -120,7 +129,7 @@ pub enum Error {
     #[error("{op}: shape {shape:?} has one value per channel; its variance says nothing")]
     OneValue {
         /// The operation.
-        op: &'static str,
+        op: Op,
         /// Shape of the input.
         shape: Vec<usize>,
     },
@@ -128,13 +137,13 @@ pub enum Error {
     #[error("{op}: the weights sum to zero, so there is no weighted mean")]
     ZeroWeight {
         /// The operation.
-        op: &'static str,
+        op: Op,
     },
     /// A channel is constant over the batch, and the policy is to refuse that.
     #[error("{op}: channel {channel} is constant over the batch")]
     ConstantChannel {
         /// The operation.
-        op: &'static str,
+        op: Op,
         /// The first constant channel.
         channel: usize,
     },
@@ -142,7 +151,7 @@ pub enum Error {
     #[error("{op}: no variable `{name}`; there are: {present}")]
     Missing {
         /// The operation.
-        op: &'static str,
+        op: Op,
         /// The name that was looked for.
         name: String,
         /// The names that were there, comma separated.
@@ -168,42 +177,79 @@ pub enum Error {
     #[error("{op}: {reason}")]
     Collective {
         /// The operation.
-        op: &'static str,
+        op: Op,
         /// What went wrong.
         reason: String,
     },
     /// candle refused an operation.
-    #[error(transparent)]
-    Candle(#[from] candle::Error),
+    #[error("{op}: tensor operation failed: {source}")]
+    Candle {
+        /// The operation.
+        op: Op,
+        /// What candle said.
+        source: candle::Error,
+    },
+}
+
+impl From<candle::Error> for Error {
+    fn from(source: candle::Error) -> Self {
+        Error::Candle { op: "candle".into(), source }
+    }
 }
 
 impl From<Error> for candle::Error {
     fn from(error: Error) -> Self {
-        match error {
-            Error::Candle(error) => error,
-            other => candle::Error::wrap(other),
-        }
+        candle::Error::wrap(error)
     }
 }
 
 impl Error {
     pub(crate) fn value(name: &'static str, expected: &'static str, got: impl ToString) -> Self {
-        Error::Value { name, expected, got: got.to_string() }
+        Error::Value { op: "configuration".into(), name, expected, got: got.to_string() }
     }
 
     pub(crate) fn shape(
-        op: &'static str,
+        op: impl Into<Op>,
         name: &str,
         expected: impl ToString,
         got: &[usize],
     ) -> Self {
         Error::Shape {
-            op,
+            op: op.into(),
             name: name.to_owned(),
             expected: expected.to_string(),
             got: got.to_vec(),
         }
     }
+
+    /// The same error of another operation, such as a layer with its [name](layer_name).
+    pub(crate) fn at(mut self, place: String) -> Self {
+        match &mut self {
+            Error::Rank { op, .. }
+            | Error::Axis { op, .. }
+            | Error::Channels { op, .. }
+            | Error::Shape { op, .. }
+            | Error::DType { op, .. }
+            | Error::Device { op, .. }
+            | Error::Weight { op, .. }
+            | Error::Value { op, .. }
+            | Error::Contradiction { op, .. }
+            | Error::Empty { op, .. }
+            | Error::OneValue { op, .. }
+            | Error::ZeroWeight { op }
+            | Error::ConstantChannel { op, .. }
+            | Error::Missing { op, .. }
+            | Error::Collective { op, .. }
+            | Error::Candle { op, .. } => *op = place.into(),
+            Error::Exists { .. } | Error::NotThere { .. } => {} // the variable's name has the prefix
+        }
+        self
+    }
+}
+
+/// What errors call a layer.
+pub(crate) fn layer_name(prefix: &str) -> String {
+    if prefix.is_empty() { "batch norm".to_owned() } else { format!("batch norm `{prefix}`") }
 }
 
 /// Refuses a value outside a range, so that the rest of the code may rely on it.

@@ -94,11 +94,11 @@ pub fn fold(
         return Err(Error::shape(OP, "bias", format!("[out = {}]", bn.channels()), bias.dims()));
     }
     let wide = |t: &Tensor| t.detach().to_dtype(DType::F64);
-    let mut k = (wide(&bn.moving_variance())? + bn.config().epsilon)?.sqrt()?.recip()?;
+    let mut k = (wide(&bn.moving_variance()?)? + bn.config().epsilon)?.sqrt()?.recip()?;
     if let Some(gamma) = bn.gamma() {
         k = (k * wide(gamma)?)?;
     }
-    let mut offset = wide(&bn.moving_mean())?.neg()?;
+    let mut offset = wide(&bn.moving_mean()?)?.neg()?;
     if let Some(bias) = bias {
         offset = (offset + wide(bias)?)?;
     }
@@ -113,6 +113,7 @@ pub fn fold(
     let view = ChannelView::new(OP, before.dims(), bn.config().data_format)?;
     if view.axis() != 1 {
         return Err(Error::Contradiction {
+            op: OP.into(),
             first: "folding",
             second: "channels on another axis than 1",
             reason: "linear layers and convolutions put their channels on axis 1",
@@ -124,7 +125,10 @@ pub fn fold(
     Ok(Folded {
         weight: scaled,
         bias: folded,
-        largest_error: errors.into_iter().fold(0.0, f64::max),
+        // Not `max`, which would make 0 of NaN.
+        largest_error: errors
+            .into_iter()
+            .fold(0.0, |a: f64, b| if b > a || b.is_nan() { b } else { a }),
     })
 }
 
@@ -241,7 +245,7 @@ fn by_group(
 impl BatchNorm {
     fn without_activation(&self) -> Self {
         let mut plain = self.clone();
-        plain.config.activation = crate::tail::Activation::None;
+        plain.config.activation = crate::activation::Activation::None;
         plain
     }
 }

@@ -3,6 +3,8 @@
 //! Every shape is read as `(outer, channels, inner)` around the channel axis; this is the only file
 //! that knows which axis that is.
 
+use std::ops::Range;
+
 use candle::{DType, Tensor};
 
 use crate::error::{Error, Result};
@@ -15,6 +17,11 @@ use crate::error::{Error, Result};
 /// | `Nhwc` | `[N, C]` | `[N, H, W, C]` | the last axis |
 /// | `Axis(i)` | | | axis `i`, counted from 0 |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 pub enum DataFormat {
     /// Channels on axis 1, as PyTorch and candle have them.
     Nchw,
@@ -47,7 +54,11 @@ impl ChannelView {
     /// [`Error::Rank`] below rank 2; [`Error::Axis`] when the axis does not exist.
     pub fn new(op: &'static str, dims: &[usize], format: DataFormat) -> Result<Self> {
         if dims.len() < 2 {
-            return Err(Error::Rank { op, expected: "2 or more".into(), shape: dims.to_vec() });
+            return Err(Error::Rank {
+                op: op.into(),
+                expected: "2 or more".into(),
+                shape: dims.to_vec(),
+            });
         }
         let axis = match format {
             DataFormat::Nchw => 1,
@@ -56,7 +67,7 @@ impl ChannelView {
         };
         if axis >= dims.len() {
             let rank = dims.len();
-            return Err(Error::Axis { op, axis, rank });
+            return Err(Error::Axis { op: op.into(), axis, rank });
         }
         Ok(Self {
             outer: dims[..axis].iter().product(),
@@ -110,6 +121,14 @@ impl ChannelView {
         Self { dims, outer, ..self.clone() }
     }
 
+    /// Examples of axis 0 in groups of `size`, the last one as large as what is left; none for one group.
+    pub(crate) fn groups(&self, size: Option<usize>) -> Vec<Range<usize>> {
+        let examples = self.dims[0];
+        let size = size.unwrap_or(examples).clamp(1, examples.max(1));
+        let starts = (0..examples.max(1)).step_by(size);
+        starts.map(|start| start..examples.min(start + size)).collect()
+    }
+
     /// `x` as `[outer, C, inner]`, or `[outer, C]` where `inner` is 1 (candle's loops over rows are faster).
     pub(crate) fn flatten(&self, x: &Tensor) -> candle::Result<Tensor> {
         if self.inner == 1 {
@@ -143,13 +162,28 @@ impl ChannelView {
     }
 }
 
+/// The order of axes in which a permuted view lies in memory; none for a view that is contiguous as it is,
+/// or in no order.
+pub(crate) fn memory_order(x: &Tensor) -> Option<Vec<usize>> {
+    if x.is_contiguous() {
+        return None;
+    }
+    let mut order: Vec<usize> = (0..x.rank()).collect();
+    order.sort_by_key(|&axis| std::cmp::Reverse(x.stride()[axis]));
+    let permuted = x.permute(order.as_slice()).ok()?;
+    permuted.is_contiguous().then_some(order)
+}
+
 /// Refuses element types that batch normalization does not compute with.
 pub(crate) fn require_float(op: &'static str, name: &str, x: &Tensor) -> Result<()> {
     match x.dtype() {
         DType::F16 | DType::BF16 | DType::F32 | DType::F64 => Ok(()),
-        got => {
-            Err(Error::DType { op, name: name.to_owned(), expected: "f16, bf16, f32 or f64", got })
-        }
+        got => Err(Error::DType {
+            op: op.into(),
+            name: name.to_owned(),
+            expected: "f16, bf16, f32 or f64",
+            got,
+        }),
     }
 }
 
@@ -164,7 +198,7 @@ pub(crate) fn require_device(
         return Ok(());
     }
     Err(Error::Device {
-        op,
+        op: op.into(),
         name: name.to_owned(),
         expected: format!("{:?}", device.location()),
         got: format!("{:?}", x.device().location()),

@@ -59,53 +59,55 @@
 //! * `cuda`: candle's CUDA backend. Everything here runs there as it is, through candle's tensor ops. A
 //!   build with it needs the CUDA toolkit, and `libcuda.so.1` to start.
 
-// Modules in reading order; each uses only those above it.
-mod attach;
-mod batch_norm;
-mod call;
-mod collective;
-mod config;
+// Modules in reading order; each uses only those above it (`tests/architecture.rs` holds that, and
+// `reorder_modules = false` in rustfmt.toml keeps the order).
 mod error;
-mod fold;
-mod forward;
-mod fused;
-mod health;
-mod host;
-pub mod interchange;
-mod kernel;
 mod layout;
+mod schedule;
+mod activation;
+mod tensors;
+mod channel;
+mod weights;
 mod moments;
+mod config;
+mod variables;
 mod moving_average;
 mod normalize;
-mod population;
-mod renorm;
-mod schedule;
-mod sequential;
 mod state;
-mod tail;
+mod collective;
+mod engine;
+mod call;
+mod pass;
 mod updates;
-mod variables;
-mod weights;
+mod batch_norm;
+mod health;
+mod sequential;
+mod population;
+mod fold;
+pub mod interchange;
 
-pub use batch_norm::BatchNorm;
+pub use activation::{Activation, Regularizer};
+pub use batch_norm::{BatchNorm, Correction, Parameters};
 pub use call::{Call, Statistics};
+pub use channel::{Bounds, Decay, Degenerate, Policy, RenormVariant, WeightKind};
 pub use collective::{Collective, Single, Threads};
-pub use config::{BatchNormConfig, Degenerate, Policy, StoredVariance, ZeroDebias};
-pub use error::{Error, Result};
+pub use config::{
+    BatchNormConfig, Clipping, Initializer, Names, RMin, RenormConfig, Reuse, StoredVariance,
+    ZeroDebias,
+};
+pub use engine::Implementation;
+pub use error::{Error, Op, Result};
 pub use fold::{Convolution, Folded, Operator, fold};
-pub use fused::{Implementation, InputGradients, Saved};
 pub use health::Health;
 pub use layout::{ChannelView, DataFormat};
-pub use moments::{Moments, WeightKind, moments, weighted_moments};
-pub use moving_average::{Decay, MovingAverage, decay_from_momentum};
+pub use moments::{Moments, moments, weighted_moments};
+pub use moving_average::{MovingAverage, decay_from_momentum};
 pub use normalize::batch_normalization;
+pub use pass::{InputGradients, Saved};
 pub use population::{PopulationOptions, PopulationReport, population_statistics};
-pub use renorm::{Bounds, Clipping, Correction, RMin, RenormConfig, RenormVariant};
 pub use schedule::Schedule;
 pub use sequential::{Observer, Sequential};
-pub use tail::{Activation, Regularizer};
 pub use updates::Updates;
-pub use variables::{Initializer, Reuse};
 
 /// Longer texts: the semantics, and each system's parameters in our words.
 pub mod guide {

@@ -1,61 +1,18 @@
-//! Exponential moving averages, with and without zero-debias. A thing of its own: batch norm uses two.
+//! [`MovingAverage`]: one exponential moving average by itself, with and without zero-debias.
 //!
 //! An average that starts at a made-up value remembers it for long: after t updates at decay β that
 //! value still has weight βᵗ (0.37 after 1,000 updates at 0.999). Zero-debias averages from zero and
 //! divides by the weight gathered so far, so the first update alone decides the first value.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::collections::BTreeMap;
+use std::sync::Mutex;
 
-use candle::{DType, Tensor, Var};
+use candle::{DType, Device, Tensor};
 
-use crate::error::{Error, Result, require};
+use crate::channel::{Average, Column, Debias, Decay};
+use crate::error::{Error, Result};
 use crate::layout::{require_device, require_float, statistics_dtype};
-use crate::schedule::Schedule;
-
-/// Weight of the **old** value in a moving average: `new = decay · old + (1 − decay) · value`.
-///
-/// Keras and Flax call this number momentum; PyTorch's and candle's momentum is `1 − decay`
-/// ([`decay_from_momentum`]). After `1 / (1 − decay)` updates an old value has about 37 % of its weight
-/// left: 10 updates at 0.9, 1,000 at 0.999.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Decay {
-    /// The same at every update; in `[0, 1)`.
-    Constant(f64),
-    /// By the number of updates before this one; every point in `[0, 1)`.
-    Schedule(Schedule),
-    /// The plain mean of all updates: decay `t / (t + 1)` at update `t`, counted from 0.
-    Cumulative,
-}
-
-impl Decay {
-    /// # Errors
-    /// [`Error::Value`] outside `[0, 1)`.
-    pub(crate) fn check(&self, name: &'static str) -> Result<()> {
-        let in_range = |decay: f64| (0.0..1.0).contains(&decay);
-        match self {
-            Decay::Constant(decay) => require(in_range(*decay), name, "0 <= decay < 1", decay),
-            Decay::Schedule(schedule) => schedule.require_each(name, "0 <= decay < 1", in_range),
-            Decay::Cumulative => Ok(()),
-        }
-    }
-
-    /// Weight of the new value, `[1]` in f64, at the given update. `committed` holds the number of
-    /// updates that took effect, where the host may not know it.
-    pub(crate) fn rate(&self, update: u64, committed: &Tensor) -> candle::Result<Tensor> {
-        let constant = |decay: f64| Tensor::full(1.0 - decay, 1, committed.device());
-        match self {
-            Decay::Constant(decay) => constant(*decay),
-            Decay::Schedule(schedule) => constant(schedule.at(update)),
-            Decay::Cumulative => (committed.to_dtype(DType::F64)? + 1.0)?.recip(),
-        }
-    }
-}
-
-impl From<f64> for Decay {
-    fn from(decay: f64) -> Self {
-        Decay::Constant(decay)
-    }
-}
+use crate::tensors::{lock, values, vector};
 
 /// Decay of the old value from PyTorch's and candle's momentum, the weight of the new one: `1 − momentum`.
 pub fn decay_from_momentum(momentum: f64) -> f64 {
@@ -85,12 +42,23 @@ pub fn decay_from_momentum(momentum: f64) -> f64 {
 /// assert_eq!(debiased.value()?.to_vec1::<f64>()?, [5.]); // 3.75 / 0.75
 /// # Ok::<(), bn_core::Error>(())
 /// ```
+/// Save it with [`MovingAverage::to_tensors`] and go on from there with [`MovingAverage::load`]. The
+/// numbers lie on the host: an update of a tensor on another device waits for that device.
+///
 /// Source: `moving_averages.assign_moving_average` of TensorFlow; Kingma & Ba 2014 for the debiasing.
 #[derive(Debug)]
 pub struct MovingAverage {
-    average: Average,
+    dims: Vec<usize>,
+    dtype: DType,
+    device: Device,
     decay: Decay,
-    updates: AtomicU64,
+    now: Mutex<Now>,
+}
+
+#[derive(Clone, Debug)]
+struct Now {
+    average: Average,
+    updates: u64,
 }
 
 impl MovingAverage {
@@ -101,17 +69,18 @@ impl MovingAverage {
         let decay = decay.into();
         decay.check("decay")?;
         require_float("MovingAverage", "initial", initial)?;
-        let value = initial.detach().to_dtype(statistics_dtype(initial.dtype()))?;
-        let debias = match zero_debias {
-            true => Some(Debias {
-                biased: Var::from_tensor(&value.zeros_like()?)?,
-                weight: Var::from_tensor(&value.zeros_like()?)?,
-            }),
-            false => None,
-        };
-        // A copy: the average must not move the caller's tensor, even where that is a variable.
-        let value = Var::from_tensor(&value.copy()?)?;
-        Ok(Self { average: Average { value, debias }, decay, updates: AtomicU64::new(0) })
+        let dtype = statistics_dtype(initial.dtype());
+        let column = |values| Column::new(values, dtype == DType::F32);
+        let zeros = || column(vec![0.0; initial.elem_count()]);
+        let debias = zero_debias.then(|| Debias { biased: zeros(), weight: zeros() });
+        let average = Average { value: column(values(initial)?), debias };
+        Ok(Self {
+            dims: initial.dims().to_vec(),
+            dtype,
+            device: initial.device().clone(),
+            decay,
+            now: Mutex::new(Now { average, updates: 0 }),
+        })
     }
 
     /// Moves the average by one value.
@@ -119,90 +88,81 @@ impl MovingAverage {
     /// [`Error::Shape`] or [`Error::Device`] when the value is not like the initial one.
     pub fn update(&self, value: &Tensor) -> Result<()> {
         const OP: &str = "MovingAverage::update";
-        let like = self.average.value.as_tensor();
-        if value.dims() != like.dims() {
-            return Err(Error::shape(OP, "value", format!("{:?}", like.dims()), value.dims()));
+        if value.dims() != self.dims {
+            return Err(Error::shape(OP, "value", format!("{:?}", self.dims), value.dims()));
         }
-        require_device(OP, "value", value, like.device())?;
-        let update = self.updates.fetch_add(1, Relaxed);
-        let committed = Tensor::full(update as f64, 1, like.device())?;
-        let rate = self.decay.rate(update, &committed)?;
-        Ok(self.average.update(value, &rate, None)?)
+        require_device(OP, "value", value, &self.device)?;
+        let value = values(value)?;
+        let mut now = lock(&self.now);
+        let rate = self.decay.rate(now.updates, now.updates as f64);
+        now.average.update(&value, rate, &vec![true; value.len()]);
+        now.updates += 1;
+        Ok(())
     }
 
     /// The average now; the initial value before the first update.
     pub fn value(&self) -> Result<Tensor> {
-        Ok(self.average.value.as_detached_tensor().copy()?)
+        self.tensor(&lock(&self.now).average.value)
     }
 
     /// How many values it has taken.
     pub fn updates(&self) -> u64 {
-        self.updates.load(Relaxed)
+        lock(&self.now).updates
     }
-}
 
-/// The variables of one average; the layer counts its updates itself.
-#[derive(Debug, Clone)]
-pub(crate) struct Average {
-    /// What evaluation reads.
-    pub(crate) value: Var,
-    /// With zero-debias.
-    pub(crate) debias: Option<Debias>,
-}
+    /// Everything that updates have changed: `value`, `updates`, and with zero-debias `biased` and `weight`.
+    pub fn to_tensors(&self) -> Result<BTreeMap<String, Tensor>> {
+        let now = lock(&self.now).clone();
+        let mut tensors = BTreeMap::new();
+        for (name, column) in named(&now.average) {
+            tensors.insert(name.to_owned(), self.tensor(column)?);
+        }
+        tensors.insert("updates".into(), Tensor::new(&[now.updates as f64], &self.device)?);
+        Ok(tensors)
+    }
 
-/// A zero-started sum and the weight it has gathered.
-#[derive(Debug, Clone)]
-pub(crate) struct Debias {
-    pub(crate) biased: Var,
-    pub(crate) weight: Var,
-}
-
-impl Average {
-    /// Moves the average by `rate` towards `x`, where `keep` (u8, broadcast) is not 0.
-    pub(crate) fn update(
-        &self,
-        x: &Tensor,
-        rate: &Tensor,
-        keep: Option<&Tensor>,
-    ) -> candle::Result<()> {
-        let x = x.detach().to_dtype(DType::F64)?;
-        let Some(Debias { biased, weight }) = &self.debias else {
-            return move_towards(&self.value, &x, rate, keep);
+    /// Goes on from what [`MovingAverage::to_tensors`] returned.
+    /// # Errors
+    /// [`Error::Missing`] or [`Error::Shape`] for a tensor that is not there or not like this average;
+    /// nothing has changed then.
+    pub fn load(&self, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
+        let read = |name: &str, len: usize| -> Result<Vec<f64>> {
+            let Some(t) = tensors.get(name) else {
+                return Err(Error::Missing {
+                    op: "MovingAverage::load".into(),
+                    name: name.to_owned(),
+                    present: tensors.keys().cloned().collect::<Vec<_>>().join(", "),
+                });
+            };
+            if t.elem_count() != len {
+                let expected = format!("{len} elements");
+                return Err(Error::shape("MovingAverage::load", name, expected, t.dims()));
+            }
+            Ok(values(t)?)
         };
-        // The value moves by its share of the gathered weight instead of being divided out of the sum:
-        // sum and weight are rounded apart, and a constant would not stay that constant.
-        let before = weight.as_detached_tensor().to_dtype(DType::F64)?;
-        let gathered = before.affine(-1.0, 1.0)?.broadcast_mul(rate)?;
-        let gathered = gathered.broadcast_add(&before)?.reshape(before.dims())?;
-        let share = gathered.recip()?.broadcast_mul(rate)?.reshape(before.dims())?;
-        let old = self.value.as_detached_tensor().to_dtype(DType::F64)?;
-        let moved = (&old + ((&x - &old)? * share)?)?;
-        let new = before.gt(0.0)?.where_cond(&moved, &x)?;
-        assign(&self.value, &new, keep)?;
-        assign(biased, &(new * &gathered)?, keep)?;
-        assign(weight, &gathered, keep)
+        let mut now = lock(&self.now);
+        let mut new = now.clone();
+        let len = new.average.value.values().len();
+        new.average.value.fill_from(read("value", len)?.into_iter());
+        if let Some(Debias { biased, weight }) = &mut new.average.debias {
+            biased.fill_from(read("biased", len)?.into_iter());
+            weight.fill_from(read("weight", len)?.into_iter());
+        }
+        new.updates = read("updates", 1)?[0] as u64;
+        *now = new;
+        Ok(())
+    }
+
+    fn tensor(&self, column: &Column) -> Result<Tensor> {
+        let flat = vector(column.values(), self.dtype, &self.device)?;
+        Ok(flat.reshape(self.dims.as_slice())?)
     }
 }
 
-/// `v ← v + (x − v) · rate`: this form leaves a constant exactly where it is.
-pub(crate) fn move_towards(
-    v: &Var,
-    x: &Tensor,
-    rate: &Tensor,
-    keep: Option<&Tensor>,
-) -> candle::Result<()> {
-    let old = v.as_detached_tensor().to_dtype(DType::F64)?;
-    let new = old.broadcast_add(&(x - &old)?.broadcast_mul(rate)?)?;
-    assign(v, &new, keep)
-}
-
-/// `v ← new` where `keep` (u8, broadcast) is not 0, by a select on the device.
-pub(crate) fn assign(v: &Var, new: &Tensor, keep: Option<&Tensor>) -> candle::Result<()> {
-    let old = v.as_detached_tensor();
-    // A rate of shape [1] has made a scalar a vector.
-    let new = new.to_dtype(old.dtype())?.reshape(old.dims())?;
-    match keep {
-        None => v.set(&new),
-        Some(keep) => v.set(&keep.broadcast_as(old.dims())?.where_cond(&new, &old)?),
+fn named(average: &Average) -> Vec<(&'static str, &Column)> {
+    let mut named = vec![("value", &average.value)];
+    if let Some(Debias { biased, weight }) = &average.debias {
+        named.extend([("biased", biased), ("weight", weight)]);
     }
+    named
 }

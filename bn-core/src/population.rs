@@ -5,13 +5,12 @@
 //! variance (the scatter of batch means included), so the result does not depend on how the data are
 //! split where a layer's input does not. Nothing changes before the pass has ended well.
 
-use candle::DType;
-
 use crate::batch_norm::BatchNorm;
+use crate::channel::{Moment, Weight};
 use crate::config::StoredVariance;
 use crate::error::{Error, Result};
 use crate::moments::Moments;
-use crate::updates::lock;
+use crate::tensors::values;
 
 /// When a pass over the data ends. It also ends with the data.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -50,6 +49,9 @@ pub struct PopulationReport {
 /// count. The stored variance is of the layer's kind, biased or unbiased, over all values together.
 /// On an error of `forward` or of the batches, the layers keep the statistics they had.
 ///
+/// Layers of a group of ranks normalize by their own rank's batches meanwhile; the moments of all ranks are
+/// merged once, at the end, so ranks may have different numbers of batches. Every rank calls this function.
+///
 /// ```
 /// use bn_core::{BatchNormConfig, PopulationOptions, population_statistics};
 /// use candle::{DType, Device, Tensor};
@@ -61,8 +63,8 @@ pub struct PopulationReport {
 /// population_statistics(&[&bn], batches, &PopulationOptions::default(), |x| {
 ///     bn.forward_eval(&x?).map(drop)
 /// })?;
-/// assert_eq!(bn.moving_mean().to_vec1::<f64>()?, [3.]);
-/// assert_eq!(bn.moving_variance().to_vec1::<f64>()?, [3.5]);
+/// assert_eq!(bn.moving_mean()?.to_vec1::<f64>()?, [3.]);
+/// assert_eq!(bn.moving_variance()?.to_vec1::<f64>()?, [3.5]);
 /// # Ok::<(), bn_core::Error>(())
 /// ```
 /// # Errors
@@ -78,44 +80,69 @@ pub fn population_statistics<B, E: From<Error>>(
     mut forward: impl FnMut(B) -> Result<(), E>,
 ) -> Result<PopulationReport, E> {
     options.check()?;
-    let recording = Recording::start(layers);
-    let mut gathered: Vec<Gathered> = layers.iter().map(|_| Gathered::default()).collect();
-    let mut report = PopulationReport { batches: 0, standard_error: None, converged: false };
-    let most = options.max_batches.unwrap_or(usize::MAX);
-    for batch in batches.into_iter().take(most) {
-        forward(batch)?;
-        for (layer, gathered) in layers.iter().zip(&mut gathered) {
-            gathered.add(recording.take(layer)?)?;
+    let gathered = layers.iter().map(|layer| Gathered::new(layer.channels())).collect();
+    let pass = Pass { recording: Recording::start(layers), gathered };
+    let done = pass.run(batches.into_iter(), options, &mut forward);
+    // A rank that failed takes part in the exchange too: the others wait for it.
+    let (report, gathered) = match done {
+        Ok(done) => done,
+        Err(error) => {
+            for layer in layers {
+                let _ = over_ranks(layer, None);
+            }
+            return Err(error);
         }
-        report.batches += 1;
-        let errors = gathered.iter().map(Gathered::standard_error);
-        report.standard_error =
-            errors.collect::<Option<Vec<f64>>>().map(|e| e.into_iter().fold(0.0, f64::max));
-        let known = report
-            .standard_error
-            .zip(options.standard_error)
-            .is_some_and(|(now, bound)| now <= bound);
-        if known && report.batches >= options.min_batches {
-            report.converged = true;
-            break;
+    };
+    let mut all = Vec::with_capacity(layers.len());
+    for (layer, gathered) in layers.iter().zip(gathered) {
+        all.push(over_ranks(layer, Some(gathered.pooled))?);
+    }
+    let mut populations = Vec::with_capacity(layers.len());
+    for (i, (layer, pooled)) in layers.iter().zip(all).enumerate() {
+        if pooled.common_weight().sum == 0.0 {
+            return Err(nothing(report.batches, i).into());
         }
+        populations.push(layer.population(&pooled, i)?);
     }
-    drop(recording);
-    let mut populations = Vec::new();
-    for (i, (layer, gathered)) in layers.iter().zip(&gathered).enumerate() {
-        let pooled = gathered.pooled.as_ref().ok_or_else(|| nothing(report.batches, i))?;
-        populations.push(layer.population(pooled, i)?);
-    }
-    // All of them are sound: from here on nothing fails.
-    for (layer, population) in layers.iter().zip(&populations) {
-        layer.set_statistics(population)?;
+    // All of them are sound. What may fail from here on is writing to the device.
+    for (layer, [mean, variance]) in layers.iter().zip(&populations) {
+        layer.set_statistics(mean, variance, &[], None)?;
     }
     Ok(report)
 }
 
+/// The moments of all ranks; `None` from one of them is an error for all.
+fn over_ranks(layer: &BatchNorm, own: Option<Moments>) -> Result<Moments> {
+    let Some(ranks) = layer.ranks.as_ref().filter(|ranks| ranks.size() > 1) else {
+        return Ok(own.unwrap_or_else(|| Moments::nothing(layer.channels())));
+    };
+    let failed = own.is_none();
+    let own = own.unwrap_or_else(|| Moments::nothing(layer.channels()));
+    let weight = own.common_weight();
+    let mut packed = vec![f64::from(u8::from(failed)), weight.sum, weight.squares];
+    packed.extend(own.means());
+    packed.extend(own.variances());
+    let gathered = ranks.all_gather(&packed)?;
+    let mut all = Moments::nothing(layer.channels());
+    for (rank, part) in gathered.chunks_exact(packed.len()).enumerate() {
+        if part[0] != 0.0 {
+            let reason = format!("rank {rank} has returned an error from its pass over the data");
+            return Err(Error::Collective { op: "population_statistics".into(), reason });
+        }
+        let (means, variances) = part[3..].split_at(layer.channels());
+        let each = means.iter().zip(variances);
+        let moments = each.map(|(mean, variance)| Moment { mean: *mean, variance: *variance });
+        let weight = Weight { sum: part[1], squares: part[2] };
+        if weight.sum > 0.0 {
+            all.absorb(&Moments::from_parts(weight, moments.collect()));
+        }
+    }
+    Ok(all)
+}
+
 fn nothing(batches: usize, layer: usize) -> Error {
     match batches {
-        0 => Error::Empty { op: "population_statistics", shape: vec![0] },
+        0 => Error::Empty { op: "population_statistics".into(), shape: vec![0] },
         _ => Error::value(
             "population_statistics",
             "every layer to be called in each forward pass",
@@ -141,6 +168,43 @@ impl PopulationOptions {
     }
 }
 
+/// A pass over the data in progress.
+struct Pass<'a> {
+    recording: Recording<'a>,
+    gathered: Vec<Gathered>,
+}
+
+impl Pass<'_> {
+    fn run<B, E: From<Error>>(
+        mut self,
+        batches: impl Iterator<Item = B>,
+        options: &PopulationOptions,
+        forward: &mut impl FnMut(B) -> Result<(), E>,
+    ) -> Result<(PopulationReport, Vec<Gathered>), E> {
+        let mut report = PopulationReport { batches: 0, standard_error: None, converged: false };
+        for batch in batches.take(options.max_batches.unwrap_or(usize::MAX)) {
+            forward(batch)?;
+            for (layer, gathered) in self.recording.layers.iter().zip(&mut self.gathered) {
+                if let Some(batch) = self.recording.take(layer)? {
+                    gathered.add(&batch);
+                }
+            }
+            report.batches += 1;
+            let errors = self.gathered.iter().map(Gathered::standard_error);
+            let errors: Option<Vec<f64>> = errors.collect();
+            report.standard_error = errors.map(|e| e.into_iter().fold(0.0, f64::max));
+            let bound = report.standard_error.zip(options.standard_error);
+            if bound.is_some_and(|(now, bound)| now <= bound)
+                && report.batches >= options.min_batches
+            {
+                report.converged = true;
+                break;
+            }
+        }
+        Ok((report, self.gathered))
+    }
+}
+
 /// While this lives, the layers record their moments; dropping it ends that, whatever happened.
 struct Recording<'a> {
     layers: &'a [&'a BatchNorm],
@@ -149,14 +213,14 @@ struct Recording<'a> {
 impl<'a> Recording<'a> {
     fn start(layers: &'a [&'a BatchNorm]) -> Self {
         for layer in layers {
-            *lock(&layer.state.recorded) = Some(Vec::new());
+            layer.state.ledger().recorded = Some(Vec::new());
         }
         Self { layers }
     }
 
     /// What a layer has recorded since the last batch, merged over its calls.
     fn take(&self, layer: &BatchNorm) -> Result<Option<Moments>> {
-        let calls = lock(&layer.state.recorded).replace(Vec::new()).unwrap_or_default();
+        let calls = layer.state.ledger().recorded.replace(Vec::new()).unwrap_or_default();
         Moments::merge_all(&calls)
     }
 }
@@ -164,85 +228,102 @@ impl<'a> Recording<'a> {
 impl Drop for Recording<'_> {
     fn drop(&mut self) {
         for layer in self.layers {
-            *lock(&layer.state.recorded) = None;
+            layer.state.ledger().recorded = None;
         }
     }
 }
 
-/// One layer's moments so far, pooled and by batch.
-#[derive(Default)]
+/// One layer's moments so far, and sums over the batches that its standard error is computed from: memory
+/// does not grow with the batches.
 struct Gathered {
-    pooled: Option<Moments>,
-    batches: Vec<BatchMoments>,
+    pooled: Moments,
+    batches: usize,
+    /// Per channel, about the first batch's mean, see [`Scatter`].
+    scatter: Vec<Scatter>,
 }
 
-struct BatchMoments {
-    weight: f64,
-    mean: Vec<f64>,
-    variance: Vec<f64>,
+/// Sums over batches of weight W, mean m and variance v, with `a = m − pivot` and `A = v + a²`.
+#[derive(Clone, Copy, Default)]
+struct Scatter {
+    pivot: f64,
+    w2: f64,
+    w2_a: f64,
+    w2_aa: f64,
+    w2_big: f64,
+    w2_big_a: f64,
+    w2_big_big: f64,
 }
 
 impl Gathered {
-    fn add(&mut self, batch: Option<Moments>) -> Result<()> {
-        let Some(batch) = batch else { return Ok(()) };
-        let host = |t: &candle::Tensor| t.to_dtype(DType::F64)?.to_vec1::<f64>();
-        self.batches.push(BatchMoments {
-            weight: host(batch.weight())?.first().copied().unwrap_or(0.0),
-            mean: host(batch.mean())?,
-            variance: host(batch.variance())?,
-        });
-        self.pooled = Some(match self.pooled.take() {
-            Some(pooled) => pooled.merge(&batch)?,
-            None => batch,
-        });
-        Ok(())
+    fn new(channels: usize) -> Self {
+        let pooled = Moments::nothing(channels);
+        Self { pooled, batches: 0, scatter: vec![Scatter::default(); channels] }
+    }
+
+    fn add(&mut self, batch: &Moments) {
+        let w2 = batch.common_weight().sum.powi(2);
+        for (scatter, moment) in self.scatter.iter_mut().zip(batch.channels()) {
+            if self.batches == 0 {
+                scatter.pivot = moment.mean;
+            }
+            let a = moment.mean - scatter.pivot;
+            let big = moment.variance + a * a;
+            scatter.w2 += w2;
+            scatter.w2_a += w2 * a;
+            scatter.w2_aa += w2 * a * a;
+            scatter.w2_big += w2 * big;
+            scatter.w2_big_a += w2 * big * a;
+            scatter.w2_big_big += w2 * big * big;
+        }
+        self.pooled.absorb(batch);
+        self.batches += 1;
     }
 
     /// The largest over channels; none before two batches.
     ///
     /// With shares `s_b = W_b / W`, the variance of a weighted mean `Σ s_b q_b` over k batches is
     /// estimated by `k/(k − 1) · Σ s_b² (q_b − q)²`; `q_b` is the batch's mean, or its total variance
-    /// around the common mean.
+    /// around the common mean, `v_b + (m_b − m)² = A − 2δa + δ²` with `δ = m − pivot`.
     fn standard_error(&self) -> Option<f64> {
-        let count = self.batches.len();
-        let total: f64 = self.batches.iter().map(|b| b.weight).sum();
-        if count < 2 || total <= 0.0 {
+        let total = self.pooled.common_weight().sum;
+        if self.batches < 2 || total <= 0.0 {
             return None;
         }
-        let channels = self.batches[0].mean.len();
-        let of_channel = |c: usize| {
-            let share = |b: &BatchMoments| b.weight / total;
-            let mean: f64 = self.batches.iter().map(|b| share(b) * b.mean[c]).sum();
-            let around = |b: &BatchMoments| b.variance[c] + (b.mean[c] - mean).powi(2);
-            let variance: f64 = self.batches.iter().map(|b| share(b) * around(b)).sum();
-            if variance <= 0.0 {
+        let k = self.batches as f64;
+        let of_channel = |(s, pooled): (&Scatter, &Moment)| {
+            if pooled.variance <= 0.0 {
                 return 0.0; // a constant channel is known exactly
             }
-            let error = |q: &dyn Fn(&BatchMoments) -> f64, centre: f64| {
-                let scatter: f64 =
-                    self.batches.iter().map(|b| (share(b) * (q(b) - centre)).powi(2)).sum();
-                (scatter * count as f64 / (count - 1) as f64).sqrt()
-            };
-            let of_mean = error(&|b| b.mean[c], mean) / variance.sqrt();
-            let of_variance = error(&around, variance) / variance;
-            of_mean.max(of_variance)
+            let delta = pooled.mean - s.pivot;
+            let error = |squares: f64| (squares.max(0.0) * k / (k - 1.0)).sqrt() / total;
+            let of_mean = s.w2_aa - 2.0 * delta * s.w2_a + delta * delta * s.w2;
+            // q_b − q = A − 2δa + c with a constant c.
+            let c = delta * delta - pooled.variance;
+            let of_variance = s.w2_big_big + 4.0 * delta * delta * s.w2_aa + c * c * s.w2
+                - 4.0 * delta * s.w2_big_a
+                + 2.0 * c * (s.w2_big - 2.0 * delta * s.w2_a);
+            let of_mean = error(of_mean) / pooled.variance.sqrt();
+            of_mean.max(error(of_variance) / pooled.variance)
         };
-        Some((0..channels).map(of_channel).fold(0.0, f64::max))
+        Some(self.scatter.iter().zip(self.pooled.channels()).map(of_channel).fold(0.0, f64::max))
     }
 }
 
 impl BatchNorm {
     /// The moving statistics of a population, in the layer's own kind of variance; refused where they are
     /// not finite in the layer's type.
-    fn population(&self, pooled: &Moments, layer: usize) -> Result<Moments> {
+    fn population(&self, pooled: &Moments, layer: usize) -> Result<[Vec<f64>; 2]> {
         let variance = match self.config.stored_variance {
-            StoredVariance::Biased => pooled.variance().clone(),
-            StoredVariance::Unbiased => pooled.unbiased_variance(self.config.weight_kind)?,
+            StoredVariance::Biased => pooled.variances(),
+            StoredVariance::Unbiased => values(&pooled.unbiased_variance(self.config.weight_kind))?,
         };
-        for (name, t) in [("mean", pooled.mean()), ("variance", &variance)] {
-            let held = t.to_dtype(self.moving_mean().dtype())?;
-            let held = held.to_dtype(DType::F64)?.to_vec1::<f64>()?;
-            if let Some(value) = held.iter().find(|value| !value.is_finite()) {
+        let mean = pooled.means();
+        let dtype = self.moving_mean()?.dtype();
+        let holds = |v: &f64| {
+            if dtype == candle::DType::F32 { (*v as f32).is_finite() } else { v.is_finite() }
+        };
+        for (name, of) in [("mean", &mean), ("variance", &variance)] {
+            if let Some(value) = of.iter().find(|v| !holds(v)) {
                 return Err(Error::value(
                     "population_statistics",
                     "batches with finite statistics",
@@ -250,6 +331,6 @@ impl BatchNorm {
                 ));
             }
         }
-        Moments::new(pooled.weight(), pooled.mean(), &variance)
+        Ok([mean, variance])
     }
 }

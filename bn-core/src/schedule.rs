@@ -17,6 +17,11 @@ use crate::error::{Error, Result, require};
 /// # Ok::<(), bn_core::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(try_from = "Vec<(u64, f64)>", into = "Vec<(u64, f64)>")
+)]
 pub struct Schedule {
     points: Vec<(u64, f64)>,
 }
@@ -79,6 +84,20 @@ impl Schedule {
             require(holds(value), name, expected, value)?;
         }
         Ok(())
+    }
+}
+
+impl TryFrom<Vec<(u64, f64)>> for Schedule {
+    type Error = Error;
+
+    fn try_from(points: Vec<(u64, f64)>) -> Result<Self> {
+        Self::piecewise(points)
+    }
+}
+
+impl From<Schedule> for Vec<(u64, f64)> {
+    fn from(schedule: Schedule) -> Self {
+        schedule.points
     }
 }
 

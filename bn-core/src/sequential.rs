@@ -2,11 +2,14 @@
 //!
 //! candle's own `Sequential` drops the flag: a batch norm inside it would never train.
 
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
 use candle::Tensor;
 use candle_nn::ModuleT;
+
+use crate::batch_norm::BatchNorm;
 
 /// Sees each layer's name and output during a forward pass.
 pub type Observer = Arc<dyn Fn(&str, &Tensor) + Send + Sync>;
@@ -28,9 +31,13 @@ pub type Observer = Arc<dyn Fn(&str, &Tensor) + Send + Sync>;
 /// ```
 #[derive(Default)]
 pub struct Sequential {
-    layers: Vec<(String, Box<dyn ModuleT + Send + Sync>)>,
+    layers: Vec<(String, Box<dyn Layer>)>,
     observer: Option<Observer>,
 }
+
+/// A layer that can be asked whether it is a batch norm.
+trait Layer: ModuleT + Any + Send + Sync {}
+impl<L: ModuleT + Any + Send + Sync> Layer for L {}
 
 impl Sequential {
     /// No layers: the identity.
@@ -57,6 +64,23 @@ impl Sequential {
     ) -> Self {
         self.observer = Some(Arc::new(observer));
         self
+    }
+
+    /// The batch-norm layers by name, in order, those of a [`Sequential`] inside this one as `outer.inner`:
+    /// for [`health`](BatchNorm::health), [`population_statistics`](crate::population_statistics) and
+    /// [`set_frozen`](BatchNorm::set_frozen). Layers inside other modules are not seen.
+    pub fn batch_norms(&self) -> Vec<(String, &BatchNorm)> {
+        let mut found = Vec::new();
+        for (name, layer) in &self.layers {
+            let layer: &dyn Any = layer.as_ref();
+            if let Some(norm) = layer.downcast_ref::<BatchNorm>() {
+                found.push((name.clone(), norm));
+            } else if let Some(inner) = layer.downcast_ref::<Sequential>() {
+                let inner = inner.batch_norms().into_iter();
+                found.extend(inner.map(|(below, norm)| (format!("{name}.{below}"), norm)));
+            }
+        }
+        found
     }
 
     /// The layers' names, in order.

@@ -1,289 +1,417 @@
-//! A layer's statistics: the moving averages, how one committed batch moves them, and what is pending.
+//! A layer's statistics: the variables that hold them, how a committed batch moves them, and what is
+//! pending.
 //!
-//! A commit reads nothing back from the device: a non-finite statistic is kept out by a select there,
-//! and the counts of committed and refused updates live there too.
+//! One lock per layer makes a commit atomic: no update of another thread is lost, and an evaluation reads
+//! mean and variance of the same update. The values of variables on another device travel to the host and
+//! back in a commit.
 
-mod host;
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use candle::{DType, Tensor, TensorId, Var};
 
-use candle::{DType, Tensor, Var};
-
-use crate::config::{BatchNormConfig, Policy, StoredVariance};
-use crate::error::Result;
-use crate::health::Spread;
-use crate::moments::{Moments, WeightKind};
-use crate::moving_average::{Average, Debias, Decay, assign, move_towards};
-use crate::renorm::{Followed, RenormState, Start};
-use crate::variables::{Initializer, Variables};
-
-const UNKNOWN_STEP: u64 = u64::MAX;
+use crate::channel::{
+    Average, Averages, Column, CommitRules, Committed, Debias, Moment, RenormAverages,
+    RenormVariant, commit,
+};
+use crate::config::{BatchNormConfig, Initializer, StoredVariance};
+use crate::error::{Error, Result};
+use crate::moments::Moments;
+use crate::tensors::{lock, values, write};
+use crate::variables::Variables;
 
 /// Everything of a layer that training changes, except gamma and beta.
 #[derive(Debug)]
 pub(crate) struct State {
-    pub(crate) mean: Average,
-    pub(crate) variance: Average,
-    pub(crate) renorm: Option<RenormState>,
-    /// Updates that took effect, `[1]` in f64.
+    /// Variables by name, in the order of [`Averages::columns`].
+    variables: Vec<(&'static str, Var)>,
+    /// Updates that took effect.
     pub(crate) committed: Var,
-    /// Updates refused for a non-finite statistic, `[1]` in f64.
-    pub(crate) refused: Var,
-    /// Updates tried, whether they took effect or not: the step that schedules go by. See [`State::step`].
-    step: AtomicU64,
-    pub(crate) pending: Mutex<Option<Pending>>,
-    pub(crate) spread: Spread,
-    pub(crate) last_batch: Mutex<Option<Moments>>,
-    pub(crate) evaluated_before_update: AtomicBool,
-    /// While population statistics are taken: the moments of each call.
-    pub(crate) recorded: Mutex<Option<Vec<Moments>>>,
-    /// The averages hold data that did not come by updates: a checkpoint's, or a population's.
-    pub(crate) loaded: AtomicBool,
     rules: Rules,
+    ledger: Mutex<Ledger>,
 }
 
-/// What a commit needs of the configuration.
-#[derive(Debug)]
+/// The options that decide what a commit does. Layers that share variables must agree in them.
+#[derive(Clone, Debug, PartialEq)]
 struct Rules {
-    decay: Decay,
-    stored: StoredVariance,
-    kind: WeightKind,
-    one_value: Policy,
-    constant_channel: Policy,
+    commit: CommitRules,
+    debias: [bool; 2],
+    renorm: Option<(RenormVariant, f64)>,
+}
+
+/// What is known of a layer's updates beside its variables.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    /// Updates tried, whether they took effect or not: the step that schedules go by. Unknown until the
+    /// first one; see [`State::step`].
+    step: Option<u64>,
+    pub(crate) pending: Option<Pending>,
+    pub(crate) last: Option<LastUpdate>,
+    /// While population statistics are taken: the moments of each call.
+    pub(crate) recorded: Option<Vec<Moments>>,
+    /// The averages hold data that did not come by updates: a checkpoint's, or a population's.
+    loaded: bool,
+    pub(crate) evaluated_before_update: bool,
+    /// Updates refused for a non-finite statistic.
+    pub(crate) refused: u64,
+    /// Updates that took effect since the layer was built.
+    pub(crate) committed_here: u64,
+    /// Of those, the ones that left a channel's variance as it was.
+    pub(crate) skipped_variance: u64,
+    /// `Σa` and `Σa²/n` over the updates, each of weight `a` in the average and worth `n` values.
+    gathered: f64,
+    squares: f64,
 }
 
 /// An update that waits for its commit.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Pending {
     pub(crate) moments: Moments,
     /// Training forwards merged into it.
     pub(crate) forwards: u64,
 }
 
+/// The last batch that was committed or refused, beside the averages as they were before it.
+#[derive(Debug)]
+pub(crate) struct LastUpdate {
+    pub(crate) batch: Moments,
+    pub(crate) moving: Vec<Moment>,
+}
+
+/// A commit that is computed but not yet written.
+pub(crate) struct Prepared {
+    averages: Averages,
+    committed: Committed,
+    last: LastUpdate,
+    step: u64,
+}
+
+/// States of layers whose variables may be asked for again under the same prefix.
+static SHARED: Mutex<Vec<(TensorId, Weak<State>)>> = Mutex::new(Vec::new());
+
 impl State {
-    pub(crate) fn build(config: &BatchNormConfig, variables: &Variables<'_>) -> Result<Self> {
+    /// The state of the layer whose variables these are: that of another layer with the same variables,
+    /// where there is one.
+    pub(crate) fn build(config: &BatchNormConfig, variables: &Variables<'_>) -> Result<Arc<Self>> {
         let mean = variables.required("moving_mean", &config.moving_mean_initializer)?;
         let variance =
             variables.required("moving_variance", &config.moving_variance_initializer)?;
-        let committed = variables.optional("updates", 1, DType::F64, &Initializer::ZEROS)?;
-        let count = committed.var.flatten_all()?.to_dtype(DType::F64)?.to_vec1::<f64>()?[0];
+        let rules = Rules::of(config);
+        let mut shared = lock(&SHARED);
+        shared.retain(|(_, state)| state.strong_count() > 0);
+        let known = shared.iter().find(|(id, _)| *id == mean.var.id());
+        if let Some(state) = known.and_then(|(_, state)| state.upgrade()) {
+            if state.rules != rules {
+                return Err(Error::Contradiction {
+                    op: "build".into(),
+                    first: "a layer on the same variables",
+                    second: "other options for their updates",
+                    reason: "decay, epsilon, zero_debias, stored_variance, renorm and degenerate must be equal",
+                });
+            }
+            return Ok(state);
+        }
+        let committed = variables.counter()?;
         // Averages that were there before this layer hold data, unless they are those of a layer that
         // was never updated.
+        let count = values(&committed.var)?[0];
         let loaded = mean.existed && !(committed.existed && count == 0.0);
-        let debias = |on: bool, name: &str, value: &Var| -> Result<Option<Debias>> {
-            if !on {
-                return Ok(None);
-            }
-            let filled = if loaded { 1.0 } else { 0.0 };
-            let values = match loaded {
-                true => Initializer::Values(host(value)?),
-                false => Initializer::ZEROS,
-            };
-            let weight = Initializer::Constant(filled);
-            Ok(Some(Debias {
-                biased: variables.optional_per_channel(&format!("{name}_biased"), &values)?.var,
-                weight: variables.optional_per_channel(&format!("{name}_weight"), &weight)?.var,
-            }))
-        };
-        let renorm = match &config.renorm {
-            Some(renorm) => {
-                let start =
-                    Start { mean: &host(&mean.var)?, variance: &host(&variance.var)?, loaded };
-                Some(RenormState::build(renorm, config.epsilon, variables, start)?)
-            }
-            None => None,
-        };
-        let device = variables.vb().device();
-        Ok(Self {
-            mean: Average {
-                debias: debias(config.zero_debias.of_mean(), "moving_mean", &mean.var)?,
-                value: mean.var,
-            },
-            variance: Average {
-                debias: debias(config.zero_debias.of_variance(), "moving_variance", &variance.var)?,
-                value: variance.var,
-            },
-            renorm,
+        let mut named = Named { variables, loaded, named: Vec::new() };
+        let (means, variances) = (values(&mean.var)?, values(&variance.var)?);
+        let [of_mean, of_variance] = rules.debias;
+        named.average("moving_mean", mean.var, of_mean.then_some(DEBIAS_MEAN), &means)?;
+        named.average(
+            "moving_variance",
+            variance.var,
+            of_variance.then_some(DEBIAS_VARIANCE),
+            &variances,
+        )?;
+        if let Some((variant, _)) = rules.renorm {
+            named.renorm(variant, &means, &variances, config.epsilon)?;
+        }
+        let state = Arc::new(Self {
+            variables: named.named,
             committed: committed.var,
-            refused: Var::zeros(1, DType::F64, device)?,
-            step: AtomicU64::new(UNKNOWN_STEP),
-            pending: Mutex::new(None),
-            spread: Spread::new(device)?,
-            last_batch: Mutex::new(None),
-            evaluated_before_update: AtomicBool::new(false),
-            recorded: Mutex::new(None),
-            loaded: AtomicBool::new(loaded),
-            rules: Rules {
-                decay: config.decay.clone(),
-                stored: config.stored_variance,
-                kind: config.weight_kind,
-                one_value: config.degenerate.one_value,
-                constant_channel: config.degenerate.constant_channel,
-            },
-        })
+            rules,
+            ledger: Mutex::new(Ledger { loaded, ..Ledger::default() }),
+        });
+        shared.push((state.variables[0].1.id(), Arc::downgrade(&state)));
+        Ok(state)
     }
 
-    /// Updates tried before the next one. Until the first of this layer it is the count among the
-    /// variables, read then: a checkpoint may be loaded into them after the layer was built.
-    pub(crate) fn step(&self) -> candle::Result<u64> {
-        match self.step.load(Relaxed) {
-            UNKNOWN_STEP => Ok(host(&self.committed)?[0] as u64),
-            known => Ok(known),
+    pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        lock(&self.ledger)
+    }
+
+    /// The variables' values.
+    pub(crate) fn read(&self) -> candle::Result<Averages> {
+        let columns = self
+            .variables
+            .iter()
+            .map(|(_, var)| Ok(Column::new(values(var)?, var.dtype() == DType::F32)));
+        let mut columns = columns.collect::<candle::Result<Vec<Column>>>()?.into_iter();
+        let [of_mean, of_variance] = self.rules.debias;
+        let averages = (|| {
+            let mean = average(&mut columns, of_mean)?;
+            let variance = average(&mut columns, of_variance)?;
+            let renorm = match self.rules.renorm {
+                Some((variant, decay)) => Some(renorm(&mut columns, variant, decay)?),
+                None => None,
+            };
+            let committed = 0.0;
+            Some(Averages { mean, variance, renorm, committed })
+        })();
+        let Some(averages) = averages else {
+            candle::bail!("a statistic is missing");
+        };
+        Ok(Averages { committed: values(&self.committed)?[0], ..averages })
+    }
+
+    fn write(&self, averages: &Averages) -> candle::Result<()> {
+        for ((_, var), column) in self.variables.iter().zip(averages.columns()) {
+            write(var, column.values())?;
+        }
+        write(&self.committed, &[averages.committed])
+    }
+
+    /// Moving mean and variance of one update.
+    pub(crate) fn moving(&self) -> candle::Result<[Vec<f64>; 2]> {
+        let _whole = self.ledger();
+        Ok([values(self.mean())?, values(self.variance())?])
+    }
+
+    /// The averages that renorm refers to.
+    pub(crate) fn renorm(&self) -> candle::Result<Option<RenormAverages>> {
+        if self.rules.renorm.is_none() {
+            return Ok(None);
+        }
+        let _whole = self.ledger();
+        Ok(self.read()?.renorm)
+    }
+
+    pub(crate) fn mean(&self) -> &Var {
+        &self.variables[0].1
+    }
+
+    pub(crate) fn variance(&self) -> &Var {
+        &self.variables[if self.rules.debias[0] { 3 } else { 1 }].1
+    }
+
+    /// Updates tried before the next one. Until the first one it is the count among the variables, read
+    /// then: a checkpoint may be loaded into them after the layer was built.
+    pub(crate) fn step(&self, ledger: &Ledger) -> candle::Result<u64> {
+        match ledger.step {
+            Some(step) => Ok(step),
+            None => Ok(values(&self.committed)?[0] as u64),
         }
     }
 
     pub(crate) fn set_step(&self, step: u64) {
-        self.step.store(step, Relaxed);
+        self.ledger().step = Some(step);
     }
 
-    /// Whether the averages hold the initial values still.
-    pub(crate) fn is_fresh(&self) -> candle::Result<bool> {
-        if self.loaded.load(Relaxed) {
-            return Ok(false);
+    /// Notes an evaluation by averages that still hold their initial values.
+    pub(crate) fn note_evaluation(&self) -> candle::Result<()> {
+        let mut ledger = self.ledger();
+        if !ledger.loaded && ledger.committed_here == 0 && !ledger.evaluated_before_update {
+            ledger.evaluated_before_update = values(&self.committed)?[0] == 0.0;
         }
-        let fresh = self.step()? == 0;
-        if !fresh {
-            self.loaded.store(true, Relaxed); // not to be asked again
-        }
-        Ok(fresh)
+        Ok(())
     }
 
     /// Moves the averages by one batch, unless one of its statistics is not finite.
-    pub(crate) fn commit(&self, batch: &Moments) -> candle::Result<()> {
-        match self.commit_on_host(batch) {
-            Some(done) => done,
-            None => self.commit_by_ops(batch),
-        }
+    pub(crate) fn commit(&self, batch: Moments) -> candle::Result<()> {
+        let mut ledger = self.ledger();
+        let prepared = self.prepare(&ledger, batch)?;
+        self.apply(&mut ledger, prepared)
     }
 
-    /// The commit in plain tensor ops, on any device.
-    fn commit_by_ops(&self, batch: &Moments) -> candle::Result<()> {
-        let step = self.step()?;
-        self.set_step(step + 1);
-        let rate = self.rules.decay.rate(step, &self.committed.as_detached_tensor())?;
-        let keep = self.keep(batch)?;
-        let (mean, variance) = (&keep.mean, &keep.variance);
-        match &self.renorm {
-            None => {
-                let stored = self.stored_variance(batch)?;
-                self.mean.update(batch.mean(), &rate, Some(mean))?;
-                self.variance.update(&stored, &rate, Some(variance))?;
-            }
-            Some(renorm) => {
-                self.follow(renorm, renorm.update(batch, mean, variance)?, &rate, &keep)?
-            }
-        }
-        let accepted = keep.mean.to_dtype(DType::F64)?;
-        self.spread.update(batch, &rate, &keep.mean)?;
-        let committed = self.committed.as_detached_tensor();
-        self.committed.set(&(&committed + accepted.to_dtype(committed.dtype())?)?)?;
-        let refused = self.refused.as_detached_tensor();
-        self.refused.set(&(&refused + accepted.affine(-1.0, 1.0)?)?)
+    /// Computes a commit; nothing has changed yet.
+    pub(crate) fn prepare(&self, ledger: &Ledger, batch: Moments) -> candle::Result<Prepared> {
+        let mut averages = self.read()?;
+        let old = averages.mean.value.values().iter().zip(averages.variance.value.values());
+        let moving = old.map(|(mean, variance)| Moment { mean: *mean, variance: *variance });
+        let last = LastUpdate { moving: moving.collect(), batch };
+        let step = self.step(ledger)?;
+        let committed = commit(
+            &self.rules.commit,
+            step,
+            last.batch.common_weight(),
+            [&last.batch.means(), &last.batch.variances()],
+            &mut averages,
+        );
+        Ok(Prepared { averages, committed, last, step })
     }
 
-    fn follow(
+    /// Writes a commit.
+    pub(crate) fn apply(&self, ledger: &mut Ledger, prepared: Prepared) -> candle::Result<()> {
+        let Prepared { averages, committed, last, step } = prepared;
+        ledger.step = Some(step + 1);
+        if committed.accepted {
+            self.write(&averages)?;
+            let (rate, values) = (committed.rate, last.batch.common_weight().values());
+            ledger.gathered += (1.0 - ledger.gathered) * rate;
+            ledger.squares = ledger.squares * (1.0 - rate) * (1.0 - rate) + rate * rate / values;
+            ledger.committed_here += 1;
+            ledger.skipped_variance += u64::from(committed.skipped_variance);
+        } else {
+            ledger.refused += 1;
+        }
+        ledger.last = Some(last);
+        Ok(())
+    }
+
+    /// Replaces the averages, as if these values had gathered all their weight; then `more` by name. The
+    /// counter of updates stays, unless `committed` replaces it.
+    pub(crate) fn overwrite(
         &self,
-        renorm: &RenormState,
-        followed: Followed,
-        rate: &Tensor,
-        keep: &Keep,
+        mean: &[f64],
+        variance: &[f64],
+        more: &[(&str, Vec<f64>)],
+        committed: Option<f64>,
     ) -> candle::Result<()> {
-        match followed {
-            Followed::Average { mean, variance } => {
-                self.mean.update(&mean, rate, Some(&keep.mean))?;
-                self.variance.update(&variance, rate, Some(&keep.variance))
-            }
-            Followed::Stddev { mean, stddev, moving_stddev } => {
-                self.mean.update(&mean, rate, Some(&keep.mean))?;
-                move_towards(&moving_stddev, &stddev, rate, Some(&keep.variance))?;
-                renorm.set_variance(&moving_stddev, &self.variance.value, &keep.variance)
-            }
-            Followed::Equal { mean, variance } => {
-                assign(&self.mean.value, &mean, Some(&keep.mean))?;
-                assign(&self.variance.value, &variance, Some(&keep.variance))
+        let mut ledger = self.ledger();
+        let mut averages = self.read()?;
+        averages.overwrite(mean, variance, self.rules.commit.epsilon);
+        if let Some(committed) = committed {
+            averages.committed = committed;
+            ledger.step = Some(committed as u64);
+        }
+        self.write(&averages)?;
+        for (name, values) in more {
+            if let Some((_, var)) = self.variables.iter().find(|(known, _)| known == name) {
+                write(var, values)?;
             }
         }
-    }
-
-    fn stored_variance(&self, batch: &Moments) -> Result<Tensor, candle::Error> {
-        match self.rules.stored {
-            StoredVariance::Biased => Ok(batch.variance().clone()),
-            StoredVariance::Unbiased => {
-                batch.unbiased_variance(self.rules.kind).map_err(candle::Error::from)
-            }
-        }
-    }
-
-    /// Which of the averages this batch may move.
-    fn keep(&self, batch: &Moments) -> candle::Result<Keep> {
-        let variance = batch.variance();
-        // As the averages will hold them: f32 has no place for the variance of values of 1e20.
-        let held = |t: &Tensor| t.to_dtype(self.mean.value.dtype())?.to_dtype(DType::F64);
-        let (mean, stored) = (held(batch.mean())?, held(&self.stored_variance(batch)?)?);
-        // v · 0 is 0 for finite numbers and NaN for all others, and a sum keeps NaN.
-        let residue = ((mean * 0.0)? + (stored * 0.0)?)?.sum_all()?.reshape(1)?;
-        let has_weight = batch.weight().narrow(0, 0, 1)?.gt(0.0)?;
-        let accepted = (residue.eq(0.0)? * has_weight)?;
-        let mut of_variance = accepted.broadcast_as(variance.dims())?.contiguous()?;
-        if self.rules.one_value != Policy::Accept {
-            // Σw = 1 value's worth: W² = Σw². Rounding leaves W² a little off, hence the margin.
-            let more = batch.weight().sqr()?.gt(&(batch.squared_weight() * (1.0 + 1e-12))?)?;
-            of_variance = (of_variance * more)?;
-        }
-        if self.rules.stored == StoredVariance::Unbiased && self.rules.kind == WeightKind::Frequency
-        {
-            of_variance = (of_variance * batch.weight().gt(1.0)?)?;
-        }
-        if matches!(self.rules.constant_channel, Policy::SkipVarianceUpdate | Policy::UseMoving) {
-            of_variance = (of_variance * variance.gt(0.0)?)?;
-        }
-        Ok(Keep { mean: accepted, variance: of_variance })
-    }
-
-    /// Replaces the averages, as if these values had gathered all their weight.
-    pub(crate) fn overwrite(&self, moments: &Moments) -> candle::Result<()> {
-        for (average, new) in [(&self.mean, moments.mean()), (&self.variance, moments.variance())] {
-            assign(&average.value, new, None)?;
-            if let Some(debias) = &average.debias {
-                assign(&debias.biased, new, None)?;
-                assign(&debias.weight, &new.ones_like()?, None)?;
-            }
-        }
-        self.loaded.store(true, Relaxed);
-        match &self.renorm {
-            Some(renorm) => renorm.overwrite(moments),
-            None => Ok(()),
-        }
+        ledger.loaded = true;
+        Ok(())
     }
 
     /// The statistics with their names, in name order.
     pub(crate) fn named(&self) -> Vec<(String, Var)> {
-        let mut named = vec![
-            ("moving_mean", self.mean.value.clone()),
-            ("moving_variance", self.variance.value.clone()),
-            ("updates", self.committed.clone()),
-        ];
-        if let Some(debias) = &self.mean.debias {
-            named.push(("moving_mean_biased", debias.biased.clone()));
-            named.push(("moving_mean_weight", debias.weight.clone()));
-        }
-        if let Some(debias) = &self.variance.debias {
-            named.push(("moving_variance_biased", debias.biased.clone()));
-            named.push(("moving_variance_weight", debias.weight.clone()));
-        }
-        named.extend(self.renorm.iter().flat_map(RenormState::named));
-        named.sort_by_key(|(name, _)| *name);
-        named.into_iter().map(|(name, var)| (name.to_owned(), var)).collect()
+        let own = self.variables.iter().map(|(name, var)| ((*name).to_owned(), var.clone()));
+        let mut named: Vec<_> = own.collect();
+        named.push(("updates".to_owned(), self.committed.clone()));
+        named.sort_by(|(a, _), (b, _)| a.cmp(b));
+        named
+    }
+
+    /// A copy of one of the statistics.
+    pub(crate) fn copy_of(&self, name: &str) -> candle::Result<Option<Tensor>> {
+        let _whole = self.ledger();
+        let found = self.variables.iter().find(|(known, _)| *known == name);
+        found.map(|(_, var)| var.as_detached_tensor().copy()).transpose()
     }
 }
 
-/// Selections (u8) of what a commit may move: the mean's `[1]`, the variance's `[C]`.
-struct Keep {
-    mean: Tensor,
-    variance: Tensor,
+impl Ledger {
+    /// Values per channel that the average is worth: `(Σa)² / Σ(a²/n)`.
+    pub(crate) fn effective_sample_size(&self) -> f64 {
+        if self.squares > 0.0 { self.gathered * self.gathered / self.squares } else { 0.0 }
+    }
 }
 
-fn host(v: &Var) -> candle::Result<Vec<f64>> {
-    v.as_detached_tensor().to_dtype(DType::F64)?.to_vec1::<f64>()
+impl Rules {
+    fn of(config: &BatchNormConfig) -> Self {
+        let unbiased = config.stored_variance == StoredVariance::Unbiased;
+        Self {
+            commit: CommitRules {
+                decay: config.decay.clone(),
+                unbiased_by: unbiased.then_some(config.weight_kind),
+                degenerate: config.degenerate,
+                epsilon: config.epsilon,
+            },
+            debias: [config.zero_debias.of_mean(), config.zero_debias.of_variance()],
+            renorm: config.renorm.as_ref().map(|renorm| (renorm.variant, renorm.decay)),
+        }
+    }
+}
+
+fn average(columns: &mut impl Iterator<Item = Column>, debias: bool) -> Option<Average> {
+    let value = columns.next()?;
+    let debias = match debias {
+        true => Some(Debias { biased: columns.next()?, weight: columns.next()? }),
+        false => None,
+    };
+    Some(Average { value, debias })
+}
+
+fn renorm(
+    columns: &mut impl Iterator<Item = Column>,
+    variant: RenormVariant,
+    decay: f64,
+) -> Option<RenormAverages> {
+    let (mean, stddev) = (columns.next()?, columns.next()?);
+    let weights = match variant {
+        RenormVariant::Tf1 => Some([columns.next()?, columns.next()?]),
+        _ => None,
+    };
+    let moving_stddev = match variant {
+        RenormVariant::Keras => Some(columns.next()?),
+        _ => None,
+    };
+    Some(RenormAverages { variant, mean, stddev, weights, moving_stddev, decay })
+}
+
+const DEBIAS_MEAN: [&str; 2] = ["moving_mean_biased", "moving_mean_weight"];
+const DEBIAS_VARIANCE: [&str; 2] = ["moving_variance_biased", "moving_variance_weight"];
+
+/// The variables of a state being collected.
+struct Named<'a> {
+    variables: &'a Variables<'a>,
+    /// The moving statistics come from a checkpoint: what is missing beside them takes over from them.
+    loaded: bool,
+    named: Vec<(&'static str, Var)>,
+}
+
+impl Named<'_> {
+    fn add(&mut self, name: &'static str, initial: &Initializer) -> Result<()> {
+        self.named.push((name, self.variables.optional(name, initial)?));
+        Ok(())
+    }
+
+    fn average(
+        &mut self,
+        name: &'static str,
+        value: Var,
+        debias: Option<[&'static str; 2]>,
+        values: &[f64],
+    ) -> Result<()> {
+        self.named.push((name, value));
+        let Some([biased, weight]) = debias else {
+            return Ok(());
+        };
+        let sum =
+            if self.loaded { Initializer::Values(values.to_vec()) } else { Initializer::ZEROS };
+        self.add(biased, &sum)?;
+        self.add(weight, &Initializer::Constant(if self.loaded { 1.0 } else { 0.0 }))
+    }
+
+    fn renorm(
+        &mut self,
+        variant: RenormVariant,
+        means: &[f64],
+        variances: &[f64],
+        epsilon: f64,
+    ) -> Result<()> {
+        // TensorFlow starts the stddev at the root of the initial variance, without ε.
+        let added = if self.loaded { epsilon } else { 0.0 };
+        let root = |v: &f64| (v + added).max(0.0).sqrt();
+        let mean = Initializer::Values(means.to_vec());
+        let stddev = Initializer::Values(variances.iter().map(root).collect());
+        if variant == RenormVariant::Tf1 {
+            let from_zero = !self.loaded;
+            let pick = |v: Initializer| if from_zero { Initializer::ZEROS } else { v };
+            let weight = Initializer::Constant(if from_zero { 0.0 } else { 1.0 });
+            self.add("renorm_mean", &pick(mean))?;
+            self.add("renorm_stddev", &pick(stddev))?;
+            self.add("renorm_mean_weight", &weight)?;
+            return self.add("renorm_stddev_weight", &weight);
+        }
+        self.add("renorm_mean", &mean)?;
+        self.add("renorm_stddev", &stddev)?;
+        if variant == RenormVariant::Keras {
+            self.add("moving_stddev", &stddev)?;
+        }
+        Ok(())
+    }
 }

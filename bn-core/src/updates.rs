@@ -1,10 +1,11 @@
 //! [`Updates`]: the moving-average updates of all layers of a net as one transaction.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::error::Result;
 use crate::moments::Moments;
 use crate::state::{Pending, State};
+use crate::tensors::lock;
 
 /// Pending updates of any number of layers, committed or discarded in one call.
 ///
@@ -44,49 +45,56 @@ impl Updates {
         self.layers().len()
     }
 
-    /// Moves the averages of every layer with a pending update, in the order of their first forward.
-    /// Committing nothing is fine. An update with a non-finite statistic is refused and counted
-    /// ([`Health::refused`](crate::Health::refused)).
+    /// Moves the averages of every layer with a pending update. Committing nothing is fine. An update with
+    /// a non-finite statistic is refused and counted ([`Health::refused`](crate::Health::refused)).
+    /// # Errors
+    /// What candle says of a variable that cannot be read; everything is pending still then.
     pub fn commit(&self) -> Result<()> {
-        let layers = std::mem::take(&mut *self.layers());
-        for layer in layers {
-            let pending = lock(&layer.pending).take();
-            if let Some(pending) = pending {
-                layer.commit(&pending.moments)?;
-            }
+        let mut layers = self.layers();
+        // All layers are locked at once, in an order that other transactions share.
+        let mut ordered: Vec<&Arc<State>> = layers.iter().collect();
+        ordered.sort_by_key(|state| Arc::as_ptr(state).addr());
+        let mut open: Vec<_> = ordered.into_iter().map(|state| (state, state.ledger())).collect();
+        let mut prepared = Vec::with_capacity(open.len());
+        for (state, ledger) in &open {
+            let batch = ledger.pending.as_ref().map(|pending| pending.moments.clone());
+            prepared.push(batch.map(|batch| state.prepare(ledger, batch)).transpose()?);
         }
+        for ((state, ledger), prepared) in open.iter_mut().zip(prepared) {
+            if let Some(prepared) = prepared {
+                state.apply(ledger, prepared)?;
+            }
+            ledger.pending = None;
+        }
+        drop(open);
+        layers.clear();
         Ok(())
     }
 
     /// Forgets every pending update.
     pub fn discard(&self) {
         for layer in std::mem::take(&mut *self.layers()) {
-            *lock(&layer.pending) = None;
+            layer.ledger().pending = None;
         }
     }
 
     /// Leaves a batch's moments here, merged with what is pending of the same layer.
-    pub(crate) fn leave(&self, layer: &Arc<State>, batch: Moments) -> Result<()> {
+    pub(crate) fn leave(&self, layer: &Arc<State>, batch: Moments) {
         let mut layers = self.layers();
-        let mut pending = lock(&layer.pending);
-        *pending = Some(match pending.take() {
-            None => Pending { moments: batch, forwards: 1 },
-            Some(old) => {
-                Pending { moments: old.moments.merge(&batch)?, forwards: old.forwards + 1 }
+        let pending = &mut layer.ledger().pending;
+        match pending {
+            Some(pending) => {
+                pending.moments.absorb(&batch);
+                pending.forwards += 1;
             }
-        });
+            None => *pending = Some(Pending { moments: batch, forwards: 1 }),
+        }
         if !layers.iter().any(|known| Arc::ptr_eq(known, layer)) {
             layers.push(layer.clone());
         }
-        Ok(())
     }
 
-    fn layers(&self) -> std::sync::MutexGuard<'_, Vec<Arc<State>>> {
+    fn layers(&self) -> MutexGuard<'_, Vec<Arc<State>>> {
         lock(&self.layers)
     }
-}
-
-/// Locks; a thread that panicked elsewhere has left whole values behind, since none is changed in parts.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

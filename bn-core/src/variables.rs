@@ -1,64 +1,11 @@
-//! A layer's variables, made or found through candle's `VarBuilder`, and what starts them.
+//! A layer's variables, made or found through candle's `VarBuilder`.
 
 use candle::{DType, Tensor, Var};
 use candle_nn::{Init, VarBuilder};
 
+use crate::config::{Initializer, Names, Reuse};
 use crate::error::{Error, Result};
 use crate::layout::statistics_dtype;
-
-/// The value that a variable starts with.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Initializer {
-    /// One value in every channel.
-    Constant(f64),
-    /// A value for each channel.
-    Values(Vec<f64>),
-}
-
-impl Initializer {
-    /// All zeros.
-    pub const ZEROS: Self = Initializer::Constant(0.0);
-    /// All ones.
-    pub const ONES: Self = Initializer::Constant(1.0);
-
-    pub(crate) fn check(&self, name: &'static str, channels: usize) -> Result<()> {
-        let values = match self {
-            Initializer::Constant(value) => std::slice::from_ref(value),
-            Initializer::Values(values) => values,
-        };
-        if let Initializer::Values(values) = self
-            && values.len() != channels
-        {
-            let expected = format!("one value for each of {channels} channels");
-            return Err(Error::shape(name, "initializer", expected, &[values.len()]));
-        }
-        match values.iter().find(|value| !value.is_finite()) {
-            Some(value) => Err(Error::value(name, "finite initial values", value)),
-            None => Ok(()),
-        }
-    }
-
-    pub(crate) fn values(&self, channels: usize) -> Vec<f64> {
-        match self {
-            Initializer::Constant(value) => vec![*value; channels],
-            Initializer::Values(values) => values.clone(),
-        }
-    }
-}
-
-/// Whether a layer may share variables with one that was built on the same prefix before.
-///
-/// Sharing is what TensorFlow's `reuse` does; it can only be seen on a builder backed by a `VarMap`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Reuse {
-    /// Share what exists, make the rest (`tf.AUTO_REUSE`).
-    #[default]
-    Auto,
-    /// Everything must exist (`reuse=True`).
-    Always,
-    /// Nothing may exist (`reuse=False`).
-    Never,
-}
 
 /// A variable, and whether it was there before this layer asked for it.
 pub(crate) struct Found {
@@ -66,101 +13,89 @@ pub(crate) struct Found {
     pub(crate) existed: bool,
 }
 
-/// Makes or finds `[C]` variables under one prefix.
+/// Makes or finds a layer's variables under one prefix.
 pub(crate) struct Variables<'a> {
     vb: VarBuilder<'a>,
     dtype: DType,
     channels: usize,
     reuse: Reuse,
+    names: Names,
 }
 
 impl<'a> Variables<'a> {
-    pub(crate) fn new(vb: VarBuilder<'a>, channels: usize, reuse: Reuse) -> Self {
-        Self { dtype: statistics_dtype(vb.dtype()), vb, channels, reuse }
+    pub(crate) fn new(vb: VarBuilder<'a>, channels: usize, reuse: Reuse, names: Names) -> Self {
+        Self { dtype: statistics_dtype(vb.dtype()), vb, channels, reuse, names }
     }
 
-    pub(crate) fn vb(&self) -> &VarBuilder<'a> {
-        &self.vb
-    }
-
-    /// A variable that every layer of this kind has.
+    /// A `[C]` variable that every layer of this kind has.
     pub(crate) fn required(&self, name: &str, initial: &Initializer) -> Result<Found> {
-        let existed = self.vb.contains_tensor(name);
+        let (full, existed) = self.full_name(name);
         match self.reuse {
-            Reuse::Always if !existed => Err(Error::NotThere { name: self.full_name(name) })?,
-            Reuse::Never if existed => Err(Error::Exists { name: self.full_name(name) })?,
+            Reuse::Always if !existed => return Err(Error::NotThere { name: full }),
+            Reuse::Never if existed => return Err(Error::Exists { name: full }),
             _ => {}
         }
-        let tensor = self.get(name, self.channels, self.dtype)?;
-        self.start(tensor, existed, initial, self.channels)
+        let tensor = self.get(&full, existed, &[self.channels], self.dtype)?;
+        start(tensor, existed, initial)
     }
 
-    /// A variable that checkpoints of other systems do not have: made where it is missing.
-    pub(crate) fn optional(
+    /// A `[C]` variable that checkpoints of other systems do not have: made where it is missing.
+    pub(crate) fn optional(&self, name: &str, initial: &Initializer) -> Result<Var> {
+        Ok(self.get_or_make(name, &[self.channels], self.dtype, initial)?.var)
+    }
+
+    /// The number of updates that took effect.
+    pub(crate) fn counter(&self) -> Result<Found> {
+        let name = "updates";
+        if self.names.counts_in_i64() {
+            self.get_or_make(name, &[], DType::I64, &Initializer::ZEROS)
+        } else {
+            self.get_or_make(name, &[1], DType::F64, &Initializer::ZEROS)
+        }
+    }
+
+    fn get_or_make(
         &self,
         name: &str,
-        len: usize,
+        dims: &[usize],
         dtype: DType,
         initial: &Initializer,
     ) -> Result<Found> {
-        let existed = self.vb.contains_tensor(name);
-        match self.get(name, len, dtype) {
-            Ok(tensor) => self.start(tensor, existed, initial, len),
-            Err(Error::Missing { .. }) => {
-                let values = Tensor::new(initial.values(len), self.vb.device())?.to_dtype(dtype)?;
-                let var = Var::from_tensor(&values)?;
-                Ok(Found { var, existed: false })
-            }
-            Err(error) => Err(error),
-        }
+        let (full, existed) = self.full_name(name);
+        let tensor = match self.get(&full, existed, dims, dtype) {
+            Err(Error::Missing { .. }) => Tensor::zeros(dims, dtype, self.vb.device())?,
+            found => found?,
+        };
+        start(tensor, existed, initial)
     }
 
-    /// [`Variables::optional`] with a value per channel, in the statistics' type.
-    pub(crate) fn optional_per_channel(&self, name: &str, initial: &Initializer) -> Result<Found> {
-        self.optional(name, self.channels, self.dtype, initial)
+    /// The name that a variable has in the checkpoint, or will have, and whether it is there.
+    fn full_name(&self, name: &str) -> (String, bool) {
+        let root = self.vb.root();
+        let candidates = self.names.candidates(&self.vb.prefix(), name);
+        let there = candidates.iter().find(|name| root.contains_tensor(name));
+        (there.unwrap_or(&candidates[0]).clone(), there.is_some())
     }
 
-    fn get(&self, name: &str, len: usize, dtype: DType) -> Result<Tensor> {
-        let found = self.vb.get_with_hints_dtype(len, name, Init::Const(0.0), dtype);
-        found.map_err(|error| match root(&error) {
-            candle::Error::CannotFindTensor { .. } => Error::Missing {
-                op: "BatchNorm",
-                name: self.full_name(name),
+    /// A `VarMap` makes what is not there; the backends of files return errors of many kinds then.
+    fn get(&self, full: &str, existed: bool, dims: &[usize], dtype: DType) -> Result<Tensor> {
+        match self.vb.root().get_with_hints_dtype(dims, full, Init::Const(0.0), dtype) {
+            Ok(tensor) => Ok(tensor),
+            Err(error) if existed => Err(error.into()),
+            Err(_) => Err(Error::Missing {
+                op: "build".into(),
+                name: full.to_owned(),
                 present: "unknown, since a VarBuilder cannot list its names".into(),
-            },
-            _ => Error::Candle(error),
-        })
-    }
-
-    fn start(
-        &self,
-        tensor: Tensor,
-        existed: bool,
-        initial: &Initializer,
-        len: usize,
-    ) -> Result<Found> {
-        let var = Var::from_tensor(&tensor)?;
-        if !existed {
-            let values = Tensor::new(initial.values(len), tensor.device())?;
-            var.set(&values.to_dtype(tensor.dtype())?)?;
-        }
-        Ok(Found { var, existed })
-    }
-
-    fn full_name(&self, name: &str) -> String {
-        match self.vb.prefix().as_str() {
-            "" => name.to_owned(),
-            prefix => format!("{prefix}.{name}"),
+            }),
         }
     }
 }
 
-/// The error under candle's wrappers of context and backtrace.
-fn root(error: &candle::Error) -> &candle::Error {
-    match error {
-        candle::Error::WithBacktrace { inner, .. }
-        | candle::Error::Context { inner, .. }
-        | candle::Error::WithPath { inner, .. } => root(inner),
-        other => other,
+fn start(tensor: Tensor, existed: bool, initial: &Initializer) -> Result<Found> {
+    let var = Var::from_tensor(&tensor)?;
+    if !existed {
+        let values = Tensor::new(initial.values(tensor.elem_count()), tensor.device())?;
+        var.set(&values.to_dtype(tensor.dtype())?.reshape(tensor.dims())?)?;
     }
+    Ok(Found { var, existed })
 }

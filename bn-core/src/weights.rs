@@ -6,7 +6,8 @@
 use candle::{DType, Tensor};
 
 use crate::error::{Error, Result};
-use crate::layout::{ChannelView, require_device};
+use crate::layout::ChannelView;
+use crate::tensors::values;
 
 /// Weights as `[outer, 1, inner]` in f64 (see [`ChannelView::flatten`]), outside the graph.
 ///
@@ -26,11 +27,8 @@ pub(crate) fn flat_weights(
     let aligned = full.rank() <= view.dims().len();
     let broadcast = aligned.then(|| full.broadcast_as(view.weight_dims()).ok()).flatten();
     let Some(broadcast) = broadcast else {
-        let expected = format!(
-            "[N = {}] or a shape that broadcasts to {:?}",
-            view.dims()[0],
-            view.weight_dims()
-        );
+        let dims = view.weight_dims();
+        let expected = format!("[N = {}] or a shape that broadcasts to {dims:?}", view.dims()[0]);
         return Err(Error::shape(op, "weights", expected, weights.dims()));
     };
     let wide = broadcast.detach().to_dtype(DType::F64)?.contiguous()?;
@@ -54,33 +52,9 @@ pub(crate) fn require_values(op: &'static str, weights: &Tensor) -> Result<()> {
     if !weights.device().is_cpu() {
         return Ok(());
     }
-    let values = weights.flatten_all()?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
+    let values = values(weights)?;
     match values.iter().position(|w| !(w.is_finite() && *w >= 0.0)) {
         None => Ok(()),
-        Some(index) => Err(Error::Weight { op, index, value: values[index] }),
+        Some(index) => Err(Error::Weight { op: op.into(), index, value: values[index] }),
     }
-}
-
-/// Refuses weights that sum to zero, where they can be read at no cost.
-pub(crate) fn require_positive_total(op: &'static str, total: &Tensor) -> Result<()> {
-    if !total.device().is_cpu() {
-        return Ok(());
-    }
-    let totals = total.flatten_all()?.to_vec1::<f64>()?;
-    if totals.contains(&0.0) {
-        return Err(Error::ZeroWeight { op });
-    }
-    Ok(())
-}
-
-/// Total weights made safe to divide by: the sums above them are 0 where the weight is, and stay 0.
-pub(crate) fn divisor(total: &Tensor) -> candle::Result<Tensor> {
-    let floor = total.ones_like()?.affine(f64::MIN_POSITIVE, 0.0)?;
-    // Where instead of maximum: candle's maximum has no gradient of its own at a tie.
-    total.gt(0.0)?.where_cond(total, &floor)
-}
-
-/// Refuses weights of another device than the input's.
-pub(crate) fn require_same_device(op: &'static str, weights: &Tensor, x: &Tensor) -> Result<()> {
-    require_device(op, "weights", weights, x.device())
 }

@@ -7,7 +7,7 @@ use bn_core::{
     BatchNorm, BatchNormConfig, Call, DataFormat, Degenerate, Error, MovingAverage, Policy,
     RenormConfig, RenormVariant, Updates, ZeroDebias, moments, weighted_moments,
 };
-use candle::{DType, Tensor};
+use candle::{DType, Tensor, Var};
 use common::{Numbers, Outcome, assert_close, bits, layer, state_bits, tensor, values};
 
 const POLICIES: [Policy; 4] =
@@ -46,9 +46,9 @@ fn one_value_per_channel() -> Outcome {
     let three = Tensor::cat(&[&x, &x, &x], 0)?;
     for policy in POLICIES {
         let bn = used(&with(|d| d.one_value = policy))?;
-        let before = (state_bits(&bn), values(&bn.moving_mean()), values(&bn.moving_variance()));
+        let before = (state_bits(&bn), values(&bn.moving_mean()?), values(&bn.moving_variance()?));
         let eval = values(&bn.forward_eval(&x)?);
-        let beta = values(bn.beta().ok_or("no beta")?);
+        let beta = values(bn.beta().ok_or("no beta")?.as_tensor());
         for weighted in [false, true] {
             let bn = used(&with(|d| d.one_value = policy))?;
             let result = match weighted {
@@ -61,7 +61,7 @@ fn one_value_per_channel() -> Outcome {
                 before.1.iter().zip([3.0, -4.0]).map(|(m, x)| m + (x - m) * 0.01).collect();
             match (policy, result) {
                 (Policy::Error, Err(error @ Error::OneValue { .. })) => {
-                    assert!(error.to_string().starts_with("BatchNorm"), "{error}");
+                    assert!(error.to_string().starts_with("batch norm"), "{error}");
                     assert_eq!(state_bits(&bn), before.0);
                 }
                 (Policy::UseMoving, Ok(y)) => {
@@ -70,10 +70,16 @@ fn one_value_per_channel() -> Outcome {
                 }
                 (Policy::SkipVarianceUpdate | Policy::Accept, Ok(y)) => {
                     assert_eq!(values(&y), beta, "x is its own mean");
-                    assert_close("mean", &values(&bn.moving_mean()), &mean, 1e-15, 1e-15);
+                    assert_close("mean", &values(&bn.moving_mean()?), &mean, 1e-15, 1e-15);
                     let kept = if policy == Policy::Accept { 0.99 } else { 1.0 };
                     let variance: Vec<f64> = before.2.iter().map(|v| v * kept).collect();
-                    assert_close("variance", &values(&bn.moving_variance()), &variance, 1e-15, 0.0);
+                    assert_close(
+                        "variance",
+                        &values(&bn.moving_variance()?),
+                        &variance,
+                        1e-15,
+                        0.0,
+                    );
                     assert_eq!(bn.health()?.committed, 3);
                 }
                 (policy, result) => panic!("{policy:?} gives {result:?}"),
@@ -153,14 +159,26 @@ fn no_weight_at_all() -> Outcome {
         let bn = used(&with(|d| d.zero_weight = policy))?;
         let (before, eval) = (state_bits(&bn), bits(&bn.forward_eval(&x)?));
         match (policy, bn.forward_with(&x, &Call::train().with_weights(&w))) {
-            (Policy::Error, Err(Error::ZeroWeight { op })) => assert_eq!(op, "BatchNorm"),
+            (Policy::Error, Err(Error::ZeroWeight { op })) => assert_eq!(op, "batch norm"),
             (Policy::UseMoving, Ok(y)) => assert_eq!(bits(&y), eval),
             (policy, result) => panic!("{policy:?} gives {result:?}"),
         }
         assert_eq!(state_bits(&bn), before);
     }
     let w = tensor(&[0.0, 0.0, 1.0, 1.0, 0.0, 0.0], &[3, 2], DType::F64);
-    assert!(matches!(weighted_moments(&x, &[1], &w, false), Err(Error::ZeroWeight { .. })));
+    // The stateless function returns TensorFlow's zeros, with gradients of zero.
+    let (x_var, w_var) = (Var::from_tensor(&x)?, Var::from_tensor(&w)?);
+    let (mean, variance) = weighted_moments(&x_var, &[1], &w_var, false)?;
+    for moment in [&mean, &variance] {
+        let moment = values(moment);
+        assert_eq!([moment[0], moment[2]], [0.0; 2]);
+    }
+    let store = (mean + variance)?.sum_all()?.backward()?;
+    for var in [&x_var, &w_var] {
+        let gradient = values(store.get(var).ok_or("no gradient")?);
+        assert!(gradient.iter().all(|v| v.is_finite()), "{gradient:?}");
+        assert_eq!([&gradient[..2], &gradient[4..]].concat(), [0.0; 4]);
+    }
     // A ghost batch whose rows are all masked: the others go on, and the update is of them alone.
     let w = tensor(&[1.0, 1.0, 0.0, 0.0, 1.0], &[5], DType::F64);
     let x = Numbers(7).tensor(&[5, 2]);
@@ -188,7 +206,7 @@ fn a_constant_channel() -> Outcome {
     let by_batch = values(&plain.forward_train(&x)?);
     for policy in POLICIES {
         let bn = used(&with(|d| d.constant_channel = policy))?;
-        let before = (state_bits(&bn), values(&bn.moving_variance()));
+        let before = (state_bits(&bn), values(&bn.moving_variance()?));
         match (policy, bn.forward_train(&x)) {
             (Policy::Error, Err(error @ Error::ConstantChannel { channel: 0, .. })) => {
                 assert!(error.to_string().contains("channel 0"), "{error}");
@@ -202,14 +220,14 @@ fn a_constant_channel() -> Outcome {
             }
             (Policy::SkipVarianceUpdate | Policy::Accept, Ok(y)) => {
                 assert_eq!(values(&y), by_batch);
-                let beta = values(bn.beta().ok_or("no beta")?)[0];
+                let beta = values(bn.beta().ok_or("no beta")?.as_tensor())[0];
                 assert!(by_batch.iter().step_by(2).all(|y| *y == beta));
             }
             (policy, result) => panic!("{policy:?} gives {result:?}"),
         }
         let moved = if policy == Policy::Accept { before.1[0] * 0.99 } else { before.1[0] };
-        assert_close("variance", &values(&bn.moving_variance())[..1], &[moved], 1e-15, 0.0);
-        assert_eq!(values(&bn.moving_variance())[1], values(&plain.moving_variance())[1]);
+        assert_close("variance", &values(&bn.moving_variance()?)[..1], &[moved], 1e-15, 0.0);
+        assert_eq!(values(&bn.moving_variance()?)[1], values(&plain.moving_variance()?)[1]);
         assert_eq!(bn.health()?.dead_channels, [0]);
         assert!(bn.health()?.warnings().iter().any(|w| w.contains("constant")));
     }

@@ -76,7 +76,7 @@ fn work() -> Outcome<u64> {
             let mut column = vec![1; dims.len()];
             column[0] = dims[0];
             digest.add(&weighted_moments(&x, &[0], &w.reshape(column)?, false)?.1);
-            digest.add(Moments::of(&x, data_format)?.variance());
+            digest.add(&Moments::of(&x, data_format)?.variance());
         }
     }
     let bn = layer(&BatchNormConfig::torch(), 16, DType::F32)?;

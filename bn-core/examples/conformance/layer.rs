@@ -265,8 +265,8 @@ fn rank_steps(
         steps.push(Step {
             gradients: wrt.into_iter().filter_map(gradient).collect::<Outcome<_>>()?,
             statistics: vec![
-                ("running_mean", bn.moving_mean().copy()?),
-                ("running_var", bn.moving_variance().copy()?),
+                ("running_mean", bn.moving_mean()?.copy()?),
+                ("running_var", bn.moving_variance()?.copy()?),
             ],
             y,
         });

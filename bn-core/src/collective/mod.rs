@@ -1,13 +1,11 @@
 //! Ranks that train together: what a layer needs of them ([`Collective`]), and two that run anywhere.
 
 mod single;
-mod sync;
 mod threads;
 
 use std::fmt::Debug;
 
 pub use single::Single;
-pub(crate) use sync::{join_backward, merge_over_ranks};
 pub use threads::Threads;
 
 use crate::error::Result;
@@ -50,7 +48,7 @@ pub trait Collective: Debug + Send + Sync {
         // Every rank sees the same root, so that none waits for the others here.
         if root >= self.size() {
             return Err(crate::error::Error::Collective {
-                op: "broadcast",
+                op: "broadcast".into(),
                 reason: format!("expected a root below {}, got {root}", self.size()),
             });
         }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use super::Collective;
 use crate::error::{Error, Result};
-use crate::updates::lock;
+use crate::tensors::lock;
 
 /// One rank of a group of threads.
 ///
@@ -62,7 +62,7 @@ impl Threads {
     }
 
     fn error(reason: String) -> Error {
-        Error::Collective { op: "Threads", reason }
+        Error::Collective { op: "Threads".into(), reason }
     }
 }
 

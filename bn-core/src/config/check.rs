@@ -1,10 +1,10 @@
 //! What a configuration must hold before a layer is built from it: ranges, and options that exclude
 //! each other.
 
-use super::{BatchNormConfig, Degenerate, Policy, StoredVariance, ZeroDebias};
+use super::{BatchNormConfig, StoredVariance, ZeroDebias};
+use crate::channel::{Degenerate, Policy, RenormVariant};
 use crate::error::{Error, Result, require};
 use crate::layout::DataFormat;
-use crate::renorm::RenormVariant;
 
 impl BatchNormConfig {
     /// Refuses what no layer can be built from.
@@ -37,6 +37,7 @@ impl BatchNormConfig {
             regularizer.check(name)?;
             if !on {
                 return Err(Error::Contradiction {
+                    op: "configuration".into(),
                     first: name,
                     second: if name == "beta_regularizer" {
                         "center = false"
@@ -51,6 +52,7 @@ impl BatchNormConfig {
             require(size > 0, "normalization_batch", "1 example or more", size)?;
             if self.data_format == DataFormat::Axis(0) {
                 return Err(Error::Contradiction {
+                    op: "configuration".into(),
                     first: "normalization_batch",
                     second: "channels on axis 0",
                     reason: "groups are made of examples of axis 0",
@@ -68,6 +70,7 @@ impl BatchNormConfig {
         renorm.check()?;
         if self.stored_variance == StoredVariance::Unbiased {
             return Err(Error::Contradiction {
+                op: "configuration".into(),
                 first: "renorm",
                 second: "an unbiased stored variance",
                 reason: "renorm averages the stddev that it normalizes by, which is the biased one",
@@ -76,6 +79,7 @@ impl BatchNormConfig {
         let debias = self.zero_debias != ZeroDebias::None;
         if debias && renorm.variant != RenormVariant::Tf1 {
             return Err(Error::Contradiction {
+                op: "configuration".into(),
                 first: "zero_debias",
                 second: "renorm variant keras or paper",
                 reason: "their averages are the reference of r and d, which debiasing would move",

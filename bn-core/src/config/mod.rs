@@ -1,16 +1,25 @@
 //! [`BatchNormConfig`]: every option of the layer, with the defaults of each system as presets.
 
 mod check;
+mod initializer;
+mod names;
+mod renorm;
 
+pub use initializer::{Initializer, Reuse};
+pub use names::Names;
+pub use renorm::{Clipping, RMin, RenormConfig};
+
+use crate::activation::{Activation, Regularizer};
+use crate::channel::{Decay, Degenerate, Policy, WeightKind};
 use crate::layout::DataFormat;
-use crate::moments::WeightKind;
-use crate::moving_average::Decay;
-use crate::renorm::RenormConfig;
-use crate::tail::{Activation, Regularizer};
-use crate::variables::{Initializer, Reuse};
 
 /// Which moving averages divide by the weight they have gathered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 pub enum ZeroDebias {
     /// Neither: both start at their initial values.
     #[default]
@@ -35,59 +44,17 @@ impl ZeroDebias {
 
 /// Which variance the moving average takes. Normalization always uses the biased one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 pub enum StoredVariance {
     /// `Σw(x − mean)² / W`.
     #[default]
     Biased,
     /// Corrected for the mean's degree of freedom, see [`WeightKind`].
     Unbiased,
-}
-
-/// What to do with a batch whose statistics say little or nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Policy {
-    /// Go on as with any batch.
-    Accept,
-    /// Return a typed error; nothing changes.
-    Error,
-    /// Normalize by the moving statistics and leave them as they are.
-    UseMoving,
-    /// Normalize as with any batch, but leave the moving variance as it is.
-    SkipVarianceUpdate,
-}
-
-/// A [`Policy`] for each kind of degenerate batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Degenerate {
-    /// One value per channel. Default [`Policy::SkipVarianceUpdate`]: `y = beta`, the moving mean moves.
-    pub one_value: Policy,
-    /// No value at all. Default [`Policy::Error`]; `Accept` and `SkipVarianceUpdate` make no sense here.
-    pub empty: Policy,
-    /// Weights that sum to zero. Default [`Policy::Error`]. On devices other than the CPU the sum is not
-    /// read: such a batch is normalized by the moving statistics and its update refused and counted.
-    pub zero_weight: Policy,
-    /// A channel that is constant over the batch. Default [`Policy::Accept`], as all systems do;
-    /// `UseMoving` and `SkipVarianceUpdate` act on the constant channels alone.
-    pub constant_channel: Policy,
-}
-
-impl Default for Degenerate {
-    fn default() -> Self {
-        Self {
-            one_value: Policy::SkipVarianceUpdate,
-            empty: Policy::Error,
-            zero_weight: Policy::Error,
-            constant_channel: Policy::Accept,
-        }
-    }
-}
-
-impl Degenerate {
-    /// Whether a batch that is normalized by its own statistics may come to need the moving ones.
-    pub(crate) fn may_use_moving(&self) -> bool {
-        let policies = [self.one_value, self.empty, self.constant_channel];
-        policies.contains(&Policy::UseMoving) || self.zero_weight != Policy::Error
-    }
 }
 
 /// Every option of a [`crate::BatchNorm`] layer.
@@ -112,16 +79,21 @@ impl Degenerate {
 /// # Ok::<(), bn_core::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct BatchNormConfig {
-    /// Where the channels are. Default [`DataFormat::Nhwc`].
+    /// Where the channels are. Default [`DataFormat::Nchw`].
     pub data_format: DataFormat,
-    /// Weight of the old value in the moving averages, in `[0, 1)`. Default 0.999.
+    /// Weight of the old value in the moving averages, in `[0, 1)`. Default 0.9.
     pub decay: Decay,
-    /// Added to the variance before its root; above 0. Default 0.001.
+    /// Added to the variance before its root; above 0. Default 1e-5.
     pub epsilon: f64,
     /// Add beta. Default true.
     pub center: bool,
-    /// Multiply by gamma. Default false, as in tf-slim (the next layer is often linear).
+    /// Multiply by gamma. Default true.
     pub scale: bool,
     /// What follows, see [`Activation`]. Default none.
     pub activation: Activation,
@@ -140,7 +112,7 @@ pub struct BatchNormConfig {
     /// Default [`ZeroDebias::None`]. Not with renorm `Keras` or `Paper`, whose averages are the reference
     /// of r and d.
     pub zero_debias: ZeroDebias,
-    /// Default [`StoredVariance::Biased`]. `Unbiased` not with renorm.
+    /// Default [`StoredVariance::Unbiased`], which excludes renorm.
     pub stored_variance: StoredVariance,
     /// What weights stand for; decides the correction of an unbiased stored variance.
     pub weight_kind: WeightKind,
@@ -156,12 +128,15 @@ pub struct BatchNormConfig {
     pub reuse: Reuse,
     /// What to do with degenerate batches.
     pub degenerate: Degenerate,
+    /// Under which names the variables are kept. Default [`Names::Own`].
+    pub names: Names,
 }
 
 impl Default for BatchNormConfig {
-    /// [`BatchNormConfig::tf_slim`].
+    /// What a candle user expects, as [`BatchNormConfig::candle`]: channels on axis 1, gamma and beta,
+    /// decay 0.9, epsilon 1e-5, unbiased stored variance.
     fn default() -> Self {
-        Self::tf_slim()
+        Self::candle()
     }
 }
 
@@ -189,6 +164,7 @@ impl BatchNormConfig {
             trainable: true,
             reuse: Reuse::Auto,
             degenerate: Degenerate::default(),
+            names: Names::Own,
         }
     }
 
@@ -235,6 +211,11 @@ impl BatchNormConfig {
     /// into the moving variance, here the variance stays as it is).
     pub fn candle() -> Self {
         Self { degenerate: Degenerate::default(), ..Self::torch() }
+    }
+
+    /// With the variables' names of another system.
+    pub fn names(self, names: Names) -> Self {
+        Self { names, ..self }
     }
 
     /// TensorFlow's `fused=True` conventions on top of these options: the stored variance is unbiased and

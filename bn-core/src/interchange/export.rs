@@ -2,9 +2,10 @@
 
 use candle::{DType, Tensor};
 
-use super::{Named, System, committed, constant_decay, convert};
+use super::{Named, System, constant_decay, convert};
 use crate::batch_norm::BatchNorm;
 use crate::error::Result;
+use crate::tensors::{values, vector};
 
 /// The layer's parameters and statistics under a system's names, `prefix` before each.
 ///
@@ -19,68 +20,67 @@ pub fn export(
     values_per_channel: Option<f64>,
 ) -> Result<Named> {
     let names = system.names();
-    let (variance, _) = convert(
-        &bn.moving_variance(),
-        bn.config.stored_variance,
-        system.stored_variance(),
-        values_per_channel,
-    )?;
-    let mut named: Vec<(String, Tensor)> = vec![
-        (names.mean.into(), bn.moving_mean().copy()?),
-        (names.variance.into(), variance.copy()?),
-    ];
+    let mean = bn.moving_mean()?;
+    let dtype = mean.dtype();
+    let own = bn.config.stored_variance;
+    let stored = values(&bn.moving_variance()?)?;
+    let (variance, _) = convert(stored, own, system.stored_variance(), values_per_channel)?;
+    let variance = vector(&variance, dtype, &bn.device)?;
+    let mut named: Vec<(String, Tensor)> = Vec::new();
     for (name, var) in [(names.gamma, &bn.gamma), (names.beta, &bn.beta)] {
         if let Some(var) = var {
             named.push((name.into(), var.as_detached_tensor().copy()?));
         }
     }
     match system {
-        System::Torch => {
-            named.push(("num_batches_tracked".into(), count(bn, DType::I64)?.reshape(())?))
-        }
-        System::Haiku => named.extend(haiku_averages(bn, &variance)?),
+        System::Torch => named.push(("num_batches_tracked".into(), count(bn, DType::I64)?)),
+        System::Haiku => named.extend(haiku_averages(bn, [&mean, &variance])?),
         System::TfSlim | System::TfLayers => {
-            if let Some(debias) = &bn.state.mean.debias {
-                named.push((
-                    "moving_mean/biased".into(),
-                    debias.biased.as_detached_tensor().copy()?,
-                ));
-                named.push((
-                    "moving_mean/local_step".into(),
-                    count(bn, bn.moving_mean().dtype())?.reshape(())?,
-                ));
+            if let Some(biased) = bn.state.copy_of("moving_mean_biased")? {
+                named.push(("moving_mean/biased".into(), biased));
+                named.push(("moving_mean/local_step".into(), count(bn, dtype)?));
             }
             named.extend(renorm_averages(bn)?);
         }
         System::Keras => named.extend(renorm_averages(bn)?),
         System::Candle | System::Flax => {}
     }
+    named.extend([(names.mean.into(), mean), (names.variance.into(), variance)]);
     let full = |(name, t): (String, Tensor)| (system.full_name(prefix, &name), t);
     Ok(named.into_iter().map(full).collect())
 }
 
-/// Updates that took effect, `[1]`.
+/// Updates that took effect, a scalar.
 fn count(bn: &BatchNorm, dtype: DType) -> candle::Result<Tensor> {
-    bn.state.committed.as_detached_tensor().to_dtype(dtype)?.copy()
+    vector(&values(&bn.state.committed)?, dtype, &bn.device)?.reshape(())
 }
 
 fn renorm_averages(bn: &BatchNorm) -> Result<Vec<(String, Tensor)>> {
-    let named = bn.state.renorm.iter().flat_map(|renorm| renorm.named());
-    named.map(|(name, var)| Ok((name.to_owned(), var.as_detached_tensor().copy()?))).collect()
+    let names = [
+        "renorm_mean",
+        "renorm_stddev",
+        "renorm_mean_weight",
+        "renorm_stddev_weight",
+        "moving_stddev",
+    ];
+    let mut found = Vec::new();
+    for name in names {
+        found.extend(bn.state.copy_of(name)?.map(|t| (name.to_owned(), t)));
+    }
+    Ok(found)
 }
 
 /// `hidden` and `counter` of Haiku's two averages: `average = hidden / (1 − decay^counter)`.
-fn haiku_averages(bn: &BatchNorm, variance: &Tensor) -> Result<Vec<(String, Tensor)>> {
+fn haiku_averages(bn: &BatchNorm, averages: [&Tensor; 2]) -> Result<Vec<(String, Tensor)>> {
     let filled = match constant_decay(bn) {
-        Some(decay) => 1.0 - decay.powf(committed(bn)?),
+        Some(decay) => 1.0 - decay.powf(values(&bn.state.committed)?[0]),
         None => 1.0,
     };
     let mut named = Vec::new();
-    let both = [("mean_ema", bn.moving_mean()), ("var_ema", variance.clone())];
-    for (name, value) in both {
+    for (name, value) in ["mean_ema", "var_ema"].into_iter().zip(averages) {
         // Not the layer's own sum: that is of its kind of variance, and may have gathered less.
         named.push((format!("{name}/hidden"), (value * filled)?));
-        named.push((format!("{name}/counter"), count(bn, DType::I64)?.reshape(())?));
+        named.push((format!("{name}/counter"), count(bn, DType::I64)?));
     }
     Ok(named)
 }

@@ -1,14 +1,12 @@
 //! Another system's parameters into a layer: everything is read and checked before anything changes.
 
-use candle::{DType, Tensor, Var};
+use candle::Tensor;
 
-use super::{Named, System, committed, constant_decay, convert};
+use super::{Named, System, constant_decay, convert};
 use crate::batch_norm::BatchNorm;
 use crate::config::StoredVariance;
 use crate::error::{Error, Result};
-use crate::moments::Moments;
-use crate::moving_average::assign;
-use crate::renorm::RenormVariant;
+use crate::tensors::{values, write};
 
 /// How to read another system's parameters.
 #[derive(Clone, Debug, Default)]
@@ -40,13 +38,19 @@ pub struct Imported {
 /// from the moving statistics, as fully gathered.
 /// # Errors
 /// [`Error::Missing`] with the names that were there; [`Error::Shape`] for another number of elements;
-/// [`Error::Value`] for values per channel of 1 or less.
+/// [`Error::Value`] for values per channel of 1 or less, a mean that is not finite, or a variance that is not
+/// or is negative. Errors name the layer.
 pub fn import(
     bn: &BatchNorm,
     system: System,
     tensors: &Named,
     options: &Import,
 ) -> Result<Imported> {
+    read(bn, system, tensors, options)
+        .map_err(|error| error.at(format!("import into {}", bn.name())))
+}
+
+fn read(bn: &BatchNorm, system: System, tensors: &Named, options: &Import) -> Result<Imported> {
     let names = system.names();
     let mut source = Source { bn, system, tensors, prefix: &options.prefix, used: Vec::new() };
     let mean = source.per_channel(names.mean)?;
@@ -58,16 +62,13 @@ pub fn import(
         }
     }
     let kind = options.stored_variance.unwrap_or(system.stored_variance());
-    let (variance, kind) =
-        convert(&stored, kind, bn.config.stored_variance, options.values_per_channel)?;
-    let more = source.more()?;
-
-    bn.set_statistics(&Moments::new(&mean.ones_like()?, &mean, &variance)?)?;
-    for (var, value) in affine.into_iter().chain(more) {
-        assign(var, &value, None)?;
+    let own = bn.config.stored_variance;
+    let (variance, kind) = convert(stored, kind, own, options.values_per_channel)?;
+    let More { steps, state } = source.more()?;
+    bn.set_statistics(&mean, &variance, &state, steps)?;
+    for (var, value) in affine {
+        write(var, &value)?;
     }
-    let step = committed(bn)?;
-    bn.set_step(step as u64);
     let under = |name: &&String| {
         options.prefix.is_empty() || name.starts_with(&system.full_name(&options.prefix, ""))
     };
@@ -89,7 +90,7 @@ struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    fn optional(&mut self, name: &str, elements: usize) -> Result<Option<Tensor>> {
+    fn optional(&mut self, name: &str, elements: usize) -> Result<Option<Vec<f64>>> {
         let full = self.system.full_name(self.prefix, name);
         let Some(t) = self.tensors.get(&full) else {
             return Ok(None);
@@ -97,78 +98,82 @@ impl<'a> Source<'a> {
         if t.elem_count() != elements {
             return Err(Error::shape("import", &full, format!("{elements} elements"), t.dims()));
         }
+        let found = finite(&full, t)?;
         self.used.push(full);
-        Ok(Some(t.to_device(&self.bn.device)?.to_dtype(DType::F64)?.reshape(elements)?))
+        Ok(Some(found))
     }
 
-    fn per_channel(&mut self, name: &str) -> Result<Tensor> {
+    fn per_channel(&mut self, name: &str) -> Result<Vec<f64>> {
         let found = self.optional(name, self.bn.channels)?;
         found.ok_or_else(|| Error::Missing {
-            op: "import",
+            op: "import".into(),
             name: self.system.full_name(self.prefix, name),
             present: self.tensors.keys().cloned().collect::<Vec<_>>().join(", "),
         })
     }
 
     /// State beside the four: what the layer has a variable for, and the system a name.
-    fn more(&mut self) -> Result<Vec<(&'a Var, Tensor)>> {
+    fn more(&mut self) -> Result<More> {
         let (bn, channels) = (self.bn, self.bn.channels);
-        let state = &bn.state;
-        let mut more = Vec::new();
-        let counters = ["num_batches_tracked", "moving_mean/local_step", "mean_ema/counter"];
+        let known = |name: &str| bn.statistics().iter().any(|(known, _)| known == name);
         let mut steps = None;
-        for name in counters {
-            steps = self.optional(name, 1)?.or(steps);
+        for name in ["num_batches_tracked", "moving_mean/local_step", "mean_ema/counter"] {
+            steps = self.optional(name, 1)?.map(|found| found[0]).or(steps);
         }
-        if let Some(steps) = &steps {
-            more.push((&state.committed, steps.clone()));
-        }
-        for (average, name) in [
-            (&state.mean, "moving_mean/biased"),
-            (&state.mean, "mean_ema/hidden"),
-            (&state.variance, "var_ema/hidden"),
+        let mut state = Vec::new();
+        for (name, sum, weight) in [
+            ("moving_mean/biased", "moving_mean_biased", "moving_mean_weight"),
+            ("mean_ema/hidden", "moving_mean_biased", "moving_mean_weight"),
+            ("var_ema/hidden", "moving_variance_biased", "moving_variance_weight"),
         ] {
             let Some(biased) = self.optional(name, channels)? else {
                 continue;
             };
-            let (Some(debias), Some(decay), Some(steps)) =
-                (&average.debias, constant_decay(bn), &steps)
-            else {
-                continue;
-            };
-            let step = steps.get(0)?.to_scalar::<f64>()?;
-            let weight = Tensor::full(1.0 - decay.powf(step), channels, &bn.device)?;
-            more.push((&debias.biased, biased));
-            more.push((&debias.weight, weight));
-        }
-        self.optional("var_ema/counter", 1)?; // the same number as the mean's
-        let Some(renorm) = &state.renorm else {
-            return Ok(more);
-        };
-        let mut pairs = vec![("renorm_mean", &renorm.mean), ("renorm_stddev", &renorm.stddev)];
-        pairs.extend(renorm.moving_stddev.as_ref().map(|v| ("moving_stddev", v)));
-        if let (RenormVariant::Tf1, Some((of_mean, of_stddev))) = (renorm.variant, &renorm.weights)
-        {
-            pairs.push(("renorm_mean_weight", of_mean));
-            pairs.push(("renorm_stddev_weight", of_stddev));
-        }
-        for (name, var) in pairs {
-            if name.ends_with("_weight") {
-                // TensorFlow keeps one number for all channels.
-                if let Some(one) = self.one_or_each(name)? {
-                    more.push((var, one));
-                }
-            } else if let Some(value) = self.optional(name, channels)? {
-                more.push((var, value));
+            if let (true, Some(decay), Some(steps)) = (known(sum), constant_decay(bn), steps) {
+                state.push((sum, biased));
+                state.push((weight, vec![1.0 - decay.powf(steps); channels]));
             }
         }
-        Ok(more)
+        self.optional("var_ema/counter", 1)?; // the same number as the mean's
+        for name in ["renorm_mean", "renorm_stddev", "moving_stddev"] {
+            if known(name)
+                && let Some(found) = self.optional(name, channels)?
+            {
+                state.push((name, found));
+            }
+        }
+        for name in ["renorm_mean_weight", "renorm_stddev_weight"] {
+            if known(name)
+                && let Some(found) = self.one_or_each(name)?
+            {
+                state.push((name, found));
+            }
+        }
+        Ok(More { steps, state })
     }
 
-    fn one_or_each(&mut self, name: &str) -> Result<Option<Tensor>> {
+    /// TensorFlow keeps one weight for all channels.
+    fn one_or_each(&mut self, name: &str) -> Result<Option<Vec<f64>>> {
         let full = self.system.full_name(self.prefix, name);
         let single = self.tensors.get(&full).is_some_and(|t| t.elem_count() == 1);
-        let found = self.optional(name, if single { 1 } else { self.bn.channels })?;
-        Ok(found.map(|t| t.broadcast_as(self.bn.channels)?.contiguous()).transpose()?)
+        let channels = self.bn.channels;
+        let found = self.optional(name, if single { 1 } else { channels })?;
+        Ok(found.map(|found| if single { vec![found[0]; channels] } else { found }))
+    }
+}
+
+/// What an import found beside the four.
+struct More {
+    steps: Option<f64>,
+    state: Vec<(&'static str, Vec<f64>)>,
+}
+
+fn finite(name: &str, t: &Tensor) -> Result<Vec<f64>> {
+    let found = values(t)?;
+    match found.iter().find(|v| !v.is_finite()) {
+        None => Ok(found),
+        Some(value) => {
+            Err(Error::value("imported tensor", "finite values", format!("{value} in `{name}`")))
+        }
     }
 }

@@ -8,15 +8,16 @@ mod import;
 
 use std::collections::{BTreeMap, HashMap};
 
-use candle::{DType, Device, Tensor};
+use candle::{Device, Tensor};
 
 pub use export::export;
 pub use import::{Import, Imported, import};
 
 use crate::batch_norm::BatchNorm;
+use crate::channel::Decay;
 use crate::config::{BatchNormConfig, StoredVariance};
 use crate::error::{Result, require};
-use crate::moving_average::{Decay, decay_from_momentum};
+use crate::moving_average::decay_from_momentum;
 
 /// Named tensors, in name order.
 pub type Named = BTreeMap<String, Tensor>;
@@ -139,27 +140,22 @@ fn constant_decay(bn: &BatchNorm) -> Option<f64> {
     }
 }
 
-fn committed(bn: &BatchNorm) -> Result<f64> {
-    Ok(bn.state.committed.as_detached_tensor().to_dtype(DType::F64)?.to_vec1::<f64>()?[0])
-}
-
 /// A stored variance in another kind, where the number of values says how; and the kind it now is.
 fn convert(
-    variance: &Tensor,
+    variance: Vec<f64>,
     from: StoredVariance,
     to: StoredVariance,
-    values: Option<f64>,
-) -> Result<(Tensor, StoredVariance)> {
-    if let Some(n) = values {
-        require(n > 1.0 && n.is_finite(), "values_per_channel", "more than 1", n)?;
-    }
-    Ok(match (from, to, values) {
-        (StoredVariance::Biased, StoredVariance::Unbiased, Some(n)) => {
-            ((variance * (n / (n - 1.0)))?, to)
-        }
-        (StoredVariance::Unbiased, StoredVariance::Biased, Some(n)) => {
-            ((variance * ((n - 1.0) / n))?, to)
-        }
-        _ => (variance.clone(), from),
-    })
+    values_per_channel: Option<f64>,
+) -> Result<(Vec<f64>, StoredVariance)> {
+    let Some(n) = values_per_channel else {
+        return Ok((variance, from));
+    };
+    let several = n > 1.0 && n.is_finite();
+    require(several, "values_per_channel", "more than 1", n)?;
+    let factor = match (from, to) {
+        (StoredVariance::Biased, StoredVariance::Unbiased) => n / (n - 1.0),
+        (StoredVariance::Unbiased, StoredVariance::Biased) => (n - 1.0) / n,
+        _ => 1.0,
+    };
+    Ok((variance.into_iter().map(|v| v * factor).collect(), to))
 }

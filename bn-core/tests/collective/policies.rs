@@ -1,9 +1,9 @@
 //! Where ranks differ: degenerate batches, poison, calls that do not match, ranks that leave.
 
-use crate::common::{Numbers, Outcome, assert_close, layer, state_bits, tensor};
+use crate::common::{Numbers, Outcome, assert_close, gradients, layer, state_bits, tensor, values};
 use crate::{F64, as_numbers, on_ranks};
 use bn_core::{BatchNormConfig, Collective as _, Degenerate, Error, Policy, Threads, Updates};
-use candle::{DType, Tensor};
+use candle::{DType, Tensor, Var};
 
 /// Ghost batches stay in their rank; the one update is of all ranks, also where one of them has nothing
 /// to say: no examples, or moving statistics by policy.
@@ -127,7 +127,7 @@ fn nobody_waits_for_ever() {
         let x = Numbers(1).tensor(&[4, 2 + ranks.rank()]);
         bn.with_collective(ranks).forward_train(&x).expect_err("2 channels and 3").to_string()
     });
-    assert!(results.iter().all(|message| message.contains("[8, 12]")), "{results:?}");
+    assert!(results.iter().all(|message| message.contains("[9, 11]")), "{results:?}");
     let results = on_ranks(3, |ranks| match ranks.rank() {
         1 => String::new(), // leaves without a word
         _ => ranks.barrier().expect_err("rank 1 is gone").to_string(),
@@ -144,7 +144,7 @@ fn nobody_waits_for_ever() {
         bn.forward_train(&x).expect_err("an error on both").to_string()
     });
     assert!(results[1].contains("expected 2 channels"), "{results:?}");
-    assert!(results[0].contains("rank 1 has left"), "{results:?}");
+    assert!(results[0].contains("rank 1 has returned an error"), "{results:?}");
     // A panic drops the rank as well.
     let group = Threads::group(2);
     let results: Vec<bool> = std::thread::scope(|scope| {
@@ -158,4 +158,92 @@ fn nobody_waits_for_ever() {
         threads.into_iter().map(|thread| thread.join().unwrap_or(true)).collect()
     });
     assert_eq!(results, [true, true]);
+}
+
+/// Raw inputs, empty ranks, layers without parameters: whatever requires a gradient on which rank, each
+/// rank's backward ends, and the gradients are those of one big batch.
+#[test]
+fn ranks_meet_in_backward_whatever_requires_gradients() -> Outcome {
+    let affine = BatchNormConfig::keras();
+    let bare = BatchNormConfig { scale: false, center: false, ..BatchNormConfig::keras() };
+    for config in [affine, bare] {
+        for raw in [[true, false], [false, true], [true, true], [false, false]] {
+            for rows in [[4, 0], [0, 4], [3, 2]] {
+                let all = Numbers(17).tensor(&[rows[0] + rows[1], 2]);
+                let dy = Numbers(23).tensor(&[rows[0] + rows[1], 2]);
+                let whole = layer(&config, 2, DType::F64)?;
+                let x = Var::from_tensor(&all)?;
+                let want = gradients(&whole.forward_train(&x)?, &dy)?;
+                let want = values(want.get(&x).ok_or("no dx")?);
+                let (config, part_of) = (config.clone(), [all, dy]);
+                let got = on_ranks(2, move |ranks| {
+                    let (rank, start) = (ranks.rank(), ranks.rank() * rows[0]);
+                    let part = |t: &Tensor| t.narrow(0, start, rows[rank]).expect("rows");
+                    let bn = layer(&config, 2, DType::F64).expect("valid").with_collective(ranks);
+                    let x = Var::from_tensor(&part(&part_of[0]).copy().expect("a copy"))
+                        .expect("a variable");
+                    let raw_x =
+                        if raw[rank] { x.as_detached_tensor() } else { x.as_tensor().clone() };
+                    let y = bn.forward_train(&raw_x).expect("a pass");
+                    let store = gradients(&y, &part(&part_of[1])).expect("a backward");
+                    (!raw[rank]).then(|| store.get(&x).map(values))
+                });
+                for (rank, got) in got.into_iter().enumerate() {
+                    let Some(Some(got)) = got else {
+                        assert!(got.is_none() || rows[rank] == 0, "no dx on rank {rank}");
+                        continue;
+                    };
+                    let start = rank * rows[0] * 2;
+                    assert_close("dx", &got, &want[start..start + got.len()], 1e-10, 1e-10);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Ranks with different numbers of batches, one of which fails: population statistics end on all of them.
+#[test]
+fn population_over_ranks() -> Outcome {
+    let x = Numbers(31).tensor(&[12, 2]);
+    let whole = layer(&BatchNormConfig::keras(), 2, DType::F64)?;
+    let options = bn_core::PopulationOptions::default();
+    bn_core::population_statistics(&[&whole], [x.clone()], &options, |x| {
+        whole.forward_eval(&x).map(drop)
+    })?;
+    let want = [values(whole.moving_mean()?), values(whole.moving_variance()?)];
+    for fails in [false, true] {
+        let x = x.clone();
+        let results = on_ranks(2, move |ranks| {
+            let rank = ranks.rank();
+            let bn = layer(&BatchNormConfig::keras(), 2, DType::F64)
+                .expect("valid")
+                .with_collective(ranks);
+            let batches: &[(usize, usize)] =
+                if rank == 0 { &[(0, 2), (2, 3), (5, 1)] } else { &[(6, 6)] };
+            let batches =
+                batches.iter().map(|(start, len)| x.narrow(0, *start, *len).expect("rows"));
+            let options = bn_core::PopulationOptions::default();
+            let done = bn_core::population_statistics(&[&bn], batches, &options, |x| {
+                if fails && rank == 1 {
+                    let reason = "no data".to_owned();
+                    return Err(bn_core::Error::Collective { op: "test".into(), reason });
+                }
+                bn.forward_eval(&x).map(drop)
+            });
+            let state = [bn.moving_mean(), bn.moving_variance()];
+            done.map(|_| state.map(|t| values(t.expect("a copy")))).map_err(|e| e.to_string())
+        });
+        for got in results {
+            match got {
+                Err(message) => assert!(fails, "{message}"),
+                Ok([mean, variance]) => {
+                    assert!(!fails);
+                    assert_close("mean", &mean, &want[0], 1e-13, 1e-13);
+                    assert_close("variance", &variance, &want[1], 1e-13, 1e-13);
+                }
+            }
+        }
+    }
+    Ok(())
 }

@@ -72,14 +72,14 @@ pub fn tensor(values: &[f64], dims: &[usize], dtype: DType) -> Tensor {
 }
 
 /// The elements in order, as f64.
-pub fn values(t: &Tensor) -> Vec<f64> {
-    let wide = t.to_dtype(DType::F64).and_then(|t| t.flatten_all());
+pub fn values(t: impl std::borrow::Borrow<Tensor>) -> Vec<f64> {
+    let wide = t.borrow().to_dtype(DType::F64).and_then(|t| t.flatten_all());
     wide.and_then(|t| t.to_vec1()).expect("a float tensor on the CPU")
 }
 
 /// What a type makes of these numbers.
 pub fn rounded(values: &[f64], dtype: DType) -> Vec<f64> {
-    self::values(&tensor(values, &[values.len()], dtype))
+    self::values(tensor(values, &[values.len()], dtype))
 }
 
 /// The bits of the elements: equal for equal numbers only, NaN and the sign of 0 included.

@@ -14,12 +14,12 @@ fn inputs() -> Outcome {
     let before = state_bits(&bn);
     for call in [Call::train(), Call::eval(), Call::batch_statistics()] {
         let run = |x: &Tensor| bn.forward_with(x, &call);
-        assert_error!(run(&zeros(&[3])), Error::Rank { .. }, "BatchNorm", "2 or more", "[3]");
-        assert_error!(run(&zeros(&[])), Error::Rank { .. }, "BatchNorm", "2 or more", "[]");
+        assert_error!(run(&zeros(&[3])), Error::Rank { .. }, "batch norm", "2 or more", "[3]");
+        assert_error!(run(&zeros(&[])), Error::Rank { .. }, "batch norm", "2 or more", "[]");
         assert_error!(
             run(&zeros(&[2, 4, 3])),
             Error::Channels { .. },
-            "BatchNorm",
+            "batch norm",
             "3 channels",
             "axis 1",
             "[2, 4, 3]"
@@ -28,7 +28,7 @@ fn inputs() -> Outcome {
         assert_error!(
             run(&integers),
             Error::DType { .. },
-            "BatchNorm",
+            "batch norm",
             "`x`",
             "f16, bf16, f32 or f64",
             "I64"
@@ -39,7 +39,7 @@ fn inputs() -> Outcome {
     assert_error!(
         far.forward_train(&zeros(&[2, 3])),
         Error::Axis { .. },
-        "BatchNorm",
+        "batch norm",
         "axis 4",
         "2 axes"
     );
@@ -87,7 +87,7 @@ fn tensors_of_a_call() -> Outcome {
         assert_error!(
             weighted(&zeros(dims)),
             Error::Shape { .. },
-            "BatchNorm",
+            "batch norm",
             "`weights`",
             "[N = 2]",
             "[2, 1, 4]",
@@ -100,7 +100,7 @@ fn tensors_of_a_call() -> Outcome {
         assert_error!(
             weighted(&w),
             Error::Weight { index: 1, .. },
-            "BatchNorm",
+            "batch norm",
             "finite and not negative",
             &got,
             "index 1"
@@ -159,7 +159,7 @@ fn tensors_of_a_call() -> Outcome {
     assert_error!(
         bn.forward_with(&x, &Call::given(&other)),
         Error::Shape { .. },
-        "`mean`",
+        "`given statistics`",
         "[C = 3]",
         "[4]"
     );

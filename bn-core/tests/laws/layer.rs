@@ -10,7 +10,7 @@ use candle_nn::{ModuleT, VarBuilder, VarMap};
 use proptest::prelude::*;
 
 use crate::common::{
-    Numbers, Outcome, assert_close, bits, epsilon_of, gradients, layer, state_bits, tensor, values,
+    Numbers, Outcome, assert_close, bits, epsilon_of, gradients, layer, tensor, values,
 };
 use crate::{F64, cases, holds, shapes};
 
@@ -126,7 +126,8 @@ proptest! {
             };
             let config = BatchNormConfig { data_format: shape.format(), ..BatchNormConfig::candle() };
             let (viewed, plain) = (layer(&config, shape.channels(), dtype)?, layer(&config, shape.channels(), dtype)?);
-            for (x, residual) in views(&mut numbers)?.into_iter().zip(views(&mut numbers)?.iter().rev()) {
+            let pairs = views(&mut numbers)?.into_iter().zip(views(&mut numbers)?.into_iter().rev());
+            for (i, (x, residual)) in pairs.enumerate() {
                 let w = numbers.tensor(&[shape.dims[0], 2]).abs()?.narrow(1, 1, 1)?.squeeze(1)?;
                 let dy = numbers.tensor(&shape.dims).to_dtype(dtype)?;
                 let run = |bn: &bn_core::BatchNorm, x: &Tensor, residual: &Tensor, w: &Tensor| -> Outcome<[Tensor; 3]> {
@@ -138,13 +139,32 @@ proptest! {
                     let dx = gradients(&y, &dy)?.get(&base).cloned().ok_or("no dx")?;
                     Ok([y, again, dx])
                 };
-                let got = run(&viewed, &x, residual, &w)?;
+                let got = run(&viewed, &x, &residual, &w)?;
                 let want = run(&plain, &x.contiguous()?, &residual.contiguous()?, &w.contiguous()?)?;
-                for (got, want) in got.iter().zip(&want) {
-                    assert_eq!(bits(got), bits(want));
+                // A transposed view is computed in the order of its memory, so its sums are rounded otherwise:
+                // the kernels promise the variance to 1e-5 in f32 (to n ε in f64), and y and dx are
+                // quotients by its root, of the largest size there is.
+                let near = if double { 1e-12 } else { 4e-5 };
+                let same = |what: &str, got: &Tensor, want: &Tensor| match i {
+                    0 => {
+                        let (got, want) = (values(got), values(want));
+                        let most = want.iter().fold(1.0, |most: f64, v| most.max(v.abs()));
+                        assert_close(what, &got, &want, 0.0, near * most);
+                    }
+                    _ => assert_eq!(bits(got), bits(want), "{what}"),
+                };
+                for (what, (got, want)) in ["y", "again", "dx"].iter().zip(got.iter().zip(&want)) {
+                    same(what, got, want);
                 }
-                assert_eq!(bits(&viewed.forward_eval(&x)?), bits(&plain.forward_eval(&x.contiguous()?)?));
-                assert_eq!(state_bits(&viewed), state_bits(&plain));
+                for ((name, got), (_, want)) in viewed.statistics().iter().zip(plain.statistics()) {
+                    same(name, got, &want);
+                }
+                // The next views start from equal statistics, whatever was rounded otherwise here.
+                for ((_, got), (_, want)) in viewed.statistics().iter().zip(plain.statistics()) {
+                    got.set(&want.as_detached_tensor().copy()?)?;
+                }
+                let eval = [viewed.forward_eval(&x)?, plain.forward_eval(&x.contiguous()?)?];
+                assert_eq!(bits(&eval[0]), bits(&eval[1]), "an evaluation has no sums");
             }
             Ok(())
         })())?;
@@ -175,9 +195,9 @@ fn half_floats_train() -> Outcome {
         }
         assert!(losses[59] < 0.5 * losses[0], "{dtype:?}: {losses:?}");
         // Averages of 96 values at decay 0.9 are worth some 2,000: a variance known to √(2/2000) = 3 %.
-        let variance = values(&bn.moving_variance());
+        let variance = values(&bn.moving_variance()?);
         assert!(variance.iter().all(|v| (v / 90_000.0 - 1.0).abs() < 0.15), "{variance:?}");
-        assert_eq!(bn.moving_mean().dtype(), DType::F32);
+        assert_eq!(bn.moving_mean()?.dtype(), DType::F32);
     }
     Ok(())
 }
@@ -193,8 +213,8 @@ fn half_floats_round_once() -> Outcome {
         assert_close("y", &values(&y), &values(&want), 0.5 * epsilon_of(dtype) + 1e-5, 1e-5);
         assert_close(
             "mean",
-            &values(&half.moving_mean()),
-            &values(&wide.moving_mean()),
+            &values(&half.moving_mean()?),
+            &values(&wide.moving_mean()?),
             2f64.powi(-23),
             // Sums of values of about 4 in f32; the average takes a hundredth of them.
             0.04 * 2f64.powi(-23),

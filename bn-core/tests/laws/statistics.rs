@@ -220,7 +220,7 @@ proptest! {
             }
             for kind in [WeightKind::Frequency, WeightKind::Reliability] {
                 if values(whole.weight())[0] > 1.5 {
-                    assert_close("unbiased", &values(&parts[0].unbiased_variance(kind)?), &values(&whole.unbiased_variance(kind)?), 3.0 * F64, F64);
+                    assert_close("unbiased", &values(parts[0].unbiased_variance(kind)), &values(whole.unbiased_variance(kind)), 3.0 * F64, F64);
                 }
             }
             Ok(())
@@ -247,7 +247,7 @@ fn nothing_is_the_identity_of_merge() -> Outcome {
             (merged.mean(), some.mean()),
             (merged.variance(), some.variance()),
         ] {
-            assert_eq!(bits(got), bits(want));
+            assert_eq!(bits(&got), bits(&want));
         }
     }
     let none = nothing(5)?.merge(&nothing(5)?)?;
@@ -267,18 +267,18 @@ fn kinds_of_weights() -> Outcome {
         Moments::weighted(&x, &tensor(&w, &[6], DType::F64), DataFormat::Nhwc)
     };
     let (one, ten) = (at(1.0)?, at(10.0)?);
-    let of = |m: &Moments, kind| m.unbiased_variance(kind).map(|v| values(&v));
-    let reliable = of(&one, WeightKind::Reliability)?;
-    assert_close("reliability", &of(&ten, WeightKind::Reliability)?, &reliable, F64, 0.0);
+    let of = |m: &Moments, kind| values(m.unbiased_variance(kind));
+    let reliable = of(&one, WeightKind::Reliability);
+    assert_close("reliability", &of(&ten, WeightKind::Reliability), &reliable, F64, 0.0);
     let plain = Moments::of(&x, DataFormat::Nhwc)?;
     let equal = Moments::weighted(&x, &tensor(&[1.0; 6], &[6], DType::F64), DataFormat::Nhwc)?;
     for kind in [WeightKind::Frequency, WeightKind::Reliability] {
-        assert_close("equal weights", &of(&equal, kind)?, &of(&plain, kind)?, F64, 0.0);
+        assert_close("equal weights", &of(&equal, kind), &of(&plain, kind), F64, 0.0);
     }
     let (w1, w10) = (values(one.weight())[0], values(ten.weight())[0]);
     let frequent: Vec<f64> = values(one.variance()).iter().map(|v| v * w1 / (w1 - 1.0)).collect();
-    assert_close("frequency", &of(&one, WeightKind::Frequency)?, &frequent, F64, 0.0);
+    assert_close("frequency", &of(&one, WeightKind::Frequency), &frequent, F64, 0.0);
     let frequent: Vec<f64> = values(one.variance()).iter().map(|v| v * w10 / (w10 - 1.0)).collect();
-    assert_close("frequency", &of(&ten, WeightKind::Frequency)?, &frequent, F64, 0.0);
+    assert_close("frequency", &of(&ten, WeightKind::Frequency), &frequent, F64, 0.0);
     Ok(())
 }

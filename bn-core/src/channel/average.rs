@@ -1,0 +1,169 @@
+//! Moving averages: the decay, one step, and zero-debias by gathered weight.
+
+use crate::error::{Result, require};
+use crate::schedule::Schedule;
+
+/// Weight of the **old** value in a moving average: `new = decay · old + (1 − decay) · value`.
+///
+/// Keras and Flax call this number momentum; PyTorch's and candle's momentum is `1 − decay`
+/// ([`decay_from_momentum`](crate::decay_from_momentum)). After `1 / (1 − decay)` updates an old value has
+/// about 37 % of its weight left: 10 updates at 0.9, 1,000 at 0.999.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
+pub enum Decay {
+    /// The same at every update; in `[0, 1)`.
+    Constant(f64),
+    /// By the number of updates before this one; every point in `[0, 1)`.
+    Schedule(Schedule),
+    /// The plain mean of all updates: decay `t / (t + 1)` at update `t`, counted from 0.
+    Cumulative,
+}
+
+impl Decay {
+    /// # Errors
+    /// [`Error::Value`](crate::Error::Value) outside `[0, 1)`.
+    pub(crate) fn check(&self, name: &'static str) -> Result<()> {
+        let in_range = |decay: f64| (0.0..1.0).contains(&decay);
+        match self {
+            Decay::Constant(decay) => require(in_range(*decay), name, "0 <= decay < 1", decay),
+            Decay::Schedule(schedule) => schedule.require_each(name, "0 <= decay < 1", in_range),
+            Decay::Cumulative => Ok(()),
+        }
+    }
+
+    /// Weight of the new value. `step` counts the updates tried before this one, `committed` those that
+    /// took effect.
+    pub(crate) fn rate(&self, step: u64, committed: f64) -> f64 {
+        match self {
+            Decay::Constant(decay) => 1.0 - decay,
+            Decay::Schedule(schedule) => 1.0 - schedule.at(step),
+            Decay::Cumulative => (committed + 1.0).recip(),
+        }
+    }
+}
+
+impl From<f64> for Decay {
+    fn from(decay: f64) -> Self {
+        Decay::Constant(decay)
+    }
+}
+
+/// `old + (x − old)·rate`: this form leaves a constant exactly where it is.
+#[inline(always)]
+pub(crate) fn toward(old: f64, x: f64, rate: f64) -> f64 {
+    old + (x - old) * rate
+}
+
+/// A variable's values on the host; each is rounded to the variable's type when it is set.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Column {
+    values: Vec<f64>,
+    /// The variable is f32.
+    single: bool,
+}
+
+impl Column {
+    pub(crate) fn new(values: Vec<f64>, single: bool) -> Self {
+        Self { values, single }
+    }
+
+    pub(crate) fn values(&self) -> &[f64] {
+        &self.values
+    }
+
+    /// Whether the variable can hold the value as a finite number: f32 cannot hold the variance of
+    /// values of 1e20.
+    pub(crate) fn holds(&self, value: f64) -> bool {
+        if self.single { (value as f32).is_finite() } else { value.is_finite() }
+    }
+
+    /// `v ← new(v, x)` where `keep` says so.
+    #[inline(always)]
+    pub(crate) fn update(&mut self, x: &[f64], keep: &[bool], new: impl Fn(f64, f64) -> f64) {
+        let each = self.values.iter_mut().zip(x).zip(keep);
+        // The branch on the type outside of the loop, the one on `keep` as a select: vector instructions.
+        if self.single {
+            each.for_each(|((v, x), keep)| {
+                *v = if *keep { f64::from(new(*v, *x) as f32) } else { *v };
+            });
+        } else {
+            each.for_each(|((v, x), keep)| *v = if *keep { new(*v, *x) } else { *v });
+        }
+    }
+
+    /// `v ← x` where `keep` says so.
+    pub(crate) fn set(&mut self, x: &[f64], keep: &[bool]) {
+        self.update(x, keep, |_, x| x);
+    }
+
+    /// `v ← v + (x − v)·rate` where `keep` says so.
+    pub(crate) fn move_toward(&mut self, x: &[f64], rate: f64, keep: &[bool]) {
+        self.update(x, keep, |old, x| toward(old, x, rate));
+    }
+
+    /// Replaces all values.
+    pub(crate) fn fill_from(&mut self, x: impl Iterator<Item = f64>) {
+        for (v, x) in self.values.iter_mut().zip(x) {
+            *v = if self.single { f64::from(x as f32) } else { x };
+        }
+    }
+}
+
+/// A moving average of several channels.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Average {
+    /// What evaluation reads.
+    pub(crate) value: Column,
+    /// With zero-debias.
+    pub(crate) debias: Option<Debias>,
+}
+
+/// A zero-started sum and the weight it has gathered.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Debias {
+    pub(crate) biased: Column,
+    pub(crate) weight: Column,
+}
+
+impl Average {
+    /// Moves the average by `rate` toward `x` where `keep` says so.
+    ///
+    /// Debiased, the value moves by its share of the gathered weight instead of being divided out of the
+    /// sum: sum and weight are rounded separately, and a constant would not stay that constant.
+    pub(crate) fn update(&mut self, x: &[f64], rate: f64, keep: &[bool]) {
+        let Some(Debias { biased, weight }) = &mut self.debias else {
+            return self.value.move_toward(x, rate, keep);
+        };
+        let gathered: Vec<f64> = weight.values().iter().map(|w| toward(*w, 1.0, rate)).collect();
+        let before = weight.values().iter().zip(&gathered);
+        let moved: Vec<f64> = self
+            .value
+            .values()
+            .iter()
+            .zip(x)
+            .zip(before)
+            .map(|((old, x), (before, gathered))| {
+                let moved = toward(*old, *x, rate / gathered);
+                if *before > 0.0 { moved } else { *x }
+            })
+            .collect();
+        self.value.set(&moved, keep);
+        // The sum from the value, not the other way round: see above.
+        let sums: Vec<f64> = moved.iter().zip(&gathered).map(|(v, w)| v * w).collect();
+        biased.set(&sums, keep);
+        weight.set(&gathered, keep);
+    }
+
+    /// Replaces the average, as if these values had gathered all their weight.
+    pub(crate) fn overwrite(&mut self, x: &[f64]) {
+        self.value.fill_from(x.iter().copied());
+        if let Some(Debias { biased, weight }) = &mut self.debias {
+            biased.fill_from(x.iter().copied());
+            weight.fill_from(x.iter().map(|_| 1.0));
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! One committed batch: what it moves, and what is refused.
+
+use super::renorm::Followed;
+use super::unbiased_variance;
+use super::{Average, Column, Debias, Decay, Degenerate, RenormAverages, Weight, WeightKind};
+
+/// What a commit needs of the configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct CommitRules {
+    pub(crate) decay: Decay,
+    /// The stored variance is unbiased, by this kind of weights.
+    pub(crate) unbiased_by: Option<WeightKind>,
+    pub(crate) degenerate: Degenerate,
+    pub(crate) epsilon: f64,
+}
+
+/// Everything of a layer that a commit moves.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Averages {
+    pub(crate) mean: Average,
+    pub(crate) variance: Average,
+    pub(crate) renorm: Option<RenormAverages>,
+    /// Updates that took effect.
+    pub(crate) committed: f64,
+}
+
+/// What became of a batch.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Committed {
+    /// False: a statistic was not finite, or there was no weight. Nothing has moved.
+    pub(crate) accepted: bool,
+    /// Some channel's variance was left as it was.
+    pub(crate) skipped_variance: bool,
+    /// Weight of the batch in the averages.
+    pub(crate) rate: f64,
+}
+
+/// Moves the averages by one batch: channels' mean and biased variance, all of one weight.
+///
+/// `step` counts the updates tried before this one.
+pub(crate) fn commit(
+    rules: &CommitRules,
+    step: u64,
+    weight: Weight,
+    [mean, variance]: [&[f64]; 2],
+    averages: &mut Averages,
+) -> Committed {
+    let rate = rules.decay.rate(step, averages.committed);
+    let unbiased: Option<Vec<f64>> = rules.unbiased_by.map(|kind| {
+        let freedom = weight.freedom(kind);
+        variance.iter().map(|v| unbiased_variance(*v, weight.sum, freedom)).collect()
+    });
+    let stored = unbiased.as_deref().unwrap_or(variance);
+    let held =
+        |column: &Column, values: &[f64]| values.iter().fold(true, |all, v| all & column.holds(*v));
+    let column = &averages.mean.value;
+    if !(weight.sum > 0.0 && held(column, mean) && held(column, stored)) {
+        return Committed { accepted: false, skipped_variance: false, rate };
+    }
+    let keep_mean = vec![true; mean.len()];
+    let mut keep_variance =
+        vec![rules.degenerate.moves_variance(weight, rules.unbiased_by); mean.len()];
+    if rules.degenerate.skips_constant() {
+        for (keep, variance) in keep_variance.iter_mut().zip(variance) {
+            *keep &= *variance > 0.0;
+        }
+    }
+    let keep = [&keep_mean[..], &keep_variance[..]];
+    let Averages { mean: moving_mean, variance: moving_variance, renorm, .. } = averages;
+    let followed =
+        renorm.as_mut().map(|renorm| renorm.update(mean, variance, rate, rules.epsilon, keep));
+    match followed {
+        None => {
+            moving_mean.update(mean, rate, keep[0]);
+            moving_variance.update(stored, rate, keep[1]);
+        }
+        Some(Followed::Average { mean, variance }) => {
+            moving_mean.update(&mean, rate, keep[0]);
+            moving_variance.update(&variance, rate, keep[1]);
+        }
+        Some(Followed::Stddev { variance }) => {
+            moving_mean.update(mean, rate, keep[0]);
+            moving_variance.value.set(&variance, keep[1]);
+        }
+        Some(Followed::Equal { mean, variance }) => {
+            moving_mean.value.set(&mean, keep[0]);
+            moving_variance.value.set(&variance, keep[1]);
+        }
+    }
+    averages.committed += 1.0;
+    let skipped_variance = keep_variance.iter().any(|keep| !keep);
+    Committed { accepted: true, skipped_variance, rate }
+}
+
+impl Averages {
+    /// Replaces the averages, as if these values had gathered all their weight.
+    pub(crate) fn overwrite(&mut self, mean: &[f64], variance: &[f64], epsilon: f64) {
+        self.mean.overwrite(mean);
+        self.variance.overwrite(variance);
+        if let Some(renorm) = &mut self.renorm {
+            renorm.overwrite(mean, variance, epsilon);
+        }
+    }
+
+    /// The columns in a fixed order: mean, variance, each with its debias pair, then renorm's.
+    pub(crate) fn columns(&self) -> impl Iterator<Item = &Column> {
+        let both = columns_of(&self.mean).into_iter().chain(columns_of(&self.variance));
+        both.chain(self.renorm.iter().flat_map(RenormAverages::columns))
+    }
+}
+
+fn columns_of(average: &Average) -> Vec<&Column> {
+    let mut columns = vec![&average.value];
+    if let Some(Debias { biased, weight }) = &average.debias {
+        columns.extend([biased, weight]);
+    }
+    columns
+}

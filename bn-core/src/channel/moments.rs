@@ -1,0 +1,86 @@
+//! Weight, mean and variance: merging, and the correction of the variance.
+
+/// What a weight stands for, which decides the correction of an unbiased variance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
+pub enum WeightKind {
+    /// A weight counts repetitions: weight 2 equals the row twice. Correction `W / (W − 1)`.
+    #[default]
+    Frequency,
+    /// A weight says how reliable a row is; only ratios matter. Correction `W / (W − Σw²/W)`.
+    Reliability,
+}
+
+/// Mean and biased variance of a channel.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Moment {
+    pub(crate) mean: f64,
+    pub(crate) variance: f64,
+}
+
+/// `Σw` and `Σw²` of the values behind a moment. Values without weights count 1 each.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Weight {
+    pub(crate) sum: f64,
+    pub(crate) squares: f64,
+}
+
+impl Weight {
+    pub(crate) fn of_count(values: usize) -> Self {
+        Self { sum: values as f64, squares: values as f64 }
+    }
+
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self { sum: self.sum + other.sum, squares: self.squares + other.squares }
+    }
+
+    /// How many equally weighted values these are worth: `W² / Σw²`.
+    pub(crate) fn values(self) -> f64 {
+        if self.squares > 0.0 { self.sum * self.sum / self.squares } else { 0.0 }
+    }
+
+    /// Whether all weight lies on one value: `W² = Σw²`. Rounding leaves the two a little apart.
+    pub(crate) fn is_one_value(self) -> bool {
+        const ROUNDING: f64 = 1e-12;
+        self.sum * self.sum <= self.squares * (1.0 + ROUNDING)
+    }
+
+    /// Degrees of freedom left once the mean is known.
+    pub(crate) fn freedom(self, kind: WeightKind) -> f64 {
+        match kind {
+            WeightKind::Frequency => self.sum - 1.0,
+            WeightKind::Reliability if self.sum > 0.0 => self.sum - self.squares / self.sum,
+            WeightKind::Reliability => 0.0,
+        }
+    }
+}
+
+impl Moment {
+    /// The moment of two sets of values together, by their weights. Neither weight changes a constant.
+    ///
+    /// With `δ = mean₂ − mean₁`: `mean = mean₁ + δ·W₂/W`,
+    /// `variance = (W₁·variance₁ + W₂·variance₂)/W + δ²·W₁W₂/W²`. Chan, Golub & LeVeque 1979.
+    pub(crate) fn merge(self, weight: f64, other: Self, other_weight: f64) -> Self {
+        let total = weight + other_weight;
+        if total <= 0.0 {
+            return self;
+        }
+        let (share, other_share) = (weight / total, other_weight / total);
+        let delta = other.mean - self.mean;
+        let within = share * self.variance + other_share * other.variance;
+        Self {
+            mean: self.mean + delta * other_share,
+            variance: within + delta * delta * (share * other_share),
+        }
+    }
+}
+
+/// A variance corrected for the degree of freedom that the mean took; as it is where none is left.
+#[inline(always)]
+pub(crate) fn unbiased_variance(variance: f64, weight: f64, freedom: f64) -> f64 {
+    if freedom > 0.0 { (variance * weight) / freedom } else { variance }
+}

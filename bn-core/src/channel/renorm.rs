@@ -1,0 +1,185 @@
+//! Batch renormalization: r and d in the three published variants, and the averages they refer to.
+//!
+//! `x̂ = (x − mean) / stddev · r + d` with `stddev = √(variance + ε)`, `r = stddev / σ`,
+//! `d = (mean − μ) / σ`, clipped. What μ and σ are is where the variants differ: see [`RenormVariant`].
+
+use super::Column;
+
+/// Whose batch renormalization. λ is the renorm decay, β the layer's decay.
+///
+/// | | reference μ, σ | first step | moving statistics |
+/// |---|---|---|---|
+/// | `Tf1` | averages λ from zero, the unfilled part given to this batch | plain batch norm | averages β of the debiased λ averages |
+/// | `Keras` | averages λ from the initial moving statistics, `σ ≥ √ε` | no normalization, unless clipped | averages β of mean and stddev |
+/// | `Paper` | averages λ from the initial moving statistics | as `Keras` | the λ averages themselves; β is not used |
+///
+/// Sources: TensorFlow 1 `tf.layers.BatchNormalization` of 2017; Keras 3 and TensorFlow's present
+/// `tf.layers`; Ioffe 2017, Algorithm 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
+pub enum RenormVariant {
+    /// TensorFlow 1, 2017.
+    Tf1,
+    /// Keras, and TensorFlow today.
+    Keras,
+    /// Batch Renormalization, arXiv 1702.03275.
+    Paper,
+}
+
+/// [`Clipping`](crate::Clipping) at one step.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Bounds {
+    /// Lower bound of r.
+    pub r_min: Option<f64>,
+    /// Upper bound of r.
+    pub r_max: Option<f64>,
+    /// Bound of |d|.
+    pub d_max: Option<f64>,
+}
+
+/// `v` between two bounds; NaN stays NaN.
+#[inline(always)]
+pub(crate) fn clipped(v: f64, low: f64, high: f64) -> f64 {
+    let v = if v < low { low } else { v };
+    if v > high { high } else { v }
+}
+
+impl Bounds {
+    /// Bounds of r and of d; infinite where there is none.
+    pub(crate) fn ranges(&self) -> ([f64; 2], [f64; 2]) {
+        let d_max = self.d_max.unwrap_or(f64::INFINITY);
+        let r_min = self.r_min.unwrap_or(f64::NEG_INFINITY);
+        ([r_min, self.r_max.unwrap_or(f64::INFINITY)], [-d_max, d_max])
+    }
+}
+
+/// The averages that r and d refer to.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct RenormAverages {
+    pub(crate) variant: RenormVariant,
+    pub(crate) mean: Column,
+    pub(crate) stddev: Column,
+    /// `Tf1`: the weights that the two zero-started averages have gathered, mean's and stddev's.
+    pub(crate) weights: Option<[Column; 2]>,
+    /// `Keras`: the average of stddev at the layer's own decay.
+    pub(crate) moving_stddev: Option<Column>,
+    pub(crate) decay: f64,
+}
+
+/// μ and σ of every channel for one batch, and the bounds at its step.
+#[derive(Clone, Debug)]
+pub(crate) struct Reference {
+    pub(crate) averages: RenormAverages,
+    pub(crate) bounds: Bounds,
+    pub(crate) epsilon: f64,
+}
+
+impl Reference {
+    /// r and d of channels from `first` on, before clipping; `batch` gives mean and stddev of each.
+    #[inline(always)]
+    pub(crate) fn unclipped(
+        &self,
+        first: usize,
+        batch: impl ExactSizeIterator<Item = (f64, f64)>,
+        mut take: impl FnMut(usize, f64, f64),
+    ) {
+        let of = first..first + batch.len();
+        let averages = &self.averages;
+        let means = averages.mean.values()[of.clone()].iter();
+        let old = means.zip(&averages.stddev.values()[of.clone()]);
+        let each = batch.zip(old).enumerate();
+        let mut one = |k: usize, mean: f64, stddev: f64, mu: f64, sigma: f64| {
+            take(k, stddev / sigma, (mean - mu) / sigma);
+        };
+        match &averages.weights {
+            Some([of_mean, of_stddev]) => {
+                let filled = of_mean.values()[of.clone()].iter().zip(&of_stddev.values()[of]);
+                for ((k, ((mean, stddev), (mu, sigma))), (w, v)) in each.zip(filled) {
+                    one(k, mean, stddev, mu + (1.0 - w) * mean, sigma + (1.0 - v) * stddev);
+                }
+            }
+            None => {
+                let least = match averages.variant {
+                    RenormVariant::Keras => self.epsilon.sqrt(),
+                    RenormVariant::Tf1 | RenormVariant::Paper => 0.0,
+                };
+                for (k, ((mean, stddev), (mu, sigma))) in each {
+                    one(k, mean, stddev, *mu, if *sigma < least { least } else { *sigma });
+                }
+            }
+        }
+    }
+}
+
+/// What the moving statistics do under renorm.
+pub(crate) enum Followed {
+    /// Average this mean and variance at the layer's decay, debiased if asked for.
+    Average { mean: Vec<f64>, variance: Vec<f64> },
+    /// Average the batch's mean at the layer's decay; the variance is this.
+    Stddev { variance: Vec<f64> },
+    /// Be these.
+    Equal { mean: Vec<f64>, variance: Vec<f64> },
+}
+
+impl RenormAverages {
+    /// Moves the averages by one batch where `keep` (of the mean, of the variance) says so, and says what
+    /// the moving statistics follow. `rate` is the layer's own.
+    pub(crate) fn update(
+        &mut self,
+        mean: &[f64],
+        variance: &[f64],
+        rate: f64,
+        epsilon: f64,
+        [keep_mean, keep_variance]: [&[bool]; 2],
+    ) -> Followed {
+        let own = 1.0 - self.decay;
+        let stddev: Vec<f64> = variance.iter().map(|v| (v + epsilon).sqrt()).collect();
+        self.mean.move_toward(mean, own, keep_mean);
+        self.stddev.move_toward(&stddev, own, keep_variance);
+        let squared = |stddev: f64| stddev * stddev - epsilon;
+        if let Some([of_mean, of_stddev]) = &mut self.weights {
+            of_mean.update(mean, keep_mean, |w, _| super::toward(w, 1.0, own));
+            of_stddev.update(mean, keep_variance, |w, _| super::toward(w, 1.0, own));
+            let debiased = |sum: &Column, weight: &Column| -> Vec<f64> {
+                let each = sum.values().iter().zip(weight.values());
+                each.map(|(sum, weight)| if *weight > 0.0 { sum / weight } else { 0.0 }).collect()
+            };
+            let stddev = debiased(&self.stddev, of_stddev);
+            return Followed::Average {
+                mean: debiased(&self.mean, of_mean),
+                variance: stddev.into_iter().map(squared).collect(),
+            };
+        }
+        if let Some(moving_stddev) = &mut self.moving_stddev {
+            moving_stddev.move_toward(&stddev, rate, keep_variance);
+            let moving = moving_stddev.values().iter();
+            return Followed::Stddev { variance: moving.map(|v| squared(*v).max(0.0)).collect() };
+        }
+        Followed::Equal {
+            mean: self.mean.values().to_vec(),
+            variance: self.stddev.values().iter().map(|v| squared(*v)).collect(),
+        }
+    }
+
+    /// Replaces the averages, as if these values had gathered all their weight.
+    pub(crate) fn overwrite(&mut self, mean: &[f64], variance: &[f64], epsilon: f64) {
+        let stddev = || variance.iter().map(|v| (v + epsilon).sqrt());
+        self.mean.fill_from(mean.iter().copied());
+        self.stddev.fill_from(stddev());
+        if let Some(moving_stddev) = &mut self.moving_stddev {
+            moving_stddev.fill_from(stddev());
+        }
+        for weight in self.weights.iter_mut().flatten() {
+            weight.fill_from(mean.iter().map(|_| 1.0));
+        }
+    }
+
+    pub(crate) fn columns(&self) -> impl Iterator<Item = &Column> {
+        let weights = self.weights.iter().flatten();
+        [&self.mean, &self.stddev].into_iter().chain(weights).chain(&self.moving_stddev)
+    }
+}

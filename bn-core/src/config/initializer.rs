@@ -1,0 +1,67 @@
+//! What starts a variable, and whether it may be there already.
+
+use crate::error::{Error, Result};
+
+/// The value that a variable starts with.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
+pub enum Initializer {
+    /// One value in every channel.
+    Constant(f64),
+    /// A value for each channel.
+    Values(Vec<f64>),
+}
+
+impl Initializer {
+    /// All zeros.
+    pub const ZEROS: Self = Initializer::Constant(0.0);
+    /// All ones.
+    pub const ONES: Self = Initializer::Constant(1.0);
+
+    pub(crate) fn check(&self, name: &'static str, channels: usize) -> Result<()> {
+        let values = match self {
+            Initializer::Constant(value) => std::slice::from_ref(value),
+            Initializer::Values(values) => values,
+        };
+        if let Initializer::Values(values) = self
+            && values.len() != channels
+        {
+            let expected = format!("one value for each of {channels} channels");
+            return Err(Error::shape("configuration", name, expected, &[values.len()]));
+        }
+        match values.iter().find(|value| !value.is_finite()) {
+            Some(value) => Err(Error::value(name, "finite initial values", value)),
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) fn values(&self, channels: usize) -> Vec<f64> {
+        match self {
+            Initializer::Constant(value) => vec![*value; channels],
+            Initializer::Values(values) => values.clone(),
+        }
+    }
+}
+
+/// Whether a layer may share variables with one that was built on the same prefix before.
+///
+/// Sharing is what TensorFlow's `reuse` does; it can only be seen on a builder backed by a `VarMap`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
+pub enum Reuse {
+    /// Share what exists, make the rest (`tf.AUTO_REUSE`).
+    #[default]
+    Auto,
+    /// Everything must exist (`reuse=True`).
+    Always,
+    /// Nothing may exist (`reuse=False`).
+    Never,
+}

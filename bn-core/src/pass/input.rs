@@ -1,0 +1,180 @@
+//! A call's tensors, checked and arranged for an engine.
+
+use candle::Tensor;
+
+use super::forward::Layer;
+use crate::call::{Call, Statistics};
+use crate::channel::Moment;
+use crate::config::BatchNormConfig;
+use crate::engine::Operands;
+use crate::error::{Error, Result};
+use crate::layout::{ChannelView, DataFormat, memory_order, require_device, require_float};
+
+const OP: &str = "batch norm";
+
+/// gamma and beta of a call: its own, or the layer's; `[C]`, or `[N, C]`.
+pub(super) struct Parameters {
+    pub(super) gamma: Option<Tensor>,
+    pub(super) beta: Option<Tensor>,
+}
+
+impl Parameters {
+    /// Whether one of them has a value per example.
+    pub(super) fn per_example(&self) -> bool {
+        [&self.gamma, &self.beta].into_iter().flatten().any(|t| t.rank() == 2)
+    }
+}
+
+/// A checked call. `x` and `residual` are in the graph still, in the order of axes that lies in memory.
+pub(super) struct Input {
+    pub(super) x: Tensor,
+    pub(super) residual: Option<Tensor>,
+    pub(super) weights: Option<Tensor>,
+    pub(super) view: ChannelView,
+    /// Where each axis of the caller's x went; none where x was contiguous.
+    pub(super) order: Option<Vec<usize>>,
+}
+
+impl Input {
+    /// # Errors
+    /// As [`BatchNorm::forward_with`](crate::BatchNorm::forward_with) says of x, weights and residual.
+    pub(super) fn new(layer: &Layer<'_>, x: &Tensor, call: &Call<'_>) -> Result<Self> {
+        require_float(OP, "x", x)?;
+        require_device(OP, "x", x, layer.device)?;
+        let view = ChannelView::new(OP, x.dims(), layer.config.data_format)?;
+        if view.channels != layer.channels {
+            return Err(Error::Channels {
+                op: OP.into(),
+                expected: layer.channels,
+                axis: view.axis(),
+                shape: x.dims().to_vec(),
+            });
+        }
+        if let Some(w) = call.weights {
+            require_device(OP, "weights", w, x.device())?;
+        }
+        if let Some(residual) = call.residual {
+            require_float(OP, "residual", residual)?;
+            require_device(OP, "residual", residual, layer.device)?;
+            if residual.dims() != x.dims() {
+                let expected = format!("{:?}", x.dims());
+                return Err(Error::shape(OP, "residual", expected, residual.dims()));
+            }
+        }
+        let residual = call.residual.map(|r| r.to_dtype(x.dtype())).transpose()?;
+        let weights = call.weights.cloned();
+        let grouped = layer.config.normalization_batch.is_some();
+        let order = memory_order(x).filter(|order| order[0] == 0 || !grouped);
+        let Some(order) = order else {
+            let contiguous = |t: Tensor| t.contiguous();
+            let residual = residual.map(contiguous).transpose()?;
+            return Ok(Self { x: x.contiguous()?, residual, weights, view, order: None });
+        };
+        let permute = |t: &Tensor| t.permute(order.as_slice())?.contiguous();
+        let axis = order.iter().position(|axis| *axis == view.axis()).unwrap_or_default();
+        Ok(Self {
+            residual: residual.as_ref().map(permute).transpose()?,
+            weights: match weights {
+                Some(w) => Some(full_rank(w, &view)?.permute(order.as_slice())?.contiguous()?),
+                None => None,
+            },
+            x: x.permute(order.as_slice())?,
+            view: {
+                let dims: Vec<usize> = order.iter().map(|axis| x.dims()[*axis]).collect();
+                ChannelView::new(OP, &dims, DataFormat::Axis(axis))?
+            },
+            order: Some(order),
+        })
+    }
+
+    /// What the engine computes with.
+    pub(super) fn operands(&self, config: &BatchNormConfig, by_batch: bool) -> Operands {
+        Operands {
+            x: self.x.detach(),
+            view: self.view.clone(),
+            weights: self.weights.clone(),
+            residual: self.residual.as_ref().map(Tensor::detach),
+            activation: config.activation,
+            group: config.normalization_batch.filter(|_| by_batch),
+        }
+    }
+}
+
+/// A tensor of the memory's order back in the caller's order of axes.
+pub(super) fn restored(t: Tensor, order: Option<&[usize]>) -> candle::Result<Tensor> {
+    let Some(order) = order else { return Ok(t) };
+    let mut inverse = vec![0; order.len()];
+    for (to, from) in order.iter().enumerate() {
+        inverse[*from] = to;
+    }
+    t.permute(inverse)
+}
+
+/// Weights with an axis for each of x's: `[N]` as `[N, 1, ..]`, others aligned at the last axis.
+fn full_rank(w: Tensor, view: &ChannelView) -> Result<Tensor> {
+    let rank = view.dims().len();
+    let mut dims = vec![1; rank];
+    if w.rank() == 1 && w.dims()[0] == view.dims()[0] && view.axis() != 0 {
+        dims[0] = w.dims()[0];
+    } else if w.rank() <= rank {
+        dims[rank - w.rank()..].copy_from_slice(w.dims());
+    } else {
+        let expected = format!("at most rank {rank}");
+        return Err(Error::shape(OP, "weights", expected, w.dims()));
+    }
+    Ok(w.reshape(dims)?)
+}
+
+impl Layer<'_> {
+    /// The call's gamma and beta.
+    pub(super) fn parameters(&self, examples: usize, call: &Call<'_>) -> Result<Parameters> {
+        let one = |name: &str, given: Option<&Tensor>, own: Option<&Tensor>| {
+            let Some(given) = given else {
+                return Ok(own.cloned());
+            };
+            require_float(OP, name, given)?;
+            require_device(OP, name, given, self.device)?;
+            let per_example = given.dims() == [examples, self.channels]
+                && self.config.data_format != DataFormat::Axis(0);
+            if given.dims() != [self.channels] && !per_example {
+                let expected = format!("[C = {}] or [N = {examples}, C]", self.channels);
+                return Err(Error::shape(OP, name, expected, given.dims()));
+            }
+            Ok(Some(given.clone()))
+        };
+        Ok(Parameters {
+            gamma: one("gamma", call.gamma, self.gamma.as_ref())?,
+            beta: one("beta", call.beta, self.beta.as_ref())?,
+        })
+    }
+
+    /// The statistics that do not come from the batch.
+    pub(super) fn fixed(&self, call: &Call<'_>) -> Result<Option<[Vec<f64>; 2]>> {
+        match call.statistics {
+            Statistics::Batch if !self.config.degenerate.may_use_moving() => Ok(None),
+            Statistics::Batch => Ok(Some(self.state.moving()?)),
+            Statistics::Moving => {
+                self.state.note_evaluation()?;
+                Ok(Some(self.state.moving()?))
+            }
+            Statistics::Given(given) => {
+                let moments = given.channels();
+                if moments.len() != self.channels {
+                    let expected = format!("[C = {}]", self.channels);
+                    return Err(Error::shape(OP, "given statistics", expected, &[moments.len()]));
+                }
+                let sound =
+                    |m: &Moment| m.mean.is_finite() && m.variance.is_finite() && m.variance >= 0.0;
+                if let Some(channel) = moments.iter().position(|m| !sound(m)) {
+                    let Moment { mean, variance } = moments[channel];
+                    return Err(Error::value(
+                        "given statistics",
+                        "finite means and variances of 0 or more",
+                        format!("mean {mean} and variance {variance} in channel {channel}"),
+                    ));
+                }
+                Ok(Some([given.means(), given.variances()]))
+            }
+        }
+    }
+}

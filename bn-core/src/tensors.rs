@@ -1,0 +1,271 @@
+//! Tensors and their values: read in place, written in place, built without a zeroing pass, and put into
+//! candle's graph with a gradient of our own. The only file that knows candle's storages.
+
+use std::mem::MaybeUninit;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use candle::{
+    CpuStorage, CudaStorage, CustomOp1, CustomOp2, CustomOp3, DType, Device, InplaceOp1, Layout,
+    MetalStorage, Result, Shape, Storage, Tensor, Var, bail,
+};
+use half::{bf16, f16};
+
+/// Locks. A thread that panicked while it held the lock has left whole values: they are replaced in one go.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// An element type of tensors on the CPU.
+pub(crate) trait Stored: Copy {
+    fn slice(storage: &CpuStorage) -> Option<&[Self]>;
+    fn storage(values: Vec<Self>) -> CpuStorage;
+    fn nan() -> Self;
+}
+
+macro_rules! stored {
+    ($($t:ident $dtype:ident $nan:expr),*) => {$(
+        impl Stored for $t {
+            fn slice(storage: &CpuStorage) -> Option<&[Self]> {
+                if let CpuStorage::$dtype(values) = storage { Some(values) } else { None }
+            }
+            fn storage(values: Vec<Self>) -> CpuStorage {
+                CpuStorage::$dtype(values)
+            }
+            fn nan() -> Self {
+                $nan
+            }
+        }
+    )*};
+}
+
+stored!(f32 F32 f32::NAN, f64 F64 f64::NAN, f16 F16 f16::NAN, bf16 BF16 bf16::NAN, i64 I64 i64::MIN);
+
+/// Calls `f` with a tensor's values; none unless it is contiguous, on the CPU, and of type `T`.
+pub(crate) fn with_slice<T: Stored, R>(t: &Tensor, f: impl FnOnce(&[T]) -> R) -> Option<R> {
+    let (storage, layout) = t.storage_and_layout();
+    let Storage::Cpu(storage) = &*storage else {
+        return None;
+    };
+    let (start, end) = layout.contiguous_offsets()?;
+    Some(f(&T::slice(storage)?[start..end]))
+}
+
+/// A tensor's values as f64, in order. Waits for the device, unless that is the CPU.
+pub(crate) fn values(t: &Tensor) -> Result<Vec<f64>> {
+    let in_place = match t.dtype() {
+        DType::F32 => with_slice(t, |v: &[f32]| v.iter().map(|v| f64::from(*v)).collect()),
+        DType::F64 => with_slice(t, <[f64]>::to_vec),
+        _ => None,
+    };
+    match in_place {
+        Some(values) => Ok(values),
+        None => t.detach().to_dtype(DType::F64)?.flatten_all()?.to_vec1(),
+    }
+}
+
+/// A `[len]` tensor of f64 values in another type.
+pub(crate) fn vector(values: &[f64], dtype: DType, device: &Device) -> Result<Tensor> {
+    match (dtype, device) {
+        (DType::F64, Device::Cpu) => Ok(from_values(values.to_vec(), values.len())),
+        (DType::F32, Device::Cpu) => {
+            let narrow: Vec<f32> = values.iter().map(|v| *v as f32).collect();
+            Ok(from_values(narrow, values.len()))
+        }
+        _ => Tensor::from_slice(values, values.len(), device)?.to_dtype(dtype),
+    }
+}
+
+/// A CPU tensor outside the graph.
+pub(crate) fn from_values<T: Stored>(values: Vec<T>, shape: impl Into<Shape>) -> Tensor {
+    Value::new(values, shape.into()).into_tensor()
+}
+
+/// Writes values to a variable, rounded to its type.
+pub(crate) fn write(var: &Var, new: &[f64]) -> Result<()> {
+    if var.device().is_cpu() {
+        return var.inplace_op1(&Write(new));
+    }
+    let new = Tensor::from_slice(new, new.len(), var.device())?.to_dtype(var.dtype())?;
+    var.set(&new.reshape(var.dims())?)
+}
+
+struct Write<'a>(&'a [f64]);
+
+impl InplaceOp1 for Write<'_> {
+    fn name(&self) -> &'static str {
+        "write"
+    }
+
+    fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> Result<()> {
+        let Some((start, end)) = layout.contiguous_offsets().filter(|(s, e)| e - s == self.0.len())
+        else {
+            bail!("a statistic is not contiguous");
+        };
+        match storage {
+            CpuStorage::F32(to) => copy(self.0, &mut to[start..end], |v| v as f32),
+            CpuStorage::F64(to) => to[start..end].copy_from_slice(self.0),
+            CpuStorage::I64(to) => copy(self.0, &mut to[start..end], |v| v as i64),
+            _ => bail!("a statistic is none of f32, f64 and i64"),
+        }
+        Ok(())
+    }
+}
+
+fn copy<T>(from: &[f64], to: &mut [T], narrow: impl Fn(f64) -> T) {
+    for (to, v) in to.iter_mut().zip(from) {
+        *to = narrow(*v);
+    }
+}
+
+/// A vector of `len` values that `fill` writes.
+///
+/// # Safety
+/// `fill` writes every element, or returns an error.
+#[allow(unsafe_code)] // zeroing first would cost a pass over fresh memory
+pub(crate) unsafe fn filled<T: Stored, R, E>(
+    len: usize,
+    fill: impl FnOnce(&mut [MaybeUninit<T>]) -> std::result::Result<R, E>,
+) -> std::result::Result<(Vec<T>, R), E> {
+    let mut values = Vec::with_capacity(len);
+    let places = &mut values.spare_capacity_mut()[..len];
+    if cfg!(debug_assertions) {
+        // A value that was left out is NaN in every test.
+        places.fill(MaybeUninit::new(T::nan()));
+    }
+    let result = fill(places)?;
+    // SAFETY: all of them were written, by the caller.
+    unsafe { values.set_len(len) };
+    Ok((values, result))
+}
+
+/// The result of a computation outside candle's graph: a tensor to be.
+pub(crate) struct Value {
+    storage: Storage,
+    shape: Shape,
+}
+
+impl Value {
+    pub(crate) fn new<T: Stored>(values: Vec<T>, shape: Shape) -> Self {
+        Self { storage: Storage::Cpu(T::storage(values)), shape }
+    }
+
+    /// A tensor's values. They are copied: a tensor shares its storage.
+    pub(crate) fn of(t: &Tensor) -> Result<Self> {
+        let (storage, layout) = t.storage_and_layout();
+        if layout.is_contiguous() && layout.start_offset() == 0 {
+            return Ok(Self { storage: storage.try_clone(layout)?, shape: t.shape().clone() });
+        }
+        drop(storage);
+        Self::of(&t.force_contiguous()?)
+    }
+
+    pub(crate) fn into_tensor(self) -> Tensor {
+        Tensor::from_storage(self.storage, self.shape, candle::op::BackpropOp::none(), false)
+    }
+
+    /// The value as a function of one to three tensors, whose gradients are `gradient`'s.
+    pub(crate) fn attach(self, inputs: &[Tensor], gradient: impl Gradient) -> Result<Tensor> {
+        let node = Node { value: Mutex::new(Some(self)), gradient };
+        match inputs {
+            [a] => a.apply_op1(node),
+            [a, b] => a.apply_op2(b, node),
+            [a, b, c] => a.apply_op3(b, c, node),
+            _ => bail!("expected 1 to 3 tensors, got {}", inputs.len()),
+        }
+    }
+}
+
+/// The gradient of a value that was [attached](Value::attach) to a graph.
+pub(crate) trait Gradient: Send + Sync + 'static {
+    /// The gradient of each input, in order; none where there is none to pass on.
+    fn gradient(&self, inputs: &[&Tensor], y: &Tensor, dy: &Tensor) -> Result<Vec<Option<Tensor>>>;
+}
+
+/// candle builds graph nodes with a gradient only through its custom ops; this one returns a value that
+/// is there already.
+struct Node<G> {
+    value: Mutex<Option<Value>>,
+    gradient: G,
+}
+
+const NAME: &str = "batch_norm";
+
+impl<G: Gradient> Node<G> {
+    fn take(&self) -> Result<Value> {
+        match lock(&self.value).take() {
+            Some(value) => Ok(value),
+            None => bail!("{NAME}: applied twice"),
+        }
+    }
+
+    fn cpu(&self) -> Result<(CpuStorage, Shape)> {
+        match self.take()? {
+            Value { storage: Storage::Cpu(storage), shape } => Ok((storage, shape)),
+            _ => bail!("{NAME}: the value is not on the CPU"),
+        }
+    }
+
+    fn cuda(&self) -> Result<(CudaStorage, Shape)> {
+        match self.take()? {
+            Value { storage: Storage::Cuda(storage), shape } => Ok((storage, shape)),
+            _ => bail!("{NAME}: the value is not on a CUDA device"),
+        }
+    }
+
+    fn metal(&self) -> Result<(MetalStorage, Shape)> {
+        match self.take()? {
+            Value { storage: Storage::Metal(storage), shape } => Ok((storage, shape)),
+            _ => bail!("{NAME}: the value is not on a Metal device"),
+        }
+    }
+
+    fn gradients<const N: usize>(
+        &self,
+        inputs: [&Tensor; N],
+        y: &Tensor,
+        dy: &Tensor,
+    ) -> Result<[Option<Tensor>; N]> {
+        let mut gradients = self.gradient.gradient(&inputs, y, dy)?.into_iter();
+        Ok(std::array::from_fn(|_| gradients.next().flatten()))
+    }
+}
+
+/// candle has one trait for each number of inputs; their methods differ in that number only.
+macro_rules! custom_op {
+    ($op:ident, |$($input:ident),+| $out:ty, |$found:ident| $result:expr, $($storage:ident)+) => {
+        impl<G: Gradient> $op for Node<G> {
+            fn name(&self) -> &'static str {
+                NAME
+            }
+            fn cpu_fwd(&self, $($storage: &CpuStorage, _: &Layout),+) -> Result<(CpuStorage, Shape)> {
+                $(let _ = $storage;)+
+                self.cpu()
+            }
+            fn cuda_fwd(&self, $($storage: &CudaStorage, _: &Layout),+) -> Result<(CudaStorage, Shape)> {
+                $(let _ = $storage;)+
+                self.cuda()
+            }
+            fn metal_fwd(&self, $($storage: &MetalStorage, _: &Layout),+) -> Result<(MetalStorage, Shape)> {
+                $(let _ = $storage;)+
+                self.metal()
+            }
+            fn bwd(&self, $($input: &Tensor,)+ y: &Tensor, dy: &Tensor) -> Result<$out> {
+                let $found = self.gradients([$($input),+], y, dy)?;
+                Ok($result)
+            }
+        }
+    };
+}
+
+type Optional = Option<Tensor>;
+custom_op!(
+    CustomOp1,
+    |a| Optional,
+    |g| {
+        let [a] = g;
+        a
+    },
+    s
+);
+custom_op!(CustomOp2, |a, b| (Optional, Optional), |g| g.into(), s t);
+custom_op!(CustomOp3, |a, b, c| (Optional, Optional, Optional), |g| g.into(), s t u);
