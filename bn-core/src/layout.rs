@@ -36,15 +36,15 @@ pub enum DataFormat {
 ///
 /// Element `(o, c, i)` of a contiguous tensor stands at `(o * channels + c) * inner + i`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ChannelView {
+pub(crate) struct ChannelView {
     dims: Vec<usize>,
     axis: usize,
     /// Product of the sizes before the channel axis.
-    pub outer: usize,
+    pub(crate) outer: usize,
     /// Size of the channel axis.
-    pub channels: usize,
+    pub(crate) channels: usize,
     /// Product of the sizes after the channel axis.
-    pub inner: usize,
+    pub(crate) inner: usize,
 }
 
 impl ChannelView {
@@ -52,7 +52,7 @@ impl ChannelView {
     ///
     /// # Errors
     /// [`Error::Rank`] below rank 2; [`Error::Axis`] when the axis does not exist.
-    pub fn new(op: &'static str, dims: &[usize], format: DataFormat) -> Result<Self> {
+    pub(crate) fn new(op: &'static str, dims: &[usize], format: DataFormat) -> Result<Self> {
         if dims.len() < 2 {
             return Err(Error::Rank {
                 op: op.into(),
@@ -79,27 +79,27 @@ impl ChannelView {
     }
 
     /// The full shape.
-    pub fn dims(&self) -> &[usize] {
+    pub(crate) fn dims(&self) -> &[usize] {
         &self.dims
     }
 
     /// Index of the channel axis.
-    pub fn axis(&self) -> usize {
+    pub(crate) fn axis(&self) -> usize {
         self.axis
     }
 
     /// Values that each channel has: `outer * inner`.
-    pub fn values_per_channel(&self) -> usize {
+    pub(crate) fn values_per_channel(&self) -> usize {
         self.outer * self.inner
     }
 
     /// Sizes of a tensor of one value per channel that broadcasts to the shape: `[1, .., C, .., 1]`.
-    pub fn channel_dims(&self) -> Vec<usize> {
+    pub(crate) fn channel_dims(&self) -> Vec<usize> {
         self.dims_with(|axis| axis == self.axis)
     }
 
     /// The shape with 1 at the channel axis: what weights broadcast to.
-    pub fn weight_dims(&self) -> Vec<usize> {
+    pub(crate) fn weight_dims(&self) -> Vec<usize> {
         self.dims_with(|axis| axis != self.axis)
     }
 

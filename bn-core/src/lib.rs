@@ -12,7 +12,7 @@
 //! let bn = BatchNormConfig {
 //!     decay: Decay::Constant(0.99),
 //!     zero_debias: ZeroDebias::Both, // moving statistics that are right from the first step on
-//!     ..BatchNormConfig::torch()
+//!     ..BatchNormConfig::default()
 //! }
 //! .build(64, vb.pp("norm1"))?;
 //!
@@ -34,6 +34,7 @@
 //! | for | see |
 //! |---|---|
 //! | the layer, its options, one call of it | [`BatchNorm`], [`BatchNormConfig`], [`Call`] |
+//! | checkpoints in other systems' names | [`Names`] |
 //! | the defaults of other systems | [`BatchNormConfig::tf_slim`], [`torch`](BatchNormConfig::torch), [`keras`](BatchNormConfig::keras), [`flax`](BatchNormConfig::flax), … |
 //! | statistics by themselves | [`moments`], [`weighted_moments`], [`Moments`], [`batch_normalization`] |
 //! | moving averages | [`MovingAverage`], [`Decay`], [`ZeroDebias`] |
@@ -43,7 +44,7 @@
 //! | several ranks | [`Collective`], [`Threads`] |
 //! | better statistics for evaluation | [`population_statistics`] |
 //! | inference without the layer | [`fold`] |
-//! | checkpoints of other systems | [`interchange`] |
+//! | conversion between systems | [`interchange`] |
 //! | what goes wrong without an error | [`Health`] |
 //! | nets with a train flag | [`Sequential`] |
 //!
@@ -56,8 +57,9 @@
 //!
 //! # Crate features
 //!
-//! * `cuda`: candle's CUDA backend. Everything here runs there as it is, through candle's tensor ops. A
-//!   build with it needs the CUDA toolkit, and `libcuda.so.1` to start.
+//! * `serde`: `Serialize` and `Deserialize` for [`BatchNormConfig`] and its parts.
+//! * `cuda`: candle's CUDA backend. Everything here runs there through candle's tensor ops, with `[C]` values
+//!   on the host. A build with it needs the CUDA toolkit, and `libcuda.so.1` to start.
 
 // Modules in reading order; each uses only those above it (`tests/architecture.rs` holds that, and
 // `reorder_modules = false` in rustfmt.toml keeps the order).
@@ -99,7 +101,7 @@ pub use engine::Implementation;
 pub use error::{Error, Op, Result};
 pub use fold::{Convolution, Folded, Operator, fold};
 pub use health::Health;
-pub use layout::{ChannelView, DataFormat};
+pub use layout::DataFormat;
 pub use moments::{Moments, moments, weighted_moments};
 pub use moving_average::{MovingAverage, decay_from_momentum};
 pub use normalize::batch_normalization;

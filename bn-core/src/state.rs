@@ -143,27 +143,22 @@ impl State {
     }
 
     /// The variables' values.
-    pub(crate) fn read(&self) -> candle::Result<Averages> {
-        let columns = self
-            .variables
-            .iter()
-            .map(|(_, var)| Ok(Column::new(values(var)?, var.dtype() == DType::F32)));
-        let mut columns = columns.collect::<candle::Result<Vec<Column>>>()?.into_iter();
+    fn read(&self) -> candle::Result<Averages> {
+        let mut columns = columns(&self.variables)?;
         let [of_mean, of_variance] = self.rules.debias;
-        let averages = (|| {
-            let mean = average(&mut columns, of_mean)?;
-            let variance = average(&mut columns, of_variance)?;
-            let renorm = match self.rules.renorm {
-                Some((variant, decay)) => Some(renorm(&mut columns, variant, decay)?),
-                None => None,
-            };
-            let committed = 0.0;
-            Some(Averages { mean, variance, renorm, committed })
-        })();
-        let Some(averages) = averages else {
-            candle::bail!("a statistic is missing");
+        let mean = average(&mut columns, of_mean);
+        let variance = average(&mut columns, of_variance);
+        let renorm = match self.rules.renorm {
+            Some(rule) => renorm(&mut columns, rule).map(Some),
+            None => Some(None),
         };
-        Ok(Averages { committed: values(&self.committed)?[0], ..averages })
+        let committed = values(&self.committed)?[0];
+        match (mean, variance, renorm) {
+            (Some(mean), Some(variance), Some(renorm)) => {
+                Ok(Averages { mean, variance, renorm, committed })
+            }
+            _ => candle::bail!("a statistic is missing"),
+        }
     }
 
     fn write(&self, averages: &Averages) -> candle::Result<()> {
@@ -179,13 +174,15 @@ impl State {
         Ok([values(self.mean())?, values(self.variance())?])
     }
 
-    /// The averages that renorm refers to.
-    pub(crate) fn renorm(&self) -> candle::Result<Option<RenormAverages>> {
-        if self.rules.renorm.is_none() {
+    /// The averages that renorm refers to, and the step that its bounds stand at.
+    pub(crate) fn renorm(&self) -> candle::Result<Option<(RenormAverages, u64)>> {
+        let Some(rule) = self.rules.renorm else {
             return Ok(None);
-        }
-        let _whole = self.ledger();
-        Ok(self.read()?.renorm)
+        };
+        let ledger = self.ledger();
+        let before = 2 + self.rules.debias.map(|on| if on { 2 } else { 0 }).iter().sum::<usize>();
+        let averages = renorm(&mut columns(&self.variables[before..])?, rule);
+        Ok(averages.zip(Some(self.step(&ledger)?)))
     }
 
     pub(crate) fn mean(&self) -> &Var {
@@ -326,29 +323,31 @@ impl Rules {
     }
 }
 
+fn columns(of: &[(&str, Var)]) -> candle::Result<impl Iterator<Item = Column> + use<>> {
+    let column = |(_, var): &(&str, Var)| Ok(Column::new(values(var)?, var.dtype() == DType::F32));
+    Ok(of.iter().map(column).collect::<candle::Result<Vec<_>>>()?.into_iter())
+}
+
 fn average(columns: &mut impl Iterator<Item = Column>, debias: bool) -> Option<Average> {
     let value = columns.next()?;
-    let debias = match debias {
-        true => Some(Debias { biased: columns.next()?, weight: columns.next()? }),
-        false => None,
-    };
+    if !debias {
+        return Some(Average { value, debias: None });
+    }
+    let debias = Some(Debias { biased: columns.next()?, weight: columns.next()? });
     Some(Average { value, debias })
 }
 
 fn renorm(
     columns: &mut impl Iterator<Item = Column>,
-    variant: RenormVariant,
-    decay: f64,
+    (variant, decay): (RenormVariant, f64),
 ) -> Option<RenormAverages> {
     let (mean, stddev) = (columns.next()?, columns.next()?);
-    let weights = match variant {
-        RenormVariant::Tf1 => Some([columns.next()?, columns.next()?]),
-        _ => None,
-    };
-    let moving_stddev = match variant {
-        RenormVariant::Keras => Some(columns.next()?),
-        _ => None,
-    };
+    let (mut weights, mut moving_stddev) = (None, None);
+    match variant {
+        RenormVariant::Tf1 => weights = Some([columns.next()?, columns.next()?]),
+        RenormVariant::Keras => moving_stddev = Some(columns.next()?),
+        RenormVariant::Paper => {}
+    }
     Some(RenormAverages { variant, mean, stddev, weights, moving_stddev, decay })
 }
 

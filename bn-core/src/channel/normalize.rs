@@ -86,13 +86,13 @@ impl Formulas {
     pub(crate) fn by_batch(&self, first: usize, moments: &[Moment]) -> Vec<Channel> {
         let mut channels: Vec<Channel> = moments.iter().map(|m| self.channel(m, true)).collect();
         if let Some(renorm) = &self.renorm {
+            let [mut rs, mut ds] = self.unclipped(first, moments);
             let ([r_min, r_max], [d_min, d_max]) = renorm.bounds.ranges();
-            let batch = moments.iter().map(|moment| (moment.mean, self.stddev(moment)));
-            renorm.unclipped(first, batch, |k, r, d| {
-                let channel = &mut channels[k];
-                channel.r = clipped(r, r_min, r_max);
-                channel.d = clipped(d, d_min, d_max);
-            });
+            rs.iter_mut().for_each(|r| *r = clipped(*r, r_min, r_max));
+            ds.iter_mut().for_each(|d| *d = clipped(*d, d_min, d_max));
+            for (channel, (r, d)) in channels.iter_mut().zip(rs.into_iter().zip(ds)) {
+                (channel.r, channel.d) = (r, d);
+            }
         }
         if let (Policy::UseMoving, Some(fixed)) = (self.constant_channel, &self.fixed) {
             for (k, (channel, moment)) in channels.iter_mut().zip(moments).enumerate() {
@@ -121,14 +121,14 @@ impl Formulas {
         channels
     }
 
-    /// r and d of channels that were normalized by these moments, before clipping.
-    pub(crate) fn unclipped(&self, moments: &[Moment]) -> (Vec<f64>, Vec<f64>) {
-        let (mut rs, mut ds) = (vec![1.0; moments.len()], vec![0.0; moments.len()]);
-        if let Some(renorm) = &self.renorm {
-            let batch = moments.iter().map(|moment| (moment.mean, self.stddev(moment)));
-            renorm.unclipped(0, batch, |k, r, d| (rs[k], ds[k]) = (r, d));
-        }
-        (rs, ds)
+    /// r and d of channels from `first` on that were normalized by these moments, before clipping.
+    pub(crate) fn unclipped(&self, first: usize, moments: &[Moment]) -> [Vec<f64>; 2] {
+        let Some(renorm) = &self.renorm else {
+            return [vec![1.0; moments.len()], vec![0.0; moments.len()]];
+        };
+        let means: Vec<f64> = moments.iter().map(|moment| moment.mean).collect();
+        let stddevs: Vec<f64> = moments.iter().map(|moment| self.stddev(moment)).collect();
+        renorm.unclipped(first, &means, &stddevs)
     }
 
     #[inline(always)]

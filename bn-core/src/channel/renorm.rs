@@ -79,39 +79,32 @@ pub(crate) struct Reference {
 }
 
 impl Reference {
-    /// r and d of channels from `first` on, before clipping; `batch` gives mean and stddev of each.
-    #[inline(always)]
-    pub(crate) fn unclipped(
-        &self,
-        first: usize,
-        batch: impl ExactSizeIterator<Item = (f64, f64)>,
-        mut take: impl FnMut(usize, f64, f64),
-    ) {
-        let of = first..first + batch.len();
+    /// r and d of channels from `first` on, before clipping. Loops over whole slices: a layer's channels are
+    /// many, and divisions go by vectors then.
+    pub(crate) fn unclipped(&self, first: usize, mean: &[f64], stddev: &[f64]) -> [Vec<f64>; 2] {
+        let of = first..first + mean.len();
         let averages = &self.averages;
-        let means = averages.mean.values()[of.clone()].iter();
-        let old = means.zip(&averages.stddev.values()[of.clone()]);
-        let each = batch.zip(old).enumerate();
-        let mut one = |k: usize, mean: f64, stddev: f64, mu: f64, sigma: f64| {
-            take(k, stddev / sigma, (mean - mu) / sigma);
-        };
-        match &averages.weights {
-            Some([of_mean, of_stddev]) => {
-                let filled = of_mean.values()[of.clone()].iter().zip(&of_stddev.values()[of]);
-                for ((k, ((mean, stddev), (mu, sigma))), (w, v)) in each.zip(filled) {
-                    one(k, mean, stddev, mu + (1.0 - w) * mean, sigma + (1.0 - v) * stddev);
-                }
-            }
-            None => {
-                let least = match averages.variant {
-                    RenormVariant::Keras => self.epsilon.sqrt(),
-                    RenormVariant::Tf1 | RenormVariant::Paper => 0.0,
-                };
-                for (k, ((mean, stddev), (mu, sigma))) in each {
-                    one(k, mean, stddev, *mu, if *sigma < least { least } else { *sigma });
-                }
+        let mut mu = averages.mean.values()[of.clone()].to_vec();
+        let mut sigma = averages.stddev.values()[of.clone()].to_vec();
+        if let Some([of_mean, of_stddev]) = &averages.weights {
+            fill_up(&mut mu, &of_mean.values()[of.clone()], mean);
+            fill_up(&mut sigma, &of_stddev.values()[of], stddev);
+        } else if averages.variant == RenormVariant::Keras {
+            let least = self.epsilon.sqrt();
+            for sigma in &mut sigma {
+                *sigma = if *sigma < least { least } else { *sigma };
             }
         }
+        let r = stddev.iter().zip(&sigma).map(|(stddev, sigma)| stddev / sigma).collect();
+        let shift = mean.iter().zip(mu).zip(&sigma);
+        [r, shift.map(|((mean, mu), sigma)| (mean - mu) / sigma).collect()]
+    }
+}
+
+/// Gives the weight that a zero-started average has not gathered to this batch.
+fn fill_up(average: &mut [f64], gathered: &[f64], batch: &[f64]) {
+    for ((average, weight), batch) in average.iter_mut().zip(gathered).zip(batch) {
+        *average += (1.0 - weight) * batch;
     }
 }
 

@@ -259,10 +259,12 @@ impl Layer<'_> {
         let by_batch = matches!(call.statistics, Statistics::Batch);
         let renorm = match &self.config.renorm {
             Some(config) if call.renorm && by_batch => {
-                let step = self.state.step(&self.state.ledger())?;
-                let bounds = config.clipping.at(step);
-                let averages = self.state.renorm()?;
-                averages.map(|a| Reference { averages: a, bounds, epsilon: self.config.epsilon })
+                let reference = self.state.renorm()?;
+                reference.map(|(averages, step)| Reference {
+                    averages,
+                    bounds: config.clipping.at(step),
+                    epsilon: self.config.epsilon,
+                })
             }
             _ => None,
         };
@@ -486,8 +488,8 @@ impl LastCorrection {
         let of = |value: fn(&Channel) -> f64| {
             from_values(self.channels.iter().flatten().map(value).collect::<Vec<f64>>(), shape)
         };
-        let unclipped: Vec<_> = self.moments.iter().map(|m| self.formulas.unclipped(m)).collect();
-        let (rs, ds): (Vec<_>, Vec<_>) = unclipped.into_iter().unzip();
+        let unclipped = self.moments.iter().map(|m| self.formulas.unclipped(0, m).into());
+        let (rs, ds): (Vec<_>, Vec<_>) = unclipped.unzip();
         let row = |rows: Vec<Vec<f64>>| from_values(rows.concat(), shape);
         [of(|c| c.r), of(|c| c.d), row(rs), row(ds)]
     }

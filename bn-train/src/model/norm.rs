@@ -31,7 +31,7 @@ impl Norm {
         builder: VarBuilder<'_>,
     ) -> Result<Self> {
         let name = builder.prefix();
-        let layer = config.clone().build(channels, builder).map_err(candle::Error::wrap)?;
+        let layer = config.build(channels, builder).map_err(candle::Error::wrap)?;
         Ok(Self { layer, name })
     }
 

@@ -1,5 +1,7 @@
 //! The gradient of activations, from their values.
 
+use std::mem::MaybeUninit;
+
 use super::buffer::{Numbers, Slot, filled, tensor};
 use super::parallel;
 use bn_core::Activation;
@@ -29,14 +31,17 @@ fn each(y: &Tensor, dy: &Tensor, f: impl Fn(f32, f32) -> f32 + Sync) -> Result<T
     let (values, gradients) = (Numbers::of(y)?, Numbers::of(dy)?);
     let (values, gradients): (&[f32], &[f32]) = (&values, &gradients);
     assert_eq!(values.len(), gradients.len(), "y and dy");
-    let dx = filled(values.len(), |dx| {
+    let fill = |dx: &mut [MaybeUninit<f32>]| {
         parallel::chunks(dx, CHUNK, |index, dx| {
             let (values, gradients) = (&values[index * CHUNK..], &gradients[index * CHUNK..]);
             for (slot, (y, dy)) in dx.iter_mut().zip(values.iter().zip(gradients)) {
                 slot.put(f(*y, *dy));
             }
         });
-    });
+    };
+    // SAFETY: the chunks are all of dx, and y and dy are as long.
+    #[allow(unsafe_code)] // see `filled`
+    let dx = unsafe { filled(values.len(), fill) };
     tensor(dx, y.dims())
 }
 

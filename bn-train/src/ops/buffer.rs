@@ -43,8 +43,12 @@ impl Slot for MaybeUninit<f32> {
     }
 }
 
-/// `len` numbers, every one of which `fill` writes.
-pub(crate) fn filled(len: usize, fill: impl FnOnce(&mut [MaybeUninit<f32>])) -> Vec<f32> {
+/// `len` numbers that `fill` writes.
+///
+/// # Safety
+/// `fill` writes every one of them.
+#[allow(unsafe_code)] // zeroing first would cost a pass over fresh memory
+pub(crate) unsafe fn filled(len: usize, fill: impl FnOnce(&mut [MaybeUninit<f32>])) -> Vec<f32> {
     let mut numbers = Vec::with_capacity(len);
     let places = &mut numbers.spare_capacity_mut()[..len];
     // A number that was left out is NaN in every test.
@@ -52,11 +56,8 @@ pub(crate) fn filled(len: usize, fill: impl FnOnce(&mut [MaybeUninit<f32>])) -> 
         places.fill(MaybeUninit::new(f32::NAN));
     }
     fill(places);
-    // SAFETY: `len` is within the capacity, and `fill` has written all of it (see above how that is tested).
-    #[allow(unsafe_code)]
-    unsafe {
-        numbers.set_len(len);
-    }
+    // SAFETY: `len` is within the capacity, and all of it was written, by the caller.
+    unsafe { numbers.set_len(len) };
     numbers
 }
 

@@ -1,5 +1,7 @@
 //! Softmax and cross-entropy as one operation: the loss, how many examples are right, and the gradient.
 
+use std::mem::MaybeUninit;
+
 use super::buffer::{Numbers, filled, tensor};
 use candle::{Result, Tensor};
 
@@ -26,7 +28,7 @@ pub fn softmax_cross_entropy(scores: &Tensor, labels: &Tensor) -> Result<Loss> {
     }
     let numbers = Numbers::of(scores)?;
     let (mut sum, mut right) = (0.0, 0);
-    let gradient = filled(rows * classes, |gradient| {
+    let fill = |gradient: &mut [MaybeUninit<f32>]| {
         let each = numbers.chunks_exact(classes).zip(&labels);
         for ((row, &label), gradient) in each.zip(gradient.chunks_exact_mut(classes)) {
             let own = row[label as usize];
@@ -41,7 +43,10 @@ pub fn softmax_cross_entropy(scores: &Tensor, labels: &Tensor) -> Result<Loss> {
                 slot.write(((score - largest).exp() / total - target) / rows as f32);
             }
         }
-    });
+    };
+    // SAFETY: there are as many rows of scores, and as many labels, as rows of the gradient.
+    #[allow(unsafe_code)] // see `filled`
+    let gradient = unsafe { filled(rows * classes, fill) };
     Ok(Loss {
         mean: sum / rows as f64,
         accuracy: right as f64 / rows as f64,

@@ -1,5 +1,7 @@
 //! Pooling over slices, `[maps, height, width]`.
 
+use std::mem::MaybeUninit;
+
 use super::buffer::{Slot, filled};
 use super::parallel;
 
@@ -11,7 +13,7 @@ pub(crate) fn max(x: &[f32], (height, width): (usize, usize)) -> Vec<f32> {
     let (rows, columns) = (height / 2, width / 2);
     let map = rows * columns;
     let maps = x.len() / (height * width).max(1);
-    filled(maps * map, |y| {
+    let pooled = |y: &mut [MaybeUninit<f32>]| {
         parallel::chunks(y, (MAPS * map).max(1), |task, y| {
             for (index, y) in y.chunks_exact_mut(map).enumerate() {
                 let x = &x[(task * MAPS + index) * height * width..];
@@ -23,7 +25,12 @@ pub(crate) fn max(x: &[f32], (height, width): (usize, usize)) -> Vec<f32> {
                 }
             }
         });
-    })
+    };
+    // SAFETY: the chunks are all of y, and each writes every place of its maps.
+    #[allow(unsafe_code)] // see `filled`
+    unsafe {
+        filled(maps * map, pooled)
+    }
 }
 
 /// The gradient of [`max`]: dy where the largest number was (the first of several), 0 elsewhere.

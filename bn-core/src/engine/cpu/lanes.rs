@@ -325,7 +325,8 @@ pub(super) fn prefetch<T>(_: *const T, _: usize) {}
 /// Writes a vector past the caches, where the machine has such a store for it; see [`fence`].
 ///
 /// # Safety
-/// `to` may be written, and is aligned to the vector's size.
+/// `to` may be written, and is aligned to the vector's size. The machine has the instructions of `V`, as it
+/// does inside of [`dispatch`]. [`fence`] follows on this thread before another one reads what was written.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
 #[allow(unsafe_code)] // the intrinsics take raw pointers, and vectors of their own types

@@ -59,7 +59,11 @@ pub fn forward(shape: &ConvShape, x: &[f32], weights: &[f32]) -> Vec<f32> {
         taps: shape.taps(),
         block,
     };
-    filled(shape.images * shape.outputs * map, |y| images(&gathering, shape.outputs, map, y))
+    // SAFETY: `images` writes every image's results.
+    #[allow(unsafe_code)] // see `filled`
+    unsafe {
+        filled(shape.images * shape.outputs * map, |y| images(&gathering, shape.outputs, map, y))
+    }
 }
 
 /// The gradient of x.
@@ -83,7 +87,11 @@ pub fn input_gradient(shape: &ConvShape, dy: &[f32], weights: &[f32]) -> Vec<f32
         block,
     };
     let map = shape.height * shape.width;
-    filled(shape.images * shape.image(), |dx| images(&gathering, shape.inputs, map, dx))
+    // SAFETY: as in `forward`.
+    #[allow(unsafe_code)] // see `filled`
+    unsafe {
+        filled(shape.images * shape.image(), |dx| images(&gathering, shape.inputs, map, dx))
+    }
 }
 
 /// The gradient of the weights.
@@ -130,9 +138,12 @@ pub fn weight_gradient(shape: &ConvShape, x: &[f32], dy: &[f32]) -> Vec<f32> {
             *total += part;
         }
     }
-    filled(shape.weights(), |dw| {
-        transpose::from_lanes(total, shape.inputs * shape.taps(), block, dw);
-    })
+    let rows = shape.inputs * shape.taps();
+    // SAFETY: `from_lanes` writes all of its output.
+    #[allow(unsafe_code)] // see `filled`
+    unsafe {
+        filled(shape.weights(), |dw| transpose::from_lanes(total, rows, block, dw))
+    }
 }
 
 /// What one image's results are gathered from.

@@ -100,13 +100,18 @@ impl<'a> Product<'a> {
 
     /// The numbers of the product, row after row.
     pub(crate) fn computed(self) -> Vec<f32> {
-        filled(self.len(), |to| {
+        let product = |to: &mut [MaybeUninit<f32>]| {
             let to = Windows::new(to, self.right.columns);
             let tasks = self.tasks(rayon::current_num_threads());
             parallel::each(self.is_small(), tasks.count(), |task| {
                 self.strip(tasks.at(task), &to);
             });
-        })
+        };
+        // SAFETY: the tasks' strips are all of the product.
+        #[allow(unsafe_code)] // see `filled`
+        unsafe {
+            filled(self.len(), product)
+        }
     }
 
     fn len(&self) -> usize {
