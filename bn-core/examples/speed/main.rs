@@ -19,7 +19,8 @@ use bn_core::{BatchNormConfig, DataFormat};
 
 use clock::{Times, alone, by_turns};
 use steps::{
-    Passes, Step, candle_layer, copy, graph, graph_copy, graph_sums, plain, variant_step, variants,
+    Passes, Step, candle_layer, copy, graph, graph_copy, graph_sums, plain, ranks, variant_step,
+    variants,
 };
 
 #[global_allocator]
@@ -110,6 +111,15 @@ fn measure(options: &Options) -> Fallible<()> {
         pair(options, &name("bn_graph", dims), || Ok([graph(dims)?, graph_copy(dims)?]))?;
         one(options, &name("graph_sums", dims), || graph_sums(dims))?;
         pair(options, &name("candle", dims), || Ok([candle_layer(dims)?, graph(dims)?]))?;
+    }
+    pair(options, "bn_ranks/64x64x32x32", || {
+        Ok([ranks(&[64, 64, 32, 32], true)?, ranks(&[64, 64, 32, 32], false)?])
+    })?;
+    for dims in [&[128, 32, 3, 3][..], &[256, 12][..], &[256, 6, 6, 12][..]] {
+        let data_format =
+            if dims.len() == 4 && dims[3] == 3 { DataFormat::Nchw } else { DataFormat::Nhwc };
+        let config = BatchNormConfig { data_format, ..torch() };
+        one(options, &name("bn_short", dims), || plain(dims, config, Passes::Both))?;
     }
     for mib in [16, 64] {
         one(options, &format!("copy/{mib}MiB"), || copy(mib))?;

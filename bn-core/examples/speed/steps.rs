@@ -1,10 +1,11 @@
 //! What is timed: one step of a layer, built for a shape.
 
 use std::hint::black_box;
+use std::sync::Arc;
 
 use bn_core::{
     Activation, BatchNorm, BatchNormConfig, Call, Clipping, DataFormat, RenormConfig,
-    RenormVariant, StoredVariance, ZeroDebias,
+    RenormVariant, StoredVariance, Threads, ZeroDebias,
 };
 use candle::{CpuStorage, CustomOp1, DType, Device, Layout, Shape, Tensor, Var};
 use candle_nn::{ModuleT, VarBuilder, VarMap};
@@ -48,6 +49,41 @@ pub(crate) fn plain(dims: &[usize], config: BatchNormConfig, passes: Passes) -> 
         }
         black_box(y);
     }))
+}
+
+/// Two ranks with half of the batch each, each on a thread of its own.
+pub(crate) fn ranks(dims: &[usize], synchronized: bool) -> Fallible<Step> {
+    let mut half = dims.to_vec();
+    half[0] /= 2;
+    let rank = |group: Option<Threads>| -> Fallible<Rank> {
+        let mut bn = layer(&half, torch())?;
+        if let Some(group) = group {
+            bn = bn.with_collective(Arc::new(group));
+        }
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
+        Ok((pool, Arc::new((bn, normal(&half)?, normal(&half)?))))
+    };
+    let mut group = Threads::group(2).into_iter().map(|rank| synchronized.then_some(rank));
+    let (first, second) = (rank(group.next().flatten())?, rank(group.next().flatten())?);
+    let (done, finished) = std::sync::mpsc::channel();
+    Ok(Box::new(move || {
+        let (done, work) = (done.clone(), second.1.clone());
+        second.0.spawn(move || {
+            step_of(&work);
+            done.send(()).expect("the other rank waits");
+        });
+        first.0.install(|| step_of(&first.1));
+        finished.recv().expect("the other rank ends");
+    }))
+}
+
+/// A rank's thread, layer, x and dy.
+type Rank = (rayon::ThreadPool, Arc<(BatchNorm, Tensor, Tensor)>);
+
+fn step_of((bn, x, dy): &(BatchNorm, Tensor, Tensor)) {
+    let (y, saved) = bn.forward_train_saved(x).expect("a forward pass");
+    black_box(saved.backward(dy).expect("a backward pass"));
+    black_box(y);
 }
 
 pub(crate) fn variants() -> Vec<(&'static str, BatchNormConfig, bool)> {

@@ -91,8 +91,9 @@ pub(super) fn normalize<T: Element>(
     let normalize = normalization(input, y);
     let affines = Affines::new(channels.iter().map(|channel| channel.affine));
     let slabs = plan::<T>(input.geometry, 1).slabs();
+    // The last slabs first: moments that ranks have merged meanwhile left them in the cache.
     parallel::in_order(slabs.len(), |task| {
-        run_part(&normalize, &slabs[task], &affines);
+        run_part(&normalize, &slabs[slabs.len() - 1 - task], &affines);
     });
 }
 
@@ -134,8 +135,9 @@ pub(super) fn input_gradient<T: Element>(
     let (dx, dv) = outputs(input, dx, dv);
     let affines = Affines::new(back.channels.iter().map(|channel| channel.affine));
     let slabs = plan::<T>(input.geometry, 2).slabs();
+    // The last slabs first, as the sums left them in the cache.
     parallel::in_order(slabs.len(), |task| {
-        let slab = &slabs[task];
+        let slab = &slabs[slabs.len() - 1 - task];
         let of = slab.channels.clone();
         let channels = &back.channels[of.clone()];
         gradient.run(slab, &affines.part(slab), channels, &terms[of], (&dx, dv.as_ref()));
