@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
-use candle::{DType, Device, Tensor, Var};
+use candle::{Device, Tensor, Var};
 use candle_nn::{ModuleT, VarBuilder, VarMap};
 
 use crate::call::{Call, Statistics};
@@ -12,7 +12,7 @@ use crate::config::BatchNormConfig;
 use crate::engine::Implementation;
 use crate::error::{Error, Result, layer_name};
 use crate::layout::statistics_dtype;
-use crate::pass::{Forward, LastCorrection, Layer, Saved};
+use crate::pass::{Correction, Forward, LastCorrection, Layer, Saved};
 use crate::state::State;
 use crate::tensors::{lock, values};
 use crate::updates::Updates;
@@ -89,41 +89,6 @@ const _: () = {
     const fn send_and_sync<T: Send + Sync>() {}
     send_and_sync::<BatchNorm>();
 };
-
-/// r and d of one training forward, and how much the bounds changed them.
-#[derive(Clone, Debug)]
-pub struct Correction {
-    r: Tensor,
-    d: Tensor,
-    unclipped_r: Tensor,
-    unclipped_d: Tensor,
-}
-
-impl Correction {
-    /// r, `[groups, C]`: one row for each normalization batch (one row without ghost batches).
-    pub fn r(&self) -> &Tensor {
-        &self.r
-    }
-
-    /// d, `[groups, C]`.
-    pub fn d(&self) -> &Tensor {
-        &self.d
-    }
-
-    /// Share of channels (and groups) whose r was clipped, in `[0, 1]`.
-    pub fn clipped_r(&self) -> Result<f64> {
-        share_that_differ(&self.r, &self.unclipped_r)
-    }
-
-    /// Share of channels (and groups) whose d was clipped, in `[0, 1]`.
-    pub fn clipped_d(&self) -> Result<f64> {
-        share_that_differ(&self.d, &self.unclipped_d)
-    }
-}
-
-fn share_that_differ(a: &Tensor, b: &Tensor) -> Result<f64> {
-    Ok(a.ne(b)?.to_dtype(DType::F64)?.mean_all()?.to_scalar::<f64>()?)
-}
 
 impl BatchNorm {
     fn new(config: &BatchNormConfig, channels: usize, vb: VarBuilder<'_>) -> Result<Self> {
@@ -410,9 +375,7 @@ impl BatchNorm {
 
     /// r and d of the last training forward pass; none where that did not apply renorm.
     pub fn last_correction(&self) -> Option<Correction> {
-        let last = lock(&self.last_correction).clone()?;
-        let [r, d, unclipped_r, unclipped_d] = last.to_tensors();
-        Some(Correction { r, d, unclipped_r, unclipped_d })
+        lock(&self.last_correction).as_ref().map(LastCorrection::to_correction)
     }
 
     /// The step that schedules of decay and clipping stand at: updates tried so far.

@@ -89,7 +89,7 @@ mod fold;
 pub mod interchange;
 
 pub use activation::{Activation, Regularizer};
-pub use batch_norm::{BatchNorm, Correction, Parameters};
+pub use batch_norm::{BatchNorm, Parameters};
 pub use call::{Call, Statistics};
 pub use channel::{Bounds, Decay, Degenerate, Policy, RenormVariant, WeightKind};
 pub use collective::{Collective, Single, Threads};
@@ -105,7 +105,7 @@ pub use layout::DataFormat;
 pub use moments::{Moments, moments, weighted_moments};
 pub use moving_average::{MovingAverage, decay_from_momentum};
 pub use normalize::batch_normalization;
-pub use pass::{InputGradients, Saved};
+pub use pass::{Correction, InputGradients, Saved};
 pub use population::{PopulationOptions, PopulationReport, population_statistics};
 pub use schedule::Schedule;
 pub use sequential::{Observer, Sequential};

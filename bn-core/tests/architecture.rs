@@ -81,6 +81,22 @@ fn modules_use_only_modules_above_them() {
     assert!(seen > 50, "the test reads no uses: {seen}");
 }
 
+/// The same inside of `pass`: `super::name` is a file above.
+#[test]
+fn files_of_the_pass_use_only_files_above_them() {
+    let list = fs::read_to_string(source().join("pass/mod.rs")).expect("pass/mod.rs");
+    let order: Vec<&str> =
+        list.lines().filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';')).collect();
+    assert!(order.len() > 5, "{order:?}");
+    for (own, name) in order.iter().enumerate() {
+        let text = fs::read_to_string(source().join(format!("pass/{name}.rs"))).expect("a file");
+        for (below, other) in order.iter().enumerate() {
+            let uses = text.contains(&format!("super::{other}::"));
+            assert!(!uses || below < own, "{name} uses {other}, which is below it");
+        }
+    }
+}
+
 #[test]
 fn one_file_knows_candles_storages() {
     for (module, path, text) in files() {

@@ -18,9 +18,11 @@ pub(super) struct Backward {
     pub(super) engine: Option<Box<dyn Engine>>,
     pub(super) channels: Arc<ByGroup<Channel>>,
     pub(super) channel_count: usize,
-    /// The ranks whose statistics these are, and their total weight.
-    pub(super) shared: Option<(Arc<dyn Collective>, f64)>,
+    pub(super) shared: Option<Shared>,
 }
+
+/// The ranks whose statistics a pass normalized by, and their total weight.
+pub(super) type Shared = (Arc<dyn Collective>, f64);
 
 /// The gradients of one forward pass.
 pub(super) struct Found {

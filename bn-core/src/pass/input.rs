@@ -2,28 +2,14 @@
 
 use candle::Tensor;
 
-use super::forward::Layer;
-use crate::call::{Call, Statistics};
-use crate::channel::Moment;
+use super::layer::Layer;
+use crate::call::Call;
 use crate::config::BatchNormConfig;
 use crate::engine::Operands;
 use crate::error::{Error, Result};
 use crate::layout::{ChannelView, DataFormat, memory_order, require_device, require_float};
 
 const OP: &str = "batch norm";
-
-/// gamma and beta of a call: its own, or the layer's; `[C]`, or `[N, C]`.
-pub(super) struct Parameters {
-    pub(super) gamma: Option<Tensor>,
-    pub(super) beta: Option<Tensor>,
-}
-
-impl Parameters {
-    /// Whether one of them has a value per example.
-    pub(super) fn per_example(&self) -> bool {
-        [&self.gamma, &self.beta].into_iter().flatten().any(|t| t.rank() == 2)
-    }
-}
 
 /// A checked call. `x` and `residual` are in the graph still, in the order of axes that lies in memory.
 pub(super) struct Input {
@@ -123,58 +109,4 @@ fn full_rank(w: Tensor, view: &ChannelView) -> Result<Tensor> {
         return Err(Error::shape(OP, "weights", expected, w.dims()));
     }
     Ok(w.reshape(dims)?)
-}
-
-impl Layer<'_> {
-    /// The call's gamma and beta.
-    pub(super) fn parameters(&self, examples: usize, call: &Call<'_>) -> Result<Parameters> {
-        let one = |name: &str, given: Option<&Tensor>, own: Option<&Tensor>| {
-            let Some(given) = given else {
-                return Ok(own.cloned());
-            };
-            require_float(OP, name, given)?;
-            require_device(OP, name, given, self.device)?;
-            let per_example = given.dims() == [examples, self.channels]
-                && self.config.data_format != DataFormat::Axis(0);
-            if given.dims() != [self.channels] && !per_example {
-                let expected = format!("[C = {}] or [N = {examples}, C]", self.channels);
-                return Err(Error::shape(OP, name, expected, given.dims()));
-            }
-            Ok(Some(given.clone()))
-        };
-        Ok(Parameters {
-            gamma: one("gamma", call.gamma, self.gamma.as_ref())?,
-            beta: one("beta", call.beta, self.beta.as_ref())?,
-        })
-    }
-
-    /// The statistics that do not come from the batch.
-    pub(super) fn fixed(&self, call: &Call<'_>) -> Result<Option<[Vec<f64>; 2]>> {
-        match call.statistics {
-            Statistics::Batch if !self.config.degenerate.may_use_moving() => Ok(None),
-            Statistics::Batch => Ok(Some(self.state.moving()?)),
-            Statistics::Moving => {
-                self.state.note_evaluation()?;
-                Ok(Some(self.state.moving()?))
-            }
-            Statistics::Given(given) => {
-                let moments = given.channels();
-                if moments.len() != self.channels {
-                    let expected = format!("[C = {}]", self.channels);
-                    return Err(Error::shape(OP, "given statistics", expected, &[moments.len()]));
-                }
-                let sound =
-                    |m: &Moment| m.mean.is_finite() && m.variance.is_finite() && m.variance >= 0.0;
-                if let Some(channel) = moments.iter().position(|m| !sound(m)) {
-                    let Moment { mean, variance } = moments[channel];
-                    return Err(Error::value(
-                        "given statistics",
-                        "finite means and variances of 0 or more",
-                        format!("mean {mean} and variance {variance} in channel {channel}"),
-                    ));
-                }
-                Ok(Some([given.means(), given.variances()]))
-            }
-        }
-    }
 }

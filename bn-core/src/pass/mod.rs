@@ -3,11 +3,17 @@
 //! The pass checks, forms groups, gathers over ranks, applies policies and formulas, and says what is to be
 //! committed; an engine computes the large passes over tensors.
 
-mod backward;
-mod forward;
+mod layer;
 mod input;
 mod ranks;
+mod correction;
+mod backward;
+mod run;
 mod saved;
+mod forward;
 
-pub(crate) use forward::{Forward, LastCorrection, Layer};
+pub use correction::Correction;
+pub(crate) use correction::LastCorrection;
+pub(crate) use forward::Forward;
+pub(crate) use layer::Layer;
 pub use saved::{InputGradients, Saved};

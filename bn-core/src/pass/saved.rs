@@ -3,7 +3,8 @@
 use candle::{DType, Tensor, Var};
 
 use super::backward::Backward;
-use super::input::{Input, Parameters, restored};
+use super::input::{Input, restored};
+use super::layer::Parameters;
 use crate::activation::Activation;
 use crate::config::BatchNormConfig;
 use crate::error::{Error, Result};

@@ -1,0 +1,148 @@
+//! What a pass needs of a layer: its parameters, its formulas and what its policies say.
+
+use std::sync::Arc;
+
+use candle::{Device, Tensor};
+
+use crate::call::{Call, Statistics};
+use crate::channel::{Formulas, Moment, Policy, Reference, Verdict, Weight};
+use crate::collective::Collective;
+use crate::config::BatchNormConfig;
+use crate::engine::Implementation;
+use crate::error::{Error, Result};
+use crate::layout::{ChannelView, DataFormat, require_device, require_float};
+use crate::state::State;
+use crate::tensors::values;
+
+const OP: &str = "batch norm";
+
+/// What a pass needs of a layer.
+pub(crate) struct Layer<'a> {
+    pub(crate) config: &'a BatchNormConfig,
+    pub(crate) channels: usize,
+    /// Without a gradient where the layer is not trained.
+    pub(crate) gamma: Option<Tensor>,
+    pub(crate) beta: Option<Tensor>,
+    pub(crate) state: &'a State,
+    pub(crate) ranks: Option<&'a Arc<dyn Collective>>,
+    pub(crate) device: &'a Device,
+    pub(crate) implementation: Implementation,
+}
+
+/// gamma and beta of a call: its own, or the layer's; `[C]`, or `[N, C]`.
+pub(super) struct Parameters {
+    pub(super) gamma: Option<Tensor>,
+    pub(super) beta: Option<Tensor>,
+}
+
+impl Parameters {
+    /// Whether one of them has a value per example.
+    pub(super) fn per_example(&self) -> bool {
+        [&self.gamma, &self.beta].into_iter().flatten().any(|t| t.rank() == 2)
+    }
+}
+
+impl Layer<'_> {
+    /// The call's gamma and beta.
+    pub(super) fn parameters(&self, examples: usize, call: &Call<'_>) -> Result<Parameters> {
+        let one = |name: &str, given: Option<&Tensor>, own: Option<&Tensor>| {
+            let Some(given) = given else {
+                return Ok(own.cloned());
+            };
+            require_float(OP, name, given)?;
+            require_device(OP, name, given, self.device)?;
+            let per_example = given.dims() == [examples, self.channels]
+                && self.config.data_format != DataFormat::Axis(0);
+            if given.dims() != [self.channels] && !per_example {
+                let expected = format!("[C = {}] or [N = {examples}, C]", self.channels);
+                return Err(Error::shape(OP, name, expected, given.dims()));
+            }
+            Ok(Some(given.clone()))
+        };
+        Ok(Parameters {
+            gamma: one("gamma", call.gamma, self.gamma.as_ref())?,
+            beta: one("beta", call.beta, self.beta.as_ref())?,
+        })
+    }
+
+    /// The statistics that do not come from the batch.
+    fn fixed(&self, call: &Call<'_>) -> Result<Option<[Vec<f64>; 2]>> {
+        match call.statistics {
+            Statistics::Batch if !self.config.degenerate.may_use_moving() => Ok(None),
+            Statistics::Batch => Ok(Some(self.state.moving()?)),
+            Statistics::Moving => {
+                self.state.note_evaluation()?;
+                Ok(Some(self.state.moving()?))
+            }
+            Statistics::Given(given) => {
+                let moments = given.channels();
+                if moments.len() != self.channels {
+                    let expected = format!("[C = {}]", self.channels);
+                    return Err(Error::shape(OP, "given statistics", expected, &[moments.len()]));
+                }
+                let sound =
+                    |m: &Moment| m.mean.is_finite() && m.variance.is_finite() && m.variance >= 0.0;
+                if let Some(channel) = moments.iter().position(|m| !sound(m)) {
+                    let Moment { mean, variance } = moments[channel];
+                    return Err(Error::value(
+                        "given statistics",
+                        "finite means and variances of 0 or more",
+                        format!("mean {mean} and variance {variance} in channel {channel}"),
+                    ));
+                }
+                Ok(Some([given.means(), given.variances()]))
+            }
+        }
+    }
+
+    /// What this call makes of a channel's moments.
+    pub(super) fn formulas(&self, parameters: &Parameters, call: &Call<'_>) -> Result<Formulas> {
+        let column = |t: &Option<Tensor>| t.as_ref().map(values).transpose();
+        let by_batch = matches!(call.statistics, Statistics::Batch);
+        let renorm = match &self.config.renorm {
+            Some(config) if call.renorm && by_batch => {
+                let reference = self.state.renorm()?;
+                reference.map(|(averages, step)| Reference {
+                    averages,
+                    bounds: config.clipping.at(step),
+                    epsilon: self.config.epsilon,
+                })
+            }
+            _ => None,
+        };
+        Ok(Formulas {
+            epsilon: self.config.epsilon,
+            constant_channel: self.config.degenerate.constant_channel,
+            gamma: column(&parameters.gamma)?,
+            beta: column(&parameters.beta)?,
+            fixed: self.fixed(call)?,
+            renorm,
+        })
+    }
+
+    /// What the policies make of a batch of this weight.
+    pub(super) fn verdict(
+        &self,
+        weight: Weight,
+        any_values: bool,
+        view: &ChannelView,
+    ) -> Result<Verdict> {
+        let shape = || view.dims().to_vec();
+        match self.config.degenerate.verdict(weight, any_values) {
+            Verdict::Empty => Err(Error::Empty { op: OP.into(), shape: shape() }),
+            Verdict::ZeroWeight => Err(Error::ZeroWeight { op: OP.into() }),
+            Verdict::OneValue => Err(Error::OneValue { op: OP.into(), shape: shape() }),
+            verdict => Ok(verdict),
+        }
+    }
+
+    pub(super) fn refuse_constant(&self, weight: Weight, moments: &[Moment]) -> Result<()> {
+        if self.config.degenerate.constant_channel != Policy::Error || weight.is_one_value() {
+            return Ok(());
+        }
+        match moments.iter().position(|moment| moment.variance == 0.0) {
+            Some(channel) => Err(Error::ConstantChannel { op: OP.into(), channel }),
+            None => Ok(()),
+        }
+    }
+}
