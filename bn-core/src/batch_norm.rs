@@ -24,7 +24,7 @@ impl BatchNormConfig {
     /// Names: `gamma`, `beta`, `moving_mean`, `moving_variance`, `updates`, or another system's
     /// ([`Names`](crate::Names)); with zero-debias `moving_mean_biased`, `moving_mean_weight` (and the
     /// variance's); with renorm `renorm_mean`, `renorm_stddev` and, by variant, `renorm_mean_weight`,
-    /// `renorm_stddev_weight`, `moving_stddev`. Those beside the first four may be missing from a checkpoint:
+    /// `renorm_stddev_weight`, `moving_stddev`. All but the first four may be missing from a checkpoint:
     /// they then start from the moving statistics there, taken as fully gathered.
     ///
     /// A second layer on the same prefix of the same `VarMap` shares the first one's variables and, while that
@@ -45,9 +45,9 @@ impl BatchNormConfig {
 /// Values that a layer is made of without a `VarBuilder`: see [`BatchNorm::from_tensors`]. `[C]` each.
 #[derive(Clone, Debug)]
 pub struct Parameters {
-    /// Scale; none where the configuration says `scale: false`.
+    /// Scale; `None` for a configuration with `scale: false`.
     pub gamma: Option<Tensor>,
-    /// Offset; none where the configuration says `center: false`.
+    /// Offset; `None` for a configuration with `center: false`.
     pub beta: Option<Tensor>,
     /// The moving mean.
     pub moving_mean: Tensor,
@@ -113,7 +113,7 @@ impl BatchNorm {
         })
     }
 
-    /// A layer of given values, with variables of its own on their device. Statistics are kept in f32, or f64
+    /// Builds a layer from tensors. Its variables are new, on the tensors' device. Statistics are kept in f32, or f64
     /// where the moving mean is f64, and count as fully gathered.
     /// # Errors
     /// As [`BatchNormConfig::build`]; [`Error::Shape`] unless all are `[C]`; [`Error::Contradiction`] for a
@@ -220,8 +220,8 @@ impl BatchNorm {
 
     /// A training step outside candle's graph: y, and what its gradient needs.
     ///
-    /// For training loops of one's own: the same kernels as [`BatchNorm::forward_train`]'s, without what
-    /// a graph costs (it adds every gradient to a fresh zero tensor).
+    /// For training loops that you write yourself: the kernels of [`BatchNorm::forward_train`] without the
+    /// cost of a graph, which adds every gradient to a fresh zero tensor.
     ///
     /// ```
     /// use bn_core::BatchNormConfig;
@@ -373,12 +373,12 @@ impl BatchNorm {
         self.state.named()
     }
 
-    /// r and d of the last training forward pass; none where that did not apply renorm.
+    /// r and d of the last training forward pass; `None` if it did not apply renorm.
     pub fn last_correction(&self) -> Option<Correction> {
         lock(&self.last_correction).as_ref().map(LastCorrection::to_correction)
     }
 
-    /// The step that schedules of decay and clipping stand at: updates tried so far.
+    /// The current step of the schedules of decay and clipping: updates tried so far.
     pub fn step(&self) -> u64 {
         let ledger = self.state.ledger();
         self.state.step(&ledger).unwrap_or(0) // a device that cannot be read says so at the next forward

@@ -1,4 +1,4 @@
-//! [`Call`]: what one forward pass through a layer does, each switch apart from the others.
+//! [`Call`]: what one forward pass through a layer does.
 
 use candle::Tensor;
 

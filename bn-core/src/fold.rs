@@ -20,7 +20,7 @@ pub struct Convolution {
     pub stride: usize,
     /// Default 1.
     pub dilation: usize,
-    /// Channels are split into so many groups that do not see each other. Default 1.
+    /// Number of groups that channels are split into; groups do not see each other. Default 1.
     pub groups: usize,
 }
 

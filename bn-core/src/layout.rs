@@ -34,7 +34,7 @@ pub enum DataFormat {
 
 /// A shape of rank 2 or more, read as `(outer, channels, inner)`.
 ///
-/// Element `(o, c, i)` of a contiguous tensor stands at `(o * channels + c) * inner + i`.
+/// Element `(o, c, i)` of a contiguous tensor is at `(o * channels + c) * inner + i`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ChannelView {
     dims: Vec<usize>,

@@ -39,7 +39,7 @@
 //! | statistics by themselves | [`moments`], [`weighted_moments`], [`Moments`], [`batch_normalization`] |
 //! | moving averages | [`MovingAverage`], [`Decay`], [`ZeroDebias`] |
 //! | batch renormalization | [`RenormConfig`], [`RenormVariant`], [`Clipping`], [`Correction`] |
-//! | training loops of one's own, without candle's graph | [`BatchNorm::forward_train_saved`], [`Saved`] |
+//! | training loops without candle's graph | [`BatchNorm::forward_train_saved`], [`Saved`] |
 //! | several micro-batches per update | [`Updates`] |
 //! | several ranks | [`Collective`], [`Threads`] |
 //! | better statistics for evaluation | [`population_statistics`] |

@@ -70,7 +70,7 @@ impl Moments {
     }
 
     /// Moments given from elsewhere: `[C]` tensors, taken as f64. `Σw²` is taken as the weight, as for
-    /// values that counted 1 each.
+    /// values that counted 1 each; see [`Moments::with_squared_weight`].
     /// # Errors
     /// [`Error::Shape`] unless all are `[C]`; [`Error::Value`] for a negative weight or variance.
     pub fn new(weight: &Tensor, mean: &Tensor, variance: &Tensor) -> Result<Self> {
@@ -91,6 +91,26 @@ impl Moments {
             weight: weight.into_iter().map(|w| Weight { sum: w, squares: w }).collect(),
             moments: each.map(|(mean, variance)| Moment { mean, variance }).collect(),
         })
+    }
+
+    /// The same with another `Σw²`, `[C]`: for values that did not count 1 each.
+    /// # Errors
+    /// [`Error::Shape`] unless it is `[C]`; [`Error::Value`] for a negative one.
+    pub fn with_squared_weight(mut self, squared_weight: &Tensor) -> Result<Self> {
+        let channels = self.moments.len();
+        if squared_weight.dims() != [channels] {
+            let expected = format!("[C = {channels}]");
+            let got = squared_weight.dims();
+            return Err(Error::shape("Moments", "squared_weight", expected, got));
+        }
+        let squares = values(squared_weight)?;
+        if let Some(negative) = squares.iter().find(|v| **v < 0.0) {
+            return Err(Error::value("squared_weight", "values of 0 or more", negative));
+        }
+        let each = squares.into_iter().enumerate();
+        let weight = |(c, squares)| Weight { squares, ..self.channel_weight(c) };
+        self.weight = each.map(weight).collect();
+        Ok(self)
     }
 
     /// All channels of one weight.

@@ -2,7 +2,7 @@
 //!
 //! An average that starts at a made-up value remembers it for long: after t updates at decay β that
 //! value still has weight βᵗ (0.37 after 1,000 updates at 0.999). Zero-debias averages from zero and
-//! divides by the weight gathered so far, so the first update alone decides the first value.
+//! divides by the weight gathered so far, so after one update the value is that update's.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;

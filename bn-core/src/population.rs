@@ -15,10 +15,11 @@ use crate::tensors::values;
 /// When a pass over the data ends. It also ends with the data.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PopulationOptions {
-    /// Stop after so many batches. Default none.
+    /// Stop after this many batches. Default none.
     pub max_batches: Option<usize>,
-    /// Stop once every channel of every layer is known so well: standard error of the mean in stddevs, and
-    /// of the variance as a share of the variance, both from the scatter between batches. Default none.
+    /// Stop once the standard error of every channel of every layer is at most this: that of the mean in
+    /// stddevs, and that of the variance as a share of the variance, both from the scatter between batches.
+    /// Default none.
     pub standard_error: Option<f64>,
     /// Batches before the standard error is believed; at least 2. Default 8.
     pub min_batches: usize,
@@ -49,7 +50,7 @@ pub struct PopulationReport {
 /// count. The stored variance is of the layer's kind, biased or unbiased, over all values together.
 /// On an error of `forward` or of the batches, the layers keep the statistics they had.
 ///
-/// Layers of a group of ranks normalize by their own rank's batches meanwhile; the moments of all ranks are
+/// Layers of a group of ranks normalize by their own rank's batches during the pass; the moments of all ranks are
 /// merged once, at the end, so ranks may have different numbers of batches. Every rank calls this function.
 ///
 /// ```
@@ -205,7 +206,7 @@ impl Pass<'_> {
     }
 }
 
-/// While this lives, the layers record their moments; dropping it ends that, whatever happened.
+/// While this lives, the layers record their moments. Dropping it ends that, also after an error.
 struct Recording<'a> {
     layers: &'a [&'a BatchNorm],
 }

@@ -38,7 +38,7 @@ struct Rules {
     renorm: Option<(RenormVariant, f64)>,
 }
 
-/// What is known of a layer's updates beside its variables.
+/// What a layer knows of its updates, apart from the variables.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     /// Updates tried, whether they took effect or not: the step that schedules go by. Unknown until the
@@ -70,7 +70,7 @@ pub(crate) struct Pending {
     pub(crate) forwards: u64,
 }
 
-/// The last batch that was committed or refused, beside the averages as they were before it.
+/// The last batch that was committed or refused, and the averages before it.
 #[derive(Debug)]
 pub(crate) struct LastUpdate {
     pub(crate) batch: Moments,
@@ -174,7 +174,7 @@ impl State {
         Ok([values(self.mean())?, values(self.variance())?])
     }
 
-    /// The averages that renorm refers to, and the step that its bounds stand at.
+    /// The averages that renorm refers to, and the step of its bounds.
     pub(crate) fn renorm(&self) -> candle::Result<Option<(RenormAverages, u64)>> {
         let Some(rule) = self.rules.renorm else {
             return Ok(None);
@@ -357,7 +357,7 @@ const DEBIAS_VARIANCE: [&str; 2] = ["moving_variance_biased", "moving_variance_w
 /// The variables of a state being collected.
 struct Named<'a> {
     variables: &'a Variables<'a>,
-    /// The moving statistics come from a checkpoint: what is missing beside them takes over from them.
+    /// The moving statistics come from a checkpoint: missing state starts from them.
     loaded: bool,
     named: Vec<(&'static str, Var)>,
 }

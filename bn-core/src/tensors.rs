@@ -10,7 +10,7 @@ use candle::{
 };
 use half::{bf16, f16};
 
-/// Locks. A thread that panicked while it held the lock has left whole values: they are replaced in one go.
+/// Locks, also after another thread panicked: values behind these locks are replaced in one assignment.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -105,7 +105,7 @@ impl InplaceOp1 for Write<'_> {
             CpuStorage::F32(to) => copy(self.0, &mut to[start..end], |v| v as f32),
             CpuStorage::F64(to) => to[start..end].copy_from_slice(self.0),
             CpuStorage::I64(to) => copy(self.0, &mut to[start..end], |v| v as i64),
-            _ => bail!("a statistic is none of f32, f64 and i64"),
+            _ => bail!("a statistic must be f32, f64 or i64"),
         }
         Ok(())
     }
@@ -177,7 +177,7 @@ impl Value {
 
 /// The gradient of a value that was [attached](Value::attach) to a graph.
 pub(crate) trait Gradient: Send + Sync + 'static {
-    /// The gradient of each input, in order; none where there is none to pass on.
+    /// The gradient of each input, in order; `None` for an input that gets none.
     fn gradient(&self, inputs: &[&Tensor], y: &Tensor, dy: &Tensor) -> Result<Vec<Option<Tensor>>>;
 }
 

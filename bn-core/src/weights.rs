@@ -35,7 +35,7 @@ pub(crate) fn flat_weights(
     Ok(view.flatten_weights(&wide)?)
 }
 
-/// `[N]` as `[N, 1, .., 1]`; none where the weights are of another form.
+/// `[N]` as `[N, 1, .., 1]`; `None` for weights of another shape.
 fn example_weights(weights: &Tensor, view: &ChannelView) -> Result<Option<Tensor>> {
     let per_example =
         weights.rank() == 1 && weights.dims()[0] == view.dims()[0] && view.axis() != 0;

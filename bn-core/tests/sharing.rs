@@ -253,3 +253,39 @@ fn weights_beyond_f32_keep_their_ratios() -> Outcome {
     }
     Ok(())
 }
+
+/// The moments of weighted values can be taken apart and put together again.
+#[test]
+fn moments_keep_their_squared_weight() -> Outcome {
+    let x = common::Numbers(7).tensor(&[5, 2]);
+    let w = Tensor::new(&[0.5, 1.5, 2.0, 0.25, 1.0], &Device::Cpu)?;
+    let of = Moments::weighted(&x, &w, Default::default())?;
+    let made = Moments::new(&of.weight(), &of.mean(), &of.variance())?
+        .with_squared_weight(&of.squared_weight())?;
+    let kind = bn_core::WeightKind::Reliability;
+    assert_eq!(values(made.unbiased_variance(kind)), values(of.unbiased_variance(kind)));
+    assert!(matches!(made.with_squared_weight(&w), Err(Error::Shape { .. })));
+    Ok(())
+}
+
+/// An NCHW view of NHWC memory is computed as it lies there: y and dx are such views too.
+#[test]
+fn permuted_views_are_not_copied() -> Outcome {
+    let memory = common::Numbers(9).tensor(&[4, 5, 6, 3]);
+    let x = memory.permute((0, 3, 1, 2))?;
+    let w = Tensor::new(&[0.5, 1.5, 2.0, 0.25], &Device::Cpu)?;
+    for group in [None, Some(3)] {
+        let config = BatchNormConfig { normalization_batch: group, ..BatchNormConfig::default() };
+        let (viewed, plain) = (layer(&config, 3, DType::F64)?, layer(&config, 3, DType::F64)?);
+        let call = Call::train().with_weights(&w);
+        let (y, saved) = viewed.forward_with_saved(&x, &call)?;
+        let (dx, ..) = saved.backward(&x)?;
+        let (want, saved) = plain.forward_with_saved(&x.contiguous()?, &call)?;
+        let (want_dx, ..) = saved.backward(&x.contiguous()?)?;
+        for (got, want) in [(y, want), (dx, want_dx)] {
+            assert!(got.permute((0, 2, 3, 1))?.is_contiguous());
+            common::assert_close("view", &values(&got), &values(&want), 1e-12, 1e-12);
+        }
+    }
+    Ok(())
+}

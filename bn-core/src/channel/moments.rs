@@ -1,6 +1,6 @@
 //! Weight, mean and variance: merging, and the correction of the variance.
 
-/// What a weight stands for, which decides the correction of an unbiased variance.
+/// What a weight means, which decides how an unbiased variance is corrected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[cfg_attr(
     feature = "serde",
@@ -43,7 +43,7 @@ impl Weight {
         if self.squares > 0.0 { self.sum * self.sum / self.squares } else { 0.0 }
     }
 
-    /// Whether all weight lies on one value: `W² = Σw²`. Rounding leaves the two a little apart.
+    /// Whether all weight lies on one value: `W² = Σw²`. Rounding makes them differ a little.
     pub(crate) fn is_one_value(self) -> bool {
         const ROUNDING: f64 = 1e-12;
         self.sum * self.sum <= self.squares * (1.0 + ROUNDING)

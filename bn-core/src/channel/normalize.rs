@@ -75,7 +75,7 @@ pub(crate) struct Formulas {
     pub(crate) constant_channel: Policy,
     pub(crate) gamma: Option<Vec<f64>>,
     pub(crate) beta: Option<Vec<f64>>,
-    /// Moving (or given) mean and variance; none where no policy can ask for them.
+    /// Moving (or given) mean and variance. `None` if no policy can ask for them.
     pub(crate) fixed: Option<[Vec<f64>; 2]>,
     pub(crate) renorm: Option<Reference>,
 }

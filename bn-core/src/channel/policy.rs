@@ -50,7 +50,7 @@ impl Default for Degenerate {
     }
 }
 
-/// What a batch's weight alone says about it.
+/// What follows from a batch's weight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// Normalize by the batch.
@@ -96,7 +96,7 @@ impl Degenerate {
         several && (unbiased_by != Some(WeightKind::Frequency) || weight.sum > 1.0)
     }
 
-    /// Whether a constant channel leaves its variance alone.
+    /// Whether a constant channel keeps its moving variance.
     pub(crate) fn skips_constant(&self) -> bool {
         matches!(self.constant_channel, Policy::SkipVarianceUpdate | Policy::UseMoving)
     }

@@ -79,8 +79,8 @@ pub(crate) struct Reference {
 }
 
 impl Reference {
-    /// r and d of channels from `first` on, before clipping. Loops over whole slices: a layer's channels are
-    /// many, and divisions go by vectors then.
+    /// r and d of channels from `first` on, before clipping. Loops over slices, so that
+    /// divisions become vector instructions: a layer has many channels.
     pub(crate) fn unclipped(&self, first: usize, mean: &[f64], stddev: &[f64]) -> [Vec<f64>; 2] {
         let of = first..first + mean.len();
         let averages = &self.averages;

@@ -68,9 +68,8 @@ pub enum StoredVariance {
 /// let vb = VarBuilder::from_varmap(&variables, DType::F32, &Device::Cpu);
 /// let config = BatchNormConfig {
 ///     decay: Decay::Constant(0.99),
-///     scale: true,
 ///     zero_debias: ZeroDebias::Both,
-///     ..BatchNormConfig::tf_slim()
+///     ..BatchNormConfig::default()
 /// };
 /// let bn = config.build(3, vb.pp("norm1"))?;
 /// let x = Tensor::randn(0f32, 1., (8, 3), &Device::Cpu)?;
@@ -114,12 +113,12 @@ pub struct BatchNormConfig {
     pub zero_debias: ZeroDebias,
     /// Default [`StoredVariance::Unbiased`], which excludes renorm.
     pub stored_variance: StoredVariance,
-    /// What weights stand for; decides the correction of an unbiased stored variance.
+    /// What weights mean; decides how an unbiased stored variance is corrected.
     pub weight_kind: WeightKind,
     /// Batch renormalization. Default none.
     pub renorm: Option<RenormConfig>,
     /// Examples per normalization group (ghost batch): contiguous groups along axis 0, the last one as
-    /// large as what is left. Default none: the whole batch.
+    /// large as what is left. Default: one group, the batch.
     pub normalization_batch: Option<usize>,
     /// Whether gamma and beta are trained; if not, they leave [`crate::BatchNorm::trainable_variables`] and no
     /// gradient reaches them. Default true.
@@ -219,7 +218,7 @@ impl BatchNormConfig {
     }
 
     /// TensorFlow's `fused=True` conventions on top of these options: the stored variance is unbiased and
-    /// epsilon at least 1.001e-5 (cuDNN's bound, which TensorFlow applies in silence).
+    /// epsilon at least 1.001e-5 (cuDNN's bound, which TensorFlow applies without saying so).
     pub fn fused(self) -> Self {
         Self {
             stored_variance: StoredVariance::Unbiased,

@@ -12,7 +12,7 @@ use crate::schedule::Schedule;
     serde(rename_all = "snake_case")
 )]
 pub enum RMin {
-    /// A bound of its own, in `[0, 1]`.
+    /// A separate bound, in `[0, 1]`.
     Bound(Schedule),
     /// `1 / r_max`, as in the paper.
     InverseOfRMax,

@@ -2,8 +2,7 @@
 //! formulas of `channel`.
 //!
 //! The per-channel values cross this trait as slices on the host. An engine on a device may override the
-//! provided methods ([`Engine::moments_and_normalize`], [`Engine::gradients`]) to run the same formulas
-//! beside its passes without bringing those values back.
+//! provided methods ([`Engine::moments_and_normalize`], [`Engine::gradients`]) and run the same formulas there.
 
 mod composed;
 pub(crate) mod cpu;

@@ -112,7 +112,7 @@ impl<'a> Source<'a> {
         })
     }
 
-    /// State beside the four: what the layer has a variable for, and the system a name.
+    /// Further state: what the layer has a variable for and the system a name.
     fn more(&mut self) -> Result<More> {
         let (bn, channels) = (self.bn, self.bn.channels);
         let known = |name: &str| bn.statistics().iter().any(|(known, _)| known == name);
@@ -162,7 +162,7 @@ impl<'a> Source<'a> {
     }
 }
 
-/// What an import found beside the four.
+/// Further state that an import found.
 struct More {
     steps: Option<f64>,
     state: Vec<(&'static str, Vec<f64>)>,

@@ -30,7 +30,7 @@ pub(super) struct Found {
     pub(super) beta: Vec<f64>,
     /// None where it was declined.
     pub(super) dx: Option<Value>,
-    /// Of the residual; none where it is dy itself.
+    /// Of the residual; `None` if it equals dy.
     pub(super) dv: Option<Value>,
 }
 

@@ -21,7 +21,7 @@ const OP: &str = "batch norm";
 /// What a forward pass comes to; nothing of the layer has changed yet.
 pub(crate) struct Forward {
     pub(crate) y: Tensor,
-    /// Moments to move the averages by; none where a policy says so, or nobody asked.
+    /// The moments of an update; `None` if a policy forbids one, or the call asked for none.
     pub(crate) update: Option<Moments>,
     pub(crate) correction: Option<LastCorrection>,
 }
@@ -152,8 +152,8 @@ fn attach(
         if !forced {
             return Ok(y.into_tensor());
         }
-        // The other ranks' gradients go through these statistics: this rank takes part in their backward
-        // pass, though nothing of its own requires a gradient.
+        // The other ranks' gradients go through these statistics, so this rank has to take part in their
+        // backward pass although none of its tensors requires a gradient.
         let witness = Var::zeros(1, DType::F32, input.x.device())?;
         slots.push((Slot::Witness, witness.into_inner()));
     }

@@ -17,7 +17,7 @@ pub(super) struct Input {
     pub(super) residual: Option<Tensor>,
     pub(super) weights: Option<Tensor>,
     pub(super) view: ChannelView,
-    /// Where each axis of the caller's x went; none where x was contiguous.
+    /// The caller's axes in the order of memory; `None` if x was contiguous.
     pub(super) order: Option<Vec<usize>>,
 }
 

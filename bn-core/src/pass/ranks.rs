@@ -96,7 +96,7 @@ impl Drop for Exchange<'_> {
         if !self.done {
             let mut packed = self.packed();
             packed[FAILED] = 1.0;
-            // This rank returns an error of its own already.
+            // This rank already returns an error.
             let _ = self.ranks.all_gather(&packed);
         }
     }

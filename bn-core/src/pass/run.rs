@@ -149,7 +149,7 @@ impl Layer<'_> {
                 self.verdict(Weight::default(), false, &input.view)?;
             }
             let normalized = normalized(input, None, formulas.by_fixed(), Vec::new())?;
-            return Ok(Passed::alone(normalized, None, None));
+            return Ok(Passed::local(normalized, None, None));
         };
         let each = engine.weights().iter().map(|weight| self.verdict(*weight, true, &input.view));
         let verdicts = each.collect::<Result<Vec<_>>>()?;
@@ -176,7 +176,7 @@ impl Layer<'_> {
                 None => batch = Some(group),
             }
         }
-        Ok(Passed::alone(normalized, Some(engine), batch))
+        Ok(Passed::local(normalized, Some(engine), batch))
     }
 
     /// By moving or given statistics. With an update, whether that is of several ranks.
@@ -192,7 +192,7 @@ impl Layer<'_> {
             Some(others) => self.update_beside(input, engine.as_deref(), others)?,
             None => None,
         };
-        Ok(Passed::alone(normalized, engine, batch))
+        Ok(Passed::local(normalized, engine, batch))
     }
 
     /// The moments of a batch that is normalized by other statistics.
@@ -223,8 +223,8 @@ impl Layer<'_> {
 }
 
 impl Passed {
-    /// Without other ranks' statistics.
-    fn alone(
+    /// Normalized without other ranks.
+    fn local(
         normalized: Normalized,
         engine: Option<Box<dyn Engine>>,
         batch: Option<Moments>,
@@ -254,7 +254,7 @@ fn too_large(moments: &[Moment], limit: f64) -> bool {
     moments.iter().any(large)
 }
 
-/// An update of one rank merged with those of the others; none where nobody has one.
+/// Merges one rank's update with those of the others; `None` if no rank has one.
 fn of_all_ranks(exchange: &mut Exchange<'_>, update: Option<Moments>) -> Result<Option<Moments>> {
     let share = match update {
         Some(update) => Share {

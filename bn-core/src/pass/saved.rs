@@ -37,12 +37,20 @@ pub struct Saved {
 pub struct InputGradients {
     /// Of x's shape and type.
     pub x: Tensor,
-    /// Of gamma's shape and type; none where there is no gamma.
+    /// Of gamma's shape and type; `None` without gamma.
     pub gamma: Option<Tensor>,
-    /// Of beta's shape and type; none where there is no beta.
+    /// Of beta's shape and type; `None` without beta.
     pub beta: Option<Tensor>,
-    /// Of x's shape and type; none where there was no residual.
+    /// Of x's shape and type; `None` without a residual.
     pub residual: Option<Tensor>,
+}
+
+/// [`InputGradients`], of which x's may have been declined.
+struct Taken {
+    x: Option<Tensor>,
+    gamma: Option<Tensor>,
+    beta: Option<Tensor>,
+    residual: Option<Tensor>,
 }
 
 impl Saved {
@@ -70,7 +78,7 @@ impl Saved {
         }
     }
 
-    /// y, with a tail on what this pass returned, in a graph of its own.
+    /// Applies a tail to what this pass returned, in a separate graph, and returns y.
     pub(super) fn with_tail(
         self,
         dtype: DType,
@@ -87,12 +95,11 @@ impl Saved {
     /// # Errors
     /// As [`Saved::gradients`].
     pub fn backward(&self, dy: &Tensor) -> Result<(Tensor, Option<Tensor>, Option<Tensor>)> {
-        let gradients = self.gradients(dy)?;
-        Ok((gradients.x, gradients.gamma, gradients.beta))
+        let InputGradients { x, gamma, beta, .. } = self.gradients(dy)?;
+        Ok((x, gamma, beta))
     }
 
-    /// `(dgamma, dbeta)` alone, for a first layer whose input needs no gradient: one pass over x instead of
-    /// two.
+    /// Only `(dgamma, dbeta)`, for a first layer whose input needs no gradient: one pass over x instead of two.
     /// # Errors
     /// As [`Saved::gradients`].
     pub fn parameter_gradients(&self, dy: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
@@ -104,11 +111,12 @@ impl Saved {
     /// # Errors
     /// [`Error::Shape`] or [`Error::DType`] for a `dy` that is not like y.
     pub fn gradients(&self, dy: &Tensor) -> Result<InputGradients> {
-        self.take(dy, true)
+        let Taken { x, gamma, beta, residual } = self.take(dy, true)?;
+        let x = x.map_or_else(|| dy.zeros_like(), Ok)?;
+        Ok(InputGradients { x, gamma, beta, residual })
     }
 
-    /// Without `of_input`, x's gradient is a placeholder.
-    fn take(&self, dy: &Tensor, of_input: bool) -> Result<InputGradients> {
+    fn take(&self, dy: &Tensor, of_input: bool) -> Result<Taken> {
         const OP: &str = "Saved::backward";
         if dy.dims() != self.dims {
             return Err(Error::shape(OP, "dy", format!("{:?}", self.dims), dy.dims()));
@@ -131,15 +139,15 @@ impl Saved {
         };
         let inner = self.normalization(&of(x_hat)?, of_input)?;
         let optional = |t: &Option<Tensor>| t.as_ref().map(of).transpose();
-        Ok(InputGradients {
-            x: inner.x.to_dtype(self.dtype)?,
+        Ok(Taken {
+            x: inner.x.map(|x| x.to_dtype(self.dtype)).transpose()?,
             gamma: optional(&tail.gamma)?,
             beta: optional(&tail.beta)?,
             residual: optional(&tail.residual)?,
         })
     }
 
-    fn normalization(&self, dy: &Tensor, of_input: bool) -> Result<InputGradients> {
+    fn normalization(&self, dy: &Tensor, of_input: bool) -> Result<Taken> {
         let in_memory_order = match &self.order {
             Some(order) => dy.permute(order.as_slice())?,
             None => dy.clone(),
@@ -149,7 +157,7 @@ impl Saved {
             dtype.map(|dtype| vector(of, dtype, dy.device())).transpose()
         };
         let restored = |v: Value| restored(v.into_tensor(), self.order.as_deref());
-        Ok(InputGradients {
+        Ok(Taken {
             gamma: column(self.gamma, &found.gamma)?,
             beta: column(self.beta, &found.beta)?,
             residual: match (self.residual, found.dv) {
@@ -157,10 +165,7 @@ impl Saved {
                 (true, Some(dv)) => Some(restored(dv)?),
                 (true, None) => Some(dy.detach()),
             },
-            x: match found.dx {
-                Some(dx) => restored(dx)?,
-                None => dy.detach(),
-            },
+            x: found.dx.map(restored).transpose()?,
         })
     }
 }
@@ -199,7 +204,7 @@ impl Tail {
         })
     }
 
-    /// The same tail with variables of its own, whose gradients can be asked for.
+    /// The same tail with new variables, which gradients can be asked of.
     pub(super) fn with_variables(self) -> Result<Self> {
         let variable = |t: Option<Tensor>| -> candle::Result<Option<Tensor>> {
             t.map(|t| Var::from_tensor(&t.detach().copy()?).map(Var::into_inner)).transpose()

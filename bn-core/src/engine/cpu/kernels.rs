@@ -91,7 +91,7 @@ pub(super) fn normalize<T: Element>(
     let normalize = normalization(input, y);
     let affines = Affines::new(channels.iter().map(|channel| channel.affine));
     let slabs = plan::<T>(input.geometry, 1).slabs();
-    // The last slabs first: moments that ranks have merged meanwhile left them in the cache.
+    // The last slabs first: where moments were taken just before, these are still in the cache.
     parallel::in_order(slabs.len(), |task| {
         run_part(&normalize, &slabs[slabs.len() - 1 - task], &affines);
     });
@@ -102,7 +102,7 @@ pub(super) fn wants_value<T: Element>(activation: Activation) -> bool {
     T::PLAIN && matches!(activation, Activation::Sigmoid | Activation::Tanh)
 }
 
-/// What a backward pass reads beside the input.
+/// What a backward pass reads in addition to the input.
 #[derive(Clone, Copy)]
 pub(super) struct Back<'a, T> {
     pub(super) channels: &'a [Channel],

@@ -305,7 +305,7 @@ fn arch() -> Arch {
 /// Bytes of a cache line.
 pub(super) const LINE: usize = 64;
 
-/// Asks the cache for the line at `start + at`, which may lie beyond the slice; for none where `at` is 0.
+/// Prefetches the line at `start + at`, which may lie beyond the slice. Does nothing if `at` is 0.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
 #[allow(unsafe_code)] // the intrinsic takes a raw pointer

@@ -1,7 +1,7 @@
 //! The passes as kernels over slices, on the CPU: no policies, and no tensors below this file.
 //!
-//! A slice is read as `[outer, channels, inner]` and cut into slabs by its shape alone, so results do not
-//! depend on the number of threads. Where a slab of whole channels fits into a core's L2 cache, all passes
+//! A slice is read as `[outer, channels, inner]` and cut into slabs by its shape, so results do not depend
+//! on the number of threads. Where a slab of whole channels fits into a core's L2 cache, all passes
 //! over it run before the next slab; elsewhere each pass runs over all slabs, and sums are added up in slab
 //! order.
 //!

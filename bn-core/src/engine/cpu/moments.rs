@@ -13,7 +13,7 @@ use super::lanes::{Element, Real, Vector, dispatch, prefetch};
 use super::walk::{Geometry, Place, Slab, Sums, sum};
 use crate::channel::Moment;
 
-/// Weights of the values, none of them per channel.
+/// Weights of the values; all channels share them.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Weights<'a, R> {
     /// All 1.

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use candle::utils::{BarrierPool, barrier_pool};
 
-/// `work` of `0..count`, in that order whatever thread did which.
+/// The results of `work` for `0..count`, in order.
 ///
 /// The caller works too.
 pub(super) fn in_order<R: Send + Sync>(count: usize, work: impl Fn(usize) -> R + Sync) -> Vec<R> {

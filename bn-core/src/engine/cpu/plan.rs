@@ -1,11 +1,11 @@
-//! How a geometry is cut into slabs: by its shape alone.
+//! How a geometry is cut into slabs. Only its shape decides, so results do not depend on threads.
 
 use std::ops::Range;
 
 use super::lanes::{Element, MOST_LANES};
 use super::walk::{Geometry, Slab};
 
-/// Half of a 1 MiB L2 cache: what a task reads several times, beside what it writes.
+/// Half of a 1 MiB L2 cache: for what a task reads several times; the rest is for what it writes.
 const CACHE: usize = 512 << 10;
 /// Below this many elements one task does it all.
 const SMALL: usize = 1 << 15;

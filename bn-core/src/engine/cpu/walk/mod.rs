@@ -4,7 +4,7 @@
 //! A vector at the end of a run that is not filled is moved back to end with the run: maps then write some
 //! values twice, sums mask the lanes they have already. No run is shorter than a vector (see
 //! [`super::lanes::dispatch`]). Sums run in the element's [`super::lanes::Real`] for at most [`FLUSH`] terms per lane and
-//! go on in f64; their order depends on the slab alone.
+//! go on in f64; their order depends only on the slab.
 
 mod columns;
 mod rows;
