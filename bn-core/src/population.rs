@@ -6,7 +6,8 @@
 //! split where a layer's input does not. Nothing changes before the pass has ended well.
 
 use crate::batch_norm::BatchNorm;
-use crate::channel::{Moment, Weight};
+use crate::channel::Moment;
+use crate::collective::{Exchange, Share};
 use crate::config::StoredVariance;
 use crate::error::{Error, Result};
 use crate::moments::Moments;
@@ -83,20 +84,17 @@ pub fn population_statistics<B, E: From<Error>>(
     options.check()?;
     let gathered = layers.iter().map(|layer| Gathered::new(layer.channels())).collect();
     let pass = Pass { recording: Recording::start(layers), gathered };
-    let done = pass.run(batches.into_iter(), options, &mut forward);
-    // A rank that failed takes part in the exchange too: the others wait for it.
-    let (report, gathered) = match done {
-        Ok(done) => done,
-        Err(error) => {
-            for layer in layers {
-                let _ = over_ranks(layer, None);
-            }
-            return Err(error);
-        }
-    };
+    let mut exchanges = Vec::with_capacity(layers.len());
+    for layer in layers {
+        exchanges.push(Exchange::among(layer.ranks.as_ref(), layer.channels()));
+    }
+    let (report, gathered) = pass.run(batches.into_iter(), options, &mut forward)?;
     let mut all = Vec::with_capacity(layers.len());
-    for (layer, gathered) in layers.iter().zip(gathered) {
-        all.push(over_ranks(layer, Some(gathered.pooled))?);
+    for (exchange, Gathered { pooled, .. }) in exchanges.iter_mut().zip(gathered) {
+        all.push(match exchange {
+            Some(exchange) => exchange.gather(Share::of(Some(pooled)))?.merged,
+            None => pooled,
+        });
     }
     let mut populations = Vec::with_capacity(layers.len());
     for (i, (layer, pooled)) in layers.iter().zip(all).enumerate() {
@@ -110,35 +108,6 @@ pub fn population_statistics<B, E: From<Error>>(
         layer.set_statistics(mean, variance, &[], None)?;
     }
     Ok(report)
-}
-
-/// The moments of all ranks; `None` from one of them is an error for all.
-fn over_ranks(layer: &BatchNorm, own: Option<Moments>) -> Result<Moments> {
-    let Some(ranks) = layer.ranks.as_ref().filter(|ranks| ranks.size() > 1) else {
-        return Ok(own.unwrap_or_else(|| Moments::nothing(layer.channels())));
-    };
-    let failed = own.is_none();
-    let own = own.unwrap_or_else(|| Moments::nothing(layer.channels()));
-    let weight = own.common_weight();
-    let mut packed = vec![f64::from(u8::from(failed)), weight.sum, weight.squares];
-    packed.extend(own.means());
-    packed.extend(own.variances());
-    let gathered = ranks.all_gather(&packed)?;
-    let mut all = Moments::nothing(layer.channels());
-    for (rank, part) in gathered.chunks_exact(packed.len()).enumerate() {
-        if part[0] != 0.0 {
-            let reason = format!("rank {rank} has returned an error from its pass over the data");
-            return Err(Error::Collective { op: "population_statistics".into(), reason });
-        }
-        let (means, variances) = part[3..].split_at(layer.channels());
-        let each = means.iter().zip(variances);
-        let moments = each.map(|(mean, variance)| Moment { mean: *mean, variance: *variance });
-        let weight = Weight { sum: part[1], squares: part[2] };
-        if weight.sum > 0.0 {
-            all.absorb(&Moments::from_parts(weight, moments.collect()));
-        }
-    }
-    Ok(all)
 }
 
 fn nothing(batches: usize, layer: usize) -> Error {

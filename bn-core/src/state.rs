@@ -11,7 +11,7 @@ use candle::{DType, Tensor, TensorId, Var};
 
 use crate::channel::{
     Average, Averages, Column, CommitRules, Committed, Debias, Moment, RenormAverages,
-    RenormVariant, commit,
+    RenormVariant, commit, toward,
 };
 use crate::config::{BatchNormConfig, Initializer, StoredVariance};
 use crate::error::{Error, Result};
@@ -246,7 +246,7 @@ impl State {
         if committed.accepted {
             self.write(&averages)?;
             let (rate, values) = (committed.rate, last.batch.common_weight().values());
-            ledger.gathered += (1.0 - ledger.gathered) * rate;
+            ledger.gathered = toward(ledger.gathered, 1.0, rate);
             ledger.squares = ledger.squares * (1.0 - rate) * (1.0 - rate) + rate * rate / values;
             ledger.committed_here += 1;
             ledger.skipped_variance += u64::from(committed.skipped_variance);

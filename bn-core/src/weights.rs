@@ -52,9 +52,14 @@ pub(crate) fn require_values(op: &'static str, weights: &Tensor) -> Result<()> {
     if !weights.device().is_cpu() {
         return Ok(());
     }
+    checked_values(op, weights).map(drop)
+}
+
+/// The values of weights, of which none is negative or not finite.
+pub(crate) fn checked_values(op: &'static str, weights: &Tensor) -> Result<Vec<f64>> {
     let values = values(weights)?;
     match values.iter().position(|w| !(w.is_finite() && *w >= 0.0)) {
-        None => Ok(()),
+        None => Ok(values),
         Some(index) => Err(Error::Weight { op: op.into(), index, value: values[index] }),
     }
 }

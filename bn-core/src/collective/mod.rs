@@ -1,10 +1,12 @@
 //! Ranks that train together: what a layer needs of them ([`Collective`]), and two that run anywhere.
 
+mod exchange;
 mod single;
 mod threads;
 
 use std::fmt::Debug;
 
+pub(crate) use exchange::{Exchange, Gathered, Share};
 pub use single::Single;
 pub use threads::Threads;
 

@@ -6,17 +6,15 @@ use super::backward::{Attached, Backward, Slot};
 use super::correction::LastCorrection;
 use super::input::{Input, restored};
 use super::layer::{Layer, Parameters};
-use super::ranks::Exchange;
 use super::saved::{Saved, Tail};
 use crate::activation::Activation;
 use crate::call::Call;
+use crate::collective::Exchange;
 use crate::config::BatchNormConfig;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::layout::statistics_dtype;
 use crate::moments::Moments;
 use crate::tensors::Value;
-
-const OP: &str = "batch norm";
 
 /// What a forward pass comes to; nothing of the layer has changed yet.
 pub(crate) struct Forward {
@@ -81,8 +79,8 @@ impl Layer<'_> {
         let run = plain.run(&input, &none, call, tracked, exchange)?;
         let x_hat = attach(run.y, run.backward, &input, &none, run.forced)?;
         let x_hat = restored(x_hat, input.order.as_deref())?;
-        let residual = self.check_residual(x, call)?;
-        let tail = Tail::new(self.config, x.dims(), parameters, residual)?;
+        self.check_residual(x, call)?;
+        let tail = Tail::new(self.config, x.dims(), parameters, call.residual)?;
         let y = tail.apply(&x_hat)?.to_dtype(x.dtype())?;
         Ok(Forward { y, update: run.update, correction: run.correction })
     }
@@ -102,24 +100,14 @@ impl Layer<'_> {
         let x_hat = run.y.into_tensor();
         let saved = Saved::new(run.backward, &x_hat, &input, &none);
         let x_hat = restored(x_hat, input.order.as_deref())?;
-        let residual = self.check_residual(x, call)?;
-        let tail = Tail::new(self.config, x.dims(), parameters, residual)?.with_variables()?;
+        self.check_residual(x, call)?;
+        let tail = Tail::new(self.config, x.dims(), parameters, call.residual)?.with_variables()?;
         let (y, saved) = saved.with_tail(x.dtype(), tail, &x_hat)?;
         Ok((Forward { y, update: run.update, correction: run.correction }, saved))
     }
 
     fn without_parameters<'a>(&'a self, config: &'a BatchNormConfig) -> Layer<'a> {
         Layer { config, gamma: None, beta: None, ..*self }
-    }
-
-    fn check_residual<'a>(&self, x: &Tensor, call: &Call<'a>) -> Result<Option<&'a Tensor>> {
-        match call.residual {
-            Some(residual) if residual.dims() != x.dims() => {
-                let expected = format!("{:?}", x.dims());
-                Err(Error::shape(OP, "residual", expected, residual.dims()))
-            }
-            residual => Ok(residual),
-        }
     }
 }
 

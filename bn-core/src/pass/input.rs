@@ -39,14 +39,7 @@ impl Input {
         if let Some(w) = call.weights {
             require_device(OP, "weights", w, x.device())?;
         }
-        if let Some(residual) = call.residual {
-            require_float(OP, "residual", residual)?;
-            require_device(OP, "residual", residual, layer.device)?;
-            if residual.dims() != x.dims() {
-                let expected = format!("{:?}", x.dims());
-                return Err(Error::shape(OP, "residual", expected, residual.dims()));
-            }
-        }
+        layer.check_residual(x, call)?;
         let residual = call.residual.map(|r| r.to_dtype(x.dtype())).transpose()?;
         let weights = call.weights.cloned();
         let grouped = layer.config.normalization_batch.is_some();

@@ -65,6 +65,19 @@ impl Layer<'_> {
         })
     }
 
+    /// Refuses a residual that is not like x.
+    pub(super) fn check_residual(&self, x: &Tensor, call: &Call<'_>) -> Result<()> {
+        let Some(residual) = call.residual else {
+            return Ok(());
+        };
+        require_float(OP, "residual", residual)?;
+        require_device(OP, "residual", residual, self.device)?;
+        if residual.dims() == x.dims() {
+            return Ok(());
+        }
+        Err(Error::shape(OP, "residual", format!("{:?}", x.dims()), residual.dims()))
+    }
+
     /// The statistics that do not come from the batch.
     fn fixed(&self, call: &Call<'_>) -> Result<Option<[Vec<f64>; 2]>> {
         match call.statistics {

@@ -5,7 +5,6 @@
 
 mod layer;
 mod input;
-mod ranks;
 mod correction;
 mod backward;
 mod run;

@@ -6,9 +6,9 @@ use super::backward::{Backward, Shared};
 use super::correction::LastCorrection;
 use super::input::Input;
 use super::layer::{Layer, Parameters};
-use super::ranks::{Exchange, Gathered, Share};
 use crate::call::{Call, Statistics};
 use crate::channel::{Channel, Formulas, Moment, Verdict, Weight};
+use crate::collective::{Exchange, Gathered, Share};
 use crate::engine::{Engine, Normalized, engine, widened};
 use crate::error::Result;
 use crate::moments::Moments;
@@ -38,9 +38,8 @@ struct Passed {
 impl Layer<'_> {
     /// The exchange of a call whose statistics, or whose update, are of all ranks.
     pub(super) fn exchange(&self, call: &Call<'_>) -> Option<Exchange<'_>> {
-        let ranks = self.ranks.filter(|ranks| ranks.size() > 1)?;
-        let together = self.together(call);
-        (together || call.update).then(|| Exchange::new(ranks, self.channels))
+        let needed = self.together(call) || call.update;
+        Exchange::among(self.ranks.filter(|_| needed), self.channels)
     }
 
     /// Batch statistics are of all ranks. Ghost batches stay within their rank.
@@ -153,8 +152,10 @@ impl Layer<'_> {
         };
         let each = engine.weights().iter().map(|weight| self.verdict(*weight, true, &input.view));
         let verdicts = each.collect::<Result<Vec<_>>>()?;
+        let any_moving = verdicts.contains(&Verdict::Moving);
+        let moving = if any_moving { formulas.by_fixed() } else { Vec::new() };
         let rule = |group: usize, first: usize, moments: &[Moment]| match verdicts[group] {
-            Verdict::Moving => formulas.by_fixed()[first..first + moments.len()].to_vec(),
+            Verdict::Moving => moving[first..first + moments.len()].to_vec(),
             _ => formulas.by_batch(first, moments),
         };
         let mut normalized = engine.moments_and_normalize(&rule)?;
@@ -256,14 +257,6 @@ fn too_large(moments: &[Moment], limit: f64) -> bool {
 
 /// Merges one rank's update with those of the others; `None` if no rank has one.
 fn of_all_ranks(exchange: &mut Exchange<'_>, update: Option<Moments>) -> Result<Option<Moments>> {
-    let share = match update {
-        Some(update) => Share {
-            weight: update.common_weight(),
-            moments: Some(update.channels().to_vec()),
-            tracked: false,
-        },
-        None => Share { weight: Weight::default(), moments: None, tracked: false },
-    };
-    let merged = exchange.gather(share)?.merged;
+    let merged = exchange.gather(Share::of(update))?.merged;
     Ok((merged.common_weight().sum > 0.0).then_some(merged))
 }

@@ -218,19 +218,26 @@ fn population_over_ranks() -> Outcome {
             let rank = ranks.rank();
             let bn = layer(&BatchNormConfig::keras(), 2, DType::F64)
                 .expect("valid")
-                .with_collective(ranks);
+                .with_collective(ranks.clone());
+            // Two layers: a rank that fails must not leave the exchange of the second one open.
+            let second = layer(&BatchNormConfig::keras(), 2, DType::F64)
+                .expect("valid")
+                .with_collective(ranks.clone());
             let batches: &[(usize, usize)] =
                 if rank == 0 { &[(0, 2), (2, 3), (5, 1)] } else { &[(6, 6)] };
             let batches =
                 batches.iter().map(|(start, len)| x.narrow(0, *start, *len).expect("rows"));
             let options = bn_core::PopulationOptions::default();
-            let done = bn_core::population_statistics(&[&bn], batches, &options, |x| {
+            let done = bn_core::population_statistics(&[&bn, &second], batches, &options, |x| {
                 if fails && rank == 1 {
                     let reason = "no data".to_owned();
                     return Err(bn_core::Error::Collective { op: "test".into(), reason });
                 }
+                second.forward_eval(&x)?;
                 bn.forward_eval(&x).map(drop)
             });
+            // They are in step still: a rank that failed has taken part in every exchange.
+            ranks.barrier().expect("the next collective call is the same on both ranks");
             let state = [bn.moving_mean(), bn.moving_variance()];
             done.map(|_| state.map(|t| values(t.expect("a copy")))).map_err(|e| e.to_string())
         });

@@ -155,6 +155,17 @@ fn tensors_of_a_call() -> Outcome {
             &got
         );
     }
+    // A residual meets the same checks where gamma is one per example.
+    let (gamma, integers) = (zeros(&[2, 3]), x.zeros_like()?.to_dtype(DType::U32)?);
+    assert_error!(
+        bn.forward_with(
+            &x,
+            &Call { gamma: Some(&gamma), residual: Some(&integers), ..Call::eval() }
+        ),
+        Error::DType { .. },
+        "`residual`",
+        "f16"
+    );
     let other = Moments::of(&zeros(&[2, 4]), DataFormat::Nhwc)?;
     assert_error!(
         bn.forward_with(&x, &Call::given(&other)),

@@ -10,7 +10,7 @@ use crate::channel::Weight;
 use crate::error::Result;
 use crate::layout::ChannelView;
 use crate::tensors::values;
-use crate::weights::{flat_weights, require_values};
+use crate::weights::{checked_values, flat_weights};
 
 /// Weights in the kernels' type.
 pub(super) struct HostWeights<R> {
@@ -37,8 +37,7 @@ impl<R: Real> HostWeights<R> {
         let full = w.dims() == view.weight_dims();
         // The common shapes without the tensor ops that broadcast the others.
         let wide = if per_example || full {
-            require_values(OP, w)?;
-            values(w)?
+            checked_values(OP, w)?
         } else {
             values(&flat_weights(OP, w, view)?)?
         };

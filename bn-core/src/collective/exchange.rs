@@ -1,34 +1,34 @@
-//! What the ranks of a group tell each other in a forward pass.
+//! One exchange of moments between the ranks of a group.
 
 use std::sync::Arc;
 
+use super::Collective;
 use crate::channel::{Moment, Weight};
-use crate::collective::Collective;
 use crate::error::{Error, Result};
 use crate::moments::Moments;
 
-/// A forward pass's one exchange. A rank that leaves the pass before it, with an error, takes part all the
-/// same and says so: the others return an error instead of waiting.
-pub(super) struct Exchange<'a> {
+/// An exchange to come. A rank that returns an error before it takes part all the same, and says so: the others
+/// return an error instead of waiting.
+pub(crate) struct Exchange<'a> {
     ranks: &'a Arc<dyn Collective>,
     channels: usize,
     done: bool,
 }
 
 /// What a rank contributes.
-pub(super) struct Share {
-    pub(super) weight: Weight,
+pub(crate) struct Share {
+    pub(crate) weight: Weight,
     /// None where the rank has no values.
-    pub(super) moments: Option<Vec<Moment>>,
+    pub(crate) moments: Option<Vec<Moment>>,
     /// A backward pass will come: some of the rank's tensors require gradients.
-    pub(super) tracked: bool,
+    pub(crate) tracked: bool,
 }
 
 /// What all ranks contributed.
-pub(super) struct Gathered {
-    pub(super) merged: Moments,
-    pub(super) any_values: bool,
-    pub(super) tracked: bool,
+pub(crate) struct Gathered {
+    pub(crate) merged: Moments,
+    pub(crate) any_values: bool,
+    pub(crate) tracked: bool,
 }
 
 const FAILED: usize = 0;
@@ -38,17 +38,28 @@ const SUM: usize = 3;
 const SQUARES: usize = 4;
 const HEADER: usize = 5;
 
+impl Share {
+    /// Moments without a backward pass.
+    pub(crate) fn of(moments: Option<Moments>) -> Self {
+        let weight = moments.as_ref().map_or_else(Weight::default, Moments::common_weight);
+        let moments = moments.map(|moments| moments.channels().to_vec());
+        Self { weight, moments, tracked: false }
+    }
+}
+
 impl<'a> Exchange<'a> {
-    pub(super) fn new(ranks: &'a Arc<dyn Collective>, channels: usize) -> Self {
-        Self { ranks, channels, done: false }
+    /// `None` for a layer without other ranks.
+    pub(crate) fn among(ranks: Option<&'a Arc<dyn Collective>>, channels: usize) -> Option<Self> {
+        let ranks = ranks.filter(|ranks| ranks.size() > 1)?;
+        Some(Self { ranks, channels, done: false })
     }
 
-    pub(super) fn ranks(&self) -> &'a Arc<dyn Collective> {
+    pub(crate) fn ranks(&self) -> &'a Arc<dyn Collective> {
         self.ranks
     }
 
     /// Merges all ranks' moments, in rank order.
-    pub(super) fn gather(&mut self, share: Share) -> Result<Gathered> {
+    pub(crate) fn gather(&mut self, share: Share) -> Result<Gathered> {
         let mut packed = self.packed();
         packed[TRACKED] = f64::from(u8::from(share.tracked));
         packed[SUM] = share.weight.sum;
@@ -66,7 +77,7 @@ impl<'a> Exchange<'a> {
             Gathered { merged: Moments::nothing(self.channels), any_values: false, tracked: false };
         for (rank, part) in all.chunks_exact(packed.len()).enumerate() {
             if part[FAILED] != 0.0 {
-                let reason = format!("rank {rank} has returned an error from this forward pass");
+                let reason = format!("rank {rank} has returned an error before this exchange");
                 return Err(Error::Collective { op: "synchronization".into(), reason });
             }
             gathered.any_values |= part[HAS_VALUES] != 0.0;
