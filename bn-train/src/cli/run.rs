@@ -1,6 +1,6 @@
-//! The command line: what a user may ask for, and in which order it is done.
+//! `bn-train run`: trains an experiment and draws its report.
 
-use crate::bench;
+use super::list::counted;
 use crate::device::DeviceName;
 use crate::experiment::plan::{Plan, Selection};
 use crate::experiment::{self, Experiment, Invalid, shipped};
@@ -10,56 +10,9 @@ use crate::preflight;
 use crate::run::directory::write_whole;
 use anyhow::{Context as _, bail};
 use bn_report::schema::{MANIFEST, Status, slug};
-use clap::{Args, Parser, Subcommand};
-use std::io::Write as _;
+use clap::Args;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-
-/// Train networks under batch normalization of many kinds, and compare them.
-#[derive(Debug, Parser)]
-#[command(name = "bn-train", version = env!("BN_TRAIN_VERSION"))]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Train every arm of an experiment with every seed, then draw the report
-    ///
-    /// The runs land in OUT/NAME/ARM/seed-N, the report in OUT/NAME/report.html. A run that is there already is
-    /// replaced when the new one ends. Ctrl-C ends within a second and keeps what was measured.
-    ///
-    /// Exit status: 0 when all runs ended (one that diverged is a result), 1 on an error, 130 on Ctrl-C.
-    Run(Run),
-    /// Name the embedded experiments
-    List,
-    /// Print an embedded experiment, to copy and change
-    ///
-    /// `bn-train show template` explains every key.
-    Show {
-        /// Its name, as `bn-train list` has it
-        name: String,
-    },
-    /// Time convolutions and training steps; prints JSON lines
-    Bench {
-        /// Only those whose name contains this
-        #[arg(long, value_name = "NAME", default_value = "")]
-        only: String,
-        /// Threads to compute with
-        #[arg(long, value_name = "N", default_value = "2")]
-        threads: std::num::NonZeroUsize,
-        /// Steps to time, more of the short ones
-        #[arg(long, value_name = "N", default_value = "15")]
-        rounds: std::num::NonZeroUsize,
-    },
-    /// Train runs as told on the standard input; `run` starts these
-    #[command(hide = true)]
-    Worker {
-        #[arg(long, default_value_t)]
-        device: DeviceName,
-    },
-}
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -67,7 +20,7 @@ enum Command {
   bn-train run --set train.steps=100 --seeds 0,1
   bn-train show decay-and-renorm > mine.toml && bn-train run mine.toml
   bn-train run runs/decay-and-renorm/decay-0.9/seed-0/config.toml --out again   # repeats one run")]
-struct Run {
+pub(super) struct Run {
     /// Name of an embedded experiment, or path of a TOML file
     #[arg(default_value = shipped::DEFAULT)]
     experiment: String,
@@ -97,78 +50,9 @@ struct Run {
     no_report: bool,
 }
 
-/// Does what the command line asks.
-pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(message) => {
-            let status = if message.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
-            let _ = message.print();
-            return status;
-        }
-    };
-    let done = match cli.command {
-        Command::Run(run) => run.run(),
-        Command::List => list(),
-        Command::Show { name } => show(&name),
-        Command::Bench { only, threads, rounds } => {
-            bench(&bench::Selection { only, threads: threads.get(), rounds: rounds.get() })
-        }
-        Command::Worker { device } => launch::worker::work(device).map(|()| ExitCode::SUCCESS),
-    };
-    done.unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
-        ExitCode::FAILURE
-    })
-}
-
-/// Times in a process like those that train: this one, if it is such, or one of its own.
-fn bench(selection: &bench::Selection) -> anyhow::Result<ExitCode> {
-    if std::env::var_os(launch::KEEPS_MEMORY).is_some() {
-        return bench::run(selection).map(|()| ExitCode::SUCCESS);
-    }
-    let status =
-        std::process::Command::new(std::env::current_exe().context("cannot find this program")?)
-            .args(std::env::args_os().skip(1))
-            .envs(launch::environment(selection.threads))
-            .status()
-            .context("cannot start this program again")?;
-    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-fn list() -> anyhow::Result<ExitCode> {
-    let mut text = String::new();
-    for shipped in shipped::ALL {
-        let experiment = experiment::load(shipped.name, &[])?;
-        let arms = counted(experiment.arms.len(), "arm");
-        let seeds = counted(experiment.seeds.len(), "seed");
-        text += &format!("{}  ({arms}, {seeds})\n", shipped.name);
-        text += &experiment.question.map_or(String::new(), |question| format!("    {question}\n"));
-    }
-    print_all(&text)
-}
-
-fn show(name: &str) -> anyhow::Result<ExitCode> {
-    let Some(shipped) = shipped::find(name) else {
-        let names: Vec<&str> =
-            shipped::ALL.iter().chain([&shipped::TEMPLATE]).map(|shipped| shipped.name).collect();
-        bail!("there is no embedded experiment {name:?}; there are {}", names.join(", "));
-    };
-    print_all(shipped.text)
-}
-
-/// Prints `text`. A reader who has seen enough (`| head`) is no error.
-fn print_all(text: &str) -> anyhow::Result<ExitCode> {
-    match std::io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(error).context("the standard output")
-        }
-        _ => Ok(ExitCode::SUCCESS),
-    }
-}
-
 impl Run {
-    fn run(self) -> anyhow::Result<ExitCode> {
+    /// Trains, and draws the report.
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let interruption = Interruption::listen()?;
         let experiment = experiment::load(&self.experiment, &self.set)?;
         let selection = Selection { seeds: self.seeds.clone(), arms: self.arms.clone() };
@@ -250,11 +134,6 @@ fn write_manifest(experiment: &Experiment, plan: &Plan, folder: &Path) -> anyhow
     let older = std::fs::read_to_string(&path).ok().and_then(|text| toml::from_str(&text).ok());
     let manifest = plan.manifest(experiment, older.as_ref(), crate::VERSION, &command_line());
     Ok(write_whole(&path, &manifest.to_toml().context("the manifest")?)?)
-}
-
-/// `1 arm`, `7 arms`.
-fn counted(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Says what is going to happen.

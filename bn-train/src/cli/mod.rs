@@ -1,0 +1,71 @@
+//! The command line: what a user may ask for. One file per command.
+
+mod bench;
+mod list;
+mod print;
+mod run;
+mod show;
+
+use crate::device::DeviceName;
+use crate::launch;
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Train networks under batch normalization of many kinds, and compare them.
+#[derive(Debug, Parser)]
+#[command(name = "bn-train", version = env!("BN_TRAIN_VERSION"))]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Train every arm of an experiment with every seed, then draw the report
+    ///
+    /// The runs land in OUT/NAME/ARM/seed-N, the report in OUT/NAME/report.html. A run that is there already is
+    /// replaced when the new one ends. Ctrl-C ends within a second and keeps what was measured.
+    ///
+    /// Exit status: 0 when all runs ended (one that diverged is a result), 1 on an error, 130 on Ctrl-C.
+    Run(run::Run),
+    /// Name the embedded experiments
+    List,
+    /// Print an embedded experiment, to copy and change
+    ///
+    /// `bn-train show template` explains every key.
+    Show {
+        /// Its name, as `bn-train list` has it
+        name: String,
+    },
+    /// Time convolutions and training steps; prints JSON lines
+    Bench(bench::Bench),
+    /// Train runs as told on the standard input; `run` starts these
+    #[command(hide = true)]
+    Worker {
+        #[arg(long, default_value_t)]
+        device: DeviceName,
+    },
+}
+
+/// Does what the command line asks.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(message) => {
+            let status = if message.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+            let _ = message.print();
+            return status;
+        }
+    };
+    let done = match cli.command {
+        Command::Run(run) => run.run(),
+        Command::List => list::list(),
+        Command::Show { name } => show::show(&name),
+        Command::Bench(bench) => bench.run(),
+        Command::Worker { device } => launch::worker::work(device).map(|()| ExitCode::SUCCESS),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
