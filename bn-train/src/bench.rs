@@ -3,7 +3,7 @@
 //! runs the two by turns.
 
 use crate::data::ImageShape;
-use crate::experiment::{self, Settings};
+use crate::experiment::{Registry, Settings};
 use crate::model::{Model, Sizes};
 use crate::ops::conv::{self, ConvShape};
 use crate::ops::parallel::awake;
@@ -173,7 +173,7 @@ fn perceptron(depth: usize, width: usize, norm: bool) -> String {
 fn training(model: &str, input: ImageShape, batch: usize) -> anyhow::Result<Step> {
     let settings = settings(model)?;
     let sizes = Sizes { input, classes: 10 };
-    let model = Model::build(&settings, sizes, 0, &Device::Cpu)?;
+    let model = Model::build(&settings.model, settings.norm.as_ref(), sizes, 0, &Device::Cpu)?;
     let mut optimizer = Sgd::new(model.trainable(), settings.optimizer);
     let images = numbers("images", batch * input.pixels());
     let dims = (batch, input.channels, input.height, input.width);
@@ -190,12 +190,10 @@ fn training(model: &str, input: ImageShape, batch: usize) -> anyhow::Result<Step
 }
 
 fn settings(model: &str) -> anyhow::Result<Settings> {
-    let text = format!(
+    let lines = format!(
         "{model}\noptimizer = {{ learning_rate = 0.01, momentum = 0.9 }}\ntrain.steps = 1\n"
     );
-    let experiment = experiment::parse("bench", "bench", &text, &[])?;
-    let arm = experiment.arms.into_iter().next();
-    Ok(arm.context("no arm")?.settings)
+    Ok(Registry::built_in().settings(&lines)?)
 }
 
 fn numbers(name: &str, len: usize) -> Vec<f32> {

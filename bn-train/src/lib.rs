@@ -9,6 +9,7 @@ pub mod cli;
 pub mod data;
 pub mod device;
 pub mod experiment;
+pub mod keys;
 pub mod launch;
 pub mod model;
 pub mod ops;

@@ -3,6 +3,7 @@
 //! `velocity = momentum * velocity + gradient (+ weight_decay * weight)`, `weight -= learning_rate * velocity`, as in
 //! `PyTorch` and TensorFlow's `MomentumOptimizer`. candle-nn's own optimizer has no momentum.
 
+use crate::keys::{Key, Keys, Kind, Kinds, flag, number};
 use crate::model::Gradients;
 use crate::ops::buffer::is_plain;
 use candle::{CpuStorage, InplaceOp2, Layout, Result, Tensor, Var};
@@ -19,6 +20,36 @@ pub struct SgdSettings {
     pub nesterov: bool,
     /// How much of each weight is added to its gradient; 0 for none.
     pub weight_decay: f64,
+}
+
+/// `[optimizer]`, less the learning rate.
+pub fn optimizers() -> Kinds<SgdSettings> {
+    Kinds::new(
+        "optimizer",
+        "kind",
+        vec![Kind::new("sgd", "stochastic gradient descent with momentum", sgd)],
+    )
+}
+
+fn sgd(keys: &mut Keys<'_>) -> Option<SgdSettings> {
+    let about = "weight of the old velocity; 0 is plain gradient descent";
+    let momentum = Key::new("momentum", number().from(0.0).below(1.0), about);
+    let momentum = keys.with_default(momentum, 0.9);
+    let nesterov = Key::new("nesterov", flag(), "look ahead along the velocity");
+    let nesterov = keys.with_default(nesterov, false);
+    let weight_decay = weight_decay(keys);
+    Some(SgdSettings { momentum: momentum?, nesterov: nesterov?, weight_decay: weight_decay? })
+}
+
+fn weight_decay(keys: &mut Keys<'_>) -> Option<f64> {
+    let about = "times the weight, added to its gradient";
+    keys.with_default(Key::new("weight_decay", number().from(0.0), about).also(&["l2"]), 0.0)
+}
+
+/// `optimizer.learning_rate`, whatever the kind.
+pub fn learning_rate(keys: &mut Keys<'_>) -> Option<f64> {
+    let key = Key::new("learning_rate", number().above(0.0), "step size; no default");
+    keys.required(key.also(&["lr", "eta", "step_size"]), 0.1)
 }
 
 /// The optimizer of one run: its variables, and a velocity for each.

@@ -1,58 +1,53 @@
 //! What can go wrong is tried in the first second, not found in the last hour: output folder, device, data, and the
 //! network of every arm.
 
-use crate::data::Source;
 use crate::device::DeviceName;
-use crate::experiment::plan::{Plan, Run};
+use crate::experiment::digest::{Surroundings, device_kind};
+use crate::experiment::plan::Plan;
 use crate::run::DeviceData;
 use anyhow::{Context as _, bail};
+use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::path::Path;
 
 /// What the checks have learnt.
 #[derive(Debug)]
 pub struct Checked {
-    /// The data sets of the plan, each with its digest.
-    digests: Vec<(Source, String)>,
+    /// What decides the numbers of the runs beside their settings.
+    pub surroundings: Surroundings,
     /// Held for as long as this lives: no other bn-train writes into the folder.
     _lock: File,
-}
-
-impl Checked {
-    /// Digest of the data that `run` trains on.
-    pub fn digest(&self, run: &Run) -> &str {
-        let known = self.digests.iter().find(|(source, _)| *source == run.settings.data);
-        known.map_or("", |(_, digest)| digest)
-    }
 }
 
 /// Makes `folder` and tries to write there, opens the device, reads the data, and builds the network of every arm.
 ///
 /// # Errors
 /// The first thing that fails, with its path or arm.
-pub fn check(plan: &Plan, folder: &Path, device: DeviceName) -> anyhow::Result<Checked> {
-    let device = device.open()?;
-    let mut digests = Vec::new();
-    let mut loaded: Vec<(Source, DeviceData)> = Vec::new();
+pub fn check(plan: &Plan, folder: &Path, device_name: DeviceName) -> anyhow::Result<Checked> {
+    let device = device_name.open()?;
+    let mut surroundings = Surroundings {
+        device_kind: device_kind(&device_name.to_string()).to_owned(),
+        ..Surroundings::default()
+    };
+    let mut loaded: BTreeMap<&str, DeviceData> = BTreeMap::new();
     for arm in &plan.arms {
         let Some(run) = plan.runs.iter().find(|run| run.arm == *arm) else {
             continue;
         };
-        let source = run.settings.data;
-        if !loaded.iter().any(|(held, _)| *held == source) {
+        let source = &run.settings.data;
+        if !loaded.contains_key(source.identity()) {
             let data = source.load()?;
-            loaded.push((
-                source,
-                DeviceData::new(&data, &device).context("the data does not fit on the device")?,
-            ));
-            digests.push((source, data.digest));
+            let on_device =
+                DeviceData::new(&data, &device).context("the data does not fit on the device")?;
+            loaded.insert(source.identity(), on_device);
+            surroundings.data.insert(source.identity().to_owned(), data.digest);
         }
-        for (_, data) in loaded.iter().filter(|(held, _)| *held == source) {
+        if let Some(data) = loaded.get(source.identity()) {
             data.model(&run.settings, run.seed).with_context(|| format!("arm {arm:?}"))?;
         }
     }
     // Last, so that an experiment that cannot run leaves no folder behind.
-    Ok(Checked { digests, _lock: lock(folder)? })
+    Ok(Checked { surroundings, _lock: lock(folder)? })
 }
 
 /// Makes `folder`, and keeps other bn-trains out of it. The system lifts the lock however this process ends.

@@ -2,6 +2,8 @@
 //!
 //! Steps count optimizer updates from 0, so the first update uses `factor(0)`.
 
+use crate::keys::{Key, Keys, Kind, Kinds, number, points, whole};
+
 /// How the learning rate moves during a run, as a factor on `optimizer.learning_rate`.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Shape {
@@ -64,6 +66,51 @@ impl Shape {
             Self::Piecewise(points) => points.at(step),
         }
     }
+}
+
+/// `[schedule]`, less the warm-up.
+pub fn shapes() -> Kinds<Shape> {
+    let kinds = vec![
+        Kind::new("constant", "factor 1 throughout", |_: &mut Keys<'_>| Some(Shape::Constant)),
+        Kind::new("step", "multiplied again and again", step),
+        Kind::new("cosine", "half a cosine from 1 down", |keys: &mut Keys<'_>| {
+            Some(Shape::Cosine { final_factor: final_factor(keys)? })
+        }),
+        Kind::new("linear", "a straight line from 1", |keys: &mut Keys<'_>| {
+            Some(Shape::Linear { final_factor: final_factor(keys)? })
+        }),
+        Kind::new("piecewise", "straight lines through points", piecewise),
+    ];
+    Kinds::new("schedule", "kind", kinds)
+}
+
+fn step(keys: &mut Keys<'_>) -> Option<Shape> {
+    let every = Key::new("every", whole(1..=u64::MAX), "steps between two changes; no default");
+    let every = keys.required(every, 500);
+    let about = "what the rate is multiplied by at each change";
+    let factor = Key::new("factor", number().from(0.0), about).also(&["gamma"]);
+    let factor = keys.with_default(factor, 0.1);
+    Some(Shape::Step { every: every?, factor: factor? })
+}
+
+fn final_factor(keys: &mut Keys<'_>) -> Option<f64> {
+    let about = "the factor at the end of the run";
+    keys.with_default(Key::new("final_factor", number().from(0.0), about), 0.0)
+}
+
+fn piecewise(keys: &mut Keys<'_>) -> Option<Shape> {
+    let about = "steps and factors, with lines between them; no default";
+    let example = bn_core::Schedule::piecewise([(0, 1.0), (900, 0.1)])
+        .unwrap_or_else(|error| unreachable!("steps that rise: {error}"));
+    let points = Key::new("points", points("factor", number().from(0.0)), about);
+    Some(Shape::Piecewise(keys.required(points, example)?))
+}
+
+/// `schedule.warmup_steps`, whatever the kind.
+pub fn warmup_steps(keys: &mut Keys<'_>) -> Option<u64> {
+    let about = "rise from 0 over this many steps first";
+    let key = Key::new("warmup_steps", whole(0..=u64::MAX), about).also(&["warmup"]);
+    keys.with_default(key, 0)
 }
 
 #[cfg(test)]

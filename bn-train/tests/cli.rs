@@ -184,10 +184,15 @@ fn bad_input_is_one_clear_message() {
     );
 
     let message = refusal(&run(out.path(), &["decay-and-renrom"]));
-    assert!(message.contains("did you mean decay-and-renorm?"), "{message}");
+    assert!(message.contains("(did you mean decay-and-renorm?)"), "{message}");
 
     let message = refusal(&run(out.path(), &["--arms", "decay 0.8"]));
-    assert!(message.contains("--arms decay 0.8: there is no such arm"), "{message}");
+    assert!(
+        message.contains(
+            "--arms decay 0.8: there is no arm \"decay 0.8\" (did you mean \"decay 0.9\"?)"
+        ),
+        "{message}"
+    );
 
     let file = out.path().join("file");
     fs::write(&file, "").unwrap();

@@ -2,7 +2,7 @@
 //! gradients after the last are the same to 1e-4. `torch/generate.py` made the values.
 
 use bn_train::data::ImageShape;
-use bn_train::experiment;
+use bn_train::experiment::Registry;
 use bn_train::model::{Model, Sizes};
 use bn_train::optimizer::Sgd;
 use candle::{Device, Tensor};
@@ -45,10 +45,10 @@ fn train_as_torch(which: &str, model: &str, input: ImageShape, batch: usize) {
         "model = {{ {model} }}\nnorm.epsilon = 1e-5\noptimizer = {{ learning_rate = 0.05, momentum = 0.9 }}\ntrain.steps = 5\n"
     );
     let settings =
-        experiment::parse("x.toml", "x", &text, &[]).unwrap_or_else(|invalid| panic!("{invalid}"));
-    let settings = &settings.arms[0].settings;
+        Registry::built_in().settings(&text).unwrap_or_else(|invalid| panic!("{invalid}"));
     let sizes = Sizes { input, classes: 10 };
-    let model = Model::build(settings, sizes, 0, &Device::Cpu).unwrap();
+    let model =
+        Model::build(&settings.model, settings.norm.as_ref(), sizes, 0, &Device::Cpu).unwrap();
     for (salt, (name, variable)) in model.trainable().iter().enumerate() {
         let values = initial(name, variable.dims(), salt as u64);
         variable.set(&Tensor::from_vec(values, variable.dims(), &Device::Cpu).unwrap()).unwrap();

@@ -1,14 +1,14 @@
 //! `bn-train list`: the embedded experiments.
 
 use super::print::print_all;
-use crate::experiment::{self, shipped};
+use crate::experiment::{Flags, Registry};
 use std::process::ExitCode;
 
 /// Prints name, size and question of each.
-pub(super) fn list() -> anyhow::Result<ExitCode> {
+pub(super) fn list(registry: &Registry) -> anyhow::Result<ExitCode> {
     let mut text = String::new();
-    for shipped in shipped::ALL {
-        let experiment = experiment::load(shipped.name, &[])?;
+    for shipped in registry.shipped() {
+        let experiment = registry.load(shipped.name, &Flags::default())?;
         let arms = counted(experiment.arms.len(), "arm");
         let seeds = counted(experiment.seeds.len(), "seed");
         text += &format!("{}  ({arms}, {seeds})\n", shipped.name);

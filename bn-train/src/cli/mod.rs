@@ -7,6 +7,7 @@ mod run;
 mod show;
 
 use crate::device::DeviceName;
+use crate::experiment::Registry;
 use crate::launch;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -47,8 +48,8 @@ enum Command {
     },
 }
 
-/// Does what the command line asks.
-pub fn main() -> ExitCode {
+/// Does what the command line asks, with experiments as `registry` knows them.
+pub fn main(registry: &Registry) -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(message) => {
@@ -58,11 +59,13 @@ pub fn main() -> ExitCode {
         }
     };
     let done = match cli.command {
-        Command::Run(run) => run.run(),
-        Command::List => list::list(),
-        Command::Show { name } => show::show(&name),
+        Command::Run(run) => run.run(registry),
+        Command::List => list::list(registry),
+        Command::Show { name } => show::show(registry, &name),
         Command::Bench(bench) => bench.run(),
-        Command::Worker { device } => launch::worker::work(device).map(|()| ExitCode::SUCCESS),
+        Command::Worker { device } => {
+            launch::worker::work(device, registry).map(|()| ExitCode::SUCCESS)
+        }
     };
     done.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

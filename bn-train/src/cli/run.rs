@@ -1,9 +1,10 @@
 //! `bn-train run`: trains an experiment and draws its report.
 
 use super::list::counted;
+use super::print::print;
 use crate::device::DeviceName;
-use crate::experiment::plan::{Plan, Selection};
-use crate::experiment::{self, Experiment, Invalid, shipped};
+use crate::experiment::plan::{self, Plan};
+use crate::experiment::{Experiment, Flags, Registry, shipped};
 use crate::launch::interruption::{EXIT_STATUS, Interruption};
 use crate::launch::{self, Job, Options, Outcome};
 use crate::preflight;
@@ -24,21 +25,27 @@ pub(super) struct Run {
     /// Name of an embedded experiment, or path of a TOML file
     #[arg(default_value = shipped::DEFAULT)]
     experiment: String,
-    /// Replace a key in every arm, for instance train.steps=100 or norm.decay=0.9; may be repeated
+    /// Replace a key in every arm, for instance train.steps=100 or norm={decay=0.9}; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
+    /// Name of the experiment's folder, in place of its own
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
     /// Where to put the folder of the experiment
     #[arg(long, value_name = "DIR", default_value = "runs")]
     out: PathBuf,
-    /// Seeds in place of the experiment's own, for instance 0,1,2
-    #[arg(long, value_name = "SEED,...", value_delimiter = ',', value_parser = clap::value_parser!(u64).range(0..=i64::MAX as u64))]
-    seeds: Option<Vec<u64>>,
-    /// Train only these arms, by name or folder
-    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
-    arms: Option<Vec<String>>,
-    /// Runs at a time, each a process with its share of the cores [default: the cores]
-    #[arg(long, value_name = "N")]
-    jobs: Option<std::num::NonZeroUsize>,
+    /// Seeds in place of the experiment's own, for instance 0,1,5-9
+    #[arg(long, value_name = "SEED,...", allow_hyphen_values = true)]
+    seeds: Option<String>,
+    /// Train only these arms, by name or folder; may be repeated
+    #[arg(long, value_name = "NAME,...")]
+    arms: Vec<String>,
+    /// Runs at a time, each a process of its own [default: the cores, divided by --threads]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    jobs: Option<usize>,
+    /// Threads of each run; its numbers do not depend on it [default: its share of the cores]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    threads: Option<usize>,
     /// cpu, cuda or cuda:N
     #[arg(long, default_value_t)]
     device: DeviceName,
@@ -52,32 +59,39 @@ pub(super) struct Run {
 
 impl Run {
     /// Trains, and draws the report.
-    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+    pub(super) fn run(self, registry: &Registry) -> anyhow::Result<ExitCode> {
         let interruption = Interruption::listen()?;
-        let experiment = experiment::load(&self.experiment, &self.set)?;
-        let selection = Selection { seeds: self.seeds.clone(), arms: self.arms.clone() };
-        let plan = Plan::new(&experiment, &selection)
-            .map_err(|problems| Invalid { origin: self.experiment.clone(), problems })?;
+        let experiment = registry.load(&self.experiment, &self.flags())?;
+        let plan = Plan::new(&experiment);
         let folder = self.out.join(slug(&plan.name));
         let options = self.options(plan.runs.len());
         let checked = preflight::check(&plan, &folder, self.device)?;
-        announce(&plan, &options, &folder);
+        announce(&plan, &options, &folder)?;
         for note in &experiment.notes {
             eprintln!("note: {note}");
         }
 
         interruption.hold();
-        write_manifest(&experiment, &plan, &folder)?;
+        write_manifest(&experiment, &plan, &checked, &folder)?;
         let jobs = self.jobs(&plan, &folder, &checked)?;
         let outcome = launch::launch(&jobs, &options, interruption.requested())?;
         interruption.release();
         self.conclude(&folder, &outcome)
     }
 
+    fn flags(&self) -> Flags {
+        Flags {
+            set: self.set.clone(),
+            name: self.name.clone(),
+            seeds: self.seeds.clone(),
+            arms: self.arms.clone(),
+        }
+    }
+
     fn options(&self, runs: usize) -> Options {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let jobs = self.jobs.map_or(cores, usize::from).min(runs);
-        Options { jobs, threads: (cores / jobs).max(1), device: self.device, plain: self.plain }
+        let (jobs, threads) = share(cores, runs, self.jobs, self.threads);
+        Options { jobs, threads, device: self.device, plain: self.plain }
     }
 
     fn jobs(
@@ -87,8 +101,8 @@ impl Run {
         checked: &preflight::Checked,
     ) -> anyhow::Result<Vec<Job>> {
         let device = self.device.to_string();
-        let job = |run: &experiment::plan::Run| {
-            let config = plan.config(run, crate::VERSION, &device, checked.digest(run));
+        let job = |run: &plan::Run| {
+            let config = plan.config(run, &checked.surroundings, crate::VERSION, &device);
             Ok(Job {
                 label: format!("{}, seed {}", run.arm, run.seed),
                 place: folder.join(run.directory()),
@@ -128,21 +142,27 @@ impl Run {
 }
 
 /// Freezes the plan, beside what it has in common with an older one.
-fn write_manifest(experiment: &Experiment, plan: &Plan, folder: &Path) -> anyhow::Result<()> {
+fn write_manifest(
+    experiment: &Experiment,
+    plan: &Plan,
+    checked: &preflight::Checked,
+    folder: &Path,
+) -> anyhow::Result<()> {
     let path = folder.join(MANIFEST);
     // A manifest that cannot be read is as good as none: it is about to be replaced.
     let older = std::fs::read_to_string(&path).ok().and_then(|text| toml::from_str(&text).ok());
-    let manifest = plan.manifest(experiment, older.as_ref(), crate::VERSION, &command_line());
+    let (surroundings, older) = (&checked.surroundings, older.as_ref());
+    let manifest = plan.manifest(experiment, surroundings, older, crate::VERSION, &command_line());
     Ok(write_whole(&path, &manifest.to_toml().context("the manifest")?)?)
 }
 
 /// Says what is going to happen.
-fn announce(plan: &Plan, options: &Options, folder: &Path) {
+fn announce(plan: &Plan, options: &Options, folder: &Path) -> anyhow::Result<()> {
     let steps: std::collections::BTreeSet<u64> =
         plan.runs.iter().map(|run| run.settings.train.steps).collect();
     let steps: Vec<String> = steps.iter().map(u64::to_string).collect();
-    println!(
-        "{}: {} x {} = {} of {} steps",
+    let mut text = format!(
+        "{}: {} x {} = {} of {} steps\n",
         plan.name,
         counted(plan.arms.len(), "arm"),
         counted(plan.seeds.len(), "seed"),
@@ -150,9 +170,25 @@ fn announce(plan: &Plan, options: &Options, folder: &Path) {
         steps.join(" or ")
     );
     for arm in &plan.arms {
-        println!("  {arm}");
+        text += &format!("  {arm}\n");
     }
-    println!("on {}, {} at a time, into {}", options.device, options.jobs, folder.display());
+    let Options { device, jobs, threads, .. } = options;
+    let threads = counted(*threads, "thread");
+    text +=
+        &format!("on {device}, {jobs} at a time with {threads} each, into {}\n", folder.display());
+    print(&text)
+}
+
+/// How many runs at a time, and with how many threads each, on so many cores.
+fn share(cores: usize, runs: usize, jobs: Option<usize>, threads: Option<usize>) -> (usize, usize) {
+    let jobs = jobs.unwrap_or_else(|| cores / threads.unwrap_or(1)).clamp(1, runs.max(1));
+    (jobs, threads.unwrap_or(cores / jobs).max(1))
+}
+
+/// A number of things of which there must be one.
+fn at_least_one(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|&number| number > 0);
+    number.ok_or_else(|| "expected a whole number from 1".to_owned())
 }
 
 /// The command that was typed, for the manifest.
@@ -162,4 +198,25 @@ fn command_line() -> String {
         if word.contains([' ', '"', '\'', '$']) { format!("{word:?}") } else { word }
     };
     std::iter::once("bn-train".to_owned()).chain(words.map(quote)).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cores_are_shared_among_jobs_and_threads() {
+        for (cores, runs, jobs, threads, expected) in [
+            (8, 35, None, None, (8, 1)),
+            (8, 2, None, None, (2, 4)),
+            (8, 35, Some(2), None, (2, 4)),
+            (8, 35, None, Some(4), (2, 4)),
+            (8, 35, Some(3), Some(5), (3, 5)),
+            (2, 35, None, Some(4), (1, 4)),
+            (2, 1, Some(4), None, (1, 2)),
+            (2, 9, Some(4), None, (4, 1)),
+        ] {
+            assert_eq!(share(cores, runs, jobs, threads), expected, "{cores} cores, {runs} runs");
+        }
+    }
 }

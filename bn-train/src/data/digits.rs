@@ -3,7 +3,7 @@
 //! E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits" (UCI Machine Learning Repository, 1998),
 //! CC BY 4.0; `datasets/README.md` has the whole story. The file is embedded, so the program needs no download.
 
-use super::{DataError, Dataset, Description, Examples, ImageShape, stratified};
+use super::{DataError, Dataset, Description, Examples, ImageShape, Provider, stratified};
 use std::io::Read as _;
 
 const ORIGIN: &str = "the embedded digits";
@@ -14,13 +14,27 @@ const TEST: usize = 270;
 /// Never changed: results of different versions stay comparable.
 const SPLIT_SEED: u64 = 0;
 
-pub(super) const DESCRIPTION: Description = Description {
+/// The embedded digits.
+#[derive(Debug)]
+pub(super) struct Digits;
+
+impl Provider for Digits {
+    fn describe(&self) -> Description {
+        DESCRIPTION
+    }
+
+    fn load(&self) -> Result<Dataset, DataError> {
+        load()
+    }
+}
+
+const DESCRIPTION: Description = Description {
     shape: ImageShape { channels: 1, height: 8, width: 8 },
     classes: 10,
     train: 1257,
 };
 
-pub(super) fn load() -> Result<Dataset, DataError> {
+fn load() -> Result<Dataset, DataError> {
     let mut text = String::new();
     flate2::read::GzDecoder::new(PACKED)
         .read_to_string(&mut text)

@@ -5,9 +5,11 @@
 
 mod batches;
 mod digits;
+mod source;
 mod split;
 
 pub use batches::Batches;
+pub use source::{Provider, Source, sources};
 pub use split::{Parts, stratified};
 
 use candle::{Device, Tensor};
@@ -39,32 +41,6 @@ pub struct Description {
     pub classes: usize,
     /// Training examples.
     pub train: usize,
-}
-
-/// A data set that experiments can name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// 1,797 handwritten digits of 8x8 pixels, embedded in the program.
-    Digits,
-}
-
-impl Source {
-    /// Sizes, known without reading anything.
-    pub fn describe(self) -> Description {
-        match self {
-            Self::Digits => digits::DESCRIPTION,
-        }
-    }
-
-    /// Reads and splits the data.
-    ///
-    /// # Errors
-    /// [`DataError`] when it is not what it should be.
-    pub fn load(self) -> Result<Dataset, DataError> {
-        match self {
-            Self::Digits => digits::load(),
-        }
-    }
 }
 
 /// Why data could not be read.

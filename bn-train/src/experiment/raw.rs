@@ -2,21 +2,9 @@
 //!
 //! TOML is parsed with recovery, so that several mistakes of syntax are found at once.
 
-use super::problem::{Place, Problem};
-use std::collections::BTreeMap;
+use crate::keys::{Leaf, Leaves, Place, Problem};
 use toml::Spanned;
 use toml::de::{DeArray, DeString, DeTable, DeValue};
-
-/// One value, and where it stands.
-#[derive(Clone, Debug)]
-pub(super) struct Leaf {
-    pub(super) key_place: Place,
-    pub(super) value_place: Place,
-    pub(super) value: toml::Value,
-}
-
-/// Values by dotted key: `norm.decay`. An empty table is a value; others are taken apart.
-pub(super) type Leaves = BTreeMap<String, Leaf>;
 
 /// One `[[arm]]`.
 #[derive(Clone, Debug)]
@@ -85,7 +73,25 @@ pub(super) fn parse_set(flag: &str, raw: &mut Raw) {
     };
     let (key, text) = (key.trim(), text.trim());
     let value = DeValue::parse(text).map_or_else(|_| text.into(), |value| convert(value.get_ref()));
-    raw.set.insert(key.to_owned(), Leaf { key_place: place.clone(), value_place: place, value });
+    set(key, value, &place, raw);
+}
+
+/// Says `key = value` on the command line. A key that a flag has set already is a problem.
+pub(super) fn set(key: &str, value: toml::Value, place: &Place, raw: &mut Raw) {
+    match value {
+        toml::Value::Table(table) if !table.is_empty() => {
+            for (name, value) in table {
+                set(&format!("{key}.{name}"), value, place, raw);
+            }
+        }
+        value => {
+            let leaf = Leaf { key_place: place.clone(), value_place: place.clone(), value };
+            if let Some(first) = raw.set.insert(key.to_owned(), leaf) {
+                let message = format!("`{key}` is set twice; drop this or {}", first.key_place);
+                raw.problems.push(Problem { place: place.clone(), message });
+            }
+        }
+    }
 }
 
 /// Puts what `key` says into `leaves`, under a path that begins with `prefix`.
@@ -200,6 +206,7 @@ mod tests {
             "norm.kind2=\"batch\"",
             "seeds=[1,2]",
             "no value",
+            "norm={decay=0.5,renorm={decay=0.9}}",
         ] {
             parse_set(flag, &mut raw);
         }
@@ -207,6 +214,21 @@ mod tests {
         assert_eq!(raw.set["norm.kind"].value, toml::Value::String("renorm".into()));
         assert_eq!(raw.set["norm.kind2"].value, toml::Value::String("batch".into()));
         assert_eq!(raw.set["seeds"].value.as_array().unwrap().len(), 2);
+        assert_eq!(raw.set["norm.decay"].value, toml::Value::Float(0.5));
+        assert_eq!(raw.set["norm.renorm.decay"].value, toml::Value::Float(0.9));
+        assert_eq!(raw.problems.len(), 1);
         assert_eq!(raw.problems[0].place, Place::Flag("--set no value".into()));
+    }
+
+    #[test]
+    fn a_key_that_is_set_twice_is_a_problem() {
+        let mut raw = Raw::default();
+        for flag in ["norm.decay=0.9", "norm={decay=0.5}"] {
+            parse_set(flag, &mut raw);
+        }
+        assert_eq!(raw.problems.len(), 1);
+        let Problem { place, message } = &raw.problems[0];
+        assert_eq!(place, &Place::Flag("--set norm={decay=0.5}".into()));
+        assert_eq!(message, "`norm.decay` is set twice; drop this or --set norm.decay=0.9");
     }
 }

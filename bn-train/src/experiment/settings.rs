@@ -1,19 +1,21 @@
 //! The checked settings of one arm: what the rest of the program may rely on.
 //!
-//! There is one way in, `check`; whoever holds a [`Settings`] need not check again. `template.toml` says what each key
-//! means and what it defaults to.
+//! There is one way in, [`super::Registry`]; whoever holds a [`Settings`] need not check again.
 
-use super::reader::Word;
+use super::registry::Registry;
+use super::train::{self, TrainSettings};
 use crate::data::Source;
-use crate::optimizer::SgdSettings;
-use crate::schedule::Schedule;
-use bn_core::{BatchNormConfig, RenormVariant, ZeroDebias};
+use crate::keys::{Found, Keys, Leaves};
+use crate::model::{self, ModelSettings, NormSettings};
+use crate::optimizer::{self, SgdSettings};
+use crate::schedule::{self, Schedule};
+use std::collections::BTreeMap;
 
 /// Everything that decides the numbers of a run, apart from its seed.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Settings {
-    /// `data.name`.
+    /// `[data]`.
     pub data: Source,
     /// `[model]`.
     pub model: ModelSettings,
@@ -29,137 +31,62 @@ pub struct Settings {
     pub train: TrainSettings,
     /// All of the above as the keys of an experiment, defaults written out.
     pub written: toml::Table,
+    /// By dotted key, as TOML: what decides the numbers and is not the default.
+    pub changed: BTreeMap<String, String>,
 }
 
-/// A network.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ModelSettings {
-    /// What the net is made of.
-    pub kind: ModelKind,
-    /// After every hidden layer.
-    pub activation: Activation,
-}
-
-/// A family of networks, with its sizes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ModelKind {
-    /// Dense layers of these widths, then one to the classes.
-    Mlp {
-        /// Widths, each at least 1; empty for softmax regression.
-        hidden: Vec<usize>,
-    },
-    /// Convolutions, each followed by 2x2 maximum pooling, then one dense layer to the classes.
-    Convnet {
-        /// Channels of each convolution, each at least 1; no more of them than the image can be halved.
-        channels: Vec<usize>,
-        /// Height and width of the convolutions' kernels; odd.
-        kernel: usize,
-    },
-    /// A residual network for 32x32 images (He et al. 2015, section 4.2) with projection shortcuts.
-    Resnet {
-        /// Layers with weights, shortcuts not counted: `6n + 2` for `n` blocks in each of the three groups.
-        depth: usize,
-    },
-}
-
-/// A normalization layer.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct NormSettings {
-    /// On which side of the activation.
-    pub position: Position,
-    /// The layer itself; its schedules are scaled to the run.
-    pub layer: BatchNormConfig,
-}
-
-/// How long to train, and when to look.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct TrainSettings {
-    /// Optimizer updates, at least 1.
-    pub steps: u64,
-    /// Examples per update, from 1 to the number of training examples.
-    pub batch_size: usize,
-    /// Steps between two evaluations, at least 1. The first and the last step are always evaluated.
-    pub evaluate_every: u64,
-    /// Further steps to evaluate at, ascending; those past the end are never reached.
-    pub evaluate_at: Vec<u64>,
-}
-
-impl TrainSettings {
-    /// Whether the net is evaluated after `step` updates.
-    pub fn evaluates(&self, step: u64) -> bool {
-        step.is_multiple_of(self.evaluate_every)
-            || step == self.steps
-            || self.evaluate_at.binary_search(&step).is_ok()
+/// Settings are the same where the same is written.
+impl PartialEq for Settings {
+    fn eq(&self, other: &Self) -> bool {
+        self.written == other.written
     }
 }
 
-macro_rules! words {
-    ($(#[$doc:meta])* $visibility:vis $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+ }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        $visibility enum $name { $($(#[$variant_doc])* $variant,)+ }
-
-        impl Word for $name {
-            fn from_word(word: &str) -> Option<Self> {
-                match word { $($word => Some(Self::$variant),)+ _ => None }
-            }
-        }
-    };
-}
-pub(super) use words;
-
-words! {
-    /// A function applied to every element.
-    pub Activation {
-        /// `1 / (1 + exp(-x))`.
-        Sigmoid = "sigmoid",
-        /// Hyperbolic tangent.
-        Tanh = "tanh",
-        /// `max(x, 0)`.
-        Relu = "relu",
-        /// `x`, or `0.01 x` below 0.
-        LeakyRelu = "leaky_relu",
-    }
+/// Reads the settings of one arm from all that is said about it; none where something is wrong.
+pub(super) fn read(registry: &Registry, leaves: &Leaves) -> (Option<Settings>, Found) {
+    let mut found = Found::default();
+    let settings = read_into(registry, leaves, &mut found);
+    let settings = settings.filter(|_| found.problems.is_empty());
+    (settings, found)
 }
 
-words! {
-    /// On which side of the activation a normalization layer stands.
-    pub Position {
-        /// Layer, norm, activation.
-        Before = "before",
-        /// Layer, activation, norm.
-        After = "after",
-    }
-}
+/// Reads every table, whatever is wrong with the others.
+fn read_into(registry: &Registry, leaves: &Leaves, found: &mut Found) -> Option<Settings> {
+    let mut keys = Keys::new(leaves, 1, found);
+    let provider = registry.data.read(&mut keys);
+    let data = provider.as_ref().map(|provider| provider.describe());
+    let train = train::read(&mut keys.table("train"), data);
 
-impl Word for ZeroDebias {
-    fn from_word(word: &str) -> Option<Self> {
-        match word {
-            "none" => Some(Self::None),
-            "mean" => Some(Self::Mean),
-            "variance" => Some(Self::Variance),
-            "both" => Some(Self::Both),
-            _ => None,
-        }
+    let total_steps = train.as_ref().map_or(1, |train| train.steps);
+    let mut keys = Keys::new(leaves, total_steps, found);
+    let kind = registry.models.read(&mut keys);
+    let activation = model::activation(&mut keys.table("model"));
+    let misfit = kind.as_ref().zip(data).and_then(|(kind, data)| kind.misfit(data.shape));
+    if let Some((name, message)) = misfit {
+        keys.table("model").refuse(name, message);
     }
-}
+    let norm = registry.norms.read(&mut keys);
+    let has_norm = norm.as_ref().is_some_and(Option::is_some);
+    if has_norm && train.as_ref().is_some_and(|train| train.batch_size == 1) {
+        let message =
+            "`train.batch_size` is 1; batch statistics need 2 examples, or norm.kind = \"none\"";
+        keys.table("train").refuse("batch_size", message.to_owned());
+    }
+    let optimizer = registry.optimizers.read(&mut keys);
+    let learning_rate = optimizer::learning_rate(&mut keys.table("optimizer"));
+    let shape = registry.schedules.read(&mut keys);
+    let warmup_steps = schedule::warmup_steps(&mut keys.table("schedule"));
 
-impl Word for RenormVariant {
-    fn from_word(word: &str) -> Option<Self> {
-        match word {
-            "keras" => Some(Self::Keras),
-            "tf1" => Some(Self::Tf1),
-            "paper" => Some(Self::Paper),
-            _ => None,
-        }
-    }
-}
-
-impl Word for Source {
-    fn from_word(word: &str) -> Option<Self> {
-        (word == "digits").then_some(Self::Digits)
-    }
+    let identity = found.written.get("data").map(ToString::to_string).unwrap_or_default();
+    Some(Settings {
+        data: Source::new(identity, provider?),
+        model: ModelSettings::new(kind?, activation?),
+        norm: norm?,
+        optimizer: optimizer?,
+        learning_rate: learning_rate?,
+        schedule: Schedule { shape: shape?, warmup_steps: warmup_steps? },
+        train: train?,
+        written: found.written.clone(),
+        changed: found.changed.clone(),
+    })
 }

@@ -1,6 +1,6 @@
 //! The experiments that are embedded in the program.
 
-/// An embedded file.
+/// An experiment that is known by name.
 #[derive(Clone, Copy, Debug)]
 pub struct Shipped {
     /// What `run` takes for it.
@@ -13,14 +13,8 @@ pub struct Shipped {
 pub const DEFAULT: &str = "decay-and-renorm";
 
 /// Every embedded experiment, by name.
-pub const ALL: &[Shipped] =
+pub(super) const ALL: &[Shipped] =
     &[Shipped { name: DEFAULT, text: include_str!("../../experiments/decay-and-renorm.toml") }];
 
-/// Not an experiment of its own: every key, explained.
-pub const TEMPLATE: Shipped =
-    Shipped { name: "template", text: include_str!("../../experiments/template.toml") };
-
-/// The embedded experiment of that name, or the template.
-pub fn find(name: &str) -> Option<Shipped> {
-    ALL.iter().chain([&TEMPLATE]).find(|shipped| shipped.name == name).copied()
-}
+/// The name of no experiment of its own: every key, explained, from the registry.
+pub const TEMPLATE: &str = "template";

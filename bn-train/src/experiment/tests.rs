@@ -1,18 +1,34 @@
 //! Laws of reading: what is written reads back, every problem is found, and the template tells the truth.
 
+use super::digest::Surroundings;
 use super::*;
-use keys::{ARM_KEYS, EXPERIMENT_KEYS};
+use crate::keys::Invalid;
 
 const MINIMAL: &str = "[optimizer]\nlearning_rate = 0.1\n[train]\nsteps = 10\n";
 
+fn flags(set: &[&str]) -> Flags {
+    Flags { set: set.iter().map(ToString::to_string).collect(), ..Flags::default() }
+}
+
+fn parse(text: &str, flags: &Flags) -> Result<Experiment, Invalid> {
+    Registry::built_in().parse("x.toml", "x", text, flags)
+}
+
+fn load(name: &str) -> Result<Experiment, LoadError> {
+    Registry::built_in().load(name, &Flags::default())
+}
+
 fn accepted(text: &str) -> Experiment {
-    parse("x.toml", "x", text, &[]).unwrap_or_else(|invalid| panic!("{invalid}"))
+    parse(text, &Flags::default()).unwrap_or_else(|invalid| panic!("{invalid}"))
 }
 
 /// Every message about `text` with these `--set` flags.
 fn refused(text: &str, set: &[&str]) -> Vec<String> {
-    let set: Vec<String> = set.iter().map(ToString::to_string).collect();
-    match parse("x.toml", "x", text, &set) {
+    refused_with(text, &flags(set))
+}
+
+fn refused_with(text: &str, flags: &Flags) -> Vec<String> {
+    match parse(text, flags) {
         Ok(_) => panic!("accepted:\n{text}"),
         Err(invalid) => invalid
             .to_string()
@@ -35,57 +51,59 @@ fn with(table: &str, line: &str) -> String {
 
 #[test]
 fn shipped_experiments_are_valid() {
-    for shipped in shipped::ALL.iter().chain([&shipped::TEMPLATE]) {
-        let experiment = load(shipped.name, &[]).unwrap_or_else(|error| panic!("{error}"));
-        assert_eq!(experiment.name, shipped.name);
+    for name in Registry::built_in().names() {
+        let experiment = load(name).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(experiment.name, name);
         assert!(experiment.question.is_some());
     }
-    assert!(shipped::find(shipped::DEFAULT).is_some());
+    assert!(load(shipped::DEFAULT).is_ok());
 }
 
 #[test]
 fn what_a_run_writes_reads_back() {
-    for shipped in shipped::ALL.iter().chain([&shipped::TEMPLATE]) {
-        let experiment = load(shipped.name, &[]).unwrap();
-        let plan = plan::Plan::new(&experiment, &plan::Selection::default()).unwrap();
+    let surroundings = Surroundings::default();
+    for name in Registry::built_in().names() {
+        let experiment = load(name).unwrap();
+        let plan = plan::Plan::new(&experiment);
         for run in &plan.runs {
-            let config = plan.config(run, "version", "cpu", "digest").to_toml().unwrap();
+            let config = plan.config(run, &surroundings, "version", "cpu").to_toml().unwrap();
             let again = accepted(&config);
             assert_eq!(again.arms, [Arm { name: run.arm.clone(), settings: run.settings.clone() }]);
-            assert_eq!((again.seeds, again.target), (vec![run.seed], experiment.target.clone()));
-            let again = plan::Plan::new(&accepted(&config), &plan::Selection::default()).unwrap();
-            assert_eq!(again.runs[0].digest, run.digest);
+            assert_eq!((&again.seeds, &again.target), (&vec![run.seed], &experiment.target));
+            let again = plan::Plan::new(&again);
+            assert_eq!(again.runs[0].digest(&surroundings), run.digest(&surroundings));
         }
     }
 }
 
 #[test]
-fn the_template_has_every_key_with_its_default() {
-    let template = shipped::TEMPLATE.text;
-    let line = |key: &keys::Key| {
-        let (table, name) = key.path.rsplit_once('.').unwrap_or(("", key.path));
-        let start = if table.is_empty() { Some(0) } else { template.find(&format!("\n[{table}]")) };
-        let section = &template[start.unwrap_or_else(|| panic!("no [{table}]")) + 1..];
-        let section = &section[..section.find("\n[").unwrap_or(section.len())];
-        let is_key = |line: &&str| {
-            let line = line.strip_prefix("# ").unwrap_or(line);
-            line.split_once('=').is_some_and(|(key, _)| key.trim() == name)
+fn template_shows_every_key_with_its_default() {
+    let registry = Registry::built_in();
+    let template = registry.find(shipped::TEMPLATE).unwrap();
+    let catalog = catalog::Catalog::new(&registry);
+    let arm = catalog.arm.iter().map(|known| &known.entry);
+    for entry in catalog.experiment.iter().chain(arm) {
+        let (table, name) = entry.path.split_once('.').unwrap_or(("", &entry.path));
+        let section = match table {
+            "" => template.as_str(),
+            table => template.split_once(&format!("\n[{table}]\n")).unwrap().1,
         };
-        section
-            .lines()
-            .find(is_key)
-            .unwrap_or_else(|| panic!("{} is not in the template", key.path))
-    };
-    for key in EXPERIMENT_KEYS.iter().chain(ARM_KEYS) {
-        let line = line(key);
-        assert!(line.contains('#') || key.path == "target.value", "{} is not explained", key.path);
-        let value =
-            line.strip_prefix("# ").unwrap_or(line).split_once('=').map_or("", |(_, value)| value);
-        let value = value.split('#').next().unwrap_or_default().trim();
-        if let Some(default) = key.default {
-            assert_eq!(value, default, "{}", key.path);
-        }
+        let section = section.split("\n[").next().unwrap();
+        let line = format!("{name} = {}", entry.shown());
+        let is_there = section.lines().any(|written| {
+            let rest = written.strip_prefix("# ").unwrap_or(written).strip_prefix(&line);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+        });
+        assert!(is_there, "{line:?} in\n{section}");
     }
+    assert!(template.lines().all(|line| line.chars().count() <= 120), "{template}");
+}
+
+#[test]
+fn template_says_nothing_but_defaults_and_what_has_none() {
+    let experiment = load(shipped::TEMPLATE).unwrap();
+    let given: Vec<&str> = experiment.arms[0].settings.changed.keys().map(String::as_str).collect();
+    assert_eq!(given, ["optimizer.learning_rate", "train.steps"]);
 }
 
 #[test]
@@ -117,9 +135,9 @@ fn arms_override_and_flags_override_arms() {
             .collect()
     };
     assert_eq!(decays(&accepted(&text)), [0.5, 0.7]);
-    let set = parse("x", "x", &text, &["norm.decay=0.9".into()]).unwrap();
+    let set = parse(&text, &flags(&["norm.decay=0.9"])).unwrap();
     assert_eq!(decays(&set), [0.9, 0.9]);
-    assert_eq!(set.notes, ["norm.decay is 0.9 in every arm; it replaces the own value of \"b\""]);
+    assert_eq!(set.notes, ["norm.decay is 0.9 in every arm; it overrides the value set in \"b\""]);
 }
 
 #[test]
@@ -141,10 +159,10 @@ fn every_wrong_value_is_told_with_its_place_and_what_is_accepted() {
         ("norm", "decay = { a = 1 }", "is not a table"),
         ("norm", "epsilon = 0", "above 0"),
         ("norm", "center = 1", "true or false"),
-        ("norm", "kind = 'layer'", "\"none\", \"batch\" or \"renorm\""),
+        ("norm", "kind = 'layer'", "\"batch\", \"renorm\" or \"none\""),
         ("norm", "zero_debias = true", "\"none\", \"mean\", \"variance\" or \"both\""),
         ("norm", "renorm.decay = 0.9", "no effect here: it applies where norm.kind is \"renorm\""),
-        ("norm", "kind = 'renorm'\nrenorm = { r_max = 0.5 }", "r_max >= 1"),
+        ("norm", "kind = 'renorm'\nrenorm = { r_max = 0.5 }", "a number from 1"),
         ("norm", "kind = 'renorm'\nrenorm = { r_min = 2 }", "0 <= r_min <= 1"),
         (
             "norm",
@@ -154,7 +172,7 @@ fn every_wrong_value_is_told_with_its_place_and_what_is_accepted() {
         ("norm", "kind = 'renorm'\nrenorm = { schedule = 'paper', r_max = 3 }", "both give bounds"),
         ("norm", "kind = 'renorm'\nzero_debias = 'both'", "must be \"none\" with renorm"),
         ("norm", "dekay = 0.9", "did you mean `norm.decay`"),
-        ("model", "hidden = [100, 0]", "whole numbers from 1"),
+        ("model", "hidden = [100, 0]", "each a whole number from 1"),
         ("model", "hidden = 100", "a list of widths"),
         ("model", "channels = [8]", "it applies where model.kind is \"convnet\""),
         ("model", "kind = 'convnet'\nchannels = [8, 8, 8, 8]", "halved 3 times at most"),
@@ -167,10 +185,20 @@ fn every_wrong_value_is_told_with_its_place_and_what_is_accepted() {
         ("schedule", "kind = 'piecewise'\npoints = []", "points [[step, factor], ...]"),
         ("schedule", "every = 5", "it applies where schedule.kind is \"step\""),
         ("train", "batch_size = 0", "a whole number from 1"),
-        ("train", "batch_size = 5000", "there are 1257 training examples"),
+        ("train", "batch_size = 5000", "at most 1257, the number of training examples"),
         ("train", "batch_size = 1", "batch statistics need 2 examples"),
         ("train", "evaluate_every = 0", "a whole number from 1"),
         ("train", "evaluate_at = [0.5]", "a list of steps"),
+        ("train", "epochs = 3", "`train.epochs` and `train.steps` say the same; drop one"),
+        ("train", "evaluate_every = 1.5", "a whole number from 1"),
+        ("train", "evaluate_every = '20'", "a whole number from 1; write 20"),
+        ("model", "hidden = '50,50'", "each a whole number from 1 to 65536; write [50,50]"),
+        (
+            "optimizer",
+            "lr = 0.1",
+            "did you mean `optimizer.learning_rate`? (It takes a number above 0.)",
+        ),
+        ("norm", "kind = 'renrom'", "did you mean \"renorm\"?"),
         ("train", "evaluate_every = 99999999999999999999", "a whole number from 1"),
     ] {
         let messages = refused(&with(table, line), &[]);
@@ -190,12 +218,12 @@ fn wrong_keys_of_the_experiment_are_told() {
     for (line, expected) in [
         ("seeds = []", "at least one"),
         ("seeds = [1, 1]", "none twice"),
-        ("seeds = [-1]", "whole numbers from 0"),
+        ("seeds = [-1]", "each a whole number from 0"),
         ("seed = 1", "did you mean `seeds`"),
         ("name = ''", "expected a text"),
         ("norm = 3", "expected [norm] with some of its keys"),
         ("arm = 3", "and [[arm]]"),
-        ("weather = 'fine'", "the top of the file takes"),
+        ("weather = 'fine'", "expected data, model, norm"),
         ("target = { metric = 'accuracy' }", "needs `target.value`"),
         ("target = { metric = 'speed', value = 1 }", "\"accuracy\" or \"loss\""),
         ("normm = { decay = 0.5 }", "did you mean `norm.decay`"),
@@ -250,7 +278,7 @@ fn problems_of_flags_point_at_the_flag() {
 #[test]
 fn a_flag_may_make_keys_of_the_file_idle() {
     let text = with("norm", "decay = 0.5");
-    let set = parse("x", "x", &text, &["norm.kind=none".into()]).unwrap();
+    let set = parse(&text, &flags(&["norm.kind=none"])).unwrap();
     assert!(set.arms[0].settings.norm.is_none());
 }
 
@@ -269,8 +297,160 @@ fn mistakes_of_syntax_are_told_beside_others_and_hide_nothing_twice() {
 
 #[test]
 fn unknown_names_and_files_are_told_apart() {
-    let error = load("decay-and-renrom", &[]).unwrap_err().to_string();
+    let error = load("decay-and-renrom").unwrap_err().to_string();
     assert!(error.contains("did you mean decay-and-renorm?"), "{error}");
-    let error = load("no/such/file.toml", &[]).unwrap_err().to_string();
+    let error = load("no/such/file.toml").unwrap_err().to_string();
     assert!(error.starts_with("no/such/file.toml: "), "{error}");
+}
+
+#[test]
+fn flags_say_what_they_would_accept() {
+    for (set, expected) in [
+        ("optimizer.lr=0.1", "did you mean `optimizer.learning_rate`?"),
+        ("model.hidden=50,50", "write --set model.hidden=[50,50]"),
+        ("train.steps=1.5", "expected a whole number from 1"),
+        ("norm={dekay=0.5}", "did you mean `norm.decay`?"),
+        ("train.steps='100'", "write --set train.steps=100"),
+    ] {
+        let messages = refused(MINIMAL, &[set]);
+        assert_eq!(messages.len(), 1, "{set}: {messages:#?}");
+        assert!(messages[0].starts_with(&format!("--set {set}: ")), "{messages:?}");
+        assert!(messages[0].contains(expected), "{messages:?}");
+    }
+}
+
+#[test]
+fn flags_take_exact_floats_and_tables() {
+    let set = flags(&["train.steps=1e3", "norm={decay=0.5,zero_debias='mean'}"]);
+    let written = &parse(MINIMAL, &set).unwrap().arms[0].settings.written;
+    assert_eq!(written["train"]["steps"], toml::Value::Integer(1000));
+    assert_eq!(written["norm"]["decay"], toml::Value::Float(0.5));
+    assert_eq!(written["norm"]["zero_debias"], toml::Value::String("mean".into()));
+}
+
+#[test]
+fn a_key_set_twice_is_refused() {
+    let messages = refused(MINIMAL, &["train.steps=5", "norm.decay=0.5", "train.steps=6"]);
+    assert_eq!(
+        messages,
+        ["--set train.steps=6: `train.steps` is set twice; drop this or --set train.steps=5"]
+    );
+    let twice = Flags { name: Some("a".into()), ..flags(&["name=b"]) };
+    assert!(refused_with(MINIMAL, &twice)[0].contains("`name` is set twice"));
+}
+
+#[test]
+fn a_problem_of_some_arms_names_them() {
+    let registry = Registry::built_in();
+    let invalid = registry.load(shipped::DEFAULT, &flags(&["norm.kind=renorm"])).unwrap_err();
+    let text = invalid.to_string();
+    for arm in ["decay 0.999 + debias mean", "decay 0.999 + debias both"] {
+        let named = format!("(arm {arm:?})");
+        let line = text.lines().find(|line| line.contains(&named));
+        assert!(line.is_some_and(|line| line.contains("`norm.zero_debias` must be")), "{text}");
+    }
+    assert_eq!(text.lines().count(), 3, "{text}");
+}
+
+#[test]
+fn problems_of_arms_and_seeds_come_with_those_of_the_file() {
+    let all = Flags {
+        seeds: Some("3-1".into()),
+        arms: vec!["nobody".into()],
+        ..flags(&["norm.dekay=1"])
+    };
+    let messages = refused_with(&with("norm", "decay = 2"), &all);
+    assert_eq!(messages.len(), 4, "{messages:#?}");
+    assert!(messages[0].starts_with("x.toml:6:9: `norm.decay` is 2"), "{messages:#?}");
+    assert!(messages[1].starts_with("--arms nobody: there is no arm \"nobody\"; the arms are"));
+    assert!(messages[2].starts_with("--seeds 3-1: the range 3-1 goes down; write 1-3"));
+    assert!(messages[3].starts_with("--set norm.dekay=1: unknown key"), "{messages:#?}");
+}
+
+#[test]
+fn seed_of_a_config_must_be_a_whole_number() {
+    for seed in ["-1", "'zero'", "1.5"] {
+        let messages = refused(&format!("arm = 'a'\nseed = {seed}\n{MINIMAL}"), &[]);
+        assert_eq!(messages.len(), 1, "{messages:?}");
+        assert!(messages[0].starts_with("x.toml:2:8: `seed` is "), "{messages:?}");
+        assert!(messages[0].contains("expected a whole number from 0"), "{messages:?}");
+    }
+}
+
+#[test]
+fn epochs_stand_in_for_steps_and_the_nearer_one_wins() {
+    let epochs = MINIMAL.replace("steps = 10", "epochs = 2");
+    let steps = |text: &str, set: &[&str]| {
+        let experiment = parse(text, &flags(set)).unwrap_or_else(|invalid| panic!("{invalid}"));
+        experiment.arms.iter().map(|arm| arm.settings.train.steps).collect::<Vec<_>>()
+    };
+    assert_eq!(steps(&epochs, &[]), [40]);
+    assert_eq!(steps(&epochs, &["train.steps=7"]), [7]);
+    assert_eq!(steps(MINIMAL, &["train.epochs=0.5"]), [10]);
+    let arms = "[[arm]]\nname = 'a'\n[[arm]]\nname = 'b'\ntrain.epochs = 1\n";
+    assert_eq!(steps(&format!("{MINIMAL}{arms}"), &[]), [10, 20]);
+    let messages = refused("optimizer.learning_rate = 1\n", &[]);
+    assert!(messages[0].contains("a whole number from 1, or `train.epochs` in its place"));
+}
+
+fn digest_of(lines: &str) -> String {
+    Surroundings::default().digest(0, &Registry::built_in().settings(lines).unwrap())
+}
+
+#[test]
+fn digest_covers_what_differs_from_the_defaults_and_nothing_else() {
+    // Pinned: a digest that moves between versions would make equal runs look different.
+    assert_eq!(
+        digest_of(MINIMAL),
+        "blake3:48fd2fa8a7cdaa33d01c0343343a988d44a25e818f4aaab2d7adafc8d1f54232"
+    );
+    assert_eq!(digest_of(MINIMAL), digest_of(&with("norm", "decay = 0.999")));
+    assert_eq!(digest_of(MINIMAL), digest_of(&with("schedule", "kind = 'constant'")));
+    let surroundings = Surroundings {
+        device_kind: "cpu".into(),
+        data: [("{ name = \"digits\" }".to_owned(), "blake3:1".to_owned())].into(),
+    };
+    let settings = Registry::built_in().settings(MINIMAL).unwrap();
+    assert_eq!(surroundings.data_digest(&settings), "blake3:1");
+    let cuda = Surroundings { device_kind: "cuda".into(), ..surroundings.clone() };
+    let mut other_data = surroundings.clone();
+    other_data.data.values_mut().for_each(|digest| digest.push('0'));
+    let mut digests = vec![
+        digest_of(MINIMAL),
+        digest_of(&with("norm", "decay = 0.99")),
+        digest_of(&with("optimizer", "momentum = 0.8")),
+        surroundings.digest(0, &settings),
+        surroundings.digest(1, &settings),
+        cuda.digest(0, &settings),
+        other_data.digest(0, &settings),
+    ];
+    let count = digests.len();
+    digests.sort_unstable();
+    digests.dedup();
+    assert_eq!(digests.len(), count);
+}
+
+#[test]
+fn differences_name_the_keys_and_a_missing_key_has_its_default() {
+    let registry = Registry::built_in();
+    let config = |lines: &str, device: &str| {
+        let experiment = registry.parse("x", "x", lines, &Flags::default()).unwrap();
+        let plan = plan::Plan::new(&experiment);
+        plan.config(&plan.runs[0], &Surroundings::default(), "v", device)
+    };
+    let old = config(MINIMAL, "cpu");
+    let mut older = old.clone();
+    older.settings["norm"].as_table_mut().unwrap().remove("epsilon");
+    assert_eq!(registry.differences(&older, &old), []);
+    let new = config(&with("norm", "decay = 0.5").replace("0.1", "0.2"), "cuda:1");
+    let told: Vec<String> =
+        registry.differences(&old, &new).iter().map(ToString::to_string).collect();
+    assert_eq!(
+        told,
+        [
+            "device is \"cuda\", was \"cpu\"",
+            "norm.decay is 0.5, was 0.999",
+            "optimizer.learning_rate is 0.2, was 0.1"
+        ]
+    );
 }

@@ -4,7 +4,7 @@ use super::interruption::Interruption;
 use super::protocol::{Event, Order};
 use crate::data::Source;
 use crate::device::{DeviceName, panic_message};
-use crate::experiment;
+use crate::experiment::{Flags, Registry};
 use crate::ops::parallel::awake;
 use crate::run::{DeviceData, Progress, RunDirectory, directory, train};
 use anyhow::Context as _;
@@ -24,12 +24,12 @@ const REPORT_EVERY: Duration = Duration::from_millis(100);
 /// # Errors
 /// When the device cannot be used, or the launcher cannot be understood. What goes wrong in a run is reported as its
 /// status and is no error here.
-pub fn work(device_name: DeviceName) -> anyhow::Result<()> {
+pub fn work(device_name: DeviceName, registry: &Registry) -> anyhow::Result<()> {
     let interruption = Interruption::listen()?;
     interruption.hold();
     let stop = Arc::clone(interruption.requested());
     let device = device_name.open()?;
-    let mut worker = Worker { device, data: None, stop: Arc::clone(&stop) };
+    let mut worker = Worker { registry, device, data: None, stop: Arc::clone(&stop) };
     for order in orders(Arc::clone(&stop)) {
         let order: Order = serde_json::from_str(&order).context("an order that is none")?;
         let status = worker.run(&order);
@@ -62,14 +62,15 @@ fn send(event: &Event) -> anyhow::Result<()> {
         .context("the launcher is gone")
 }
 
-struct Worker {
+struct Worker<'a> {
+    registry: &'a Registry,
     device: Device,
     /// What the last run trained on; the next one mostly trains on it too.
     data: Option<(Source, DeviceData)>,
     stop: Arc<AtomicBool>,
 }
 
-impl Worker {
+impl Worker<'_> {
     /// Trains one run and settles its directory, whatever happens.
     fn run(&mut self, order: &Order) -> Status {
         let outcome = catch_unwind(AssertUnwindSafe(|| awake(|| self.train(order))));
@@ -86,9 +87,10 @@ impl Worker {
     /// Trains one run; its directory is left for the caller to settle.
     fn train(&mut self, order: &Order) -> anyhow::Result<Status> {
         let mut directory = RunDirectory::create(&order.place, &order.config)?;
-        let experiment = experiment::parse("config.toml", "run", &order.config, &[])?;
+        let experiment =
+            self.registry.parse("config.toml", "run", &order.config, &Flags::default())?;
         let (settings, seed) = (&experiment.arms[0].settings, experiment.seeds[0]);
-        let data = self.data(settings.data)?;
+        let data = self.data(&settings.data)?;
         let mut reported = Instant::now();
         let mut on_progress = |progress: Progress| {
             // The last step too, so that what is shown of a finished run is how it ended.
@@ -102,10 +104,10 @@ impl Worker {
         Ok(train(settings, seed, &data, &mut directory, &self.stop, &mut on_progress)?)
     }
 
-    fn data(&mut self, source: Source) -> anyhow::Result<DeviceData> {
-        if self.data.as_ref().is_none_or(|(held, _)| *held != source) {
+    fn data(&mut self, source: &Source) -> anyhow::Result<DeviceData> {
+        if self.data.as_ref().is_none_or(|(held, _)| held != source) {
             let data = DeviceData::new(&source.load()?, &self.device)?;
-            self.data = Some((source, data));
+            self.data = Some((source.clone(), data));
         }
         match &self.data {
             Some((_, data)) => Ok(data.clone()),

@@ -2,7 +2,7 @@
 
 use super::layer::{Backward, Gradients, Wanted};
 use super::norm::{Mode, Norm};
-use crate::experiment::settings::{self, NormSettings, Position};
+use super::settings::{self, NormSettings, Position};
 use crate::ops::{self, activation};
 use bn_core::{Activation, BatchNormConfig};
 use candle::{Result, Tensor, Var};

@@ -7,20 +7,22 @@ mod affine;
 mod block;
 mod convnet;
 mod finish;
+mod kinds;
 mod layer;
 mod mlp;
 mod norm;
 mod parameters;
 mod pool;
 mod resnet;
+mod settings;
 
+pub use kinds::{activation, models, norms};
 pub use layer::{Backward, Chain, Gradients, Graph, Layer, Wanted};
 pub use norm::Mode;
 pub use parameters::Parameters;
+pub use settings::{Activation, ModelKind, ModelSettings, NormSettings, Position};
 
 use crate::data::ImageShape;
-use crate::experiment::Settings;
-use crate::experiment::settings::ModelKind;
 use crate::ops::buffer::is_plain;
 use crate::ops::softmax_cross_entropy;
 use candle::{Device, Result, Tensor, Var};
@@ -54,21 +56,27 @@ pub struct Lesson {
 }
 
 impl Model {
-    /// The network that `settings` describe, with the initial values that belong to `seed`.
+    /// The network that `settings` describe, normalized as `norm` says, with the initial values that belong to `seed`.
     ///
     /// # Errors
     /// What candle or the norm layer report, for instance too little memory on the device.
-    pub fn build(settings: &Settings, sizes: Sizes, seed: u64, device: &Device) -> Result<Self> {
+    pub fn build(
+        settings: &ModelSettings,
+        norm: Option<&NormSettings>,
+        sizes: Sizes,
+        seed: u64,
+        device: &Device,
+    ) -> Result<Self> {
         let parameters = Parameters::new(seed).into_builder(device);
-        let hidden = finish::Hidden::new(settings.norm.as_ref(), settings.model.activation);
-        let layers = match &settings.model.kind {
+        let hidden = finish::Hidden::new(norm, settings.activation);
+        let layers = match &settings.kind {
             ModelKind::Mlp { hidden: widths } => mlp::build(widths, hidden, sizes, &parameters),
             ModelKind::Convnet { channels, kernel } => {
                 convnet::build(channels, *kernel, hidden, sizes, &parameters)
             }
             ModelKind::Resnet { depth } => resnet::build(*depth, hidden, sizes, &parameters),
         };
-        Ok(Self { layers: layers?, is_normalized: settings.norm.is_some() })
+        Ok(Self { layers: layers?, is_normalized: norm.is_some() })
     }
 
     /// Scores `[N, classes]` of images `[N, channels, height, width]`. Only in [`Mode::Train`] do they know the

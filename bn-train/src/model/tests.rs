@@ -1,21 +1,18 @@
 //! Laws of networks: what they share across arms, what they hold, and that they learn.
 
 use super::*;
-use crate::experiment::parse;
+use crate::experiment::{Registry, Settings};
 
 const SIZES: Sizes = Sizes { input: ImageShape { channels: 1, height: 8, width: 8 }, classes: 10 };
 
 fn settings(lines: &str) -> Settings {
     let text = format!("optimizer.learning_rate = 0.1\ntrain.steps = 10\n{lines}");
-    parse("x.toml", "x", &text, &[])
-        .unwrap_or_else(|invalid| panic!("{invalid}"))
-        .arms
-        .remove(0)
-        .settings
+    Registry::built_in().settings(&text).unwrap_or_else(|invalid| panic!("{invalid}"))
 }
 
 fn build(lines: &str, seed: u64) -> Model {
-    Model::build(&settings(lines), SIZES, seed, &Device::Cpu).unwrap()
+    let settings = settings(lines);
+    Model::build(&settings.model, settings.norm.as_ref(), SIZES, seed, &Device::Cpu).unwrap()
 }
 
 fn names(model: &Model) -> Vec<String> {

@@ -45,7 +45,7 @@ impl DeviceData {
     /// # Errors
     /// As [`Model::build`].
     pub fn model(&self, settings: &Settings, seed: u64) -> candle::Result<Model> {
-        Model::build(settings, self.sizes, seed, &self.device)
+        Model::build(&settings.model, settings.norm.as_ref(), self.sizes, seed, &self.device)
     }
 
     fn batch(&self, indices: &[usize]) -> candle::Result<(Tensor, Tensor)> {

@@ -1,75 +1,7 @@
-//! What is wrong with an experiment: every problem, each with its place and what would be accepted.
-
-use std::fmt;
-
-/// Where a problem is. Ordered as a reader meets them: the file from top to bottom, then the command line.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Place {
-    /// The file as a whole: something is missing.
-    File,
-    /// A position in the file, both counted from 1.
-    At {
-        /// Line.
-        line: usize,
-        /// Character in the line.
-        column: usize,
-    },
-    /// A flag of the command line, as it was typed.
-    Flag(String),
-}
-
-/// One thing that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Problem {
-    /// Where.
-    pub place: Place,
-    /// What, and what would be accepted.
-    pub message: String,
-}
-
-/// All that is wrong with one experiment; never empty.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Invalid {
-    /// The path of the file, or `experiment NAME` for an embedded one.
-    pub origin: String,
-    /// By place; no problem twice.
-    pub problems: Vec<Problem>,
-}
-
-impl Invalid {
-    /// All of `problems`, sorted; none when there are none.
-    pub(super) fn from_problems(origin: &str, mut problems: Vec<Problem>) -> Option<Self> {
-        problems.sort();
-        problems.dedup();
-        (!problems.is_empty()).then(|| Self { origin: origin.to_owned(), problems })
-    }
-}
-
-impl fmt::Display for Invalid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, Problem { place, message }) in self.problems.iter().enumerate() {
-            if index > 0 {
-                writeln!(f)?;
-            }
-            match place {
-                Place::File => write!(f, "{}: {message}", self.origin)?,
-                Place::At { line, column } => {
-                    write!(f, "{}:{line}:{column}: {message}", self.origin)?
-                }
-                Place::Flag(flag) => write!(f, "{flag}: {message}")?,
-            }
-        }
-        match self.problems.len() {
-            0 | 1 => Ok(()),
-            count => write!(f, "\n{count} problems; nothing was trained"),
-        }
-    }
-}
-
-impl std::error::Error for Invalid {}
+//! Which known word an unknown one was meant to be.
 
 /// The candidate that `word` was most likely meant to be, if one is close enough.
-pub(crate) fn did_you_mean<'a>(
+pub fn did_you_mean<'a>(
     word: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {

@@ -1,0 +1,80 @@
+//! The keys of the experiment as a whole: its name, its question, its seeds, its target.
+
+use crate::keys::{Entry, Found, Key, Keys, Leaves, list, number, text, whole, words};
+use bn_report::schema::{Split, Statistics, Target};
+
+/// What the experiment as a whole says.
+#[derive(Clone, Debug)]
+pub(super) struct Head {
+    pub(super) name: Option<String>,
+    pub(super) question: Option<String>,
+    pub(super) seeds: Vec<u64>,
+    pub(super) target: Option<Target>,
+}
+
+/// Reads the head; none where something is wrong with it.
+pub(super) fn read(leaves: &Leaves, found: &mut Found) -> Option<Head> {
+    let mut keys = Keys::new(leaves, 1, found);
+    let about = "names the folder of the runs; without it, the name of the file does";
+    let name = keys.optional(Key::new("name", text(), about), "template".to_owned());
+    let about = "stands at the head of the report";
+    let example = "What does this experiment ask?".to_owned();
+    let question = keys.optional(Key::new("question", text(), about), example);
+    let about = "every arm is trained once per seed; arms share weights and batches";
+    let seeds = Key::new("seeds", list("seeds", whole(0..=i64::MAX as u64)), about);
+    let seeds = keys.with_default(seeds, vec![0, 1, 2, 3, 4]);
+    let is_distinct = |seeds: &Vec<u64>| {
+        seeds.iter().collect::<std::collections::BTreeSet<_>>().len() == seeds.len()
+    };
+    if let Some(seeds) = seeds.as_ref().filter(|seeds| seeds.is_empty() || !is_distinct(seeds)) {
+        keys.refuse(
+            "seeds",
+            format!("`seeds` is {seeds:?}; expected at least one, and none twice"),
+        );
+    }
+    let target = target(&mut keys.table("target"));
+    Some(Head { name: name?, question: question?, seeds: seeds?, target: target? })
+}
+
+/// The keys that [`read`] asks for.
+pub(super) fn entries() -> Vec<Entry> {
+    let mut found = Found::default();
+    read(&Leaves::new(), &mut found);
+    found.entries
+}
+
+fn target(keys: &mut Keys<'_>) -> Option<Option<Target>> {
+    let metrics = words(&[
+        ("accuracy", "accuracy", "reached from below"),
+        ("loss", "loss", "reached from above"),
+    ]);
+    let metric = keys.optional(Key::new("metric", metrics, "what an arm has to reach"), "accuracy");
+    let about = "the report counts the steps until an arm gets there";
+    let value = keys.optional(Key::new("value", number(), about), 0.9);
+    let splits = [Split::Train, Split::Validation, Split::Test];
+    let splits = words(&splits.map(|split| (split.name(), split, "")));
+    let about = "the examples that it is measured on";
+    let split = keys.with_default(Key::new("split", splits, about), Split::Validation);
+    let statistics = [Statistics::Moving, Statistics::Batch];
+    let statistics = words(&statistics.map(|statistics| (statistics.name(), statistics, "")));
+    let about = "which statistics the norm layers use for it";
+    let statistics = Key::new("statistics", statistics, about);
+    let statistics = keys.with_default(statistics, Statistics::Moving);
+
+    let names = ["metric", "value", "split", "statistics"];
+    if let Some(given) = names.into_iter().find(|name| keys.is_given(name)) {
+        for missing in &names[..2] {
+            if !keys.is_given(missing) {
+                let (given_path, path) = (keys.path(given), keys.path(missing));
+                keys.refuse(given, format!("`{given_path}` needs `{path}` beside it"));
+            }
+        }
+    }
+    let (metric, value, split, statistics) = (metric?, value?, split?, statistics?);
+    Some(metric.zip(value).map(|(metric, value)| Target {
+        metric: metric.to_owned(),
+        value,
+        split,
+        statistics,
+    }))
+}

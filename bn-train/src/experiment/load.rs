@@ -1,0 +1,179 @@
+//! From the name of an experiment, or the path of a file, to a checked [`Experiment`]: every problem at once.
+
+use super::assemble::{self, Single};
+use super::raw::{self, RawArm};
+use super::registry::Registry;
+use super::{Experiment, Selection, Settings, head, selection};
+use crate::keys::{Found, Invalid, Leaves, Place, Problem, did_you_mean};
+use std::path::{Path, PathBuf};
+
+/// What the command line says of an experiment.
+#[derive(Clone, Debug, Default)]
+pub struct Flags {
+    /// `--set KEY=VALUE`, each replacing a key in every arm.
+    pub set: Vec<String>,
+    /// `--name`, in place of the experiment's own.
+    pub name: Option<String>,
+    /// `--seeds`, in place of the experiment's own: `0,1,5-9`.
+    pub seeds: Option<String>,
+    /// `--arms`: names or folders of arms, also several with commas between; empty for all.
+    pub arms: Vec<String>,
+}
+
+/// Why there is no experiment.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// The file cannot be read.
+    #[error("{}: cannot read this file", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// Neither a file nor an embedded experiment.
+    #[error(
+        "there is no experiment {name:?}{hint}; embedded are {embedded}, and a path to a .toml file is taken too"
+    )]
+    Unknown {
+        /// What was asked for.
+        name: String,
+        /// A similar name, as a question.
+        hint: String,
+        /// The names that are known.
+        embedded: String,
+    },
+    /// It was read, and something in it is wrong.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+}
+
+impl Registry {
+    /// The experiment called `reference`: the name of an embedded one, or the path of a file.
+    ///
+    /// # Errors
+    /// [`LoadError`], with every problem that the file and the flags have.
+    pub fn load(&self, reference: &str, flags: &Flags) -> Result<Experiment, LoadError> {
+        if let Some(text) = self.find(reference) {
+            let origin = format!("experiment {reference}");
+            return Ok(self.parse(&origin, reference, &text, flags)?);
+        }
+        let path = Path::new(reference);
+        let looks_like_a_path =
+            path.extension().is_some() || path.components().count() > 1 || path.exists();
+        if !looks_like_a_path {
+            return Err(self.unknown(reference));
+        }
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
+        let stem =
+            path.file_stem().map_or_else(|| "experiment".into(), |stem| stem.to_string_lossy());
+        Ok(self.parse(reference, &stem, &text, flags)?)
+    }
+
+    /// The error that there is no experiment called `name`.
+    pub fn unknown(&self, name: &str) -> LoadError {
+        let names = self.names();
+        let hint = did_you_mean(name, names.iter().copied())
+            .map_or(String::new(), |meant| format!(" (did you mean {meant}?)"));
+        LoadError::Unknown { name: name.to_owned(), hint, embedded: names.join(", ") }
+    }
+
+    /// Reads and checks `text`. `origin` begins the messages; `default_name` serves where the text has no `name`.
+    ///
+    /// # Errors
+    /// [`Invalid`], with every problem that the text and the flags have.
+    pub fn parse(
+        &self,
+        origin: &str,
+        default_name: &str,
+        text: &str,
+        flags: &Flags,
+    ) -> Result<Experiment, Invalid> {
+        let mut raw = raw::parse(text);
+        for flag in &flags.set {
+            raw::parse_set(flag, &mut raw);
+        }
+        if let Some(name) = &flags.name {
+            let place = Place::Flag(format!("--name {name}"));
+            raw::set("name", toml::Value::String(name.clone()), &place, &mut raw);
+        }
+        let single = assemble::take_run_keys(&mut raw);
+        if raw.arms.is_empty() {
+            raw.arms.push(RawArm { place: Place::File, leaves: Leaves::new() });
+        }
+
+        let mut problems = std::mem::take(&mut raw.problems);
+        let mut leaves = raw.leaves.clone();
+        leaves.extend(raw.set.clone());
+        let mut found = Found::default();
+        let head = head::read(&leaves, &mut found);
+        let default_arm = single.as_ref().map_or("base", |single| &single.arm);
+        let names = assemble::names(&raw, default_arm, &mut problems);
+        let arms = assemble::arms(self, &raw, &names, &found, &mut problems);
+        problems.append(&mut found.problems);
+        let own_seeds = match (&single, &head) {
+            (Some(Single { seed: Some(seed), .. }), _) => vec![*seed],
+            (_, Some(head)) => head.seeds.clone(),
+            (_, None) => Vec::new(),
+        };
+        let seeds = selection::seeds(flags, &own_seeds, &mut problems);
+        // A mistake of syntax may hide an arm.
+        let selected = if raw.syntax.is_empty() {
+            selection::arms(flags, &names, &mut problems)
+        } else {
+            Vec::new()
+        };
+        if !raw.syntax.is_empty() {
+            retain_what_syntax_cannot_explain(&mut problems, &raw.syntax);
+            problems.append(&mut raw.syntax);
+        }
+        match (Invalid::from_problems(origin, problems), head) {
+            (None, Some(head)) => Ok(Experiment {
+                name: head.name.unwrap_or_else(|| default_name.to_owned()),
+                question: head.question,
+                target: head.target,
+                seeds: own_seeds,
+                arms,
+                selection: Selection { arms: selected, seeds },
+                notes: assemble::notes(&raw),
+            }),
+            (Some(invalid), _) => Err(invalid),
+            (None, None) => unreachable!("a head that cannot be read is a problem"),
+        }
+    }
+
+    /// The settings that these lines of TOML describe, for a single arm.
+    ///
+    /// # Errors
+    /// [`Invalid`], with every problem of the lines; more than one arm is one.
+    pub fn settings(&self, lines: &str) -> Result<Settings, Invalid> {
+        let mut experiment = self.parse("settings", "settings", lines, &Flags::default())?;
+        match experiment.arms.pop() {
+            Some(arm) if experiment.arms.is_empty() => Ok(arm.settings),
+            _ => {
+                let message = "expected the settings of a single arm, without [[arm]]".to_owned();
+                let problems = vec![Problem { place: Place::File, message }];
+                Err(Invalid { origin: "settings".to_owned(), problems })
+            }
+        }
+    }
+}
+
+/// A syntax error may hide keys, so missing keys are not reported then; and a broken line has had its message.
+fn retain_what_syntax_cannot_explain(problems: &mut Vec<Problem>, syntax: &[Problem]) {
+    let is_broken = |at: &Place| syntax.iter().any(|syntax| line(&syntax.place) == line(at));
+    problems.retain(|problem| match problem.place {
+        Place::File => false,
+        Place::At { .. } => !is_broken(&problem.place),
+        Place::Flag(_) => true,
+    });
+}
+
+fn line(place: &Place) -> Option<usize> {
+    match place {
+        Place::At { line, .. } => Some(*line),
+        Place::File | Place::Flag(_) => None,
+    }
+}

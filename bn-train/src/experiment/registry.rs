@@ -1,0 +1,72 @@
+//! The registry: every kind of data, network, norm, optimizer and schedule that a file may name, and the experiments that
+//! the program carries.
+
+use super::catalog::Catalog;
+use super::shipped::{self, Shipped};
+use crate::data::{self, Provider};
+use crate::keys::{Kind, Kinds};
+use crate::model::{self, ModelKind, NormSettings};
+use crate::optimizer::{self, SgdSettings};
+use crate::schedule::{self, Shape};
+use std::sync::Arc;
+
+/// What experiments may name. A value, so that a program can add kinds of its own.
+#[derive(Clone, Debug)]
+pub struct Registry {
+    pub(super) data: Kinds<Arc<dyn Provider>>,
+    pub(super) models: Kinds<ModelKind>,
+    pub(super) norms: Kinds<Option<NormSettings>>,
+    pub(super) optimizers: Kinds<SgdSettings>,
+    pub(super) schedules: Kinds<Shape>,
+    shipped: Vec<Shipped>,
+}
+
+impl Registry {
+    /// All that this crate brings.
+    pub fn built_in() -> Self {
+        Self {
+            data: data::sources(),
+            models: model::models(),
+            norms: model::norms(),
+            optimizers: optimizer::optimizers(),
+            schedules: schedule::shapes(),
+            shipped: shipped::ALL.to_vec(),
+        }
+    }
+
+    /// Adds a data set; one of the same name is replaced.
+    pub fn add_data(&mut self, kind: Kind<Arc<dyn Provider>>) {
+        self.data.add(kind);
+    }
+
+    /// Adds an experiment that is known by name; one of the same name is replaced.
+    pub fn add_experiment(&mut self, experiment: Shipped) {
+        self.shipped.retain(|known| known.name != experiment.name);
+        self.shipped.push(experiment);
+    }
+
+    /// The experiments that are known by name.
+    pub fn shipped(&self) -> &[Shipped] {
+        &self.shipped
+    }
+
+    /// The text of the experiment called `name`; `template` is the one with every key.
+    pub fn find(&self, name: &str) -> Option<String> {
+        if name == shipped::TEMPLATE {
+            return Some(super::template::template(self));
+        }
+        let found = self.shipped.iter().find(|shipped| shipped.name == name);
+        found.map(|shipped| shipped.text.to_owned())
+    }
+
+    /// The names that [`Registry::find`] knows.
+    pub fn names(&self) -> Vec<&str> {
+        self.shipped.iter().map(|shipped| shipped.name).chain([shipped::TEMPLATE]).collect()
+    }
+
+    /// The keys that decide no number of a run's `metrics.csv`.
+    pub(super) fn watching_keys(&self) -> Vec<String> {
+        let arm = Catalog::new(self).arm.into_iter().map(|known| known.entry);
+        arm.filter(|entry| !entry.decides).map(|entry| entry.path).collect()
+    }
+}

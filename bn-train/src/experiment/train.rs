@@ -1,0 +1,84 @@
+//! `[train]`: how long to train, and when to evaluate.
+
+use crate::data::Description;
+use crate::keys::{Key, Keys, list, number, whole};
+
+/// How long to train, and when to evaluate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TrainSettings {
+    /// Optimizer updates, at least 1.
+    pub steps: u64,
+    /// Examples per update, from 1 to the number of training examples.
+    pub batch_size: usize,
+    /// Steps between two evaluations, at least 1. The first and the last step are always evaluated.
+    pub evaluate_every: u64,
+    /// Further steps to evaluate at, ascending; those past the end are never reached.
+    pub evaluate_at: Vec<u64>,
+}
+
+impl TrainSettings {
+    /// Whether the net is evaluated after `step` updates.
+    pub fn evaluates(&self, step: u64) -> bool {
+        step.is_multiple_of(self.evaluate_every)
+            || step == self.steps
+            || self.evaluate_at.binary_search(&step).is_ok()
+    }
+}
+
+/// Two keys that say the same in different units: whoever gives one overrides the other.
+pub(super) const LENGTHS: [&str; 2] = ["train.steps", "train.epochs"];
+
+pub(super) fn read(keys: &mut Keys<'_>, data: Option<Description>) -> Option<TrainSettings> {
+    let about = "optimizer updates; no default";
+    let steps = Key::new("steps", whole(1..=u64::MAX), about).also(&["iterations", "max_steps"]);
+    let steps = keys.required_unless("epochs", steps, 300);
+    let about = "in place of steps: passes over the training examples, also parts of one";
+    let epochs = Key::new("epochs", number().above(0.0), about).also(&["max_epochs"]);
+    let epochs = keys.optional(epochs, 20.0);
+    let about = "examples per update; what an epoch leaves over is dropped";
+    let batch_size = Key::new("batch_size", whole(1..=u64::MAX), about).also(&["batch"]);
+    let batch_size = keys.with_default(batch_size, 60).map(|size| size as usize);
+    let about = "steps between two evaluations; the first and the last step are always evaluated";
+    let every = Key::new("evaluate_every", whole(1..=u64::MAX), about);
+    let evaluate_every = keys.with_default(every.also(&["eval_every", "log_every"]), 50);
+    let about = "further steps to evaluate at; those past the end are never reached";
+    let at = Key::new("evaluate_at", list("steps", whole(0..=u64::MAX)), about);
+    let evaluate_at = keys.with_default(at, Vec::new());
+
+    let (batch_size, mut evaluate_at) = (batch_size?, evaluate_at?);
+    if let Some(data) = data.filter(|data| batch_size > data.train) {
+        let message = format!(
+            "`train.batch_size` is {batch_size}; expected at most {}, the number of training examples",
+            data.train
+        );
+        keys.refuse("batch_size", message);
+        return None;
+    }
+    let steps = match (steps?, epochs?) {
+        (Some(steps), _) => steps,
+        (None, epochs) => updates(epochs?, data?.train, batch_size),
+    };
+    evaluate_at.sort_unstable();
+    Some(TrainSettings { steps, batch_size, evaluate_every: evaluate_every?, evaluate_at })
+}
+
+/// Updates in so many passes over so many examples, at least 1.
+fn updates(epochs: f64, examples: usize, batch_size: usize) -> u64 {
+    let per_epoch = (examples / batch_size) as f64;
+    // A float that is too large becomes the largest number of steps.
+    ((epochs * per_epoch).round() as u64).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn epochs_count_whole_batches() {
+        assert_eq!(updates(1.0, 1257, 60), 20);
+        assert_eq!(updates(2.5, 1257, 60), 50);
+        assert_eq!(updates(0.01, 1257, 60), 1);
+        assert_eq!(updates(1e300, 1257, 60), u64::MAX);
+    }
+}

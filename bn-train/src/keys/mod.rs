@@ -1,0 +1,42 @@
+//! Keys of an experiment file: what each takes, its default, and what it means, written once.
+//!
+//! A reader is a function over [`Keys`] that asks for its keys, one after the other:
+//!
+//! ```
+//! use bn_train::keys::{Key, Keys, list, whole};
+//!
+//! struct Mlp {
+//!     hidden: Vec<u64>,
+//! }
+//!
+//! fn read(keys: &mut Keys<'_>) -> Option<Mlp> {
+//!     let widths = list("widths", whole(1..=65_536));
+//!     let hidden = keys.with_default(Key::new("hidden", widths, "widths of the hidden layers"), vec![100, 100]);
+//!     Some(Mlp { hidden: hidden? })
+//! }
+//! ```
+//!
+//! The same function reads a file, fills the template and the messages, and writes defaults out: [`Kind::entries`] runs it
+//! over nothing and keeps what it asked for. So it asks for all its keys whatever their values are, and looks at the values
+//! afterwards.
+//!
+//! Here is no key of any experiment. Networks, data, optimizers and schedules own theirs, next to what they build.
+
+mod entry;
+mod kind;
+mod leaf;
+mod problem;
+mod reader;
+mod suggestion;
+mod takes;
+
+pub use entry::{Entry, Presence};
+pub use kind::{Kind, Kinds};
+pub use leaf::{Leaf, Leaves, dotted};
+pub use problem::{Invalid, Place, Problem};
+pub use reader::{Found, Key, Keys};
+pub use suggestion::did_you_mean;
+pub(crate) use takes::one_of;
+pub use takes::{
+    Number, Takes, Whole, Word, bound, flag, list, number, points, text, whole, words,
+};

@@ -1,0 +1,264 @@
+//! Reads keys: what is wrong becomes a problem, and reading goes on.
+
+use super::entry::{Entry, Presence};
+use super::leaf::{Leaf, Leaves};
+use super::problem::{Place, Problem};
+use super::suggestion::did_you_mean;
+use super::takes::Takes;
+use std::collections::BTreeMap;
+use toml::Value;
+
+/// One key: its name, what it takes, and what it means.
+pub struct Key<T> {
+    name: &'static str,
+    takes: Takes<T>,
+    about: &'static str,
+    also: &'static [&'static str],
+    decides: bool,
+}
+
+impl<T> Key<T> {
+    /// The key `name`, within the table of the reader.
+    pub fn new(name: &'static str, takes: impl Into<Takes<T>>, about: &'static str) -> Self {
+        Self { name, takes: takes.into(), about, also: &[], decides: true }
+    }
+
+    /// What other programs call it: a message suggests this key to who writes one of them.
+    pub fn also(self, also: &'static [&'static str]) -> Self {
+        Self { also, ..self }
+    }
+
+    /// The key changes no number that a run writes into its `metrics.csv`, so it has no part in the run's digest.
+    pub fn watches(self) -> Self {
+        Self { decides: false, ..self }
+    }
+}
+
+/// What reading has found.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// The keys that were asked for, in that order.
+    pub entries: Vec<Entry>,
+    /// All values, defaults included, as nested tables.
+    pub written: toml::Table,
+    /// By path, as TOML: the values that decide the numbers of a run and are not the default.
+    pub changed: BTreeMap<String, String>,
+    /// What is wrong.
+    pub problems: Vec<Problem>,
+    /// Tables whose kind could not be read: nobody knows which of their keys apply.
+    pub(super) unclear: Vec<String>,
+}
+
+impl Found {
+    /// Whether `path` had a say, or might have had if its table's kind could be read.
+    pub fn listens_to(&self, path: &str) -> bool {
+        self.entries.iter().any(|entry| entry.path == path)
+            || self.unclear.iter().any(|table| path.starts_with(&format!("{table}.")))
+    }
+}
+
+/// The keys of one table.
+pub struct Keys<'a> {
+    leaves: &'a Leaves,
+    /// Empty at the top of a file; `model.` within `[model]`.
+    prefix: String,
+    total_steps: u64,
+    found: &'a mut Found,
+}
+
+/// What stands under one key.
+enum Taken<T> {
+    Absent,
+    Wrong,
+    Right(T),
+}
+
+impl<'a> Keys<'a> {
+    /// The keys at the top of a file that says `leaves`; what is read goes to `found`.
+    pub fn new(leaves: &'a Leaves, total_steps: u64, found: &'a mut Found) -> Self {
+        Self { leaves, prefix: String::new(), total_steps, found }
+    }
+
+    /// Updates of the run that is described, for what is scaled to its length; 1 where they are not known.
+    pub fn total_steps(&self) -> u64 {
+        self.total_steps
+    }
+
+    /// The keys of the table `name`.
+    pub fn table(&mut self, name: &str) -> Keys<'_> {
+        Keys {
+            leaves: self.leaves,
+            prefix: format!("{}{name}.", self.prefix),
+            total_steps: self.total_steps,
+            found: &mut *self.found,
+        }
+    }
+
+    /// The value of a key that has a default. None where something else stands there: that is a problem by now.
+    pub fn with_default<T>(&mut self, key: Key<T>, default: T) -> Option<T> {
+        let value = (key.takes.write)(&default);
+        match self.take(&key, Presence::Default(value.to_string()), Some(&value)) {
+            Taken::Absent => {
+                let path = self.path(key.name);
+                insert(&mut self.found.written, &path, value);
+                Some(default)
+            }
+            Taken::Wrong => None,
+            Taken::Right(read) => Some(read),
+        }
+    }
+
+    /// The value of a key that must be given. None where it is not, or is wrong: that is a problem by now.
+    pub fn required<T>(&mut self, key: Key<T>, example: T) -> Option<T> {
+        let example = (key.takes.write)(&example).to_string();
+        match self.take(&key, Presence::Required { example }, None) {
+            Taken::Absent => {
+                let (path, accepts) = (self.path(key.name), Self::accepts(&key));
+                self.refuse(key.name, format!("`{path}` is missing; expected {accepts}"));
+                None
+            }
+            Taken::Wrong => None,
+            Taken::Right(read) => Some(read),
+        }
+    }
+
+    /// The value of a key that must be given unless the key `other` is, and never beside it; `Some(None)` where `other` is.
+    pub fn required_unless<T>(
+        &mut self,
+        other: &str,
+        key: Key<T>,
+        example: T,
+    ) -> Option<Option<T>> {
+        let example = (key.takes.write)(&example).to_string();
+        let (path, other_path) = (self.path(key.name), self.path(other));
+        match self.take(&key, Presence::Required { example }, None) {
+            Taken::Absent if self.is_given(other) => Some(None),
+            Taken::Absent => {
+                let accepts = Self::accepts(&key);
+                let message = format!(
+                    "`{path}` is missing; expected {accepts}, or `{other_path}` in its place"
+                );
+                self.refuse(key.name, message);
+                None
+            }
+            Taken::Right(_) if self.is_given(other) => {
+                self.refuse(other, format!("`{other_path}` and `{path}` say the same; drop one"));
+                None
+            }
+            Taken::Wrong => None,
+            Taken::Right(read) => Some(Some(read)),
+        }
+    }
+
+    /// The value of a key that may be absent (`Some(None)`). None where it is wrong: that is a problem by now.
+    pub fn optional<T>(&mut self, key: Key<T>, example: T) -> Option<Option<T>> {
+        let example = (key.takes.write)(&example).to_string();
+        match self.take(&key, Presence::Optional { example }, None) {
+            Taken::Absent => Some(None),
+            Taken::Wrong => None,
+            Taken::Right(read) => Some(Some(read)),
+        }
+    }
+
+    /// Whether the file or the command line says anything about the key `name`.
+    pub fn is_given(&self, name: &str) -> bool {
+        self.leaves.contains_key(&self.path(name))
+    }
+
+    /// A problem with the key `name`: `message` says what is wrong with it and what would be accepted.
+    pub fn refuse(&mut self, name: &str, message: String) {
+        let leaf = self.leaves.get(&self.path(name));
+        let place = leaf.map_or(Place::File, |leaf| leaf.value_place.clone());
+        self.found.problems.push(Problem { place, message });
+    }
+
+    /// What a message says that `key` takes.
+    fn accepts<T>(key: &Key<T>) -> String {
+        (key.takes.accepts)(key.name.rsplit('.').next().unwrap_or(key.name))
+    }
+
+    /// The full path of the key `name`.
+    pub fn path(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
+    /// No key of this table is known to be idle, since its kind is unknown.
+    pub(super) fn give_up(&mut self) {
+        self.found.unclear.push(self.prefix.trim_end_matches('.').to_owned());
+    }
+
+    fn take<T>(&mut self, key: &Key<T>, presence: Presence, default: Option<&Value>) -> Taken<T> {
+        let path = self.path(key.name);
+        let entry = Entry {
+            path: path.clone(),
+            about: key.about.to_owned(),
+            accepts: Self::accepts(key),
+            words: key.takes.words.clone(),
+            also: key.also.iter().map(ToString::to_string).collect(),
+            decides: key.decides,
+            presence,
+        };
+        let Some(leaf) = self.leaves.get(&path) else {
+            self.found.entries.push(entry);
+            return Taken::Absent;
+        };
+        let taken = match (key.takes.read)(&leaf.value) {
+            Some(read) => {
+                let value = (key.takes.write)(&read);
+                if key.decides && default != Some(&value) {
+                    self.found.changed.insert(path.clone(), value.to_string());
+                }
+                insert(&mut self.found.written, &path, value);
+                Taken::Right(read)
+            }
+            None => {
+                let hint = hint(&entry, leaf, &|value| (key.takes.read)(value).is_some());
+                let message =
+                    format!("`{path}` is {}; expected {}{hint}", leaf.value, entry.accepts);
+                self.refuse(key.name, message);
+                Taken::Wrong
+            }
+        };
+        self.found.entries.push(entry);
+        taken
+    }
+}
+
+/// What the writer of a refused value may have meant.
+fn hint(entry: &Entry, leaf: &Leaf, accepts: &dyn Fn(&Value) -> bool) -> String {
+    let Some(text) = leaf.value.as_str() else {
+        return String::new();
+    };
+    if let Some(word) = did_you_mean(text, entry.words.iter().map(|(word, _)| word.as_str())) {
+        return format!("; did you mean {word:?}?");
+    }
+    let written = |value: &str| match &leaf.value_place {
+        Place::Flag(_) => format!("; write --set {}={value}", entry.path),
+        Place::At { .. } | Place::File => format!("; write {value}"),
+    };
+    let as_list = format!("[{text}]");
+    match (parse(text), parse(&as_list)) {
+        (Some(value), _) if accepts(&value) => written(text),
+        (_, Some(value)) if accepts(&value) => written(&as_list),
+        _ => String::new(),
+    }
+}
+
+fn parse(text: &str) -> Option<Value> {
+    format!("value = {text}").parse::<toml::Table>().ok()?.remove("value")
+}
+
+/// Puts `value` at a dotted path of nested tables.
+fn insert(table: &mut toml::Table, path: &str, value: Value) {
+    match path.split_once('.') {
+        None => {
+            table.insert(path.to_owned(), value);
+        }
+        Some((first, rest)) => {
+            let inner = table.entry(first).or_insert_with(|| Value::Table(toml::Table::new()));
+            if let Value::Table(inner) = inner {
+                insert(inner, rest, value);
+            }
+        }
+    }
+}
