@@ -7,7 +7,6 @@ use crate::experiment::{Registry, Settings};
 use crate::model::{Model, Sizes};
 use crate::ops::conv::{self, ConvShape};
 use crate::ops::parallel::awake;
-use crate::optimizer::Sgd;
 use crate::random::{Purpose, Stream};
 use anyhow::Context as _;
 use candle::{Device, Tensor};
@@ -174,7 +173,7 @@ fn training(model: &str, input: ImageShape, batch: usize) -> anyhow::Result<Step
     let settings = settings(model)?;
     let sizes = Sizes { input, classes: 10 };
     let model = Model::build(&settings.model, settings.norm.as_ref(), sizes, 0, &Device::Cpu)?;
-    let mut optimizer = Sgd::new(model.trainable(), settings.optimizer);
+    let mut optimizer = settings.optimizer.build(model.trainable())?;
     let images = numbers("images", batch * input.pixels());
     let dims = (batch, input.channels, input.height, input.width);
     let images = Tensor::from_vec(images, dims, &Device::Cpu)?;

@@ -18,6 +18,7 @@ pub mod preflight;
 pub mod random;
 pub mod run;
 pub mod schedule;
+pub mod state;
 
 /// Name, version and, where it is known, commit of this program.
 pub const VERSION: &str = concat!("bn-train ", env!("BN_TRAIN_VERSION"));

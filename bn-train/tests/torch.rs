@@ -4,7 +4,6 @@
 use bn_train::data::ImageShape;
 use bn_train::experiment::Registry;
 use bn_train::model::{Model, Sizes};
-use bn_train::optimizer::Sgd;
 use candle::{Device, Tensor};
 use serde_json::Value;
 
@@ -60,7 +59,7 @@ fn train_as_torch(which: &str, model: &str, input: ImageShape, batch: usize) {
     let labels: Vec<u32> = (0..batch as u32).map(|i| 7 * i % 10).collect();
     let labels = Tensor::new(labels, &Device::Cpu).unwrap();
 
-    let mut optimizer = Sgd::new(model.trainable(), settings.optimizer.clone());
+    let mut optimizer = settings.optimizer.build(model.trainable()).unwrap();
     let losses = values["losses"].as_array().unwrap();
     for (step, want) in losses.iter().enumerate() {
         let lesson = model.learn(&images, &labels).unwrap();

@@ -6,7 +6,7 @@ use super::shipped::{self, Shipped};
 use crate::data::{self, Provider};
 use crate::keys::{Kind, Kinds};
 use crate::model::{self, ModelKind, NormSettings};
-use crate::optimizer::{self, SgdSettings};
+use crate::optimizer::{self, OptimizerSettings};
 use crate::schedule::{self, Shape};
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ pub struct Registry {
     pub(super) data: Kinds<Arc<dyn Provider>>,
     pub(super) models: Kinds<ModelKind>,
     pub(super) norms: Kinds<Option<NormSettings>>,
-    pub(super) optimizers: Kinds<SgdSettings>,
+    pub(super) optimizers: Kinds<OptimizerSettings>,
     pub(super) schedules: Kinds<Shape>,
     shipped: Vec<Shipped>,
 }

@@ -7,7 +7,7 @@ use super::train::{self, TrainSettings};
 use crate::data::Source;
 use crate::keys::{Found, Keys, Leaves};
 use crate::model::{self, ModelSettings, NormSettings};
-use crate::optimizer::{self, SgdSettings};
+use crate::optimizer::{self, OptimizerSettings};
 use crate::schedule::{self, Schedule};
 use std::collections::BTreeMap;
 
@@ -22,7 +22,7 @@ pub struct Settings {
     /// `[norm]`; none where `norm.kind` is `"none"`.
     pub norm: Option<NormSettings>,
     /// `[optimizer]`, less the learning rate.
-    pub optimizer: SgdSettings,
+    pub optimizer: OptimizerSettings,
     /// `optimizer.learning_rate`, above 0.
     pub learning_rate: f64,
     /// `[schedule]`.

@@ -181,7 +181,7 @@ fn every_wrong_value_is_told_with_its_place_and_what_is_accepted() {
         ("model", "activation = 'swish'", "\"sigmoid\", \"tanh\""),
         ("data", "name = 'mnist'", "expected \"digits\""),
         ("optimizer", "momentum = 1", "0 <= momentum < 1"),
-        ("optimizer", "kind = 'adam'", "expected \"sgd\""),
+        ("optimizer", "kind = 'lion'", "expected \"sgd\", \"adam\", \"adamw\" or \"rmsprop\""),
         ("schedule", "kind = 'piecewise'\npoints = []", "points [[step, factor], ...]"),
         ("schedule", "every = 5", "it applies where schedule.kind is \"step\""),
         ("train", "batch_size = 0", "a whole number from 1"),

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::experiment::{Registry, Settings};
+use crate::optimizer::{OptimizerKind, OptimizerSettings, Sgd};
 
 const SIZES: Sizes = Sizes { input: ImageShape { channels: 1, height: 8, width: 8 }, classes: 10 };
 
@@ -228,9 +229,8 @@ fn threads_change_no_bit_of_what_is_learned() {
             let model = build(model, 0);
             let labels: Vec<u32> = (0..70).map(|i| i % 10).collect();
             let labels = Tensor::new(labels, &Device::Cpu).unwrap();
-            let momentum =
-                crate::optimizer::SgdSettings { momentum: 0.9, nesterov: false, weight_decay: 0.0 };
-            let mut optimizer = crate::optimizer::Sgd::new(model.trainable(), momentum);
+            let momentum = OptimizerKind::Sgd(Sgd { momentum: 0.9, nesterov: false });
+            let mut optimizer = OptimizerSettings::from(momentum).build(model.trainable()).unwrap();
             let mut losses = Vec::new();
             for _ in 0..3 {
                 let lesson = model.learn(&images(70), &labels).unwrap();

@@ -9,7 +9,6 @@ use super::telemetry::{Moment, Recent, passes, rows};
 use crate::data::{Batches, Dataset};
 use crate::experiment::Settings;
 use crate::model::{Model, Sizes};
-use crate::optimizer::Sgd;
 use bn_report::schema::{Split, Statistics, Status, TimingRow};
 use candle::{Device, Tensor};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -94,7 +93,7 @@ pub fn train(
     on_progress: &mut dyn FnMut(Progress),
 ) -> Result<Status, TrainError> {
     let model = data.model(settings, seed)?;
-    let mut optimizer = Sgd::new(model.trainable(), settings.optimizer.clone());
+    let mut optimizer = settings.optimizer.build(model.trainable())?;
     let batch_size = settings.train.batch_size;
     let mut batches = Batches::new(seed, data.train.0.dim(0)?, batch_size);
     let mut recent = Recent::default();
