@@ -219,5 +219,70 @@ fn experiments_are_listed_and_shown() {
         let output = program().args(["show", name]).output().unwrap();
         assert!(text(&output.stdout).contains(&format!("name = \"{name}\"")));
     }
-    assert_eq!(program().args(["show", "nothing"]).output().unwrap().status.code(), Some(1));
+    let message = refusal(&program().args(["show", "templat"]).output().unwrap());
+    assert!(message.contains("(did you mean template?)"), "{message}");
+}
+
+#[test]
+fn flags_say_what_they_would_accept() {
+    let out = folder();
+    for (flags, expected) in [
+        (["--jobs", "0"], "expected a whole number from 1"),
+        (["--threads", "none"], "expected a whole number from 1"),
+        (["--seeds", "1-"], "expected whole numbers from 0 and ranges, for instance 0,1,5-9"),
+        (["--seeds", "-1"], "expected whole numbers from 0"),
+        (["--set", "optimizer.lr=1"], "did you mean `optimizer.learning_rate`?"),
+        (["--set", "model.hidden=50,50"], "write --set model.hidden=[50,50]"),
+    ] {
+        let message = refusal(&run(out.path(), &flags));
+        assert!(message.contains(expected), "{flags:?}: {message}");
+    }
+    assert_eq!(fs::read_dir(out.path()).unwrap().count(), 0, "nothing was written");
+}
+
+#[test]
+fn threads_and_a_name_change_no_number() {
+    let (one, two) = (folder(), folder());
+    let flags = ["--arms", "renorm 0.99", "--seeds", "2", "--no-report"];
+    let (jobs, threads) = (["--jobs", "1"], ["--threads", "2", "--name", "Other name"]);
+    for (out, more) in [(&one, &jobs[..]), (&two, &threads[..])] {
+        let output = run(out.path(), &[&SHORT[..], &flags, more].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    }
+    let other = two.path().join("other-name/renorm-0.99/seed-2/metrics.csv");
+    assert_eq!(
+        fs::read(place(one.path(), "renorm-0.99", 2).join("metrics.csv")).unwrap(),
+        fs::read(other).unwrap()
+    );
+}
+
+#[test]
+fn status_tells_how_runs_stand() {
+    let out = folder();
+    let output = run(
+        out.path(),
+        &[&SHORT[..], &["--arms", "decay 0.9", "--seeds", "0-1", "--no-report"]].concat(),
+    );
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let experiment = out.path().join("decay-and-renorm");
+    fs::remove_dir_all(experiment.join("decay-0.9/seed-1")).unwrap();
+    let output = program().arg("status").arg(&experiment).output().unwrap();
+    let printed = text(&output.stdout);
+    assert!(printed.starts_with("decay-and-renorm: 2 runs: 1 finished, 1 to come\n"), "{printed}");
+    assert!(printed.contains("decay 0.9, seed 0  finished  step 12/12  accuracy 0."), "{printed}");
+    assert!(!printed.contains('\x1b'), "no colours outside of a terminal");
+    let message =
+        refusal(&program().arg("status").arg(out.path().join("nothing")).output().unwrap());
+    assert!(message.contains("nothing"), "{message}");
+}
+
+#[test]
+fn shells_can_complete_every_command() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let output = program().args(["completion", shell]).output().unwrap();
+        let script = text(&output.stdout);
+        for word in ["run", "status", "show", "seeds"] {
+            assert!(script.contains(word), "{word} in the script for {shell}");
+        }
+    }
 }

@@ -1,15 +1,19 @@
 //! The command line: what a user may ask for. One file per command.
 
 mod bench;
+mod completion;
 mod list;
 mod print;
 mod run;
 mod show;
+mod status;
+mod terminal;
 
 use crate::device::DeviceName;
 use crate::experiment::Registry;
 use crate::launch;
 use clap::{Parser, Subcommand};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Train networks under batch normalization of many kinds, and compare them.
@@ -38,6 +42,18 @@ enum Command {
         /// Its name, as `bn-train list` has it
         name: String,
     },
+    /// Say how each run of an experiment stands
+    Status {
+        /// The experiment's folder, for instance runs/decay-and-renorm
+        folder: PathBuf,
+    },
+    /// Print a script that lets a shell complete commands and flags
+    ///
+    /// For bash: bn-train completion bash > ~/.local/share/bash-completion/completions/bn-train
+    Completion {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
     /// Time convolutions and training steps; prints JSON lines
     Bench(bench::Bench),
     /// Train runs as told on the standard input; `run` starts these
@@ -62,6 +78,8 @@ pub fn main(registry: &Registry) -> ExitCode {
         Command::Run(run) => run.run(registry),
         Command::List => list::list(registry),
         Command::Show { name } => show::show(registry, &name),
+        Command::Status { folder } => status::status(registry, &folder),
+        Command::Completion { shell } => completion::completion(shell),
         Command::Bench(bench) => bench.run(),
         Command::Worker { device } => {
             launch::worker::work(device, registry).map(|()| ExitCode::SUCCESS)
