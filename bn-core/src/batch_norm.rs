@@ -12,6 +12,7 @@ use crate::config::BatchNormConfig;
 use crate::engine::Implementation;
 use crate::error::{Error, Result, layer_name};
 use crate::layout::statistics_dtype;
+use crate::moments::Moments;
 use crate::pass::{Correction, Forward, LastCorrection, Layer, Saved};
 use crate::state::State;
 use crate::tensors::{lock, values};
@@ -249,6 +250,20 @@ impl BatchNorm {
     pub fn forward_with_saved(&self, x: &Tensor, call: &Call<'_>) -> Result<(Tensor, Saved)> {
         let done = self.layer(self.ranks.as_ref()).forward_saved(x, call);
         self.named(done.and_then(|(forward, saved)| Ok((self.apply(forward)?, saved))))
+    }
+
+    /// A forward pass without renorm that leaves the layer as it is: y, and the moments that an update would take;
+    /// `None` where the call's statistics are not the batch's, or a policy forbids an update.
+    /// # Errors
+    /// See [`BatchNorm::forward_with`].
+    pub fn forward_with_moments(
+        &self,
+        x: &Tensor,
+        call: &Call<'_>,
+    ) -> Result<(Tensor, Option<Moments>)> {
+        let call = Call { update: true, renorm: false, ..*call };
+        let forward = self.layer(self.ranks.as_ref()).forward(x, &call);
+        self.named(forward.map(|forward| (forward.y, forward.update)))
     }
 
     fn layer<'a>(&'a self, ranks: Option<&'a Arc<dyn Collective>>) -> Layer<'a> {

@@ -181,9 +181,9 @@ fn training(model: &str, input: ImageShape, batch: usize) -> anyhow::Result<Step
     let labels: Vec<u32> = (0..batch).map(|_| stream.below(10) as u32).collect();
     let labels = Tensor::new(labels, &Device::Cpu)?;
     Ok(Box::new(move || {
-        let lesson = model.learn(&images, &labels)?;
-        optimizer.step(&lesson.gradients, 0.01)?;
-        black_box(lesson.loss);
+        let output = model.train_step(&images, &labels)?;
+        optimizer.step(&output.gradients, 0.01)?;
+        black_box(output.loss);
         Ok(())
     }))
 }

@@ -62,17 +62,17 @@ fn train_as_torch(which: &str, model: &str, input: ImageShape, batch: usize) {
     let mut optimizer = settings.optimizer.build(model.trainable()).unwrap();
     let losses = values["losses"].as_array().unwrap();
     for (step, want) in losses.iter().enumerate() {
-        let lesson = model.learn(&images, &labels).unwrap();
-        assert_close(lesson.loss, number(want), number(want), &format!("{which}: loss {step}"));
+        let output = model.train_step(&images, &labels).unwrap();
+        assert_close(output.loss, number(want), number(want), &format!("{which}: loss {step}"));
         if step + 1 < losses.len() {
-            optimizer.step(&lesson.gradients, settings.learning_rate).unwrap();
+            optimizer.step(&output.gradients, settings.learning_rate).unwrap();
             continue;
         }
         let stored = values["gradients"].as_object().unwrap();
         assert_eq!(stored.len(), model.trainable().len());
         for (salt, (name, variable)) in model.trainable().iter().enumerate() {
             let what = |part: &str| format!("{which}: {part} of the gradient of {name}");
-            let gradient = lesson.gradients.get(variable).unwrap();
+            let gradient = output.gradients.get(variable).unwrap();
             let gradient: Vec<f32> = gradient.flatten_all().unwrap().to_vec1().unwrap();
             let gradient: Vec<f64> = gradient.into_iter().map(f64::from).collect();
             let want = &stored[name];

@@ -1,21 +1,25 @@
 //! An affine map with what follows it.
 
-use super::finish::{Finish, Hidden, join};
-use super::layer::{Backward, Layer};
-use super::norm::Mode;
-use candle::{Result, Tensor, Var};
+use super::finish::{Finish, Hidden};
+use super::layer::{Layer, Named};
+use super::pass::Pass;
+use super::signal::Signal;
+use candle::Result;
 use candle_nn::VarBuilder;
 
 /// `finish(affine(x))`.
 #[derive(Debug)]
-pub(super) struct Block<L> {
+pub struct Block<L> {
     affine: L,
     finish: Finish,
 }
 
 impl<L: Layer> Block<L> {
     /// `affine` with `channels` results, finished as `hidden` says; the norm's variables go under `norm` of `builder`.
-    pub(super) fn build(
+    ///
+    /// # Errors
+    /// As [`bn_core::BatchNormConfig::build`].
+    pub fn build(
         affine: L,
         channels: usize,
         hidden: Hidden<'_>,
@@ -27,19 +31,13 @@ impl<L: Layer> Block<L> {
 }
 
 impl<L: Layer> Layer for Block<L> {
-    fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
-        self.finish.forward(&self.affine.forward(x, mode)?, None, mode)
+    fn forward(&self, x: &Signal, pass: &mut Pass<'_>) -> Result<Signal> {
+        let x = self.affine.forward(x, pass)?;
+        self.finish.forward(&x, None, pass)
     }
 
-    fn forward_saved(&self, x: &Tensor) -> Result<(Tensor, Backward<'_>)> {
-        let (x, affine) = self.affine.forward_saved(x)?;
-        let (y, finish) = self.finish.forward_saved(&x, None)?;
-        Ok((y, join(affine, finish)))
-    }
-
-    fn trainable(&self) -> Vec<(String, Var)> {
-        let mut variables = self.affine.trainable();
-        variables.extend(self.finish.trainable());
-        variables
+    fn visit<'a>(&'a self, visitor: &mut dyn FnMut(Named<'a>)) {
+        self.affine.visit(visitor);
+        self.finish.visit(visitor);
     }
 }

@@ -2,8 +2,9 @@
 //! layer to the classes.
 
 use super::Sizes;
-use super::affine::{Convolution, ConvolutionSizes, Dense};
 use super::block::Block;
+use super::convolution::{Convolution, ConvolutionSizes};
+use super::dense::Dense;
 use super::finish::Hidden;
 use super::layer::Chain;
 use super::pool::{Flatten, MaxPool};

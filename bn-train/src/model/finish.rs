@@ -1,16 +1,18 @@
-//! What follows an affine map: norm, residual and activation, in the order of the experiment.
+//! What follows an affine map: norm, residual and activation, in the order of the settings.
 
-use super::layer::{Backward, Gradients, Wanted};
-use super::norm::{Mode, Norm};
+use super::activation::{Activate, sum};
+use super::layer::{Layer, Named};
+use super::norm::Norm;
+use super::pass::Pass;
 use super::settings::{self, NormSettings, Position};
-use crate::ops::{self, activation};
+use super::signal::Signal;
 use bn_core::{Activation, BatchNormConfig};
-use candle::{Result, Tensor, Var};
+use candle::Result;
 use candle_nn::VarBuilder;
 
 /// How hidden layers are finished.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Hidden<'a> {
+pub struct Hidden<'a> {
     pub(super) norm: Option<&'a NormSettings>,
     pub(super) activation: Activation,
 }
@@ -19,7 +21,8 @@ pub(super) struct Hidden<'a> {
 const LEAK: f64 = 0.01;
 
 impl<'a> Hidden<'a> {
-    pub(super) fn new(norm: Option<&'a NormSettings>, activation: settings::Activation) -> Self {
+    /// With this norm, or none, and this activation.
+    pub fn new(norm: Option<&'a NormSettings>, activation: settings::Activation) -> Self {
         let activation = match activation {
             settings::Activation::Sigmoid => Activation::Sigmoid,
             settings::Activation::Tanh => Activation::Tanh,
@@ -30,13 +33,13 @@ impl<'a> Hidden<'a> {
     }
 
     /// The same without an activation.
-    pub(super) fn linear(self) -> Self {
+    pub fn linear(self) -> Self {
         Self { activation: Activation::None, ..self }
     }
 
     /// Whether the affine map needs a bias of its own. Not where a norm that learns an offset follows: the norm would
     /// subtract it again.
-    pub(super) fn needs_bias(&self) -> bool {
+    pub fn needs_bias(&self) -> bool {
         !self.norm.is_some_and(|norm| norm.position == Position::Before && norm.layer.center)
     }
 }
@@ -47,14 +50,10 @@ pub(super) enum Finish {
     /// The norm layer does all of it in one pass.
     Before(Norm),
     /// The activation, then the norm.
-    After(Activation, Norm),
+    After(Activate, Norm),
     /// No norm.
-    Plain(Activation),
+    Plain(Activate),
 }
-
-/// From dy to dx and the gradient of the residual, if there is one.
-pub(super) type FinishBackward<'a> =
-    Box<dyn FnOnce(Tensor, &mut Gradients) -> Result<(Tensor, Option<Tensor>)> + 'a>;
 
 impl Finish {
     pub(super) fn build(
@@ -62,90 +61,51 @@ impl Finish {
         hidden: Hidden<'_>,
         builder: &VarBuilder<'_>,
     ) -> Result<Self> {
-        let activation = hidden.activation;
-        let Some(NormSettings { position, layer }) = hidden.norm else {
-            return Ok(Self::Plain(activation));
+        let activate = Activate::new(builder.pp("activation").prefix(), hidden.activation);
+        let Some(NormSettings { position, layer, .. }) = hidden.norm else {
+            return Ok(Self::Plain(activate));
         };
-        let norm = |config: &BatchNormConfig| Norm::build(config, channels, builder.pp("norm"));
+        let builder = builder.pp("norm");
         match position {
             Position::Before => {
-                Ok(Self::Before(norm(&BatchNormConfig { activation, ..layer.clone() })?))
+                let layer = BatchNormConfig { activation: hidden.activation, ..layer.clone() };
+                Ok(Self::Before(Norm::build(&layer, channels, builder)?))
             }
-            Position::After => Ok(Self::After(activation, norm(layer)?)),
+            Position::After => Ok(Self::After(activate, Norm::build(layer, channels, builder)?)),
         }
     }
 
     pub(super) fn forward(
         &self,
-        x: &Tensor,
-        residual: Option<&Tensor>,
-        mode: Mode,
-    ) -> Result<Tensor> {
-        let activated = |activation: &Activation| match residual {
-            Some(residual) => activation.apply(&(x + residual)?),
-            None => activation.apply(x),
-        };
+        x: &Signal,
+        residual: Option<&Signal>,
+        pass: &mut Pass<'_>,
+    ) -> Result<Signal> {
         match self {
-            Self::Before(norm) => norm.forward(x, residual, mode),
-            Self::After(activation, norm) => norm.forward(&activated(activation)?, None, mode),
-            Self::Plain(activation) => activated(activation),
+            Self::Before(norm) => norm.forward_with(x, residual, pass),
+            Self::After(activate, norm) => {
+                norm.forward(&activated(activate, x, residual, pass)?, pass)
+            }
+            Self::Plain(activate) => activated(activate, x, residual, pass),
         }
     }
 
-    pub(super) fn forward_saved(
-        &self,
-        x: &Tensor,
-        residual: Option<&Tensor>,
-    ) -> Result<(Tensor, FinishBackward<'_>)> {
-        let has_residual = residual.is_some();
-        let activated = |activation: Activation| {
-            let y = match residual {
-                Some(residual) => activation.apply(&ops::sum(x, residual)?)?,
-                None => activation.apply(x)?,
-            };
-            Ok::<_, candle::Error>(y)
-        };
-        // The gradient of the sum is that of both its terms.
-        let back = move |activation, y: &Tensor, dy: &Tensor| {
-            let dx = activation::gradient(activation, y, dy)?;
-            let residual = has_residual.then(|| dx.clone());
-            Ok::<_, candle::Error>((dx, residual))
-        };
+    pub(super) fn visit<'a>(&'a self, visitor: &mut dyn FnMut(Named<'a>)) {
         match self {
-            Self::Before(norm) => {
-                let (y, way) = norm.forward_saved(x, residual)?;
-                Ok((y, way))
-            }
-            Self::After(activation, norm) => {
-                let middle = activated(*activation)?;
-                let (y, way) = norm.forward_saved(&middle, None)?;
-                let backward = move |dy: Tensor, gradients: &mut Gradients| {
-                    let (dy, _) = way(dy, gradients)?;
-                    back(*activation, &middle, &dy)
-                };
-                Ok((y, Box::new(backward)))
-            }
-            Self::Plain(activation) => {
-                let y = activated(*activation)?;
-                let saved = y.clone();
-                let backward = move |dy: Tensor, _: &mut Gradients| back(*activation, &saved, &dy);
-                Ok((y, Box::new(backward)))
-            }
-        }
-    }
-
-    pub(super) fn trainable(&self) -> Vec<(String, Var)> {
-        match self {
-            Self::Before(norm) | Self::After(_, norm) => norm.trainable(),
-            Self::Plain(_) => Vec::new(),
+            Self::Before(norm) | Self::After(_, norm) => norm.visit(visitor),
+            Self::Plain(_) => {}
         }
     }
 }
 
-/// The way back through a layer and what finishes it; the gradient of the residual is dropped.
-pub(super) fn join<'a>(affine: Backward<'a>, finish: FinishBackward<'a>) -> Backward<'a> {
-    Box::new(move |dy: Tensor, wanted: Wanted, gradients: &mut Gradients| {
-        let (dy, _) = finish(dy, gradients)?;
-        affine(dy, wanted, gradients)
-    })
+fn activated(
+    activate: &Activate,
+    x: &Signal,
+    residual: Option<&Signal>,
+    pass: &mut Pass<'_>,
+) -> Result<Signal> {
+    match residual {
+        Some(residual) => activate.forward(&sum(x, residual, pass)?, pass),
+        None => activate.forward(x, pass),
+    }
 }

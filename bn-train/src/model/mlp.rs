@@ -1,8 +1,8 @@
 //! The multi-layer perceptron: dense blocks of any width and number, then a dense layer to the classes.
 
 use super::Sizes;
-use super::affine::Dense;
 use super::block::Block;
+use super::dense::Dense;
 use super::finish::Hidden;
 use super::layer::Chain;
 use super::pool::Flatten;

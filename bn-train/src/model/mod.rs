@@ -1,26 +1,47 @@
-//! Networks: one file per family, each made of blocks and taking its norm layer from the experiment.
+//! Networks: each topology once, made of layers that know how to compute and how to be differentiated.
 //!
-//! A network knows sizes, not data sets: it is built for images of some shape and a number of classes. Its variables
-//! come from a [`Parameters`] store, which draws each initial value from a stream named after the variable.
+//! A [`Layer`] turns a [`Signal`] into another within a [`Pass`], which says what the pass is for and keeps the [`Tape`].
+//! A network knows sizes, not data sets: it is built for images of some shape and a number of classes. Its variables come
+//! from a [`Parameters`] store, which draws each initial value from a stream named after the variable. Whoever needs
+//! variables or norm layers asks [`Layer::visit`].
 
-mod affine;
-mod block;
-mod convnet;
-mod finish;
-mod kinds;
-mod layer;
-mod mlp;
-mod norm;
-mod parameters;
-mod pool;
-mod resnet;
 mod settings;
+mod kinds;
+mod parameters;
+mod signal;
+mod gradients;
+mod tape;
+mod pass;
+mod layer;
+mod variables;
+mod dense;
+mod convolution;
+mod pool;
+mod activation;
+mod norm;
+mod graph;
+mod finish;
+mod block;
+mod mlp;
+mod convnet;
+mod resnet;
 
+pub use activation::Activate;
+pub use block::Block;
+pub use convolution::{Convolution, ConvolutionSizes};
+pub use dense::Dense;
+pub use finish::Hidden;
+pub use gradients::Gradients;
+pub use graph::Graph;
 pub use kinds::{activation, models, norms};
-pub use layer::{Backward, Chain, Gradients, Graph, Layer, Wanted};
-pub use norm::Mode;
+pub use layer::{Chain, Item, Layer, Named, Parameter, Role, norm_layers, parameters, statistics};
+pub use norm::Norm;
 pub use parameters::Parameters;
+pub use pass::{Mode, MomentsByPath, Observer, Pass};
+pub use pool::{Flatten, MaxPool, MeanOverMap};
 pub use settings::{Activation, ModelKind, ModelSettings, NormSettings, Position};
+pub use signal::Signal;
+pub use tape::{Backward, GradientSink, Tape};
 
 use crate::data::ImageShape;
 use crate::ops::buffer::is_plain;
@@ -36,26 +57,32 @@ pub struct Sizes {
     pub classes: usize,
 }
 
-/// A network.
+/// A network that classifies: it turns images into one score per class.
 #[derive(Debug)]
 pub struct Model {
-    layers: Chain,
+    layers: Box<dyn Layer>,
     /// Whether it has a norm layer, so that statistics matter.
     pub is_normalized: bool,
 }
 
-/// What a network learns from one batch.
+/// What a training pass computes from one batch.
 #[derive(Debug)]
-pub struct Lesson {
+pub struct StepOutput {
     /// Mean cross-entropy in nats; may be infinite or not a number.
     pub loss: f64,
     /// Share of examples whose own class scored highest.
     pub accuracy: f64,
-    /// Of the loss, for an optimizer.
+    /// Of the loss, for an optimizer; none where the loss is not finite.
     pub gradients: Gradients,
 }
 
 impl Model {
+    /// A network of the user's own: `[N, channels, height, width]` to scores `[N, classes]`.
+    pub fn new(layers: impl Layer + 'static) -> Self {
+        let is_normalized = !norm_layers(&layers).is_empty();
+        Self { layers: Box::new(layers), is_normalized }
+    }
+
     /// The network that `settings` describe, normalized as `norm` says, with the initial values that belong to `seed`.
     ///
     /// # Errors
@@ -68,7 +95,7 @@ impl Model {
         device: &Device,
     ) -> Result<Self> {
         let parameters = Parameters::new(seed).into_builder(device);
-        let hidden = finish::Hidden::new(norm, settings.activation);
+        let hidden = Hidden::new(norm, settings.activation);
         let layers = match &settings.kind {
             ModelKind::Mlp { hidden: widths } => mlp::build(widths, hidden, sizes, &parameters),
             ModelKind::Convnet { channels, kernel } => {
@@ -76,53 +103,81 @@ impl Model {
             }
             ModelKind::Resnet { depth } => resnet::build(*depth, hidden, sizes, &parameters),
         };
-        Ok(Self { layers: layers?, is_normalized: norm.is_some() })
+        layers.map(Self::new)
     }
 
-    /// Scores `[N, classes]` of images `[N, channels, height, width]`. Only in [`Mode::Train`] do they know the
-    /// variables that they came from.
+    /// Scores `[N, classes]` of images `[N, channels, height, width]`.
     ///
     /// # Errors
     /// What candle or the norm layers report.
-    pub fn forward(&self, images: &Tensor, mode: Mode) -> Result<Tensor> {
-        self.layers.forward(images, mode)
+    pub fn forward(&self, images: &Tensor, pass: &mut Pass<'_>) -> Result<Tensor> {
+        self.layers.forward(&Signal::new(images.clone()), pass).map(Signal::into_tensor)
+    }
+
+    /// Scores in a pass that nothing is learned from.
+    ///
+    /// # Errors
+    /// As [`Model::forward`].
+    pub fn evaluate(&self, images: &Tensor, mode: Mode<'_>) -> Result<Tensor> {
+        self.forward(images, &mut Pass::evaluate(mode))
     }
 
     /// A training pass over images and their labels: the loss, and its gradients.
     ///
     /// # Errors
     /// As [`Model::forward`].
-    pub fn learn(&self, images: &Tensor, labels: &Tensor) -> Result<Lesson> {
-        if !is_plain(images) {
-            return self.learn_by_graph(images, labels);
+    pub fn train_step(&self, images: &Tensor, labels: &Tensor) -> Result<StepOutput> {
+        if is_plain(images) {
+            self.train_step_in(Pass::train(), images, labels)
+        } else {
+            self.train_step_in(Pass::train_by_graph(), images, labels)
         }
-        let (scores, backward) = self.layers.forward_saved(images)?;
-        let loss = softmax_cross_entropy(&scores, labels)?;
-        let mut gradients = Gradients::new();
-        if loss.mean.is_finite() {
-            backward(loss.gradient, Wanted::Variables, &mut gradients)?;
-            gradients.settle()?;
-        }
-        Ok(Lesson { loss: loss.mean, accuracy: loss.accuracy, gradients })
     }
 
-    /// The same by candle's graph, on any device.
-    fn learn_by_graph(&self, images: &Tensor, labels: &Tensor) -> Result<Lesson> {
-        let scores = self.forward(images, Mode::Train)?;
-        let loss = candle_nn::loss::cross_entropy(&scores, labels)?;
-        let mut gradients = Gradients::new();
+    /// A training pass with an observer, weights or a collective.
+    ///
+    /// # Errors
+    /// As [`Model::forward`].
+    pub fn train_step_in(
+        &self,
+        mut pass: Pass<'_>,
+        images: &Tensor,
+        labels: &Tensor,
+    ) -> Result<StepOutput> {
+        let scores = self.layers.forward(&Signal::new(images.clone()), &mut pass)?;
+        if pass.is_by_graph() {
+            return self.differentiate_graph(scores.tensor(), labels);
+        }
+        let loss = softmax_cross_entropy(&scores.tensor().contiguous()?, labels)?;
+        let gradients = if loss.mean.is_finite() {
+            pass.backward(&scores, loss.gradient)?
+        } else {
+            Gradients::new()
+        };
+        Ok(StepOutput { loss: loss.mean, accuracy: loss.accuracy, gradients })
+    }
+
+    /// The rest of a training pass that candle's graph differentiates.
+    fn differentiate_graph(&self, scores: &Tensor, labels: &Tensor) -> Result<StepOutput> {
+        let loss = candle_nn::loss::cross_entropy(scores, labels)?;
         let mean = f64::from(loss.to_scalar::<f32>()?);
+        let mut gradients = Gradients::new();
         if mean.is_finite() {
-            gradients.add_all(&self.trainable(), &loss.backward()?)?;
+            let store = loss.backward()?;
+            gradients.add_all(self.trainable().iter().map(|(_, variable)| variable), &store)?;
         }
-        Ok(Lesson { loss: mean, accuracy: accuracy(&scores, labels)?, gradients })
+        Ok(StepOutput { loss: mean, accuracy: accuracy(scores, labels)?, gradients })
     }
 
-    /// What an optimizer may change, by name. Moving statistics are not among them.
+    /// The network's layers, for [`parameters`], [`norm_layers`] and [`statistics`].
+    pub fn layers(&self) -> &dyn Layer {
+        &*self.layers
+    }
+
+    /// What an optimizer may change, in the order of the names. Moving statistics are not among them.
     pub fn trainable(&self) -> Vec<(String, Var)> {
-        let mut variables = self.layers.trainable();
-        variables.sort_by(|(left, _), (right, _)| left.cmp(right));
-        variables
+        let trained = parameters(self.layers()).into_iter().filter(|found| found.is_trained);
+        trained.map(|found| (found.path, found.var)).collect()
     }
 }
 
@@ -143,5 +198,7 @@ pub fn accuracy(scores: &Tensor, labels: &Tensor) -> Result<f64> {
     Ok(right as f64 / rows as f64)
 }
 
+#[cfg(test)]
+mod laws;
 #[cfg(test)]
 mod tests;

@@ -1,83 +1,138 @@
-//! The norm layer as networks see it: bn-core's `BatchNorm`, set up from the experiment.
+//! The norm layer as networks see it: bn-core's `BatchNorm`, which every pass uses as its mode says.
 
-use super::finish::FinishBackward;
-use super::layer::Gradients;
-use bn_core::{BatchNorm, BatchNormConfig, Call};
+use super::layer::{Item, Layer, Named, Role};
+use super::pass::{Mode, Pass};
+use super::signal::Signal;
+use super::tape::{Backward, GradientSink};
+use bn_core::{BatchNorm, BatchNormConfig, Call, Saved};
 use candle::{Result, Tensor, Var};
 use candle_nn::VarBuilder;
+use std::borrow::Cow;
 
-/// What a pass through the network is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// Batch statistics, which also move the moving statistics.
-    Train,
-    /// Moving statistics; nothing changes, and nothing is differentiated.
-    Moving,
-    /// Batch statistics; nothing changes, and nothing is differentiated.
-    Batch,
-}
-
-/// A norm layer of `[N, C]` or `[N, C, height, width]`, with what its configuration puts behind the norm.
+/// A norm layer, with what its configuration puts behind the norm.
 #[derive(Debug)]
-pub(super) struct Norm {
+pub struct Norm {
     layer: BatchNorm,
-    name: String,
+    path: String,
 }
 
 impl Norm {
-    pub(super) fn build(
+    /// `layer`, which lies at `path` in the network.
+    pub fn new(layer: BatchNorm, path: impl Into<String>) -> Self {
+        Self { layer, path: path.into() }
+    }
+
+    /// A new layer at `builder`'s prefix.
+    ///
+    /// # Errors
+    /// As [`BatchNormConfig::build`].
+    pub fn build(
         config: &BatchNormConfig,
         channels: usize,
         builder: VarBuilder<'_>,
     ) -> Result<Self> {
-        let name = builder.prefix();
-        let layer = config.build(channels, builder).map_err(candle::Error::wrap)?;
-        Ok(Self { layer, name })
+        let path = builder.prefix();
+        Ok(Self { layer: config.build(channels, builder)?, path })
     }
 
-    pub(super) fn forward(
+    /// `activation(norm(x) + residual)`, by the statistics that the pass asks for.
+    ///
+    /// # Errors
+    /// As [`BatchNorm::forward_with`]; and in [`Mode::Given`] when there are no statistics for this layer.
+    pub fn forward_with(
         &self,
-        x: &Tensor,
-        residual: Option<&Tensor>,
-        mode: Mode,
-    ) -> Result<Tensor> {
-        let call = match mode {
-            Mode::Train => Call::train(),
-            Mode::Moving => Call::eval(),
-            Mode::Batch => Call::batch_statistics(),
+        x: &Signal,
+        residual: Option<&Signal>,
+        pass: &mut Pass<'_>,
+    ) -> Result<Signal> {
+        let call = Call { residual: residual.map(Signal::tensor), ..self.call(pass)? };
+        let layer = match pass.collective() {
+            Some(ranks) => Cow::Owned(self.layer.clone().with_collective(ranks.clone())),
+            None => Cow::Borrowed(&self.layer),
         };
-        let y = self.layer.forward_with(x, &Call { residual, ..call });
-        let y = y.map_err(candle::Error::wrap)?;
-        match mode {
-            Mode::Train => Ok(y),
-            Mode::Moving | Mode::Batch => Ok(y.detach()),
+        let inputs: Vec<&Signal> = [Some(x), residual].into_iter().flatten().collect();
+        let is_trained = !self.layer.trainable_variables().is_empty();
+        let y = if pass.is_recording() {
+            let (y, moments) = layer.forward_with_moments(x.tensor(), &call)?;
+            if let Some(moments) = moments {
+                pass.add_moments(&self.path, &moments)?;
+            }
+            Signal::new(y.detach())
+        } else if pass.records(&inputs, is_trained) {
+            let (y, saved) = layer.forward_with_saved(x.tensor(), &call)?;
+            pass.result(y, &inputs, is_trained, || NormBackward {
+                saved,
+                gamma: self.layer.gamma().filter(|_| is_trained).cloned(),
+                beta: self.layer.beta().filter(|_| is_trained).cloned(),
+            })
+        } else {
+            let y = layer.forward_with(x.tensor(), &call)?;
+            Signal::new(if pass.is_by_graph() { y } else { y.detach() })
+        };
+        pass.observe(&self.path, y.tensor())?;
+        Ok(y)
+    }
+
+    fn call<'a>(&self, pass: &Pass<'a>) -> Result<Call<'a>> {
+        let by_batch = Call { weights: pass.weights(), ..Call::default() };
+        match pass.mode() {
+            Mode::Train if self.layer.is_frozen() => Ok(Call::eval()),
+            Mode::Train => Ok(Call { weights: pass.weights(), ..Call::train() }),
+            Mode::Moving => Ok(Call::eval()),
+            Mode::Batch => Ok(by_batch),
+            Mode::Given(statistics) => match statistics.get(&self.path) {
+                Some(moments) => Ok(Call::given(moments)),
+                None => candle::bail!("no statistics are given for norm layer `{}`", self.path),
+            },
         }
     }
+}
 
-    pub(super) fn forward_saved(
-        &self,
-        x: &Tensor,
-        residual: Option<&Tensor>,
-    ) -> Result<(Tensor, FinishBackward<'_>)> {
-        let call = Call { residual, ..Call::train() };
-        let (y, saved) = self.layer.forward_with_saved(x, &call).map_err(candle::Error::wrap)?;
-        let backward = move |dy: Tensor, gradients: &mut Gradients| {
-            let found = saved.gradients(&dy).map_err(candle::Error::wrap)?;
-            if self.layer.config().trainable {
-                let both = [(self.layer.gamma(), found.gamma), (self.layer.beta(), found.beta)];
-                for (variable, gradient) in both {
-                    if let (Some(variable), Some(gradient)) = (variable, gradient) {
-                        gradients.add(variable, gradient)?;
-                    }
-                }
-            }
-            Ok((found.x, found.residual))
-        };
-        Ok((y, Box::new(backward)))
+impl Layer for Norm {
+    fn forward(&self, x: &Signal, pass: &mut Pass<'_>) -> Result<Signal> {
+        self.forward_with(x, None, pass)
     }
 
-    pub(super) fn trainable(&self) -> Vec<(String, Var)> {
-        let variables = self.layer.trainable_variables().into_iter();
-        variables.map(|(name, variable)| (format!("{}.{name}", self.name), variable)).collect()
+    fn visit<'a>(&'a self, visitor: &mut dyn FnMut(Named<'a>)) {
+        visit_norm(&self.path, &self.layer, visitor);
+    }
+}
+
+/// Shows a norm layer, its parameters and its statistics.
+pub(super) fn visit_norm<'a>(path: &str, layer: &'a BatchNorm, visitor: &mut dyn FnMut(Named<'a>)) {
+    let is_trained = layer.config().trainable;
+    let affine = [("gamma", Role::Gamma, layer.gamma()), ("beta", Role::Beta, layer.beta())];
+    for (name, role, var) in affine {
+        if let Some(var) = var {
+            let item = Item::Parameter { role, var, is_trained };
+            visitor(Named { path: format!("{path}.{name}"), item });
+        }
+    }
+    for (name, var) in layer.statistics() {
+        visitor(Named { path: format!("{path}.{name}"), item: Item::Statistic(var) });
+    }
+    visitor(Named { path: path.to_owned(), item: Item::Norm(layer) });
+}
+
+#[derive(Debug)]
+struct NormBackward {
+    saved: Saved,
+    gamma: Option<Var>,
+    beta: Option<Var>,
+}
+
+impl Backward for NormBackward {
+    fn backward(self: Box<Self>, dy: Tensor, sink: &mut GradientSink<'_>) -> Result<()> {
+        let found = self.saved.gradients(&dy)?;
+        for (variable, gradient) in [(self.gamma, found.gamma), (self.beta, found.beta)] {
+            if let (Some(variable), Some(gradient)) = (variable, gradient) {
+                sink.variable(&variable, gradient)?;
+            }
+        }
+        sink.input(0, found.x)?;
+        match found.residual {
+            Some(residual) => sink.input(1, residual),
+            None => Ok(()),
+        }
     }
 }

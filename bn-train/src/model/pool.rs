@@ -1,86 +1,122 @@
 //! Layers without variables: what they do to the shape of an image.
 
-use super::layer::{Backward, Gradients, Layer, Wanted};
-use super::norm::Mode;
+use super::layer::{Layer, Named};
+use super::pass::Pass;
+use super::signal::Signal;
+use super::tape::{Backward, GradientSink};
 use crate::ops::buffer::{Numbers, tensor};
 use crate::ops::pool;
-use candle::{D, Result, Tensor, Var};
+use candle::{D, Result, Tensor};
 
 /// `[N, …]` becomes `[N, numbers of an example]`.
 #[derive(Debug)]
-pub(super) struct Flatten;
+pub struct Flatten;
 
 impl Layer for Flatten {
-    fn forward(&self, x: &Tensor, _: Mode) -> Result<Tensor> {
-        x.flatten_from(1)
+    fn forward(&self, x: &Signal, pass: &mut Pass<'_>) -> Result<Signal> {
+        let y = x.tensor().flatten_from(1)?;
+        Ok(pass.result(y, &[x], false, || FlattenBackward { dims: x.tensor().dims().to_vec() }))
     }
 
-    fn forward_saved(&self, x: &Tensor) -> Result<(Tensor, Backward<'_>)> {
-        let dims = x.dims().to_vec();
-        let backward = move |dy: Tensor, _: Wanted, _: &mut Gradients| dy.reshape(dims).map(Some);
-        Ok((x.flatten_from(1)?, Box::new(backward)))
-    }
+    fn visit<'a>(&'a self, _: &mut dyn FnMut(Named<'a>)) {}
+}
 
-    fn trainable(&self) -> Vec<(String, Var)> {
-        Vec::new()
+#[derive(Debug)]
+struct FlattenBackward {
+    dims: Vec<usize>,
+}
+
+impl Backward for FlattenBackward {
+    fn backward(self: Box<Self>, dy: Tensor, sink: &mut GradientSink<'_>) -> Result<()> {
+        sink.input(0, dy.reshape(self.dims)?)
     }
 }
 
-/// The largest number of each 2x2 window; what does not fill a window is left out.
+/// The largest number of each 2x2 window; what does not fill a window is left out. The gradient goes to the first of
+/// several equal numbers, row by row.
 #[derive(Debug)]
-pub(super) struct MaxPool;
+pub struct MaxPool;
 
 impl Layer for MaxPool {
-    fn forward(&self, x: &Tensor, _: Mode) -> Result<Tensor> {
-        // Not candle's `max_pool2d`: its gradient is four times too small (it takes the mean of the window's mask).
-        let (images, channels, height, width) = x.dims4()?;
-        let (rows, columns) = (height / 2, width / 2);
-        let windows = x.narrow(2, 0, 2 * rows)?.narrow(3, 0, 2 * columns)?;
-        let windows = windows.contiguous()?;
-        let windows = windows.reshape((images * channels, rows, 2, columns, 2))?;
-        let largest = windows.max(4)?.max(2)?;
-        largest.reshape((images, channels, rows, columns))
-    }
-
-    fn forward_saved(&self, x: &Tensor) -> Result<(Tensor, Backward<'_>)> {
-        let (images, channels, height, width) = x.dims4()?;
-        let x = x.contiguous()?;
-        let y = pool::max(&Numbers::of(&x)?, (height, width));
+    fn forward(&self, x: &Signal, pass: &mut Pass<'_>) -> Result<Signal> {
+        if !pass.uses_kernels(x)? {
+            return max_by_graph(x.tensor()).map(Signal::new);
+        }
+        let (images, channels, height, width) = x.tensor().dims4()?;
+        let values = x.tensor().contiguous()?;
+        let y = pool::max(&Numbers::of(&values)?, (height, width));
         let y = tensor(y, (images, channels, height / 2, width / 2))?;
-        let backward = move |dy: Tensor, _: Wanted, _: &mut Gradients| {
-            let dx = pool::max_gradient(&Numbers::of(&x)?, &Numbers::of(&dy)?, (height, width));
-            tensor(dx, x.dims()).map(Some)
-        };
-        Ok((y, Box::new(backward)))
+        Ok(pass.result(y, &[x], false, || MaxPoolBackward { x: values, map: (height, width) }))
     }
 
-    fn trainable(&self) -> Vec<(String, Var)> {
-        Vec::new()
+    fn visit<'a>(&'a self, _: &mut dyn FnMut(Named<'a>)) {}
+}
+
+/// By candle's operations. Not by its `max_pool2d`: that one's gradient is four times too small (it takes the mean of the
+/// window's mask), and each of several equal numbers gets it.
+fn max_by_graph(x: &Tensor) -> Result<Tensor> {
+    let (images, channels, height, width) = x.dims4()?;
+    let (rows, columns) = (height / 2, width / 2);
+    let windows = x.narrow(2, 0, 2 * rows)?.narrow(3, 0, 2 * columns)?.contiguous()?;
+    let windows = windows.reshape((images * channels, rows, 2, columns, 2))?;
+    let corner = |row: usize, column: usize| {
+        let corner = windows.narrow(2, row, 1)?.narrow(4, column, 1)?;
+        corner.reshape((images, channels, rows, columns))
+    };
+    let mut best = corner(0, 0)?;
+    for (row, column) in [(0, 1), (1, 0), (1, 1)] {
+        best = larger(&best, &corner(row, column)?)?;
+    }
+    Ok(best)
+}
+
+/// The larger of two numbers, the first of equal ones; NaN is larger than all others. A select passes the gradient to the
+/// number that it took, and to no other.
+fn larger(first: &Tensor, second: &Tensor) -> Result<Tensor> {
+    let larger = second.gt(first)?.where_cond(second, first)?;
+    let second_or_nan = first.ne(first)?.where_cond(first, second)?;
+    second.ne(second)?.where_cond(&second_or_nan, &larger)
+}
+
+#[derive(Debug)]
+struct MaxPoolBackward {
+    x: Tensor,
+    map: (usize, usize),
+}
+
+impl Backward for MaxPoolBackward {
+    fn backward(self: Box<Self>, dy: Tensor, sink: &mut GradientSink<'_>) -> Result<()> {
+        let dx = pool::max_gradient(&Numbers::of(&self.x)?, &Numbers::of(&dy)?, self.map);
+        sink.input(0, tensor(dx, self.x.dims())?)
     }
 }
 
 /// `[N, C, height, width]` becomes `[N, C]`, the mean of each map.
 #[derive(Debug)]
-pub(super) struct MeanOverMap;
+pub struct MeanOverMap;
 
 impl Layer for MeanOverMap {
-    fn forward(&self, x: &Tensor, _: Mode) -> Result<Tensor> {
-        x.flatten_from(2)?.mean(D::Minus1)
+    fn forward(&self, x: &Signal, pass: &mut Pass<'_>) -> Result<Signal> {
+        if !pass.uses_kernels(x)? {
+            return x.tensor().flatten_from(2)?.mean(D::Minus1).map(Signal::new);
+        }
+        let (images, channels, height, width) = x.tensor().dims4()?;
+        let values = x.tensor().contiguous()?;
+        let y = tensor(pool::mean(&Numbers::of(&values)?, height * width), (images, channels))?;
+        Ok(pass.result(y, &[x], false, || MeanBackward { dims: values.dims().to_vec() }))
     }
 
-    fn forward_saved(&self, x: &Tensor) -> Result<(Tensor, Backward<'_>)> {
-        let (images, channels, height, width) = x.dims4()?;
-        let x = x.contiguous()?;
-        let y = tensor(pool::mean(&Numbers::of(&x)?, height * width), (images, channels))?;
-        let dims = x.dims().to_vec();
-        let backward = move |dy: Tensor, _: Wanted, _: &mut Gradients| {
-            let dx = pool::mean_gradient(&Numbers::of(&dy)?, height * width);
-            tensor(dx, dims).map(Some)
-        };
-        Ok((y, Box::new(backward)))
-    }
+    fn visit<'a>(&'a self, _: &mut dyn FnMut(Named<'a>)) {}
+}
 
-    fn trainable(&self) -> Vec<(String, Var)> {
-        Vec::new()
+#[derive(Debug)]
+struct MeanBackward {
+    dims: Vec<usize>,
+}
+
+impl Backward for MeanBackward {
+    fn backward(self: Box<Self>, dy: Tensor, sink: &mut GradientSink<'_>) -> Result<()> {
+        let map = self.dims[2..].iter().product();
+        sink.input(0, tensor(pool::mean_gradient(&Numbers::of(&dy)?, map), self.dims)?)
     }
 }

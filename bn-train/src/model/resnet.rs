@@ -3,14 +3,15 @@
 //! beginning with stride 2, the mean over the map, and a dense layer to the classes.
 
 use super::Sizes;
-use super::affine::{Convolution, ConvolutionSizes, Dense};
 use super::block::Block;
+use super::convolution::{Convolution, ConvolutionSizes};
+use super::dense::Dense;
 use super::finish::{Finish, Hidden};
-use super::layer::{Backward, Chain, Gradients, Layer, Wanted};
-use super::norm::Mode;
+use super::layer::{Chain, Layer, Named};
+use super::pass::Pass;
 use super::pool::MeanOverMap;
-use crate::ops;
-use candle::{Result, Tensor, Var};
+use super::signal::Signal;
+use candle::Result;
 use candle_nn::VarBuilder;
 
 /// Channels and first stride of each group.
@@ -83,51 +84,22 @@ impl Residual {
 }
 
 impl Layer for Residual {
-    fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
-        let inner = self.first.forward(x, mode)?;
-        let inner = self.second.forward(&inner, mode)?;
+    fn forward(&self, x: &Signal, pass: &mut Pass<'_>) -> Result<Signal> {
+        let inner = self.first.forward(x, pass)?;
+        let inner = self.second.forward(&inner, pass)?;
         let shortcut = match &self.shortcut {
-            Some(shortcut) => shortcut.forward(x, mode)?,
+            Some(shortcut) => shortcut.forward(x, pass)?,
             None => x.clone(),
         };
-        self.finish.forward(&inner, Some(&shortcut), mode)
+        self.finish.forward(&inner, Some(&shortcut), pass)
     }
 
-    fn forward_saved(&self, x: &Tensor) -> Result<(Tensor, Backward<'_>)> {
-        let (inner, first) = self.first.forward_saved(x)?;
-        let (inner, second) = self.second.forward_saved(&inner)?;
-        let (residual, shortcut) = match &self.shortcut {
-            Some(shortcut) => {
-                let (y, way) = shortcut.forward_saved(x)?;
-                (y, Some(way))
-            }
-            None => (x.clone(), None),
-        };
-        let (y, finish) = self.finish.forward_saved(&inner, Some(&residual))?;
-        let backward = move |dy: Tensor, wanted: Wanted, gradients: &mut Gradients| {
-            let (dy, residual) = finish(dy, gradients)?;
-            let dy = second(dy, Wanted::All, gradients)?;
-            let dx = match dy {
-                Some(dy) => first(dy, wanted, gradients)?,
-                None => None,
-            };
-            let around = match (residual, shortcut) {
-                (Some(residual), Some(way)) => way(residual, wanted, gradients)?,
-                (residual, _) => residual,
-            };
-            match (dx, around) {
-                (Some(dx), Some(around)) => Ok(Some(ops::sum(&dx, &around)?)),
-                (dx, around) => Ok(dx.or(around)),
-            }
-        };
-        Ok((y, Box::new(backward)))
-    }
-
-    fn trainable(&self) -> Vec<(String, Var)> {
-        let mut variables = self.first.trainable();
-        variables.extend(self.second.trainable());
-        variables.extend(self.finish.trainable());
-        variables.extend(self.shortcut.iter().flat_map(Layer::trainable));
-        variables
+    fn visit<'a>(&'a self, visitor: &mut dyn FnMut(Named<'a>)) {
+        self.first.visit(visitor);
+        self.second.visit(visitor);
+        self.finish.visit(visitor);
+        if let Some(shortcut) = &self.shortcut {
+            shortcut.visit(visitor);
+        }
     }
 }

@@ -17,7 +17,7 @@ fn build(lines: &str, seed: u64) -> Model {
 }
 
 fn names(model: &Model) -> Vec<String> {
-    model.trainable().into_iter().map(|(name, _)| name).collect()
+    parameters(model.layers()).into_iter().map(|found| found.path).collect()
 }
 
 fn values(model: &Model, name: &str) -> Vec<f32> {
@@ -89,7 +89,7 @@ fn any_depth_and_family_gives_scores_and_gradients_to_every_variable() {
         ] {
             let model = build(&format!("{model}\n{norm}"), 0);
             let labels = Tensor::new(&[0_u32, 1, 2, 3], &Device::Cpu).unwrap();
-            let scores = model.forward(&images(4), Mode::Train).unwrap();
+            let scores = model.forward(&images(4), &mut Pass::train_by_graph()).unwrap();
             assert_eq!(scores.dims(), [4, 10]);
             let gradients =
                 candle_nn::loss::cross_entropy(&scores, &labels).unwrap().backward().unwrap();
@@ -109,13 +109,13 @@ fn only_training_moves_what_evaluation_sees() {
     ] {
         let model = build(&format!("{norm}\nmodel.activation = 'sigmoid'"), 0);
         let (x, scores) = (images(8), |mode| -> Vec<f32> {
-            model.forward(&images(8), mode).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+            model.evaluate(&images(8), mode).unwrap().flatten_all().unwrap().to_vec1().unwrap()
         });
         let before = scores(Mode::Moving);
         let batch = scores(Mode::Batch);
         assert_ne!(before, batch);
         assert_eq!(scores(Mode::Moving), before, "evaluation committed something");
-        model.forward(&x, Mode::Train).unwrap();
+        model.forward(&x, &mut Pass::train()).unwrap();
         assert_ne!(scores(Mode::Moving), before, "training committed nothing");
         assert_eq!(scores(Mode::Batch), batch);
     }
@@ -125,7 +125,7 @@ fn only_training_moves_what_evaluation_sees() {
 fn position_decides_what_is_normalized() {
     let scores = |position: &str| -> Vec<f32> {
         let model = build(&format!("norm.position = '{position}'\nmodel.hidden = [6]"), 0);
-        model.forward(&images(8), Mode::Batch).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+        model.evaluate(&images(8), Mode::Batch).unwrap().flatten_all().unwrap().to_vec1().unwrap()
     };
     assert_ne!(scores("before"), scores("after"));
 }
@@ -158,10 +158,11 @@ fn gradients_are_those_of_the_graph() {
             let lines = format!("model = {{ {model}, activation = '{activation}' }}\n{norm}");
             let labels = Tensor::new(&[3_u32, 1, 4, 1, 5, 9], &Device::Cpu).unwrap();
             let (ours, theirs) = (build(&lines, 3), build(&lines, 3));
-            let lesson = ours.learn(&images(6), &labels).unwrap();
-            let graph = theirs.learn_by_graph(&images(6), &labels).unwrap();
-            assert!((lesson.loss - graph.loss).abs() < 1e-5 * graph.loss, "{lines}");
-            assert_eq!(lesson.accuracy, graph.accuracy, "{lines}");
+            let output = ours.train_step(&images(6), &labels).unwrap();
+            let pass = Pass::train_by_graph();
+            let graph = theirs.train_step_in(pass, &images(6), &labels).unwrap();
+            assert!((output.loss - graph.loss).abs() < 1e-5 * graph.loss, "{lines}");
+            assert_eq!(output.accuracy, graph.accuracy, "{lines}");
             let host = |gradients: &Gradients, variable: &Var| -> Vec<f32> {
                 let gradient = gradients.get(variable).unwrap();
                 gradient.flatten_all().unwrap().to_vec1().unwrap()
@@ -172,7 +173,7 @@ fn gradients_are_those_of_the_graph() {
             // A hundred roundings at the size of the net's largest gradient: sums of small ones cancel larger terms.
             let tolerance = 100.0 * f32::EPSILON * scale;
             for ((name, our), (_, their)) in pairs {
-                let got = host(&lesson.gradients, &our);
+                let got = host(&output.gradients, &our);
                 for (got, want) in got.iter().zip(host(&graph.gradients, &their)) {
                     let is_close = (got - want).abs() <= tolerance;
                     assert!(is_close, "{lines} {name}: {got}, expected {want}");
@@ -180,41 +181,6 @@ fn gradients_are_those_of_the_graph() {
             }
         }
     }
-}
-
-/// A module of the user's own, of which the layers know nothing, between two that have their own backward.
-#[test]
-fn any_module_of_candles_is_a_layer() {
-    #[derive(Debug)]
-    struct Gate(Var);
-    impl candle_nn::ModuleT for Gate {
-        fn forward_t(&self, x: &Tensor, _: bool) -> Result<Tensor> {
-            x.broadcast_mul(self.0.as_tensor())?.sin()
-        }
-    }
-    let gate = || {
-        let variable = Var::new(&[0.5_f32, -1.0, 2.0], &Device::Cpu).unwrap();
-        let named = vec![("gate".to_owned(), variable.clone())];
-        (Graph::new(Gate(variable.clone()), named), variable)
-    };
-    let ((first, a), (second, b)) = (gate(), gate());
-    let mut chain = Chain::new();
-    chain.push(first);
-    chain.push(second);
-    assert_eq!(chain.trainable().len(), 2);
-    let x = Var::new(&[[0.1_f32, 0.2, 0.3], [1.0, -1.0, 0.5]], &Device::Cpu).unwrap();
-    let dy = Tensor::new(&[[1.0_f32, 2.0, 3.0], [4.0, -5.0, 6.0]], &Device::Cpu).unwrap();
-
-    let (y, backward) = chain.forward_saved(x.as_tensor()).unwrap();
-    let mut gradients = Gradients::new();
-    let dx = backward(dy.clone(), Wanted::All, &mut gradients).unwrap().unwrap();
-    let graph = chain.forward(&x, Mode::Train).unwrap();
-    let want = (&graph * dy).unwrap().sum_all().unwrap().backward().unwrap();
-    let host = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-    assert_eq!(host(&y), host(&graph));
-    assert_eq!(host(&dx), host(want.get(&x).unwrap()));
-    assert_eq!(host(gradients.get(&a).unwrap()), host(want.get(&a).unwrap()));
-    assert_eq!(host(gradients.get(&b).unwrap()), host(want.get(&b).unwrap()));
 }
 
 #[test]
@@ -233,9 +199,9 @@ fn threads_change_no_bit_of_what_is_learned() {
             let mut optimizer = OptimizerSettings::from(momentum).build(model.trainable()).unwrap();
             let mut losses = Vec::new();
             for _ in 0..3 {
-                let lesson = model.learn(&images(70), &labels).unwrap();
-                optimizer.step(&lesson.gradients, 0.1).unwrap();
-                losses.push(lesson.loss.to_bits());
+                let output = model.train_step(&images(70), &labels).unwrap();
+                optimizer.step(&output.gradients, 0.1).unwrap();
+                losses.push(output.loss.to_bits());
             }
             let numbers = |(name, _): &(String, Var)| values(&model, name);
             let variables = model.trainable();

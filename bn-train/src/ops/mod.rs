@@ -5,6 +5,7 @@
 
 pub(crate) mod activation;
 pub(crate) mod buffer;
+pub(crate) mod channels;
 pub mod conv;
 pub mod loss;
 pub(crate) mod matmul;
@@ -55,24 +56,6 @@ pub(crate) fn sum(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     #[allow(unsafe_code)] // see `filled`
     let total = unsafe { filled(left.len(), sum) };
     tensor(total, a.dims())
-}
-
-/// Sums of dy by channel, for `[examples, channels, …]`; what the gradient of a bias is.
-pub(crate) fn channel_sums(dy: &[f32], channels: usize, examples: usize) -> Vec<f32> {
-    let inner = dy.len() / (channels * examples).max(1);
-    let mut sums = vec![0.0; channels];
-    if inner == 1 {
-        for row in dy.chunks_exact(channels) {
-            for (sum, dy) in sums.iter_mut().zip(row) {
-                *sum += dy;
-            }
-        }
-    } else if inner > 0 {
-        for (index, map) in dy.chunks_exact(inner).enumerate() {
-            sums[index % channels] += map.iter().sum::<f32>();
-        }
-    }
-    sums
 }
 
 #[cfg(test)]

@@ -158,19 +158,21 @@ fn halves(tasks: Range<usize>, work: &(impl Fn(usize) + Sync)) {
     }
 }
 
+/// Runs `work` in a pool of so many threads.
+#[cfg(test)]
+pub(crate) fn on_threads<R: Send>(threads: usize, work: impl FnOnce() -> R + Send) -> R {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+    pool.build().unwrap().install(work)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn on<R: Send>(threads: usize, work: impl FnOnce() -> R + Send) -> R {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
-        pool.build().unwrap().install(work)
-    }
-
     #[test]
     fn work_is_done_and_ends_on_any_number_of_threads() {
         for threads in [1, 2, 3, 8] {
-            let sums = on(threads, || {
+            let sums = on_threads(threads, || {
                 awake(|| {
                     let mut numbers = vec![0; 1000];
                     for _ in 0..100 {
@@ -188,7 +190,7 @@ mod tests {
     #[test]
     fn what_was_promised_is_there_when_asked_for() {
         for threads in [1, 2, 5] {
-            let found: Vec<usize> = on(threads, || {
+            let found: Vec<usize> = on_threads(threads, || {
                 awake(|| {
                     let promised: Vec<_> = (0..100).map(|i| Later::new(move || i * i)).collect();
                     promised.into_iter().map(Later::get).collect()
@@ -204,7 +206,8 @@ mod tests {
 
     #[test]
     fn a_panic_ends_it_too() {
-        let panicked = std::panic::catch_unwind(|| on(3, || awake(|| panic!("on purpose"))));
+        let panicked =
+            std::panic::catch_unwind(|| on_threads(3, || awake(|| panic!("on purpose"))));
         assert!(panicked.is_err());
     }
 }

@@ -67,14 +67,30 @@ fn largest(x: &[f32], width: usize, row: usize, column: usize) -> (usize, f32) {
 
 /// The mean of each map of `size` numbers.
 pub(crate) fn mean(x: &[f32], size: usize) -> Vec<f32> {
-    let mean = |map: &[f32]| map.iter().sum::<f32>() / size as f32;
-    x.chunks_exact(size).map(mean).collect()
+    let mut means = vec![0.0; x.len() / size.max(1)];
+    parallel::chunks(&mut means, MAPS, |task, means| {
+        let maps = x[task * MAPS * size..].chunks_exact(size);
+        for (mean, map) in means.iter_mut().zip(maps) {
+            *mean = map.iter().sum::<f32>() / size as f32;
+        }
+    });
+    means
 }
 
 /// The gradient of [`mean`].
 pub(crate) fn mean_gradient(dy: &[f32], size: usize) -> Vec<f32> {
-    let each = |dy: &f32| std::iter::repeat_n(dy / size as f32, size);
-    dy.iter().flat_map(each).collect()
+    let spread = |dx: &mut [MaybeUninit<f32>]| {
+        parallel::chunks(dx, (MAPS * size).max(1), |task, dx| {
+            for (map, dy) in dx.chunks_exact_mut(size).zip(&dy[task * MAPS..]) {
+                map.fill(MaybeUninit::new(dy / size as f32));
+            }
+        });
+    };
+    // SAFETY: the chunks are all of dx, whole maps each, and there is a dy for each map.
+    #[allow(unsafe_code)] // see `filled`
+    unsafe {
+        filled(dy.len() * size, spread)
+    }
 }
 
 #[cfg(test)]
@@ -100,5 +116,14 @@ mod tests {
     fn means_and_their_gradients() {
         assert_eq!(mean(&[1.0, 2.0, 3.0, 6.0], 2), [1.5, 4.5]);
         assert_eq!(mean_gradient(&[3.0, 5.0], 2), [1.5, 1.5, 2.5, 2.5]);
+        assert_eq!(mean(&[], 4), [0.0; 0]);
+        assert_eq!(mean_gradient(&[3.0, 5.0], 0), [0.0; 0]);
+        // More maps than a task has.
+        let x: Vec<f32> = (0..1000).map(|i| i as f32).collect();
+        for threads in [1, 3] {
+            let (means, dx) = parallel::on_threads(threads, || (mean(&x, 4), mean_gradient(&x, 3)));
+            assert!(means.iter().enumerate().all(|(i, mean)| *mean == 4.0 * i as f32 + 1.5));
+            assert!(dx.iter().enumerate().all(|(i, dx)| *dx == (i / 3) as f32 / 3.0));
+        }
     }
 }

@@ -17,9 +17,9 @@ pub(super) fn evaluate(
     model: &Model,
     images: &Tensor,
     labels: &Tensor,
-    mode: Mode,
+    mode: Mode<'_>,
 ) -> Result<Score> {
-    let scores = model.forward(images, mode)?.detach();
+    let scores = model.evaluate(images, mode)?;
     let loss = candle_nn::loss::cross_entropy(&scores, labels)?;
     Ok(Score { loss: f64::from(loss.to_scalar::<f32>()?), accuracy: accuracy(&scores, labels)? })
 }

@@ -38,7 +38,7 @@ pub(super) fn rows(
 }
 
 /// The passes that judge a net, each with what its rows say of statistics.
-pub(super) fn passes(is_normalized: bool) -> &'static [(Mode, Option<Statistics>)] {
+pub(super) fn passes(is_normalized: bool) -> &'static [(Mode<'static>, Option<Statistics>)] {
     if is_normalized {
         &[(Mode::Moving, Some(Statistics::Moving)), (Mode::Batch, Some(Statistics::Batch))]
     } else {

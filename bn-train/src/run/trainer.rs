@@ -121,13 +121,13 @@ pub fn train(
         }
 
         let (images, labels) = data.batch(batches.at(step))?;
-        let lesson = model.learn(&images, &labels)?;
-        let score = Score { loss: lesson.loss, accuracy: lesson.accuracy };
+        let output = model.train_step(&images, &labels)?;
+        let score = Score { loss: output.loss, accuracy: output.accuracy };
         if !score.loss.is_finite() {
             return Ok(diverged(step + 1, "training loss", score.loss));
         }
         let factor = settings.schedule.factor(step, settings.train.steps);
-        optimizer.step(&lesson.gradients, settings.learning_rate * factor)?;
+        optimizer.step(&output.gradients, settings.learning_rate * factor)?;
         recent.add(score);
         progress.loss = Some(score.loss);
     }

@@ -3,8 +3,8 @@
 //!
 //! Any kernel, stride and padding, in one way: images are copied once into a buffer with zeros around them, and the
 //! kernels walk over points and taps with the channels of the result in the lanes of vectors. A few images are one task
-//! of rayon's threads. The weights' gradient is summed over a fixed number of groups of images, so results are the same
-//! bits on any number of threads.
+//! of rayon's threads. The weights' gradient is summed over a fixed number of groups of images, whose channels are shared
+//! out where there are more threads than groups, so results are the same bits on any number of threads.
 
 mod correlate;
 mod gather;
@@ -28,7 +28,7 @@ use shape::{Border, Grid};
 use std::cell::RefCell;
 use std::mem::MaybeUninit;
 
-/// Parts of the batch that are gathered each by one task, at most.
+/// Parts of the batch that are gathered each by one task, at least.
 const TASKS: usize = 16;
 /// Parts of the batch that the weights' gradient is summed over, each by itself.
 const GROUPS: usize = 8;
@@ -109,22 +109,30 @@ pub fn weight_gradient(shape: &ConvShape, x: &[f32], dy: &[f32]) -> Vec<f32> {
     let block = block(shape.outputs);
     let blocks = shape.outputs.div_ceil(block);
     let map = output.0 * output.1;
-    let (image, result) = (shape.image(), shape.outputs * map);
-    let per_block = shape.inputs * shape.taps() * block;
-    let runs = Runs::new(&grid, shape.kernel, shape.inputs, border.len());
+    let (image, result, plane) = (shape.image(), shape.outputs * map, shape.height * shape.width);
+    let per_input = shape.taps() * block;
+    let per_block = shape.inputs * per_input;
     let size = shape.images.div_ceil(GROUPS);
     let groups = shape.images.div_ceil(size);
+    let share = Share::new(rayon::current_num_threads(), groups, blocks, shape.inputs);
+    let runs = Runs::new(&grid, shape.kernel, share.inputs, border.len());
     let mut partial = vec![0.0; groups * blocks * per_block];
-    parallel::chunks(&mut partial, blocks * per_block, |group, partial| {
+    parallel::chunks(&mut partial, share.blocks * share.inputs * per_input, |task, partial| {
+        let Part { group, first_block, first_input } = share.part(task, blocks, shape.inputs);
         let images = group * size..shape.images.min((group + 1) * size);
+        let channels = first_block * block..shape.outputs.min((first_block + share.blocks) * block);
         with_buffers(|bordered, lanes| {
-            let bordered = bordered.take(shape.inputs * border.len());
-            let lanes = lanes.take(blocks * map * block);
+            let bordered = bordered.take(share.inputs * border.len());
+            let lanes = lanes.take(share.blocks * map * block);
             bordered.fill(0.0);
             for n in images {
-                pack::into_border(&x[n * image..][..image], border, bordered);
-                transpose::to_lanes(&dy[n * result..][..result], map, block, lanes);
-                let each = partial.chunks_exact_mut(per_block).zip(lanes.chunks_exact(map * block));
+                let x = &x[n * image + first_input * plane..][..share.inputs * plane];
+                let dy = &dy[n * result..][channels.start * map..channels.end * map];
+                pack::into_border(x, border, bordered);
+                transpose::to_lanes(dy, map, block, lanes);
+                let each = partial
+                    .chunks_exact_mut(share.inputs * per_input)
+                    .zip(lanes.chunks_exact(map * block));
                 for (dw, dy) in each {
                     let kernel = Correlate { grid: &grid, runs: &runs, x: bordered, dy, block, dw };
                     dispatch(block, kernel);
@@ -146,6 +154,46 @@ pub fn weight_gradient(shape: &ConvShape, x: &[f32], dy: &[f32]) -> Vec<f32> {
     }
 }
 
+/// What each task of the weights' gradient computes: all of a group of images while there are groups for all threads, else
+/// some inputs of one block of outputs. Every sum runs over the images of a group in their order, whoever computes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Share {
+    /// Blocks of outputs per task.
+    blocks: usize,
+    /// Inputs per task; a divisor of all inputs.
+    inputs: usize,
+}
+
+/// Where a task's share begins.
+struct Part {
+    group: usize,
+    first_block: usize,
+    first_input: usize,
+}
+
+impl Share {
+    fn new(threads: usize, groups: usize, blocks: usize, inputs: usize) -> Self {
+        if threads <= groups {
+            return Self { blocks, inputs };
+        }
+        // The largest parts that give every thread one.
+        let wanted = threads.div_ceil(groups * blocks).min(inputs);
+        let divides = |parts: &usize| inputs.is_multiple_of(*parts);
+        let parts = (wanted..=inputs).find(divides).unwrap_or(inputs);
+        Self { blocks: 1, inputs: inputs / parts }
+    }
+
+    fn part(self, task: usize, blocks: usize, inputs: usize) -> Part {
+        let parts = inputs / self.inputs;
+        let strip = task / parts * self.blocks;
+        Part {
+            group: strip / blocks,
+            first_block: strip % blocks,
+            first_input: task % parts * self.inputs,
+        }
+    }
+}
+
 /// What one image's results are gathered from.
 struct Gathering<'a> {
     from: &'a [f32],
@@ -164,8 +212,9 @@ fn images(gathering: &Gathering<'_>, channels: usize, map: usize, to: &mut [Mayb
     let blocks = channels.div_ceil(block);
     let size = channels * map;
     let count = to.len() / size;
-    // As many tasks for any number of threads; each clears its border once.
-    let per_task = count.div_ceil(TASKS).max(1);
+    // Tasks differ in what they compute, not in how; each clears its border once.
+    let tasks = TASKS.max(4 * rayon::current_num_threads());
+    let per_task = count.div_ceil(tasks).max(1);
     parallel::chunks(to, per_task * size, |task, to| {
         with_buffers(|bordered, lanes| {
             let bordered = bordered.take(planes * border.len());

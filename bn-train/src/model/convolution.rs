@@ -1,0 +1,112 @@
+//! The convolution layer.
+
+use super::layer::{Layer, Named};
+use super::pass::Pass;
+use super::signal::Signal;
+use super::tape::{Backward, GradientSink};
+use super::variables::{Variables, bias_gradient};
+use crate::ops::buffer::{Numbers, tensor};
+use crate::ops::channels::add_bias;
+use crate::ops::conv::{self, ConvShape, conv_shape};
+use crate::ops::conv2d;
+use candle::{Result, Tensor, Var};
+use candle_nn::VarBuilder;
+
+/// A convolution of `[N, inputs, height, width]` that keeps the image's size but for its stride.
+#[derive(Debug)]
+pub struct Convolution {
+    variables: Variables,
+    padding: usize,
+    stride: usize,
+}
+
+/// Sizes of a [`Convolution`].
+#[derive(Clone, Copy, Debug)]
+pub struct ConvolutionSizes {
+    /// Channels of x.
+    pub inputs: usize,
+    /// Channels of y.
+    pub outputs: usize,
+    /// Rows and columns of the kernel; odd.
+    pub kernel: usize,
+    /// Steps of the kernel over the image, in both directions; at least 1.
+    pub stride: usize,
+}
+
+impl Convolution {
+    /// A layer whose variables `weight`, `[outputs, inputs, kernel, kernel]`, and `bias`, `[outputs]`, are under
+    /// `builder`'s prefix. Both start uniform in `±1/√(inputs · kernel²)`.
+    ///
+    /// # Errors
+    /// What the builder reports.
+    pub fn build(sizes: ConvolutionSizes, bias: bool, builder: &VarBuilder<'_>) -> Result<Self> {
+        let ConvolutionSizes { inputs, outputs, kernel, stride } = sizes;
+        Ok(Self {
+            variables: Variables::new((outputs, inputs, kernel, kernel), bias, builder)?,
+            padding: kernel / 2,
+            stride,
+        })
+    }
+
+    fn by_kernels(&self, x: &Signal, pass: &mut Pass<'_>) -> Result<Signal> {
+        let Variables { weight: variable, bias, .. } = &self.variables;
+        let weight = variable.as_detached_tensor();
+        let dims = (x.tensor().dims4()?, weight.dims4()?);
+        let shape = conv_shape(dims.0, dims.1, self.padding, self.stride)?;
+        let values = x.tensor().contiguous()?;
+        let mut y = conv::forward(&shape, &Numbers::of(&values)?, &Numbers::of(&weight)?);
+        if let Some(bias) = bias {
+            add_bias(&mut y, &Numbers::of(bias)?, shape.images);
+        }
+        let y = tensor(y, shape.output_dims())?;
+        Ok(pass.result(y, &[x], true, || ConvolutionBackward {
+            shape,
+            x: values,
+            weight,
+            variable: variable.clone(),
+            bias: bias.clone(),
+        }))
+    }
+}
+
+impl Layer for Convolution {
+    fn forward(&self, x: &Signal, pass: &mut Pass<'_>) -> Result<Signal> {
+        let y = if pass.uses_kernels(x)? {
+            self.by_kernels(x, pass)?
+        } else {
+            let weight = self.variables.weight_for(pass);
+            let y = conv2d(x.tensor(), &weight, self.padding, self.stride)?;
+            Signal::new(self.variables.add_bias(y, pass)?)
+        };
+        pass.observe(&self.variables.path, y.tensor())?;
+        Ok(y)
+    }
+
+    fn visit<'a>(&'a self, visitor: &mut dyn FnMut(Named<'a>)) {
+        self.variables.visit(visitor);
+    }
+}
+
+#[derive(Debug)]
+struct ConvolutionBackward {
+    shape: ConvShape,
+    x: Tensor,
+    weight: Tensor,
+    variable: Var,
+    bias: Option<Var>,
+}
+
+impl Backward for ConvolutionBackward {
+    fn backward(self: Box<Self>, dy: Tensor, sink: &mut GradientSink<'_>) -> Result<()> {
+        let Self { shape, x, weight, variable, bias } = *self;
+        let numbers = Numbers::of(&dy)?;
+        let dw = conv::weight_gradient(&shape, &Numbers::of(&x)?, &numbers);
+        sink.variable(&variable, tensor(dw, weight.dims())?)?;
+        bias_gradient(bias.as_ref(), &dy, sink)?;
+        if !sink.wants(0) {
+            return Ok(());
+        }
+        let dx = conv::input_gradient(&shape, &numbers, &Numbers::of(&weight)?);
+        sink.input(0, tensor(dx, x.dims())?)
+    }
+}

@@ -1,0 +1,93 @@
+//! Any candle module as a layer.
+
+use super::layer::{Item, Layer, Named, Role};
+use super::norm::visit_norm;
+use super::pass::{Mode, Pass};
+use super::signal::Signal;
+use super::tape::{Backward, GradientSink};
+use bn_core::BatchNorm;
+use candle::{Result, Tensor, Var};
+use candle_nn::ModuleT;
+use std::fmt::Debug;
+
+/// A candle module as a layer: candle's graph differentiates it, also inside a network on a tape.
+#[derive(Debug)]
+pub struct Graph<M> {
+    module: M,
+    variables: Vec<(String, Var)>,
+    norms: Vec<(String, BatchNorm)>,
+}
+
+impl<M> Graph<M> {
+    /// `module`, of which an optimizer may change `variables`; each has its path in the network.
+    pub fn new(module: M, variables: Vec<(String, Var)>) -> Self {
+        Self { module, variables, norms: Vec::new() }
+    }
+
+    fn trained(&self) -> impl Iterator<Item = &Var> {
+        let affine = self.norms.iter().filter(|(_, norm)| norm.config().trainable);
+        let affine = affine.flat_map(|(_, norm)| [norm.gamma(), norm.beta()]).flatten();
+        self.variables.iter().map(|(_, variable)| variable).chain(affine)
+    }
+}
+
+impl<M: ModuleT + Debug> Layer for Graph<M> {
+    fn forward(&self, x: &Signal, pass: &mut Pass<'_>) -> Result<Signal> {
+        let trains = pass.mode() == Mode::Train;
+        if pass.is_by_graph() {
+            return self.module.forward_t(x.tensor(), trains).map(Signal::new);
+        }
+        let trained: Vec<Var> = self.trained().cloned().collect();
+        if !pass.records(&[x], !trained.is_empty()) {
+            let y = self.module.forward_t(&x.tensor().detach(), trains)?;
+            return Ok(Signal::new(y.detach()));
+        }
+        // A variable of its own: the gradient of x is found here, and no graph reaches beyond the module.
+        let from = Var::from_tensor(&x.tensor().detach())?;
+        let y = self.module.forward_t(from.as_tensor(), trains)?;
+        Ok(pass.result(y.detach(), &[x], true, || GraphBackward { x: from, y, trained }))
+    }
+
+    fn visit<'a>(&'a self, visitor: &mut dyn FnMut(Named<'a>)) {
+        for (path, var) in &self.variables {
+            let item = Item::Parameter { role: role(path), var, is_trained: true };
+            visitor(Named { path: path.clone(), item });
+        }
+        for (path, norm) in &self.norms {
+            visit_norm(path, norm, visitor);
+        }
+    }
+}
+
+/// By the last part of the path, as candle names variables; a weight where that says nothing.
+fn role(path: &str) -> Role {
+    match path.rsplit('.').next() {
+        Some("bias") => Role::Bias,
+        Some("gamma") => Role::Gamma,
+        Some("beta") => Role::Beta,
+        _ => Role::Weight,
+    }
+}
+
+#[derive(Debug)]
+struct GraphBackward {
+    x: Var,
+    y: Tensor,
+    trained: Vec<Var>,
+}
+
+impl Backward for GraphBackward {
+    fn backward(self: Box<Self>, dy: Tensor, sink: &mut GradientSink<'_>) -> Result<()> {
+        // The sum's gradient spreads a one over y, and the product turns it into dy.
+        let store = (self.y * dy)?.sum_all()?.backward()?;
+        for variable in &self.trained {
+            if let Some(gradient) = store.get(variable) {
+                sink.variable(variable, gradient.detach().contiguous()?)?;
+            }
+        }
+        match store.get(&self.x) {
+            Some(dx) => sink.input(0, dx.detach().contiguous()?),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,362 @@
+//! Laws of single layers and of passes: tape and graph agree, data are not differentiated, watching changes nothing.
+
+use super::*;
+use crate::random::{Purpose, Stream};
+use bn_core::{BatchNormConfig, DataFormat, Moments};
+use candle::DType;
+use candle_nn::{ModuleT, VarBuilder};
+
+fn builder() -> VarBuilder<'static> {
+    Parameters::new(7).into_builder(&Device::Cpu)
+}
+
+fn host(tensor: &Tensor) -> Vec<f32> {
+    tensor.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+fn numbers(name: &str, dims: &[usize]) -> Tensor {
+    let mut stream = Stream::new(3, Purpose::Initialize(name));
+    let values: Vec<f32> = (0..dims.iter().product()).map(|_| stream.normal(0.0, 1.0)).collect();
+    Tensor::from_vec(values, dims, &Device::Cpu).unwrap()
+}
+
+/// Few different values, so that neighbours are often equal.
+fn with_ties(dims: &[usize]) -> Tensor {
+    let rounded = host(&numbers("ties", dims)).into_iter().map(|v| v.round().clamp(-1.0, 1.0));
+    Tensor::from_vec(rounded.collect::<Vec<_>>(), dims, &Device::Cpu).unwrap()
+}
+
+fn norm(format: DataFormat) -> BatchNormConfig {
+    BatchNormConfig { data_format: format, ..BatchNormConfig::torch() }
+}
+
+/// y, dx and the gradients of all parameters, on a tape.
+fn on_tape(layer: &dyn Layer, x: &Tensor, dy: &dyn Fn(&Tensor) -> Tensor) -> Vec<Vec<f32>> {
+    let mut tape = Tape::new();
+    let x = tape.input(x.clone());
+    let mut pass = Pass::train_on(tape);
+    let y = layer.forward(&x, &mut pass).unwrap();
+    let gradients = pass.backward(&y, dy(y.tensor())).unwrap();
+    let of_variables =
+        parameters(layer).into_iter().map(|found| host(gradients.get(&found.var).unwrap()));
+    let mut all = vec![host(y.tensor()), host(gradients.of_input(&x).unwrap())];
+    all.extend(of_variables);
+    all
+}
+
+/// The same by candle's graph.
+fn by_graph(layer: &dyn Layer, x: &Tensor, dy: &dyn Fn(&Tensor) -> Tensor) -> Vec<Vec<f32>> {
+    let x = Var::from_tensor(x).unwrap();
+    let mut pass = Pass::train_by_graph();
+    let y = layer.forward(&Signal::new(x.as_tensor().clone()), &mut pass).unwrap().into_tensor();
+    let store = (&y * dy(&y)).unwrap().sum_all().unwrap().backward().unwrap();
+    let of_variables =
+        parameters(layer).into_iter().map(|found| host(store.get(&found.var).unwrap()));
+    let mut all = vec![host(&y), host(store.get(&x).unwrap())];
+    all.extend(of_variables);
+    all
+}
+
+fn assert_tape_equals_graph(what: &str, layer: &dyn Layer, x: &Tensor) {
+    let dy = |y: &Tensor| numbers("dy", y.dims());
+    let (got, want) = (on_tape(layer, x, &dy), by_graph(layer, x, &dy));
+    assert_eq!(got.len(), want.len());
+    for (index, (got, want)) in got.iter().zip(&want).enumerate() {
+        // A hundred roundings at the size of the largest number.
+        let largest = want.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
+        assert_eq!(got.len(), want.len(), "{what}, result {index}");
+        for (got, want) in got.iter().zip(want) {
+            let is_close = (got - want).abs() <= 100.0 * f32::EPSILON * largest;
+            assert!(is_close, "{what}, result {index}: {got}, graph has {want}");
+        }
+    }
+}
+
+#[test]
+fn every_layer_computes_and_differentiates_on_a_tape_as_by_the_graph() {
+    let images = numbers("x", &[5, 3, 6, 7]);
+    let rows = numbers("x", &[6, 9]);
+    let sizes = ConvolutionSizes { inputs: 3, outputs: 4, kernel: 3, stride: 2 };
+    assert_tape_equals_graph("flatten", &Flatten, &images);
+    assert_tape_equals_graph("maximum", &MaxPool, &images);
+    assert_tape_equals_graph("maximum at ties", &MaxPool, &with_ties(&[5, 3, 6, 7]));
+    assert_tape_equals_graph("mean", &MeanOverMap, &images);
+    for bias in [false, true] {
+        let dense = Dense::build(9, 4, bias, &builder()).unwrap();
+        assert_tape_equals_graph("dense", &dense, &rows);
+        let convolution = Convolution::build(sizes, bias, &builder()).unwrap();
+        assert_tape_equals_graph("convolution", &convolution, &images);
+    }
+    for function in [
+        bn_core::Activation::None,
+        bn_core::Activation::Relu,
+        bn_core::Activation::LeakyRelu(0.1),
+        bn_core::Activation::Sigmoid,
+        bn_core::Activation::Tanh,
+    ] {
+        assert_tape_equals_graph("activation", &Activate::new("a", function), &rows);
+        let config = BatchNormConfig { activation: function, ..norm(DataFormat::Nchw) };
+        let layer = Norm::build(&config, 3, builder()).unwrap();
+        assert_tape_equals_graph("norm", &layer, &images);
+    }
+}
+
+/// A view whose memory has gaps, as a user's layer may hand it on.
+#[test]
+fn layers_take_any_view() {
+    let x = numbers("x", &[7, 3, 6, 5]).transpose(2, 3).unwrap();
+    let x = x.narrow(0, 1, 5).unwrap();
+    let sizes = ConvolutionSizes { inputs: 3, outputs: 4, kernel: 3, stride: 1 };
+    let convolution = Convolution::build(sizes, true, &builder()).unwrap();
+    let activate = Activate::new("a", bn_core::Activation::Relu);
+    for layer in [&convolution as &dyn Layer, &MaxPool, &MeanOverMap, &Flatten, &activate] {
+        assert_tape_equals_graph("a view", layer, &x);
+    }
+}
+
+/// `x` used twice, once through a convolution.
+#[derive(Debug)]
+struct Twice(Convolution);
+
+impl Layer for Twice {
+    fn forward(&self, x: &Signal, pass: &mut Pass<'_>) -> Result<Signal> {
+        let y = self.0.forward(x, pass)?;
+        let sum = activation::sum(&y, x, pass)?;
+        activation::sum(&sum, x, pass)
+    }
+
+    fn visit<'a>(&'a self, visitor: &mut dyn FnMut(Named<'a>)) {
+        self.0.visit(visitor);
+    }
+}
+
+#[test]
+fn gradients_of_what_is_used_more_than_once_are_added_up() {
+    let sizes = ConvolutionSizes { inputs: 3, outputs: 3, kernel: 3, stride: 1 };
+    let layer = Twice(Convolution::build(sizes, true, &builder()).unwrap());
+    assert_tape_equals_graph("twice", &layer, &numbers("x", &[4, 3, 5, 5]));
+}
+
+/// A module of the user's, of which the layers know nothing.
+#[derive(Debug)]
+struct Gate(Var);
+
+impl ModuleT for Gate {
+    fn forward_t(&self, x: &Tensor, _: bool) -> Result<Tensor> {
+        x.broadcast_mul(self.0.as_tensor())?.sin()
+    }
+}
+
+fn gate(path: &str) -> Graph<Gate> {
+    let variable = Var::new(&[0.5_f32, -1.0, 2.0], &Device::Cpu).unwrap();
+    Graph::new(Gate(variable.clone()), vec![(path.to_owned(), variable)])
+}
+
+#[test]
+fn any_candle_module_is_a_layer() {
+    let mut chain = Chain::new();
+    chain.push(gate("first"));
+    chain.push(gate("second"));
+    // No bias: the norm subtracts it again, so that its gradient would be rounding alone.
+    chain.push(Dense::build(3, 2, false, &builder().pp("dense")).unwrap());
+    chain.push(Norm::build(&norm(DataFormat::Nchw), 2, builder().pp("norm")).unwrap());
+    assert_eq!(parameters(&chain).len(), 5);
+    assert_tape_equals_graph("modules", &chain, &numbers("x", &[5, 3]));
+}
+
+/// If it were, the second module's way back would walk the first one's graph again.
+#[test]
+fn no_graph_reaches_beyond_its_module() {
+    let mut pass = Pass::train();
+    let x = Signal::new(numbers("x", &[5, 3]));
+    let y = gate("first").forward(&x, &mut pass).unwrap();
+    assert!(!y.tensor().track_op());
+    let backward = pass.backward(&y, numbers("dy", &[5, 3])).unwrap();
+    let mut tape = Tape::new();
+    let x = tape.input(numbers("x", &[5, 3]));
+    let mut pass = Pass::train_on(tape);
+    let y = gate("first").forward(&x, &mut pass).unwrap();
+    let gradients = pass.backward(&y, numbers("dy", &[5, 3])).unwrap();
+    assert!(!gradients.of_input(&x).unwrap().track_op());
+    assert!(backward.of_input(&Signal::new(numbers("x", &[5, 3]))).is_none());
+}
+
+/// A layer whose way back must not be walked.
+#[derive(Debug)]
+struct Unwalked;
+
+impl Layer for Unwalked {
+    fn forward(&self, x: &Signal, pass: &mut Pass<'_>) -> Result<Signal> {
+        Ok(pass.result(x.tensor().clone(), &[x], false, || UnwalkedBackward))
+    }
+
+    fn visit<'a>(&'a self, _: &mut dyn FnMut(Named<'a>)) {}
+}
+
+#[derive(Debug)]
+struct UnwalkedBackward;
+
+impl Backward for UnwalkedBackward {
+    fn backward(self: Box<Self>, _: Tensor, _: &mut GradientSink<'_>) -> Result<()> {
+        candle::bail!("walked")
+    }
+}
+
+#[test]
+fn nothing_before_the_first_variable_is_walked() {
+    let mut chain = Chain::new();
+    chain.push(Unwalked);
+    chain.push(Dense::build(3, 2, true, &builder()).unwrap());
+    let mut pass = Pass::train();
+    let y = chain.forward(&Signal::new(numbers("x", &[5, 3])), &mut pass).unwrap();
+    let gradients = pass.backward(&y, numbers("dy", &[5, 2])).unwrap();
+    assert!(parameters(&chain).iter().all(|found| gradients.get(&found.var).is_some()));
+    // Behind it, it is.
+    chain.push(Unwalked);
+    let mut pass = Pass::train();
+    let y = chain.forward(&Signal::new(numbers("x", &[5, 3])), &mut pass).unwrap();
+    assert!(pass.backward(&y, numbers("dy", &[5, 2])).is_err());
+}
+
+#[test]
+fn a_tape_refuses_what_no_kernel_computes() {
+    let x = numbers("x", &[5, 3]).to_dtype(DType::F64).unwrap();
+    let error = Activate::new("a", bn_core::Activation::Relu)
+        .forward(&Signal::new(x), &mut Pass::train())
+        .unwrap_err();
+    assert!(error.to_string().contains("F64"), "{error}");
+    let pass = Pass::evaluate(Mode::Moving);
+    assert!(pass.backward(&Signal::new(numbers("x", &[1])), numbers("x", &[1])).is_err());
+}
+
+fn net() -> Chain {
+    let mut chain = Chain::new();
+    chain.push(Dense::build(3, 4, false, &builder().pp("dense")).unwrap());
+    let config =
+        BatchNormConfig { activation: bn_core::Activation::Tanh, ..norm(DataFormat::Nchw) };
+    chain.push(Norm::build(&config, 4, builder().pp("first")).unwrap());
+    chain.push(Norm::build(&norm(DataFormat::Nchw), 4, builder().pp("second")).unwrap());
+    chain
+}
+
+fn run(chain: &Chain, x: &Tensor, mut pass: Pass<'_>) -> Vec<f32> {
+    host(chain.forward(&Signal::new(x.clone()), &mut pass).unwrap().tensor())
+}
+
+fn state(chain: &Chain) -> Vec<Vec<u32>> {
+    let bits = |var: Var| -> Vec<u32> {
+        let values = var.to_dtype(DType::F32).unwrap();
+        host(&values).into_iter().map(f32::to_bits).collect()
+    };
+    statistics(chain).into_iter().map(|(_, var)| bits(var)).collect()
+}
+
+#[test]
+fn recorded_moments_are_those_of_all_batches_and_change_no_layer() {
+    let chain = net();
+    let batches = [numbers("a", &[8, 3]), numbers("b", &[5, 3])];
+    let before = state(&chain);
+    let mut recorded = MomentsByPath::new();
+    for batch in &batches {
+        let got = run(&chain, batch, Pass::record(&mut recorded));
+        assert_eq!(got, run(&chain, batch, Pass::evaluate(Mode::Batch)));
+    }
+    assert_eq!(state(&chain), before);
+    assert_eq!(recorded.keys().collect::<Vec<_>>(), ["first", "second"]);
+    // The first norm's input does not depend on how the examples are split.
+    let dense = Dense::build(3, 4, false, &builder().pp("dense")).unwrap();
+    let x = Tensor::cat(&batches, 0).unwrap();
+    let mut pass = Pass::evaluate(Mode::Moving);
+    let y = dense.forward(&Signal::new(x), &mut pass).unwrap();
+    let want = Moments::of(y.tensor(), DataFormat::Nchw).unwrap();
+    let pairs =
+        [(recorded["first"].mean(), want.mean()), (recorded["first"].variance(), want.variance())];
+    for (got, want) in pairs {
+        let got = got.to_vec1::<f64>().unwrap();
+        for (got, want) in got.iter().zip(want.to_vec1::<f64>().unwrap()) {
+            assert!((got - want).abs() <= 1e-5 * want.abs().max(1.0), "{got} {want}");
+        }
+    }
+}
+
+#[test]
+fn given_moments_of_a_batch_evaluate_as_the_batch_itself() {
+    let chain = net();
+    let x = numbers("a", &[8, 3]);
+    let mut recorded = MomentsByPath::new();
+    let by_batch = run(&chain, &x, Pass::record(&mut recorded));
+    let before = state(&chain);
+    let by_given = run(&chain, &x, Pass::evaluate(Mode::Given(&recorded)));
+    for (got, want) in by_given.iter().zip(&by_batch) {
+        assert!((got - want).abs() <= 1e-5, "{got} {want}");
+    }
+    assert_eq!(state(&chain), before);
+    recorded.remove("second");
+    let error =
+        chain.forward(&Signal::new(x), &mut Pass::evaluate(Mode::Given(&recorded))).unwrap_err();
+    assert!(error.to_string().contains("`second`"), "{error}");
+}
+
+/// The paths of all results, in order.
+#[derive(Default)]
+struct Paths(Vec<String>);
+
+impl Observer for Paths {
+    fn output(&mut self, path: &str, _: &Tensor) -> Result<()> {
+        self.0.push(path.to_owned());
+        Ok(())
+    }
+}
+
+#[test]
+fn an_observer_sees_every_result_in_order_and_changes_none() {
+    let (seen, unseen) = (net(), net());
+    let x = numbers("a", &[8, 3]);
+    let mut paths = Paths::default();
+    let observed = run(&seen, &x, Pass::train().with_observer(&mut paths));
+    assert_eq!(observed, run(&unseen, &x, Pass::train()));
+    assert_eq!(state(&seen), state(&unseen));
+    assert_eq!(paths.0, ["dense", "first", "second"]);
+}
+
+#[test]
+fn weights_of_zero_leave_examples_out_of_the_statistics() {
+    let chain = net();
+    let (kept, masked) = (numbers("a", &[6, 3]), numbers("b", &[2, 3]));
+    let both = Tensor::cat(&[&kept, &masked], 0).unwrap();
+    let weights = Tensor::new(&[1.0_f32, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0], &Device::Cpu).unwrap();
+    let weighted = run(&chain, &both, Pass::evaluate(Mode::Batch).with_weights(&weights));
+    let alone = run(&chain, &kept, Pass::evaluate(Mode::Batch));
+    for (got, want) in weighted.iter().zip(&alone) {
+        assert!((got - want).abs() <= 1e-5, "{got} {want}");
+    }
+}
+
+#[test]
+fn ranks_in_a_pass_are_one_big_batch() {
+    let x = [numbers("a", &[6, 3]), numbers("b", &[2, 3])];
+    let whole = run(&net(), &Tensor::cat(&x, 0).unwrap(), Pass::train());
+    let ranks = bn_core::Threads::group(2);
+    let parts: Vec<Vec<f32>> = std::thread::scope(|scope| {
+        let each = ranks.into_iter().zip(&x).map(|(rank, x)| {
+            let rank = std::sync::Arc::new(rank);
+            scope.spawn(move || run(&net(), x, Pass::train().with_collective(rank)))
+        });
+        let running: Vec<_> = each.collect();
+        running.into_iter().map(|rank| rank.join().unwrap()).collect()
+    });
+    for (got, want) in parts.concat().iter().zip(&whole) {
+        assert!((got - want).abs() <= 1e-5, "{got} {want}");
+    }
+}
+
+#[test]
+fn visiting_shows_all_that_a_layer_holds() {
+    let chain = net();
+    let mut paths = Vec::new();
+    chain.visit(&mut |named| paths.push(named.path));
+    assert_eq!(&paths[..3], ["dense.weight", "first.gamma", "first.beta"]);
+    assert!(paths.contains(&"first.moving_variance".to_owned()), "{paths:?}");
+    let layers: Vec<String> = norm_layers(&chain).into_iter().map(|(path, _)| path).collect();
+    assert_eq!(layers, ["first", "second"]);
+}

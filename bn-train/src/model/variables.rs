@@ -1,0 +1,77 @@
+//! A weight and a bias: what dense layers and convolutions hold.
+
+use super::layer::{Item, Named, Role};
+use super::pass::Pass;
+use super::tape::GradientSink;
+use crate::ops::buffer::{Numbers, tensor};
+use crate::ops::channels::channel_sums;
+use candle::{Result, Shape, Tensor, Var};
+use candle_nn::{Init, VarBuilder};
+
+/// Weights, output first, and a bias where one is wanted. Both start uniform in `±1/√fan_in`.
+#[derive(Debug)]
+pub(super) struct Variables {
+    pub(super) path: String,
+    pub(super) weight: Var,
+    pub(super) bias: Option<Var>,
+}
+
+impl Variables {
+    pub(super) fn new(
+        shape: impl Into<Shape>,
+        bias: bool,
+        builder: &VarBuilder<'_>,
+    ) -> Result<Self> {
+        let shape = shape.into();
+        let outputs = shape.dims()[0];
+        let bound = ((shape.elem_count() / outputs) as f64).sqrt().recip();
+        let init = Init::Uniform { lo: -bound, up: bound };
+        let get =
+            |shape: Shape, name| Var::from_tensor(&builder.get_with_hints(shape, name, init)?);
+        Ok(Self {
+            path: builder.prefix(),
+            weight: get(shape, "weight")?,
+            bias: bias.then(|| get(outputs.into(), "bias")).transpose()?,
+        })
+    }
+
+    pub(super) fn visit<'a>(&'a self, visitor: &mut dyn FnMut(Named<'a>)) {
+        let bias = self.bias.as_ref().map(|bias| ("bias", Role::Bias, bias));
+        for (name, role, var) in [("weight", Role::Weight, &self.weight)].into_iter().chain(bias) {
+            let path = format!("{}.{name}", self.path);
+            visitor(Named { path, item: Item::Parameter { role, var, is_trained: true } });
+        }
+    }
+
+    /// The weight for candle's operations: in its graph only where that differentiates the pass.
+    pub(super) fn weight_for(&self, pass: &Pass<'_>) -> Tensor {
+        for_pass(&self.weight, pass)
+    }
+
+    /// y plus the bias along axis 1, by candle's operations.
+    pub(super) fn add_bias(&self, y: Tensor, pass: &Pass<'_>) -> Result<Tensor> {
+        let Some(bias) = &self.bias else {
+            return Ok(y);
+        };
+        let mut dims = vec![1; y.rank()];
+        dims[1] = bias.elem_count();
+        y.broadcast_add(&for_pass(bias, pass).reshape(dims)?)
+    }
+}
+
+fn for_pass(variable: &Var, pass: &Pass<'_>) -> Tensor {
+    if pass.is_by_graph() { variable.as_tensor().clone() } else { variable.as_detached_tensor() }
+}
+
+/// Puts the gradient of a bias into `sink`: dy summed over all but axis 1.
+pub(super) fn bias_gradient(
+    bias: Option<&Var>,
+    dy: &Tensor,
+    sink: &mut GradientSink<'_>,
+) -> Result<()> {
+    let Some(bias) = bias else {
+        return Ok(());
+    };
+    let sums = channel_sums(&Numbers::of(dy)?, bias.elem_count(), dy.dims()[0]);
+    sink.variable(bias, tensor(sums, bias.dims())?)
+}
