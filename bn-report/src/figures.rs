@@ -77,7 +77,7 @@ fn words(experiment: &Experiment, key: &Key, after: &str) -> String {
         Some(statistics)
             if rows.any(|row| row.split == key.split && row.statistics == key.statistics) =>
         {
-            format!("{plain}, by {} statistics", statistics.name())
+            format!("{plain}, by {statistics} statistics")
         }
         _ => plain,
     }

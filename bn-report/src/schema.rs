@@ -13,12 +13,14 @@
 //! the same bits, so equal runs give equal bytes.
 
 mod plan;
+mod statistics;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use self::plan::{
     Manifest, PlannedArm, PlannedRun, Provenance, RunConfig, Target, lower_is_better,
 };
+pub use self::statistics::{Debiased, Shadow, ShadowDecay, Statistics};
 
 /// The frozen plan of an experiment, in the experiment's directory.
 pub const MANIFEST: &str = "manifest.toml";
@@ -101,29 +103,6 @@ impl Split {
     }
 }
 
-/// What the batch-norm layers normalized with. A net without such a layer has none (an empty cell).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Statistics {
-    /// The statistics of the batch itself.
-    Batch,
-    /// The moving averages gathered while training.
-    Moving,
-    /// The statistics of a whole pass over the training data.
-    Population,
-}
-
-impl Statistics {
-    /// The word that stands in the file.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Batch => "batch",
-            Self::Moving => "moving",
-            Self::Population => "population",
-        }
-    }
-}
-
 /// One value that a run measured: a row of `metrics.csv`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MetricRow {
@@ -166,6 +145,25 @@ pub struct TimingRow {
 impl TimingRow {
     /// The columns of `timing.csv`, in order.
     pub const HEADER: [&'static str; 3] = ["step", "seconds", "examples_per_second"];
+}
+
+/// What went on inside a layer: a row of `layers.csv`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LayerRow {
+    /// The update that was watched: those done after it.
+    pub step: u64,
+    /// Path of a layer, or of one of its parameters: `hidden1.norm`, `hidden1.weight`.
+    pub layer: String,
+    /// For instance `gradient_norm`.
+    pub metric: String,
+    /// The value; none where it is not a finite number.
+    #[serde(serialize_with = "write_finite", deserialize_with = "read_finite")]
+    pub value: Option<f64>,
+}
+
+impl LayerRow {
+    /// The columns of `layers.csv`, in order.
+    pub const HEADER: [&'static str; 4] = ["step", "layer", "metric", "value"];
 }
 
 /// How a run stands or ended: `status.json`, as `{"state": "running"}`.

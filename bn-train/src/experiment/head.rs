@@ -55,8 +55,7 @@ fn target(keys: &mut Keys<'_>) -> Option<Option<Target>> {
     let splits = words(&splits.map(|split| (split.name(), split, "")));
     let about = "the examples that it is measured on";
     let split = keys.with_default(Key::new("split", splits, about), Split::Validation);
-    let statistics = [Statistics::Moving, Statistics::Batch];
-    let statistics = words(&statistics.map(|statistics| (statistics.name(), statistics, "")));
+    let statistics = words(&[("moving", Statistics::Moving, ""), ("batch", Statistics::Batch, "")]);
     let about = "which statistics the norm layers use for it";
     let statistics = Key::new("statistics", statistics, about);
     let statistics = keys.with_default(statistics, Statistics::Moving);

@@ -42,7 +42,7 @@ pub fn events(rows: &[MetricRow]) -> Vec<u8> {
 /// `accuracy/validation/moving`; TensorBoard draws the curves of one metric under one heading.
 fn tag(row: &MetricRow) -> String {
     let place = format!("{}/{}", row.metric, row.split.name());
-    row.statistics.map_or(place.clone(), |statistics| format!("{place}/{}", statistics.name()))
+    row.statistics.map_or(place.clone(), |statistics| format!("{place}/{statistics}"))
 }
 
 /// A `Summary.Value` with a tag and a number.
