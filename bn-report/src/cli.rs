@@ -1,9 +1,11 @@
 //! The command line of `bn-report`.
 
-use std::path::PathBuf;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
 
 use clap::Parser;
 
+use crate::error::{Error, Result};
 use crate::schema;
 
 /// Draws the report of an experiment: one HTML page that needs no network and no script.
@@ -26,17 +28,23 @@ pub struct Arguments {
 ///
 /// # Errors
 /// Whatever [`crate::report`] says; each message has the path.
-pub fn run(arguments: &Arguments) -> crate::error::Result<()> {
+pub fn run(arguments: &Arguments) -> Result<()> {
     let output =
         arguments.output.clone().unwrap_or_else(|| arguments.experiment.join(schema::REPORT));
     let report = crate::report(&arguments.experiment, &output)?;
     for notice in &report.notices {
-        eprintln!("warning: {notice}");
+        let _ = writeln!(io::stderr(), "warning: {notice}");
     }
-    println!("{}", report.findings.headline.plain());
-    println!();
-    print!("{}", report.comparison.render_table());
-    println!();
-    println!("report: {}", report.path.display());
-    Ok(())
+    let (headline, table) = (report.findings.headline.plain(), report.comparison.render_table());
+    print_all(&format!("{headline}\n\n{table}\nreport: {}\n", report.path.display()))
+}
+
+/// Prints `text`. A reader who has seen enough (`| head`) is no error.
+fn print_all(text: &str) -> Result<()> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Error::write(Path::new("standard output"), error))
+        }
+        _ => Ok(()),
+    }
 }

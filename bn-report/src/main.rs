@@ -1,5 +1,6 @@
 //! `bn-report EXPERIMENT_DIR -o FILE`: see [`bn_report::cli`].
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use bn_report::cli::{self, Arguments};
@@ -9,7 +10,7 @@ fn main() -> ExitCode {
     match cli::run(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            let _ = writeln!(std::io::stderr(), "error: {error}");
             ExitCode::FAILURE
         }
     }

@@ -7,9 +7,10 @@
 //!     metrics.csv                               [`MetricRow`]
 //!     timing.csv                                [`TimingRow`], the only file with a clock in it
 //!     status.json                               [`Status`]
+//!     worker.log                                what went wrong, optional
 //! ```
 //!
-//! While a run goes on its directory is [`partial_seed_dir`]. An absent number is an empty cell, never a sentinel. Numbers are written in Rust's shortest form that reads back to
+//! Until a run is a result (finished or diverged) its directory is [`partial_seed_dir`]. An absent number is an empty cell, never a sentinel. Numbers are written in Rust's shortest form that reads back to
 //! the same bits, so equal runs give equal bytes.
 
 mod plan;
@@ -34,6 +35,8 @@ pub const TIMING: &str = "timing.csv";
 pub const STATUS: &str = "status.json";
 /// Per-layer telemetry of one run, deterministic; optional.
 pub const LAYERS: &str = "layers.csv";
+/// What went wrong in a run that failed: errors, and panics with file, line and backtrace; optional.
+pub const WORKER_LOG: &str = "worker.log";
 /// The report, in the experiment's directory.
 pub const REPORT: &str = "report.html";
 /// One line per arm, for spreadsheets.
@@ -191,6 +194,11 @@ pub enum Status {
 }
 
 impl Status {
+    /// Whether a run that ended like this is a result: it came to its end, or diverged on the way there.
+    pub fn is_result(&self) -> bool {
+        matches!(self, Self::Finished | Self::Diverged { .. })
+    }
+
     /// The text of `status.json`, ending in a newline.
     pub fn to_json(&self) -> String {
         // A tagged enum of integers and strings always serializes.

@@ -5,10 +5,11 @@ use crate::device::DeviceName;
 use crate::experiment::digest::{Surroundings, device_kind};
 use crate::experiment::plan::Plan;
 use crate::run::DeviceData;
-use anyhow::{Context as _, bail};
+use crate::run::lock::Lock;
+use anyhow::Context as _;
 use std::collections::BTreeMap;
-use std::fs::{File, TryLockError};
 use std::path::Path;
+use std::time::Duration;
 
 /// What the checks have learnt.
 #[derive(Debug)]
@@ -16,7 +17,7 @@ pub struct Checked {
     /// What decides the numbers of the runs beside their settings.
     pub surroundings: Surroundings,
     /// Held for as long as this lives: no other bn-train writes into the folder.
-    _lock: File,
+    _lock: Lock,
 }
 
 /// Makes `folder` and tries to write there, opens the device, reads the data, and builds the network of every arm.
@@ -51,15 +52,8 @@ pub fn check(plan: &Plan, folder: &Path, device_name: DeviceName) -> anyhow::Res
 }
 
 /// Makes `folder`, and keeps other bn-trains out of it. The system lifts the lock however this process ends.
-fn lock(folder: &Path) -> anyhow::Result<File> {
+fn lock(folder: &Path) -> anyhow::Result<Lock> {
     let context = || format!("{}: cannot write into this folder", folder.display());
     std::fs::create_dir_all(folder).with_context(context)?;
-    let lock = File::create(folder.join(".lock")).with_context(context)?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => {
-            bail!("{}: another bn-train is writing into this folder", folder.display())
-        }
-        Err(TryLockError::Error(error)) => Err(error).with_context(context),
-    }
+    Lock::acquire(&folder.join(".lock"), Duration::ZERO).with_context(context)
 }

@@ -5,7 +5,8 @@
 mod common;
 
 use common::{
-    SHORT, assert_rows_are_whole, folder, metrics, place, program, refusal, run, state, text,
+    SHORT, assert_rows_are_whole, folder, metrics, partial, place, program, refusal, run, state,
+    text,
 };
 use std::fs;
 use std::os::unix::process::CommandExt as _;
@@ -32,15 +33,23 @@ fn start_long_run(out: &Path) -> std::process::Child {
         .process_group(0)
         .spawn()
         .unwrap();
-    let arm = out.join("decay-and-renorm/decay-0.9");
-    let start = Instant::now();
-    let rows =
-        || fs::metadata(arm.join(".seed-0.partial/metrics.csv")).map_or(0, |file| file.len());
-    while rows() < 2000 {
-        assert!(start.elapsed() < Duration::from_secs(60), "it does not train");
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    wait_for_rows(&partial(out, "decay-0.9", 0), 2000);
     child
+}
+
+/// Waits until the run in this folder has written so many bytes of rows.
+fn wait_for_rows(folder: &Path, bytes: u64) {
+    wait_until("it does not train", || {
+        fs::metadata(folder.join("metrics.csv")).is_ok_and(|file| file.len() >= bytes)
+    });
+}
+
+fn wait_until(otherwise: &str, is_so: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < Duration::from_secs(60), "{otherwise}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 fn signal(name: &str, process: u32) {
@@ -61,21 +70,22 @@ fn an_interruption_ends_soon_and_leaves_whole_rows() {
         let out = folder();
         let mut child = start_long_run(out.path());
         let start = Instant::now();
-        match is_to_all {
-            true => signal_to(name, &format!("-{}", child.id())),
-            false => signal(name, child.id()),
+        if is_to_all {
+            signal_to(name, &format!("-{}", child.id()));
+        } else {
+            signal(name, child.id());
         }
         let status = child.wait().unwrap();
-        // It ends within a second: the launcher kills whoever has not ended after 600 ms. A busy machine must
-        // not fail the test for that, so it only tells an end from runs that go on (they take minutes).
+        // Each worker ends its step, so within a second. A busy machine must not fail the test for that: it only tells
+        // an end from runs that go on (they take minutes).
         assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
         assert_eq!(status.code(), Some(130));
         for arm in ["decay-0.9", "no-normalization"] {
-            let place = place(out.path(), arm, 0);
-            assert_eq!(state(&place), "interrupted");
-            assert_rows_are_whole(&place);
+            let partial = partial(out.path(), arm, 0);
+            assert_eq!(state(&partial), "interrupted");
+            assert_rows_are_whole(&partial);
             assert_eq!(
-                fs::read_dir(place.parent().unwrap()).unwrap().count(),
+                fs::read_dir(partial.parent().unwrap()).unwrap().count(),
                 1,
                 "nothing else is left"
             );
@@ -92,12 +102,13 @@ fn an_interrupted_second_run_leaves_the_first_as_it_was() {
     let out = folder();
     let arms = ["--arms", "decay 0.9,no-normalization", "--seeds", "0", "--no-report"];
     assert_eq!(run(out.path(), &[&SHORT[..], &arms].concat()).status.code(), Some(0));
-    let first = metrics(out.path());
+    let first = fs::read(place(out.path(), "decay-0.9", 0).join("metrics.csv")).unwrap();
     let mut child = start_long_run(out.path());
     signal("INT", child.id());
     assert_eq!(child.wait().unwrap().code(), Some(130));
-    assert_eq!(metrics(out.path()), first);
-    assert_eq!(state(&place(out.path(), "decay-0.9", 0)), "finished");
+    let place = place(out.path(), "decay-0.9", 0);
+    assert_eq!(fs::read(place.join("metrics.csv")).unwrap(), first);
+    assert_eq!(state(&place), "finished");
 }
 
 #[test]
@@ -106,65 +117,98 @@ fn workers_end_with_a_launcher_that_is_killed() {
     let mut child = start_long_run(out.path());
     child.kill().unwrap();
     child.wait().unwrap();
-    let place = place(out.path(), "decay-0.9", 0);
-    let start = Instant::now();
-    while !place.exists() {
-        assert!(start.elapsed() < Duration::from_secs(10), "the worker goes on");
-        std::thread::sleep(Duration::from_millis(20));
+    let partial = partial(out.path(), "decay-0.9", 0);
+    wait_until("the worker goes on", || state(&partial) != "running");
+    assert_eq!(state(&partial), "interrupted");
+    assert_rows_are_whole(&partial);
+}
+
+/// The worker of a killed launcher may live on for a step: what the next run writes is of that run alone.
+#[test]
+fn an_orphan_writes_nothing_into_the_next_run() {
+    let arguments = ["--set", "train.steps=60", "--set", "train.evaluate_every=3", "--seeds", "0"];
+    let arguments = [&arguments[..], &["--arms", "decay 0.9", "--no-report"]].concat();
+    let undisturbed = folder();
+    assert_eq!(run(undisturbed.path(), &arguments).status.code(), Some(0));
+    for pause in [0, 3, 10, 40] {
+        let out = folder();
+        let mut child = program()
+            .arg("run")
+            .args(&arguments)
+            .arg("--out")
+            .arg(out.path())
+            .stderr(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        wait_for_rows(&partial(out.path(), "decay-0.9", 0), 300);
+        std::thread::sleep(Duration::from_millis(pause));
+        child.kill().unwrap();
+        let output = run(out.path(), &arguments);
+        child.wait().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        assert_eq!(metrics(out.path()), metrics(undisturbed.path()));
+        let place = place(out.path(), "decay-0.9", 0);
+        assert_eq!(state(&place), "finished");
+        assert_eq!(fs::read_dir(place.parent().unwrap()).unwrap().count(), 1);
     }
-    assert_eq!(state(&place), "interrupted");
-    assert_rows_are_whole(&place);
+}
+
+/// The worker of the launcher that is its parent.
+#[cfg(target_os = "linux")]
+fn worker_of(launcher: u32) -> u32 {
+    let path = format!("/proc/{launcher}/task/{launcher}/children");
+    fs::read_to_string(path).unwrap().split_whitespace().next().unwrap().parse().unwrap()
 }
 
 #[cfg(target_os = "linux")]
 #[test]
 fn a_killed_worker_is_a_failed_run_and_the_others_go_on() {
-    let out = folder();
-    let child = program()
-        .args([
-            "run",
-            "--set",
-            "train.steps=400",
-            "--set",
-            "train.evaluate_every=5",
-            "--seeds",
-            "0",
-            "--jobs",
-            "1",
-        ])
-        .args(["--arms", "no-normalization,decay 0.9", "--plain", "--out"])
-        .arg(out.path())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let partial = out.path().join("decay-and-renorm/no-normalization/.seed-0.partial/metrics.csv");
-    let start = Instant::now();
-    while fs::metadata(&partial).map_or(0, |file| file.len()) < 500 {
-        assert!(start.elapsed() < Duration::from_secs(60), "it does not train");
-        std::thread::sleep(Duration::from_millis(2));
+    for (name, expected) in [("KILL", "failed"), ("ABRT", "failed"), ("TERM", "interrupted")] {
+        let out = folder();
+        let child = program()
+            .args(["run", "--set", "train.steps=400", "--set", "train.evaluate_every=5"])
+            .args(["--seeds", "0", "--jobs", "1"])
+            .args(["--arms", "no-normalization,decay 0.9", "--plain", "--out"])
+            .arg(out.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let partial = partial(out.path(), "no-normalization", 0);
+        wait_for_rows(&partial, 500);
+        signal(name, worker_of(child.id()));
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        let message = text(&output.stderr);
+        if expected == "failed" {
+            let wanted = "no normalization, seed 0: failed: its process ended with signal: ";
+            assert!(message.contains(wanted), "{message}");
+            assert!(message.contains("1 of 2 runs failed"), "{message}");
+        } else {
+            assert!(message.contains("1 of 2 runs was stopped"), "{message}");
+        }
+        assert_eq!(state(&partial), expected);
+        assert_rows_are_whole(&partial);
+        assert_eq!(state(&place(out.path(), "decay-0.9", 0)), "finished");
     }
-    let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", child.id())).unwrap();
-    signal("KILL", children.split_whitespace().next().unwrap().parse().unwrap());
-    let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    let message = text(&output.stderr);
-    assert!(
-        message.contains("no normalization, seed 0: failed: its process ended with signal: 9"),
-        "{message}"
-    );
-    assert!(message.contains("1 of 2 runs failed"), "{message}");
-    assert_eq!(state(&place(out.path(), "no-normalization", 0)), "failed");
-    assert_rows_are_whole(&place(out.path(), "no-normalization", 0));
-    assert_eq!(state(&place(out.path(), "decay-0.9", 0)), "finished");
 }
 
 #[test]
-fn two_programs_do_not_write_into_one_folder() {
+fn a_second_program_in_one_folder_is_refused_by_name_of_the_first() {
     let out = folder();
     let mut child = start_long_run(out.path());
     let message = refusal(&run(out.path(), &SHORT));
-    assert!(message.contains("another bn-train is writing into this folder"), "{message}");
+    assert!(message.contains("another bn-train is writing there"), "{message}");
+    assert!(message.contains(&format!("process {} on ", child.id())), "{message}");
+    assert!(message.contains("train.steps=1000000"), "the command: {message}");
     signal("INT", child.id());
     child.wait().unwrap();
+    assert_eq!(
+        fs::read_dir(out.path().join("decay-and-renorm"))
+            .unwrap()
+            .filter(|entry| entry.as_ref().unwrap().file_name() == ".lock")
+            .count(),
+        0
+    );
 }

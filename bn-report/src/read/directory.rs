@@ -114,7 +114,7 @@ pub(super) fn read_run(
         }
     }
     let status: Status = read_json(&status)?;
-    let may_be_cut_off = partial || !matches!(status, Status::Finished | Status::Diverged { .. });
+    let may_be_cut_off = partial || !status.is_result();
     let config: RunConfig = read_toml(&config)?;
     let Metrics { rows, cut_off } = read_metrics(&metrics, may_be_cut_off)?;
     if cut_off {

@@ -86,7 +86,7 @@ pub fn main(registry: &Registry) -> ExitCode {
         }
     };
     done.unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
+        launch::console::note(&format!("error: {error:#}"));
         ExitCode::FAILURE
     })
 }

@@ -6,11 +6,12 @@ use crate::device::DeviceName;
 use crate::experiment::plan::{self, Plan};
 use crate::experiment::{Experiment, Flags, Registry, shipped};
 use crate::launch::interruption::{EXIT_STATUS, Interruption};
-use crate::launch::{self, Job, Options, Outcome};
+use crate::launch::{self, Job, Options, Outcome, console};
 use crate::preflight;
-use crate::run::directory::write_whole;
+use crate::run::directory::partial_path;
+use crate::run::files::write_atomic;
 use anyhow::{Context as _, bail};
-use bn_report::schema::{MANIFEST, Status, slug};
+use bn_report::schema::{MANIFEST, Status, WORKER_LOG, slug};
 use clap::Args;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -40,7 +41,7 @@ pub(super) struct Run {
     /// Train only these arms, by name or folder; may be repeated
     #[arg(long, value_name = "NAME,...")]
     arms: Vec<String>,
-    /// Runs at a time, each a process of its own [default: the cores, divided by --threads]
+    /// Runs at a time, each a process of its own [default: the cores, divided by --threads; 1 on a GPU]
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     jobs: Option<usize>,
     /// Threads of each run; its numbers do not depend on it [default: its share of the cores]
@@ -68,7 +69,7 @@ impl Run {
         let checked = preflight::check(&plan, &folder, self.device)?;
         announce(&plan, &options, &folder)?;
         for note in &experiment.notes {
-            eprintln!("note: {note}");
+            console::note(&format!("note: {note}"));
         }
 
         interruption.hold();
@@ -76,7 +77,7 @@ impl Run {
         let jobs = self.jobs(&plan, &folder, &checked)?;
         let outcome = launch::launch(&jobs, &options, interruption.requested())?;
         interruption.release();
-        self.conclude(&folder, &outcome)
+        self.conclude(&folder, &jobs, &outcome)
     }
 
     fn flags(&self) -> Flags {
@@ -90,7 +91,12 @@ impl Run {
 
     fn options(&self, runs: usize) -> Options {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let (jobs, threads) = share(cores, runs, self.jobs, self.threads);
+        let jobs = self.jobs.or(match self.device {
+            DeviceName::Cpu => None,
+            // Each process needs a context and memory of its own on the GPU.
+            DeviceName::Cuda(_) => Some(1),
+        });
+        let (jobs, threads) = share(cores, runs, jobs, self.threads);
         Options { jobs, threads, device: self.device, plain: self.plain }
     }
 
@@ -105,8 +111,9 @@ impl Run {
             let config = plan.config(run, &checked.surroundings, crate::VERSION, &device);
             Ok(Job {
                 label: format!("{}, seed {}", run.arm, run.seed),
-                place: folder.join(run.directory()),
+                directory: folder.join(run.directory()),
                 config: config.to_toml().context("the settings of a run")?,
+                digest: run.digest(&checked.surroundings),
                 steps: run.settings.train.steps,
             })
         };
@@ -114,16 +121,14 @@ impl Run {
     }
 
     /// Draws the report and says how it went.
-    fn conclude(&self, folder: &Path, outcome: &Outcome) -> anyhow::Result<ExitCode> {
-        let is_whole =
-            |status: &&Status| matches!(status, Status::Finished | Status::Diverged { .. });
-        let (all, whole) =
-            (outcome.statuses.len(), outcome.statuses.iter().flatten().filter(is_whole).count());
-        let folder_text = folder.display();
+    fn conclude(&self, folder: &Path, jobs: &[Job], outcome: &Outcome) -> anyhow::Result<ExitCode> {
+        let ended = outcome.statuses.iter().flatten().filter(|status| status.is_result()).count();
+        let all = jobs.len();
         if outcome.was_interrupted {
-            eprintln!(
-                "interrupted: {whole} of {all} runs ended; what was measured is in {folder_text}"
-            );
+            let folder = folder.display();
+            console::note(&format!(
+                "interrupted: {ended} of {all} runs ended; what was measured is in {folder}"
+            ));
             return Ok(ExitCode::from(EXIT_STATUS));
         }
         if !self.no_report {
@@ -131,13 +136,32 @@ impl Run {
                 bn_report::cli::Arguments { experiment: folder.to_owned(), output: None };
             bn_report::cli::run(&arguments).context("the report")?;
         }
-        if whole < all {
-            bail!(
-                "{} of {all} runs failed; the status.json of each, in {folder_text}, says why",
-                all - whole
-            );
+        if ended < all {
+            bail!(unfinished(jobs, outcome));
         }
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Which runs failed or were stopped, and where it says why.
+fn unfinished(jobs: &[Job], outcome: &Outcome) -> String {
+    let (mut failed, mut stopped) = (Vec::new(), 0);
+    for (job, status) in jobs.iter().zip(&outcome.statuses) {
+        match status {
+            Some(Status::Failed { .. }) => failed.push(job),
+            Some(status) if status.is_result() => {}
+            _ => stopped += 1,
+        }
+    }
+    let all = jobs.len();
+    match (failed.first(), stopped) {
+        (Some(first), _) => {
+            let log = partial_path(&first.directory).join(WORKER_LOG);
+            let count = failed.len();
+            format!("{count} of {all} runs failed; the first one's log is {}", log.display())
+        }
+        (None, 1) => format!("1 of {all} runs was stopped before its end"),
+        (None, stopped) => format!("{stopped} of {all} runs were stopped before their end"),
     }
 }
 
@@ -153,7 +177,7 @@ fn write_manifest(
     let older = std::fs::read_to_string(&path).ok().and_then(|text| toml::from_str(&text).ok());
     let (surroundings, older) = (&checked.surroundings, older.as_ref());
     let manifest = plan.manifest(experiment, surroundings, older, crate::VERSION, &command_line());
-    Ok(write_whole(&path, &manifest.to_toml().context("the manifest")?)?)
+    Ok(write_atomic(&path, &manifest.to_toml().context("the manifest")?)?)
 }
 
 /// Says what is going to happen.

@@ -3,10 +3,16 @@
 //! Runs are processes, not threads, because candle reads its thread counts once per process: each worker gets its share
 //! of the cores, and a crash takes one run with it, not all.
 
+mod attempt;
+mod child;
+pub(crate) mod console;
 pub mod interruption;
+mod job;
 pub mod local;
 mod progress;
 mod protocol;
 pub mod worker;
 
-pub use local::{Job, KEEPS_MEMORY, Options, Outcome, environment, launch};
+pub use child::{KEEPS_MEMORY, environment};
+pub use job::{Job, Options, Outcome};
+pub use local::launch;

@@ -2,7 +2,8 @@
 //!
 //! Both go to the standard error, so that the standard output holds results alone.
 
-use super::local::{Job, Options};
+use super::console::note;
+use super::job::{Job, Options};
 use bn_report::schema::Status;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use std::collections::BTreeMap;
@@ -117,10 +118,11 @@ impl Display {
             }
             Form::Lines { .. } => {
                 if let Some(line) = worth_a_line {
-                    eprintln!("{line}");
+                    note(&line);
                 } else if *status == Status::Finished {
                     let (count, all) = (self.ended, self.jobs.len());
-                    eprintln!("[{count}/{all}] {label}: finished{}", measured(None, accuracy));
+                    let measured = measured(None, accuracy);
+                    note(&format!("[{count}/{all}] {label}: finished{measured}"));
                 }
             }
         }
@@ -144,7 +146,7 @@ impl Display {
         let left = self
             .seconds_left()
             .map_or(String::new(), |seconds| format!(", about {seconds:.0} s left"));
-        eprintln!("[{}/{}] {}{left}", self.ended, self.jobs.len(), running.join("; "));
+        note(&format!("[{}/{}] {}{left}", self.ended, self.jobs.len(), running.join("; ")));
     }
 
     /// Takes the bars away.

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Order {
     /// Where the run's directory goes.
-    pub(super) place: PathBuf,
+    pub(super) directory: PathBuf,
     /// Its `config.toml`: the whole description of the run.
     pub(super) config: String,
 }

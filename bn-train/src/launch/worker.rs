@@ -1,23 +1,28 @@
 //! A worker process: trains one run after another, as told on its standard input.
 
+use super::attempt::{Attempt, attempt, remember_panics};
+use super::console;
 use super::interruption::Interruption;
 use super::protocol::{Event, Order};
 use crate::data::Source;
-use crate::device::{DeviceName, panic_message};
+use crate::device::DeviceName;
 use crate::experiment::{Flags, Registry};
 use crate::ops::parallel::awake;
-use crate::run::{DeviceData, Progress, RunDirectory, directory, train};
+use crate::run::{DeviceData, Progress, RunDirectory, train};
 use anyhow::Context as _;
 use bn_report::schema::Status;
 use candle::Device;
 use std::io::{BufRead as _, Write as _};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 /// How often the launcher hears of progress.
 const REPORT_EVERY: Duration = Duration::from_millis(100);
+/// How long the last step and its checkpoint may take once the launcher wants no more, or is gone.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a worker waits for another that still owns its run: one whose launcher was killed ends within [`PATIENCE`].
+pub(super) const PATIENCE_WITH_OWNER: Duration = Duration::from_secs(15);
 
 /// Works until the standard input ends, or a signal comes.
 ///
@@ -27,17 +32,28 @@ const REPORT_EVERY: Duration = Duration::from_millis(100);
 pub fn work(device_name: DeviceName, registry: &Registry) -> anyhow::Result<()> {
     let interruption = Interruption::listen()?;
     interruption.hold();
+    fail_at_file_size_limit()?;
+    remember_panics();
     let stop = Arc::clone(interruption.requested());
     let device = device_name.open()?;
     let mut worker = Worker { registry, device, data: None, stop: Arc::clone(&stop) };
     for order in orders(Arc::clone(&stop)) {
-        let order: Order = serde_json::from_str(&order).context("an order that is none")?;
+        let order: Order =
+            serde_json::from_str(&order).context("malformed order from the launcher")?;
         let status = worker.run(&order);
         send(&Event::Ended(status))?;
         if stop.load(Ordering::Relaxed) {
             break;
         }
     }
+    Ok(())
+}
+
+/// A file that grows past the system's limit shall be an error that names the file, not the end of the process.
+fn fail_at_file_size_limit() -> anyhow::Result<()> {
+    #[cfg(unix)]
+    signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default())
+        .context("cannot listen to signals")?;
     Ok(())
 }
 
@@ -51,6 +67,9 @@ fn orders(stop: Arc<AtomicBool>) -> mpsc::Receiver<String> {
             }
         }
         stop.store(true, Ordering::Relaxed);
+        // Nobody is left to end this process if its step takes for ever; and while it lives, it owns its run.
+        std::thread::sleep(PATIENCE);
+        std::process::exit(1);
     });
     receiver
 }
@@ -71,22 +90,34 @@ struct Worker<'a> {
 }
 
 impl Worker<'_> {
-    /// Trains one run and settles its directory, whatever happens.
+    /// Trains one run and ends its directory, whatever happens.
     fn run(&mut self, order: &Order) -> Status {
-        let outcome = catch_unwind(AssertUnwindSafe(|| awake(|| self.train(order))));
-        let outcome =
-            outcome.unwrap_or_else(|panic| Err(anyhow::Error::msg(panic_message(panic.as_ref()))));
-        let failed = |error: anyhow::Error| Status::Failed { error: format!("{error:#}") };
-        let status = outcome.unwrap_or_else(failed);
-        match directory::settle(&order.place, &status) {
+        let directory = match RunDirectory::take(&order.directory, PATIENCE_WITH_OWNER) {
+            Ok(directory) => directory,
+            Err(error) => return failed(&error.into()),
+        };
+        let Attempt { status, log } = attempt(|| {
+            if self.device.is_cpu() {
+                awake(|| self.train(order, &directory))
+            } else {
+                // The CPU has next to nothing to do: threads that look for work would burn it for hours.
+                self.train(order, &directory)
+            }
+        });
+        if let Err(error) = directory.log(&log) {
+            console::note(&format!("{:#}", anyhow::Error::from(error)));
+        }
+        match directory.close(&status) {
             Ok(()) => status,
-            Err(error) => failed(error.into()),
+            // The first reason is the one to tell; what fails then mostly fails because of it.
+            Err(_) if matches!(status, Status::Failed { .. }) => status,
+            Err(error) => failed(&error.into()),
         }
     }
 
-    /// Trains one run; its directory is left for the caller to settle.
-    fn train(&mut self, order: &Order) -> anyhow::Result<Status> {
-        let mut directory = RunDirectory::create(&order.place, &order.config)?;
+    /// Trains one run; the caller ends its directory.
+    fn train(&mut self, order: &Order, directory: &RunDirectory) -> anyhow::Result<Status> {
+        let mut files = directory.begin(&order.config)?;
         let experiment =
             self.registry.parse("config.toml", "run", &order.config, &Flags::default())?;
         let (settings, seed) = (&experiment.arms[0].settings, experiment.seeds[0]);
@@ -101,17 +132,21 @@ impl Worker<'_> {
                 let _ = send(&Event::Progress { step, loss, accuracy });
             }
         };
-        Ok(train(settings, seed, &data, &mut directory, &self.stop, &mut on_progress)?)
+        Ok(train(settings, seed, &data, &mut files, &self.stop, &mut on_progress)?)
     }
 
     fn data(&mut self, source: &Source) -> anyhow::Result<DeviceData> {
-        if self.data.as_ref().is_none_or(|(held, _)| held != source) {
-            let data = DeviceData::new(&source.load()?, &self.device)?;
-            self.data = Some((source.clone(), data));
+        if let Some((held, data)) = &self.data
+            && held == source
+        {
+            return Ok(data.clone());
         }
-        match &self.data {
-            Some((_, data)) => Ok(data.clone()),
-            None => unreachable!("it was put there"),
-        }
+        let data = DeviceData::new(&source.load()?, &self.device)?;
+        self.data = Some((source.clone(), data.clone()));
+        Ok(data)
     }
+}
+
+fn failed(error: &anyhow::Error) -> Status {
+    Status::Failed { error: format!("{error:#}") }
 }

@@ -1,57 +1,207 @@
-//! The directory of one run: written beside its final place, and moved there when the run ends.
+//! The folders of one run, and the one process that may change them.
 //!
-//! `<arm>/.seed-0.partial` becomes `<arm>/seed-0`. What stands there already gives way only to a run that ended whole
-//! (finished or diverged); an interrupted or failed run takes a place that is free, or held by one of its own kind. A
-//! group of rows is one write, so a process may be killed at any time and leave whole rows.
+//! A run grows in `<arm>/.seed-0.partial`, and moves to `<arm>/seed-0` when it is a result: finished or diverged. A run
+//! that was interrupted, failed or killed stays partial; the next `run` goes on from its last checkpoint. Whoever changes
+//! any of this holds `<arm>/.seed-0.lock`.
+//!
+//! To replace an older result takes two moves: the older one becomes `.seed-0.replaced`, then the partial one takes its
+//! name. A process may be killed between any two steps: [`RunDirectory::take`] completes what the last owner had begun.
 
-use bn_report::schema::{self, CONFIG, METRICS, MetricRow, STATUS, Status, TIMING, TimingRow};
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use super::csv_file::CsvFile;
+use super::files::{
+    DirectoryError, make_folder, remove_folder, remove_trash, rename, sibling, sync_all, write,
+    write_atomic,
+};
+use super::lock::{Lock, LockError};
+use bn_report::schema::{
+    CONFIG, LAYERS, METRICS, MetricRow, RunConfig, STATUS, Status, TIMING, TimingRow, WORKER_LOG,
+    partial_dir,
+};
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-/// A file or folder that could not be written, or moved.
-#[derive(Debug, thiserror::Error)]
-#[error("{}: cannot {action}", path.display())]
-pub struct DirectoryError {
-    path: PathBuf,
-    action: &'static str,
-    source: io::Error,
-}
-
-fn failed<'a>(
-    path: &'a Path,
-    action: &'static str,
-) -> impl FnOnce(io::Error) -> DirectoryError + 'a {
-    move |source| DirectoryError { path: path.to_owned(), action, source }
-}
-
-/// A run directory while its run goes on.
+/// The folders of one run, owned by this process for as long as this lives.
 #[derive(Debug)]
 pub struct RunDirectory {
-    place: PathBuf,
-    metrics: Rows,
-    timing: Rows,
+    complete: PathBuf,
+    partial: PathBuf,
+    replaced: PathBuf,
+    _lock: Lock,
+}
+
+/// What an earlier program left of a run, in one folder.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Earlier {
+    /// How it stands or ended; none where the file is missing or damaged.
+    pub status: Option<Status>,
+    /// Its settings; none where the file is missing or damaged.
+    pub config: Option<RunConfig>,
+}
+
+/// The files that a run in progress appends to.
+#[derive(Debug)]
+pub struct RunFiles {
+    metrics: CsvFile,
+    timing: CsvFile,
 }
 
 impl RunDirectory {
-    /// Begins the directory that will stand at `place`, with `config.toml` and the state `running`.
+    /// Takes possession of the run that belongs at `complete`, after whoever owns it now has ended, and completes what
+    /// a killed owner had begun.
+    ///
+    /// # Errors
+    /// [`LockError`] with the process that still owns it after `patience`, or the file that cannot be changed.
+    pub fn take(complete: &Path, patience: Duration) -> Result<Self, LockError> {
+        if let Some(arm) = complete.parent() {
+            make_folder(arm)?;
+        }
+        let directory = Self {
+            complete: complete.to_owned(),
+            partial: partial_path(complete),
+            replaced: sibling(complete, "replaced"),
+            _lock: Lock::acquire(&sibling(complete, "lock"), patience)?,
+        };
+        directory.recover()?;
+        Ok(directory)
+    }
+
+    /// The result of the run, if there is one.
+    pub fn complete(&self) -> Option<Earlier> {
+        read(&self.complete)
+    }
+
+    /// What was written of it without coming to a result.
+    pub fn partial(&self) -> Option<Earlier> {
+        read(&self.partial)
+    }
+
+    /// Begins the run, with `config.toml` and the state `running`. An earlier partial run is removed.
     ///
     /// # Errors
     /// [`DirectoryError`] with the path that cannot be written.
-    pub fn create(place: &Path, config: &str) -> Result<Self, DirectoryError> {
-        recover(place)?;
-        let partial = partial(place);
-        remove(&partial)?;
-        fs::create_dir_all(&partial).map_err(failed(&partial, "make this folder"))?;
-        write_whole(&partial.join(CONFIG), config)?;
-        write_whole(&partial.join(STATUS), &Status::Running.to_json())?;
-        Ok(Self {
-            place: place.to_owned(),
-            metrics: Rows::create(partial.join(METRICS), &MetricRow::HEADER)?,
-            timing: Rows::create(partial.join(TIMING), &TimingRow::HEADER)?,
+    pub fn begin(&self, config: &str) -> Result<RunFiles, DirectoryError> {
+        remove_folder(&self.partial)?;
+        make_folder(&self.partial)?;
+        self.write_config_and_status(config, &Status::Running)?;
+        Ok(RunFiles {
+            metrics: CsvFile::create(&self.partial.join(METRICS), &MetricRow::HEADER)?,
+            timing: CsvFile::create(&self.partial.join(TIMING), &TimingRow::HEADER)?,
         })
     }
 
+    /// Ends the run: writes its status, and moves it to its name if it is a result.
+    ///
+    /// # Errors
+    /// [`DirectoryError`] with what could not be written or moved; also when the run's folder or one of its files has vanished.
+    pub fn close(&self, status: &Status) -> Result<(), DirectoryError> {
+        if status.is_result() {
+            self.sync_files()?;
+        }
+        write_atomic(&self.partial.join(STATUS), &status.to_json())?;
+        if status.is_result() { self.promote() } else { Ok(()) }
+    }
+
+    /// Ends a run whose process could not: with `status`, and `log` in its `worker.log`. Begins its folder if the process
+    /// had not come that far.
+    ///
+    /// # Errors
+    /// [`DirectoryError`] with the path that cannot be written.
+    pub fn close_for_another(
+        &self,
+        config: &str,
+        status: &Status,
+        log: &str,
+    ) -> Result<(), DirectoryError> {
+        make_folder(&self.partial)?;
+        self.log(log)?;
+        if self.partial.join(CONFIG).exists() {
+            write_atomic(&self.partial.join(STATUS), &status.to_json())
+        } else {
+            self.write_config_and_status(config, status)
+        }
+    }
+
+    /// Appends `text` to the run's `worker.log`; no text, no file.
+    ///
+    /// # Errors
+    /// [`DirectoryError`] with the path.
+    pub fn log(&self, text: &str) -> Result<(), DirectoryError> {
+        if text.is_empty() {
+            return Ok(());
+        }
+        let path = self.partial.join(WORKER_LOG);
+        let file = OpenOptions::new().create(true).append(true).open(&path);
+        file.and_then(|mut file| file.write_all(format!("{}\n", text.trim_end()).as_bytes()))
+            .map_err(|error| DirectoryError::new(&path, "write this file", error))
+    }
+
+    fn write_config_and_status(&self, config: &str, status: &Status) -> Result<(), DirectoryError> {
+        write(&self.partial.join(CONFIG), config)?;
+        write(&self.partial.join(STATUS), &status.to_json())
+    }
+
+    /// Makes everything written so far outlive a loss of power.
+    fn sync_files(&self) -> Result<(), DirectoryError> {
+        let mut paths: Vec<PathBuf> =
+            [CONFIG, METRICS, TIMING].iter().map(|name| self.partial.join(name)).collect();
+        paths.extend(Some(self.partial.join(LAYERS)).filter(|path| path.exists()));
+        paths.push(self.partial.clone());
+        sync_all(&paths)
+    }
+
+    /// Completes what a killed owner had begun. Each state that it can have left leads to one end.
+    fn recover(&self) -> Result<(), DirectoryError> {
+        for folder in [&self.partial, &self.replaced] {
+            remove_trash(&sibling(folder, "trash"))?;
+        }
+        if is_result(&self.partial) {
+            // It has ended, and was about to be moved.
+            self.promote()
+        } else if self.complete.exists() {
+            self.remove_replaced()
+        } else if self.replaced.exists() {
+            rename(&self.replaced, &self.complete)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Moves the partial run to its name. An older one there is removed when the new one has taken its place.
+    fn promote(&self) -> Result<(), DirectoryError> {
+        if self.complete.exists() {
+            sync_all(std::slice::from_ref(&self.partial))?;
+            rename(&self.complete, &self.replaced)?;
+        }
+        // If the machine loses power now and forgets the move, the next program makes it again.
+        rename(&self.partial, &self.complete)?;
+        self.remove_replaced()
+    }
+
+    /// Removes the older run; not before the new one is sure to stay.
+    fn remove_replaced(&self) -> Result<(), DirectoryError> {
+        if !self.replaced.exists() {
+            return Ok(());
+        }
+        sync_all(&[self.complete.parent().unwrap_or(&self.complete).to_owned()])?;
+        remove_folder(&self.replaced)
+    }
+}
+
+impl Earlier {
+    /// Digest of its settings, where it says one.
+    pub fn digest(&self) -> Option<&str> {
+        self.config.as_ref()?.provenance.as_ref()?.digest.as_deref()
+    }
+
+    /// Whether it ended as a result.
+    pub fn is_result(&self) -> bool {
+        self.status.as_ref().is_some_and(Status::is_result)
+    }
+}
+
+impl RunFiles {
     /// Appends rows to `metrics.csv`, in one write.
     ///
     /// # Errors
@@ -67,187 +217,32 @@ impl RunDirectory {
     pub fn append_timing(&mut self, row: &TimingRow) -> Result<(), DirectoryError> {
         self.timing.append(std::slice::from_ref(row))
     }
+}
 
-    /// Ends the run: writes its status, and moves the directory to its place if it may stand there.
-    ///
-    /// # Errors
-    /// [`DirectoryError`] with what could not be written or moved.
-    pub fn close(self, status: &Status) -> Result<(), DirectoryError> {
-        settle(&self.place, status)
+/// Where the run that belongs at `complete` lies until it is a result.
+pub fn partial_path(complete: &Path) -> PathBuf {
+    let name = complete.file_name().unwrap_or_default().to_string_lossy();
+    complete.with_file_name(partial_dir(&name))
+}
+
+fn read(folder: &Path) -> Option<Earlier> {
+    if !folder.is_dir() {
+        return None;
     }
+    let config = fs::read_to_string(folder.join(CONFIG)).ok();
+    Some(Earlier {
+        status: read_status(folder),
+        config: config.and_then(|text| toml::from_str(&text).ok()),
+    })
 }
 
-/// Ends the run whose directory belongs at `place`, where its own process can no longer do so. Without a trace of the
-/// run there is nothing to do.
-///
-/// # Errors
-/// [`DirectoryError`] with what could not be written or moved.
-pub fn settle(place: &Path, status: &Status) -> Result<(), DirectoryError> {
-    let partial = partial(place);
-    if !partial.is_dir() {
-        return Ok(());
-    }
-    write_whole(&partial.join(STATUS), &status.to_json())?;
-    if !is_whole(status) && read_status(place).as_ref().is_some_and(is_whole) {
-        return remove(&partial);
-    }
-    let old = sibling(place, "old");
-    remove(&old)?;
-    if place.exists() {
-        fs::rename(place, &old).map_err(failed(place, "move this folder away"))?;
-    }
-    fs::rename(&partial, place).map_err(failed(place, "move the new run here"))?;
-    remove(&old)
+fn read_status(folder: &Path) -> Option<Status> {
+    serde_json::from_slice(&fs::read(folder.join(STATUS)).ok()?).ok()
 }
 
-/// Puts back a directory that an earlier program had moved away when it was killed before moving the new one in.
-fn recover(place: &Path) -> Result<(), DirectoryError> {
-    let old = sibling(place, "old");
-    if old.is_dir() && !place.exists() {
-        fs::rename(&old, place).map_err(failed(place, "move the older run back here"))?;
-    }
-    Ok(())
-}
-
-/// Whether a run that ended like this is a result.
-fn is_whole(status: &Status) -> bool {
-    matches!(status, Status::Finished | Status::Diverged { .. })
-}
-
-fn read_status(place: &Path) -> Option<Status> {
-    serde_json::from_slice(&fs::read(place.join(STATUS)).ok()?).ok()
-}
-
-fn partial(place: &Path) -> PathBuf {
-    let name = place.file_name().unwrap_or_default().to_string_lossy();
-    place.with_file_name(schema::partial_dir(&name))
-}
-
-fn sibling(place: &Path, suffix: &str) -> PathBuf {
-    let name = place.file_name().unwrap_or_default().to_string_lossy();
-    place.with_file_name(format!(".{name}.{suffix}"))
-}
-
-fn remove(directory: &Path) -> Result<(), DirectoryError> {
-    match fs::remove_dir_all(directory) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(failed(directory, "remove this folder")(error))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Writes a file so that a reader finds the old text or the new, never a part.
-///
-/// # Errors
-/// [`DirectoryError`] with the path.
-pub fn write_whole(path: &Path, text: &str) -> Result<(), DirectoryError> {
-    let temporary = sibling(path, "new");
-    fs::write(&temporary, text).map_err(failed(path, "write this file"))?;
-    fs::rename(&temporary, path).map_err(failed(path, "write this file"))
-}
-
-/// A CSV file that grows by whole rows.
-#[derive(Debug)]
-struct Rows {
-    path: PathBuf,
-    file: File,
-}
-
-impl Rows {
-    fn create(path: PathBuf, header: &[&str]) -> Result<Self, DirectoryError> {
-        let file = File::create(&path).map_err(failed(&path, "write this file"))?;
-        let mut rows = Self { path, file };
-        rows.write(format!("{}\n", header.join(",")).as_bytes())?;
-        Ok(rows)
-    }
-
-    fn append<R: serde::Serialize>(&mut self, rows: &[R]) -> Result<(), DirectoryError> {
-        let mut writer = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
-        let text = rows.iter().try_for_each(|row| writer.serialize(row)).map_err(io::Error::other);
-        let text = text.and_then(|()| writer.into_inner().map_err(|error| error.into_error()));
-        let text = text.map_err(failed(&self.path, "write rows"))?;
-        self.write(&text)
-    }
-
-    /// One call of the system, unless it is interrupted: what a killed process leaves ends with a row.
-    fn write(&mut self, text: &[u8]) -> Result<(), DirectoryError> {
-        self.file.write_all(text).map_err(failed(&self.path, "write rows"))
-    }
+fn is_result(folder: &Path) -> bool {
+    read_status(folder).as_ref().is_some_and(Status::is_result)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A run that leaves `mark` in its config and ends with `status`.
-    fn run(place: &Path, mark: &str, status: Status) {
-        RunDirectory::create(place, mark).unwrap().close(&status).unwrap();
-    }
-
-    fn mark(place: &Path) -> String {
-        fs::read_to_string(place.join(CONFIG)).unwrap()
-    }
-
-    fn diverged() -> Status {
-        Status::Diverged { step: 1, reason: "loss".into() }
-    }
-
-    #[test]
-    fn only_a_whole_run_replaces_a_whole_run() {
-        let failed = || Status::Failed { error: "x".into() };
-        for (first, second, left) in [
-            (Status::Finished, Status::Finished, "second"),
-            (Status::Finished, diverged(), "second"),
-            (Status::Finished, Status::Interrupted, "first"),
-            (diverged(), failed(), "first"),
-            (Status::Interrupted, Status::Interrupted, "second"),
-            (failed(), Status::Interrupted, "second"),
-            (Status::Interrupted, Status::Finished, "second"),
-        ] {
-            let folder = tempfile::tempdir().unwrap();
-            let place = folder.path().join("arm/seed-0");
-            run(&place, "first", first.clone());
-            run(&place, "second", second.clone());
-            assert_eq!(mark(&place), left, "{first:?} then {second:?}");
-            let names: Vec<_> = fs::read_dir(place.parent().unwrap())
-                .unwrap()
-                .map(|e| e.unwrap().file_name())
-                .collect();
-            assert_eq!(names, ["seed-0"], "nothing else is left behind");
-        }
-    }
-
-    #[test]
-    fn rows_are_whole_while_the_run_goes_on() {
-        let folder = tempfile::tempdir().unwrap();
-        let place = folder.path().join("arm/seed-0");
-        let mut directory = RunDirectory::create(&place, "").unwrap();
-        let row = TimingRow { step: 3, seconds: Some(0.5), examples_per_second: None };
-        directory.append_timing(&row).unwrap();
-        let text = fs::read_to_string(partial(&place).join(TIMING)).unwrap();
-        assert_eq!(text, "step,seconds,examples_per_second\n3,0.5,\n");
-        assert!(!place.exists());
-        settle(&place, &Status::Interrupted).unwrap();
-        assert_eq!(read_status(&place), Some(Status::Interrupted));
-    }
-
-    #[test]
-    fn a_run_that_was_moved_away_comes_back() {
-        let folder = tempfile::tempdir().unwrap();
-        let place = folder.path().join("seed-0");
-        run(&place, "first", Status::Finished);
-        fs::rename(&place, sibling(&place, "old")).unwrap();
-        run(&place, "second", Status::Interrupted);
-        assert_eq!(mark(&place), "first");
-    }
-
-    #[test]
-    fn errors_name_the_path() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("file");
-        fs::write(&file, "").unwrap();
-        let error = RunDirectory::create(&file.join("seed-0"), "").unwrap_err().to_string();
-        assert!(error.contains("file"), "{error}");
-    }
-}
+mod tests;

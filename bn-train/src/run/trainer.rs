@@ -3,8 +3,9 @@
 //! Deterministic but for `timing.csv`: the same settings, seed and device kind give the same rows, on any number of
 //! threads.
 
-use super::directory::{DirectoryError, RunDirectory};
+use super::directory::RunFiles;
 use super::evaluation::{Score, evaluate};
+use super::files::DirectoryError;
 use super::telemetry::{Moment, Recent, passes, rows};
 use crate::data::{Batches, Dataset};
 use crate::experiment::Settings;
@@ -78,7 +79,7 @@ pub enum TrainError {
     Directory(#[from] DirectoryError),
 }
 
-/// Trains what `settings` describe and writes what happens to `directory`; returns how the run ended.
+/// Trains what `settings` describe and writes what happens to `files`; returns how the run ended.
 ///
 /// `on_progress` hears of every step. When `stop` becomes true, the run ends as interrupted before its next step.
 ///
@@ -88,7 +89,7 @@ pub fn train(
     settings: &Settings,
     seed: u64,
     data: &DeviceData,
-    directory: &mut RunDirectory,
+    files: &mut RunFiles,
     stop: &AtomicBool,
     on_progress: &mut dyn FnMut(Progress),
 ) -> Result<Status, TrainError> {
@@ -104,8 +105,8 @@ pub fn train(
         if settings.train.evaluates(step) {
             let epoch = step / batches.per_epoch();
             let at = Moment { step, epoch, examples: step * batch_size as u64 };
-            directory.append_timing(&clock.row(at))?;
-            let looked = look(&model, data, at, recent.take(), directory)?;
+            files.append_timing(&clock.row(at))?;
+            let looked = look(&model, data, at, recent.take(), files)?;
             clock.resume();
             progress.accuracy = Some(looked.accuracy);
             if !looked.training_loss.is_finite() {
@@ -131,7 +132,7 @@ pub fn train(
         recent.add(score);
         progress.loss = Some(score.loss);
     }
-    test(&model, data, settings, &batches, directory)?;
+    test(&model, data, settings, &batches, files)?;
     Ok(Status::Finished)
 }
 
@@ -154,7 +155,7 @@ fn look(
     data: &DeviceData,
     at: Moment,
     recent: Option<Score>,
-    directory: &mut RunDirectory,
+    files: &mut RunFiles,
 ) -> Result<Look, TrainError> {
     let batch = model.is_normalized.then_some(Statistics::Batch);
     let mut all: Vec<_> =
@@ -165,7 +166,7 @@ fn look(
         all.extend(rows(at, Split::Validation, statistics, score));
         scores.push(score);
     }
-    directory.append_metrics(&all)?;
+    files.append_metrics(&all)?;
     Ok(Look { accuracy: scores[0].accuracy, training_loss: scores[scores.len() - 1].loss })
 }
 
@@ -175,7 +176,7 @@ fn test(
     data: &DeviceData,
     settings: &Settings,
     batches: &Batches,
-    directory: &mut RunDirectory,
+    files: &mut RunFiles,
 ) -> Result<(), TrainError> {
     let step = settings.train.steps;
     let examples = step * settings.train.batch_size as u64;
@@ -185,7 +186,7 @@ fn test(
         let score = evaluate(model, &data.test.0, &data.test.1, mode)?;
         all.extend(rows(at, Split::Test, statistics, score));
     }
-    directory.append_metrics(&all)?;
+    files.append_metrics(&all)?;
     Ok(())
 }
 

@@ -36,6 +36,11 @@ pub fn place(out: &Path, arm: &str, seed: u64) -> PathBuf {
     out.join(format!("decay-and-renorm/{arm}/seed-{seed}"))
 }
 
+/// Where a run lies that came to no result.
+pub fn partial(out: &Path, arm: &str, seed: u64) -> PathBuf {
+    out.join(format!("decay-and-renorm/{arm}/.seed-{seed}.partial"))
+}
+
 pub fn state(place: &Path) -> String {
     let status: serde_json::Value =
         serde_json::from_slice(&fs::read(place.join("status.json")).unwrap()).unwrap();

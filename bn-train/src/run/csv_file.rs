@@ -1,0 +1,151 @@
+//! A CSV file that grows by complete rows, and can go back to an earlier length.
+
+use super::files::{DirectoryError, step};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+
+/// A CSV file of a run in progress. A group of rows is one write, so what a killed process leaves ends with a row.
+#[derive(Debug)]
+pub struct CsvFile {
+    path: PathBuf,
+    file: File,
+    /// Bytes of complete rows.
+    length: u64,
+}
+
+impl CsvFile {
+    /// Begins the file at `path` with its header.
+    ///
+    /// # Errors
+    /// [`DirectoryError`] with the path.
+    pub fn create(path: &Path, header: &[&str]) -> Result<Self, DirectoryError> {
+        let file = step(path, "write this file", || File::create(path))?;
+        let mut created = Self { path: path.to_owned(), file, length: 0 };
+        created.write(format!("{}\n", header.join(",")).as_bytes())?;
+        Ok(created)
+    }
+
+    /// Goes on with the file at `path` as it was when it had `length` bytes; what was written later is cut off.
+    ///
+    /// # Errors
+    /// [`DirectoryError`] if the file is missing, shorter, or has no complete row there.
+    pub fn resume(path: &Path, length: u64) -> Result<Self, DirectoryError> {
+        let resumed = || {
+            let mut file = OpenOptions::new().read(true).write(true).open(path)?;
+            let found = file.metadata()?.len();
+            if found < length || length == 0 {
+                let message = format!("it has {found} bytes, its checkpoint was made at {length}");
+                return Err(io::Error::other(message));
+            }
+            file.set_len(length)?;
+            file.seek(SeekFrom::End(0))?;
+            Ok(file)
+        };
+        let file =
+            resumed().map_err(|error| DirectoryError::new(path, "resume this file", error))?;
+        Ok(Self { path: path.to_owned(), file, length })
+    }
+
+    /// Bytes so far.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Appends rows, in one write. Where it fails, for instance on a full disk, no part of them stays.
+    ///
+    /// # Errors
+    /// [`DirectoryError`] with the path; also when the file was removed.
+    pub fn append<R: serde::Serialize>(&mut self, rows: &[R]) -> Result<(), DirectoryError> {
+        let text = to_csv(rows).map_err(|error| self.failed("write rows", error))?;
+        // Rows of a removed file would be written to nowhere, without an error, until the run ends.
+        if !self.path.exists() {
+            let error =
+                io::Error::new(io::ErrorKind::NotFound, "it was removed while the run goes on");
+            return Err(self.failed("write rows", error));
+        }
+        self.write(&text)
+    }
+
+    /// Makes all rows outlive a loss of power.
+    ///
+    /// # Errors
+    /// [`DirectoryError`] with the path.
+    pub fn sync(&self) -> Result<(), DirectoryError> {
+        self.file.sync_data().map_err(|error| self.failed("sync this file", error))
+    }
+
+    fn write(&mut self, text: &[u8]) -> Result<(), DirectoryError> {
+        if let Err(error) = self.file.write_all(text) {
+            let _ = self.file.set_len(self.length);
+            let _ = self.file.seek(SeekFrom::Start(self.length));
+            return Err(self.failed("write rows", error));
+        }
+        self.length += text.len() as u64;
+        Ok(())
+    }
+
+    fn failed(&self, action: &'static str, error: io::Error) -> DirectoryError {
+        DirectoryError::new(&self.path, action, error)
+    }
+}
+
+fn to_csv<R: serde::Serialize>(rows: &[R]) -> io::Result<Vec<u8>> {
+    let mut writer = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
+    for row in rows {
+        writer.serialize(row).map_err(io::Error::other)?;
+    }
+    writer.into_inner().map_err(csv::IntoInnerError::into_error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bn_report::schema::TimingRow;
+    use std::fs;
+
+    fn row(step: u64) -> TimingRow {
+        TimingRow { step, seconds: Some(0.5), examples_per_second: None }
+    }
+
+    #[test]
+    fn resumed_file_equals_one_that_was_never_interrupted() {
+        let folder = tempfile::tempdir().unwrap();
+        let [path, other] = ["a.csv", "b.csv"].map(|name| folder.path().join(name));
+        let mut file = CsvFile::create(&path, &TimingRow::HEADER).unwrap();
+        file.append(&[row(1)]).unwrap();
+        let length = file.length();
+        assert_eq!(length, fs::metadata(&path).unwrap().len());
+        file.append(&[row(2), row(3)]).unwrap();
+        drop(file);
+        let mut file = CsvFile::resume(&path, length).unwrap();
+        file.append(&[row(4)]).unwrap();
+        let mut whole = CsvFile::create(&other, &TimingRow::HEADER).unwrap();
+        whole.append(&[row(1), row(4)]).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), fs::read(&other).unwrap());
+        assert_eq!(file.length(), whole.length());
+        assert_eq!(fs::read(&path).unwrap(), b"step,seconds,examples_per_second\n1,0.5,\n4,0.5,\n");
+    }
+
+    #[test]
+    fn shorter_file_cannot_be_resumed_and_is_left_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.csv");
+        let file = CsvFile::create(&path, &TimingRow::HEADER).unwrap();
+        let length = file.length();
+        for wrong in [0, length + 1] {
+            let error = CsvFile::resume(&path, wrong).unwrap_err().to_string();
+            assert!(error.contains("a.csv"), "{error}");
+            assert_eq!(fs::metadata(&path).unwrap().len(), length);
+        }
+    }
+
+    #[test]
+    fn rows_of_a_removed_file_are_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.csv");
+        let mut file = CsvFile::create(&path, &TimingRow::HEADER).unwrap();
+        fs::remove_file(&path).unwrap();
+        assert!(file.append(&[row(1)]).is_err());
+    }
+}

@@ -1,0 +1,190 @@
+//! Who may write: a lock file, held by one living process and lifted by the system however that process ends.
+//!
+//! The file names its process, for the message to whoever comes second. It is removed when the lock is given back, and
+//! may lie there after a kill; that it lies there says nothing.
+
+use super::files::DirectoryError;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Time between two tries.
+const TRY_EVERY: Duration = Duration::from_millis(20);
+
+/// A lock that this process holds.
+#[derive(Debug)]
+pub struct Lock {
+    path: PathBuf,
+    /// Open for as long as the lock is held.
+    _file: File,
+}
+
+/// The process that holds a lock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    process: u32,
+    host: String,
+    /// Seconds since 1970.
+    since: u64,
+    command: String,
+}
+
+/// Why a lock was not got.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LockError {
+    /// Another process holds it.
+    #[error("another bn-train is writing there{}", owner.as_ref().map_or(String::new(), |owner| format!(": {owner}")))]
+    Held {
+        /// The process, where the file says it.
+        owner: Option<Owner>,
+    },
+    /// The lock file.
+    #[error(transparent)]
+    File(#[from] DirectoryError),
+}
+
+impl Lock {
+    /// Waits for the lock until `patience` is over.
+    ///
+    /// # Errors
+    /// [`LockError::Held`] with the process that holds it still; [`LockError::File`] where the file system has no locks,
+    /// or the file cannot be written.
+    pub fn acquire(path: &Path, patience: Duration) -> Result<Self, LockError> {
+        let start = Instant::now();
+        loop {
+            match Self::attempt(path)
+                .map_err(|error| DirectoryError::new(path, "lock this file", error))?
+            {
+                Attempt::Got(file) => return Ok(Self { path: path.to_owned(), _file: file }),
+                Attempt::Held(owner) if start.elapsed() >= patience => {
+                    return Err(LockError::Held { owner });
+                }
+                Attempt::Held(_) => std::thread::sleep(TRY_EVERY),
+                Attempt::Removed => {}
+            }
+        }
+    }
+
+    fn attempt(path: &Path) -> io::Result<Attempt> {
+        let mut file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut text = String::new();
+                file.read_to_string(&mut text)?;
+                return Ok(Attempt::Held(serde_json::from_str(&text).ok()));
+            }
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        // Its last holder may have removed the file after we had opened it: then others lock a newer one.
+        if !is_file_at(&file, path)? {
+            return Ok(Attempt::Removed);
+        }
+        file.set_len(0)?;
+        file.rewind()?;
+        file.write_all(&serde_json::to_vec(&Owner::this())?)?;
+        Ok(Attempt::Got(file))
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // While the lock is held: nobody else can be in the possession of this file. That it stays does no harm.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+enum Attempt {
+    Got(File),
+    Held(Option<Owner>),
+    Removed,
+}
+
+/// Whether the open file is the one that the path names.
+#[cfg(unix)]
+fn is_file_at(file: &File, path: &Path) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt as _;
+    let ours = file.metadata()?;
+    match std::fs::metadata(path) {
+        Ok(named) => Ok((ours.dev(), ours.ino()) == (named.dev(), named.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Name of this machine, where the system says it in a file.
+fn host() -> String {
+    let read = ["/proc/sys/kernel/hostname", "/etc/hostname"]
+        .iter()
+        .find_map(|path| std::fs::read_to_string(path).ok());
+    read.map_or_else(|| "an unnamed machine".to_owned(), |name| name.trim().to_owned())
+}
+
+impl Owner {
+    fn this() -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self {
+            process: std::process::id(),
+            host: host(),
+            since: since.as_secs(),
+            command: std::env::args().collect::<Vec<_>>().join(" "),
+        }
+    }
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { process, host, since, command } = self;
+        let since = UNIX_EPOCH + Duration::from_secs(*since);
+        let age = SystemTime::now().duration_since(since).unwrap_or_default();
+        let age = indicatif::HumanDuration(age);
+        write!(f, "process {process} on {host}, for {age}, as `{command}`")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn second_holder_is_refused_by_name_until_the_first_gives_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(".lock");
+        let first = Lock::acquire(&path, Duration::ZERO).unwrap();
+        let refused = Lock::acquire(&path, Duration::from_millis(30)).unwrap_err().to_string();
+        assert!(refused.contains(&format!("process {} on ", std::process::id())), "{refused}");
+        drop(first);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        drop(Lock::acquire(&path, Duration::ZERO).unwrap());
+    }
+
+    #[test]
+    fn one_holder_at_a_time_though_each_removes_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let (lock, inside) = (folder.path().join(".lock"), folder.path().join("inside"));
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..25 {
+                        let _held = Lock::acquire(&lock, Duration::from_secs(60)).unwrap();
+                        File::create_new(&inside).expect("another is inside");
+                        std::fs::remove_file(&inside).unwrap();
+                    }
+                });
+            }
+        });
+    }
+
+    #[test]
+    fn file_of_a_killed_process_holds_nobody_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(".lock");
+        std::fs::write(&path, "no owner at all").unwrap();
+        drop(Lock::acquire(&path, Duration::ZERO).unwrap());
+    }
+}
