@@ -1,6 +1,9 @@
 //! What follows the normalization inside the layer: residual add and activation, and the regularizers of
 //! gamma and beta.
 
+#[cfg(feature = "serde")]
+use serde::{Deserialize, Serialize};
+
 use candle::Tensor;
 
 use crate::error::{Result, require};
@@ -10,11 +13,7 @@ use crate::error::{Result, require};
 /// At 0 the gradient of `Relu` is 0 and that of `LeakyRelu` is its slope, as TensorFlow and PyTorch have
 /// it (candle's own functions have 1 and (1 + slope) / 2 there). NaN stays NaN.
 #[derive(Clone, Copy, Debug, PartialEq, Default)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize, serde::Deserialize),
-    serde(rename_all = "snake_case")
-)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize), serde(rename_all = "snake_case"))]
 pub enum Activation {
     /// `y = v`.
     #[default]
@@ -71,11 +70,7 @@ impl Activation {
 
 /// A penalty on gamma or beta, to be added to the loss.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize, serde::Deserialize),
-    serde(rename_all = "snake_case")
-)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize), serde(rename_all = "snake_case"))]
 pub enum Regularizer {
     /// `scale · Σ|v|`.
     L1(f64),

@@ -1,20 +1,21 @@
 //! The layer: [`BatchNorm`], its variables and its ways to be called. The arithmetic is in `pass`.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
-use candle::{Device, Tensor, Var};
-use candle_nn::{ModuleT, VarBuilder, VarMap};
+use candle::{Tensor, Var};
+use candle_nn::{ModuleT, VarBuilder};
 
 use crate::call::{Call, Statistics};
 use crate::collective::Collective;
-use crate::config::BatchNormConfig;
+use crate::config::{BatchNormConfig, Names, Reuse};
 use crate::engine::Implementation;
 use crate::error::{Error, Result, layer_name};
 use crate::layout::statistics_dtype;
 use crate::moments::Moments;
 use crate::pass::{Correction, Forward, LastCorrection, Layer, Saved};
-use crate::state::State;
+use crate::state::{Pending, State};
 use crate::tensors::{lock, values};
 use crate::updates::Updates;
 use crate::variables::Variables;
@@ -72,15 +73,8 @@ pub struct Parameters {
 /// Source: Ioffe & Szegedy 2015; `tf.contrib.layers.batch_norm` for the options.
 #[derive(Clone, Debug)]
 pub struct BatchNorm {
-    pub(crate) config: BatchNormConfig,
-    pub(crate) channels: usize,
-    pub(crate) gamma: Option<Var>,
-    pub(crate) beta: Option<Var>,
-    pub(crate) state: Arc<State>,
+    pub(crate) layer: Layer,
     updates: Option<Updates>,
-    pub(crate) ranks: Option<Arc<dyn Collective>>,
-    pub(crate) device: Device,
-    implementation: Implementation,
     prefix: String,
     frozen: Arc<AtomicBool>,
     last_correction: Arc<Mutex<Option<LastCorrection>>>,
@@ -98,20 +92,18 @@ impl BatchNorm {
         let affine = |on: bool, name: &str, initial| -> Result<Option<Var>> {
             on.then(|| variables.required(name, initial).map(|found| found.var)).transpose()
         };
-        Ok(Self {
+        let layer = Layer {
             gamma: affine(config.scale, "gamma", &config.gamma_initializer)?,
             beta: affine(config.center, "beta", &config.beta_initializer)?,
             state: State::build(config, &variables)?,
-            updates: None,
-            ranks: None,
-            implementation: Implementation::default(),
-            last_correction: Arc::default(),
-            frozen: Arc::default(),
             config: config.clone(),
             channels,
+            ranks: None,
             device,
-            prefix,
-        })
+            implementation: Implementation::default(),
+        };
+        let (frozen, last_correction) = (Arc::default(), Arc::default());
+        Ok(Self { layer, updates: None, prefix, frozen, last_correction })
     }
 
     /// Builds a layer from tensors. Its variables are new, on the tensors' device. Statistics are kept in f32, or f64
@@ -122,35 +114,30 @@ impl BatchNorm {
     /// finite, or a variance that is not or is negative.
     pub fn from_tensors(config: &BatchNormConfig, parameters: &Parameters) -> Result<Self> {
         let Parameters { gamma, beta, moving_mean, moving_variance } = parameters;
-        let (map, channels) = (VarMap::new(), moving_mean.elem_count());
-        let dtype = statistics_dtype(moving_mean.dtype());
-        let vb = VarBuilder::from_varmap(&map, dtype, moving_mean.device());
-        let layer = config.build(channels, vb)?;
-        let affine = [("gamma", gamma, &layer.gamma), ("beta", beta, &layer.beta)];
-        let all = [("moving_mean", moving_mean), ("moving_variance", moving_variance)];
-        let given = affine.iter().filter_map(|(name, t, _)| Some((*name, t.as_ref()?)));
-        for (name, t) in all.into_iter().chain(given) {
+        let (channels, dtype) = (moving_mean.elem_count(), statistics_dtype(moving_mean.dtype()));
+        if (gamma.is_some(), beta.is_some()) != (config.scale, config.center) {
+            return Err(Error::Contradiction {
+                op: "from_tensors".into(),
+                first: "the configuration's scale and center",
+                second: "the gamma and beta that are given",
+                reason: "each must be given where it is configured, and only there",
+            });
+        }
+        let statistics = [("moving_mean", moving_mean), ("moving_variance", moving_variance)];
+        let affine = [("gamma", gamma.as_ref()), ("beta", beta.as_ref())];
+        let affine = affine.into_iter().filter_map(|(name, t)| Some((name, t?)));
+        let mut tensors = HashMap::new();
+        for (name, t) in statistics.into_iter().chain(affine) {
             if t.dims() != [channels] {
                 let expected = format!("[C = {channels}]");
                 return Err(Error::shape("from_tensors", name, expected, t.dims()));
             }
+            tensors.insert(name.to_owned(), t.detach());
         }
-        layer.set_statistics(&values(moving_mean)?, &values(moving_variance)?, &[], None)?;
-        for (_, given, own) in affine {
-            match (given, own) {
-                (Some(given), Some(own)) => own.set(&given.detach().to_dtype(dtype)?)?,
-                (None, None) => {}
-                _ => {
-                    return Err(Error::Contradiction {
-                        op: "from_tensors".into(),
-                        first: "the configuration's scale and center",
-                        second: "the gamma and beta that are given",
-                        reason: "each must be given where it is configured, and only there",
-                    });
-                }
-            }
-        }
-        Ok(layer)
+        require_statistics(&values(moving_mean)?, &values(moving_variance)?)?;
+        let vb = VarBuilder::from_tensors(tensors, dtype, moving_mean.device());
+        let config = BatchNormConfig { names: Names::Own, reuse: Reuse::Auto, ..config.clone() };
+        config.build(channels, vb)
     }
 
     /// Leaves this layer's updates in `updates` instead of committing them at once.
@@ -164,12 +151,12 @@ impl BatchNorm {
     /// gradients of gamma and beta are its own share, to be summed like all other gradients. With
     /// `normalization_batch`, groups stay within the rank and only the update is of all ranks.
     pub fn with_collective(self, ranks: Arc<dyn Collective>) -> Self {
-        Self { ranks: Some(ranks), ..self }
+        Self { layer: Layer { ranks: Some(ranks), ..self.layer }, ..self }
     }
 
     /// Computes with other code; both give the same results.
     pub fn with_implementation(self, implementation: Implementation) -> Self {
-        Self { implementation, ..self }
+        Self { layer: Layer { implementation, ..self.layer }, ..self }
     }
 
     /// Freezes the layer and its clones, or thaws them: while it is frozen, its training passes
@@ -212,10 +199,10 @@ impl BatchNorm {
     /// or [`ConstantChannel`](crate::Error::ConstantChannel) by the configuration's policies. The layer's state is
     /// unchanged after an error.
     pub fn forward_with(&self, x: &Tensor, call: &Call<'_>) -> Result<Tensor> {
-        let forward = match self.recording(call) {
-            Some(call) => return self.named(self.record(x, &call)),
-            None => self.layer(self.ranks.as_ref()).forward(x, call),
-        };
+        if let Some(call) = self.recording(call) {
+            return self.named(self.record(x, &call));
+        }
+        let forward = self.layer.forward(x, call, self.layer.exchange(call));
         self.named(forward.and_then(|forward| self.apply(forward)))
     }
 
@@ -248,7 +235,7 @@ impl BatchNorm {
     /// # Errors
     /// See [`BatchNorm::forward_with`].
     pub fn forward_with_saved(&self, x: &Tensor, call: &Call<'_>) -> Result<(Tensor, Saved)> {
-        let done = self.layer(self.ranks.as_ref()).forward_saved(x, call);
+        let done = self.layer.forward_saved(x, call, self.layer.exchange(call));
         self.named(done.and_then(|(forward, saved)| Ok((self.apply(forward)?, saved))))
     }
 
@@ -262,22 +249,8 @@ impl BatchNorm {
         call: &Call<'_>,
     ) -> Result<(Tensor, Option<Moments>)> {
         let call = Call { update: true, renorm: false, ..*call };
-        let forward = self.layer(self.ranks.as_ref()).forward(x, &call);
+        let forward = self.layer.forward(x, &call, self.layer.exchange(&call));
         self.named(forward.map(|forward| (forward.y, forward.update)))
-    }
-
-    fn layer<'a>(&'a self, ranks: Option<&'a Arc<dyn Collective>>) -> Layer<'a> {
-        let parameter = |var: &Option<Var>| var.as_ref().map(|var| self.parameter(var));
-        Layer {
-            config: &self.config,
-            channels: self.channels,
-            gamma: parameter(&self.gamma),
-            beta: parameter(&self.beta),
-            state: &self.state,
-            ranks,
-            device: &self.device,
-            implementation: self.implementation,
-        }
     }
 
     /// Applies a forward pass's effects to the layer and returns y.
@@ -288,8 +261,10 @@ impl BatchNorm {
         }
         match (update, &self.updates) {
             (None, _) => {}
-            (Some(batch), Some(updates)) => updates.leave(&self.state, batch),
-            (Some(batch), None) => self.state.commit(batch)?,
+            (Some(moments), Some(updates)) => {
+                updates.leave(&self.layer.state, Pending { moments, forwards: 1 });
+            }
+            (Some(batch), None) => self.layer.state.commit(batch)?,
         }
         Ok(y)
     }
@@ -297,7 +272,7 @@ impl BatchNorm {
     /// While population statistics are taken: the call by the batch that takes this one's place.
     fn recording<'a>(&self, call: &Call<'a>) -> Option<Call<'a>> {
         let given = matches!(call.statistics, Statistics::Given(_));
-        if given || self.state.ledger().recorded.is_none() {
+        if given || self.layer.state.ledger().recorded.is_none() {
             return None;
         }
         Some(Call { statistics: Statistics::Batch, update: true, renorm: false, ..*call })
@@ -305,8 +280,8 @@ impl BatchNorm {
 
     /// Normalizes by this rank's batch and records its moments.
     fn record(&self, x: &Tensor, call: &Call<'_>) -> Result<Tensor> {
-        let forward = self.layer(None).forward(x, call)?;
-        if let Some(recorded) = self.state.ledger().recorded.as_mut() {
+        let forward = self.layer.forward(x, call, None)?;
+        if let Some(recorded) = self.layer.state.ledger().recorded.as_mut() {
             recorded.extend(forward.update);
         }
         Ok(forward.y)
@@ -324,22 +299,22 @@ impl BatchNorm {
 
     /// The layer's options.
     pub fn config(&self) -> &BatchNormConfig {
-        &self.config
+        &self.layer.config
     }
 
     /// Number of channels.
     pub fn channels(&self) -> usize {
-        self.channels
+        self.layer.channels
     }
 
     /// gamma, if the layer scales.
     pub fn gamma(&self) -> Option<&Var> {
-        self.gamma.as_ref()
+        self.layer.gamma.as_ref()
     }
 
     /// beta, if the layer centres.
     pub fn beta(&self) -> Option<&Var> {
-        self.beta.as_ref()
+        self.layer.beta.as_ref()
     }
 
     /// A copy of the moving mean that evaluation uses, `[C]`.
@@ -357,7 +332,7 @@ impl BatchNorm {
     }
 
     fn copy_of(&self, name: &str) -> Result<Tensor> {
-        let found = self.state.copy_of(name).map_err(Error::from);
+        let found = self.layer.state.copy_of(name).map_err(Error::from);
         self.named(found.and_then(|t| {
             t.ok_or_else(|| Error::Missing {
                 op: "statistics".into(),
@@ -369,7 +344,7 @@ impl BatchNorm {
 
     /// gamma and beta by name, in name order; none when the layer is frozen (`trainable: false`).
     pub fn trainable_variables(&self) -> Vec<(String, Var)> {
-        if !self.config.trainable {
+        if !self.layer.config.trainable {
             return Vec::new();
         }
         self.affine_variables()
@@ -377,7 +352,7 @@ impl BatchNorm {
 
     /// gamma and beta by name, in name order, whether they are trained or not.
     pub fn affine_variables(&self) -> Vec<(String, Var)> {
-        let both = [("beta", &self.beta), ("gamma", &self.gamma)];
+        let both = [("beta", &self.layer.beta), ("gamma", &self.layer.gamma)];
         let named = |(name, var): (&str, &Option<Var>)| Some((name.to_owned(), var.clone()?));
         both.into_iter().filter_map(named).collect()
     }
@@ -385,7 +360,7 @@ impl BatchNorm {
     /// Everything that updates move, by name, in name order: the variables themselves, which go on changing.
     /// Nothing here is for an optimizer.
     pub fn statistics(&self) -> Vec<(String, Var)> {
-        self.state.named()
+        self.layer.state.named()
     }
 
     /// r and d of the last training forward pass; `None` if it did not apply renorm.
@@ -393,29 +368,68 @@ impl BatchNorm {
         lock(&self.last_correction).as_ref().map(LastCorrection::to_correction)
     }
 
+    /// Moments of the last batch that was committed, or refused for a value that is not finite; `None` before
+    /// one. With ranks, those of all ranks; with several forwards per commit, those of all of them.
+    pub fn last_batch(&self) -> Option<Moments> {
+        self.layer.state.ledger().last.as_ref().map(|last| last.batch.clone())
+    }
+
+    /// The update that waits for [`Updates::commit`]; `None` if nothing is pending.
+    pub fn pending(&self) -> Option<Pending> {
+        self.layer.state.ledger().pending.clone()
+    }
+
+    /// Replaces the pending update, as when a run resumes between two commits: pass what
+    /// [`pending`](Self::pending) returned when it was saved.
+    /// # Errors
+    /// [`Error::Contradiction`] for a layer without [`with_updates`](Self::with_updates), which commits at once;
+    /// [`Error::Shape`] for another number of channels.
+    pub fn restore_pending(&self, pending: Pending) -> Result<()> {
+        self.named(self.replace_pending(pending))
+    }
+
+    fn replace_pending(&self, pending: Pending) -> Result<()> {
+        let found = pending.moments.channels().len();
+        if found != self.layer.channels {
+            let expected = format!("[C = {}]", self.layer.channels);
+            return Err(Error::shape("restore_pending", "pending moments", expected, &[found]));
+        }
+        let Some(updates) = &self.updates else {
+            return Err(Error::Contradiction {
+                op: "restore_pending".into(),
+                first: "a pending update",
+                second: "a layer without `with_updates`",
+                reason: "it commits its updates at once",
+            });
+        };
+        self.layer.state.ledger().pending = None;
+        updates.leave(&self.layer.state, pending);
+        Ok(())
+    }
+
     /// The current step of the schedules of decay and clipping: updates tried so far.
     pub fn step(&self) -> u64 {
-        let ledger = self.state.ledger();
-        self.state.step(&ledger).unwrap_or(0) // a device that cannot be read says so at the next forward
+        let ledger = self.layer.state.ledger();
+        self.layer.state.step(&ledger).unwrap_or(0) // a device that cannot be read says so at the next forward
     }
 
     /// Moves the schedules to another step (to resume a run whose steps were counted elsewhere).
     pub fn set_step(&self, step: u64) {
-        self.state.set_step(step);
+        self.layer.state.set_step(step);
     }
 
     /// Sum of the penalties on gamma and beta, a scalar to add to the loss; none without regularizers.
     pub fn regularization_loss(&self) -> Result<Option<Tensor>> {
         let pairs = [
-            (&self.beta, self.config.beta_regularizer),
-            (&self.gamma, self.config.gamma_regularizer),
+            (&self.layer.beta, self.layer.config.beta_regularizer),
+            (&self.layer.gamma, self.layer.config.gamma_regularizer),
         ];
         let mut total: Option<Tensor> = None;
         for (var, regularizer) in pairs {
             let (Some(var), Some(regularizer)) = (var, regularizer) else {
                 continue;
             };
-            let penalty = regularizer.penalty(&self.parameter(var))?;
+            let penalty = regularizer.penalty(&self.layer.parameter(var))?;
             total = Some(match total {
                 Some(sum) => (sum + penalty)?,
                 None => penalty,
@@ -424,21 +438,16 @@ impl BatchNorm {
         Ok(total)
     }
 
-    /// A parameter for the graph: without a gradient where the layer is frozen.
-    pub(crate) fn parameter(&self, var: &Var) -> Tensor {
-        if self.config.trainable { var.as_tensor().clone() } else { var.as_detached_tensor() }
-    }
-
     /// Replaces the moving statistics, as if they had gathered all their weight; then `more` by name.
     pub(crate) fn set_statistics(
         &self,
         mean: &[f64],
         variance: &[f64],
-        more: &[(&str, Vec<f64>)],
+        more: &[(String, Vec<f64>)],
         committed: Option<f64>,
     ) -> Result<()> {
         require_statistics(mean, variance)?;
-        Ok(self.state.overwrite(mean, variance, more, committed)?)
+        Ok(self.layer.state.overwrite(mean, variance, more, committed)?)
     }
 }
 

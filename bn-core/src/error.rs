@@ -4,6 +4,7 @@
 //! [`candle::Error`], whose message is the same.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 /// What `bn-core` operations return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -220,6 +221,34 @@ impl Error {
             expected: expected.to_string(),
             got: got.to_vec(),
         }
+    }
+
+    pub(crate) fn dtype(
+        op: &'static str,
+        name: &str,
+        expected: &'static str,
+        got: candle::DType,
+    ) -> Self {
+        Error::DType { op: op.into(), name: name.to_owned(), expected, got }
+    }
+
+    /// A tensor that is not among the named ones.
+    pub(crate) fn missing(
+        op: impl Into<Op>,
+        name: String,
+        among: &BTreeMap<String, candle::Tensor>,
+    ) -> Self {
+        let present = among.keys().cloned().collect::<Vec<_>>().join(", ");
+        Error::Missing { op: op.into(), name, present }
+    }
+
+    /// Two settings that exclude each other.
+    pub(crate) fn contradiction(
+        first: &'static str,
+        second: &'static str,
+        reason: &'static str,
+    ) -> Self {
+        Error::Contradiction { op: "configuration".into(), first, second, reason }
     }
 
     /// The same error of another operation, such as a layer with its [name](layer_name).

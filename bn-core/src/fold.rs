@@ -245,7 +245,7 @@ fn by_group(
 impl BatchNorm {
     fn without_activation(&self) -> Self {
         let mut plain = self.clone();
-        plain.config.activation = crate::activation::Activation::None;
+        plain.layer.config.activation = crate::activation::Activation::None;
         plain
     }
 }

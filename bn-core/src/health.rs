@@ -75,13 +75,13 @@ impl Health {
 impl BatchNorm {
     /// How the moving statistics are doing. Waits for the device.
     pub fn health(&self) -> Result<Health> {
-        let ledger = self.state.ledger();
+        let ledger = self.layer.state.ledger();
         let count = |v: &Var| Ok::<u64, candle::Error>(values(v)?[0] as u64);
         let mut health = Health {
             mean_shift: Vec::new(),
             log_variance_ratio: Vec::new(),
             effective_sample_size: ledger.effective_sample_size(),
-            committed: count(&self.state.committed)?,
+            committed: count(&self.layer.state.committed)?,
             skipped_variance: ledger.skipped_variance,
             refused: ledger.refused,
             pending_forwards: ledger.pending.as_ref().map_or(0, |pending| pending.forwards),
@@ -91,7 +91,7 @@ impl BatchNorm {
         };
         if let Some(LastUpdate { batch, moving }) = &ledger.last {
             for (c, (batch, moving)) in batch.channels().iter().zip(moving).enumerate() {
-                let stddev = (moving.variance + self.config.epsilon).sqrt();
+                let stddev = (moving.variance + self.layer.config.epsilon).sqrt();
                 health.mean_shift.push((batch.mean - moving.mean).abs() / stddev);
                 let equal = batch.variance == moving.variance;
                 let ratio = if equal { 0.0 } else { (batch.variance / moving.variance).ln() };

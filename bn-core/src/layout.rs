@@ -3,9 +3,12 @@
 //! Every shape is read as `(outer, channels, inner)` around the channel axis; this is the only file
 //! that knows which axis that is.
 
+#[cfg(feature = "serde")]
+use serde::{Deserialize, Serialize};
+
 use std::ops::Range;
 
-use candle::{DType, Tensor};
+use candle::{DType, Device, Tensor};
 
 use crate::error::{Error, Result};
 
@@ -17,11 +20,7 @@ use crate::error::{Error, Result};
 /// | `Nhwc` | `[N, C]` | `[N, H, W, C]` | the last axis |
 /// | `Axis(i)` | | | axis `i`, counted from 0 |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize, serde::Deserialize),
-    serde(rename_all = "snake_case")
-)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize), serde(rename_all = "snake_case"))]
 pub enum DataFormat {
     /// Channels on axis 1, as PyTorch and candle have them.
     Nchw,
@@ -54,11 +53,8 @@ impl ChannelView {
     /// [`Error::Rank`] below rank 2; [`Error::Axis`] when the axis does not exist.
     pub(crate) fn new(op: &'static str, dims: &[usize], format: DataFormat) -> Result<Self> {
         if dims.len() < 2 {
-            return Err(Error::Rank {
-                op: op.into(),
-                expected: "2 or more".into(),
-                shape: dims.to_vec(),
-            });
+            let (expected, shape) = ("2 or more".into(), dims.to_vec());
+            return Err(Error::Rank { op: op.into(), expected, shape });
         }
         let axis = match format {
             DataFormat::Nchw => 1,
@@ -66,8 +62,7 @@ impl ChannelView {
             DataFormat::Axis(axis) => axis,
         };
         if axis >= dims.len() {
-            let rank = dims.len();
-            return Err(Error::Axis { op: op.into(), axis, rank });
+            return Err(Error::Axis { op: op.into(), axis, rank: dims.len() });
         }
         Ok(Self {
             outer: dims[..axis].iter().product(),
@@ -131,34 +126,26 @@ impl ChannelView {
 
     /// `x` as `[outer, C, inner]`, or `[outer, C]` where `inner` is 1 (candle's loops over rows are faster).
     pub(crate) fn flatten(&self, x: &Tensor) -> candle::Result<Tensor> {
-        if self.inner == 1 {
-            x.reshape((self.outer, self.channels))
-        } else {
-            x.reshape((self.outer, self.channels, self.inner))
-        }
+        self.flat(x, self.outer, self.channels, self.inner)
     }
 
     /// A `[C]` tensor in the shape that broadcasts to [`Self::flatten`]'s.
     pub(crate) fn per_channel(&self, v: &Tensor) -> candle::Result<Tensor> {
-        if self.inner == 1 {
-            v.reshape((1, self.channels))
-        } else {
-            v.reshape((1, self.channels, 1))
-        }
+        self.flat(v, 1, self.channels, 1)
     }
 
     /// Weights of [`Self::weight_dims`] in the shape that broadcasts to [`Self::flatten`]'s.
     pub(crate) fn flatten_weights(&self, w: &Tensor) -> candle::Result<Tensor> {
-        if self.inner == 1 {
-            w.reshape((self.outer, 1))
-        } else {
-            w.reshape((self.outer, 1, self.inner))
-        }
+        self.flat(w, self.outer, 1, self.inner)
     }
 
-    /// Sum over everything but the channels of a flattened tensor: `[C]`.
-    pub(crate) fn sum(&self, flat: &Tensor) -> candle::Result<Tensor> {
-        if self.inner == 1 { flat.sum(0) } else { flat.sum((0, 2)) }
+    fn flat(&self, t: &Tensor, outer: usize, c: usize, inner: usize) -> candle::Result<Tensor> {
+        if self.inner == 1 { t.reshape((outer, c)) } else { t.reshape((outer, c, inner)) }
+    }
+
+    /// The axes of a flattened tensor but for the channels.
+    pub(crate) fn flat_axes(&self) -> &'static [usize] {
+        if self.inner == 1 { &[0] } else { &[0, 2] }
     }
 }
 
@@ -176,39 +163,22 @@ pub(crate) fn memory_order(x: &Tensor) -> Option<Vec<usize>> {
 
 /// Refuses element types that batch normalization does not compute with.
 pub(crate) fn require_float(op: &'static str, name: &str, x: &Tensor) -> Result<()> {
-    match x.dtype() {
-        DType::F16 | DType::BF16 | DType::F32 | DType::F64 => Ok(()),
-        got => Err(Error::DType {
-            op: op.into(),
-            name: name.to_owned(),
-            expected: "f16, bf16, f32 or f64",
-            got,
-        }),
+    if matches!(x.dtype(), DType::F16 | DType::BF16 | DType::F32 | DType::F64) {
+        return Ok(());
     }
+    Err(Error::dtype(op, name, "f16, bf16, f32 or f64", x.dtype()))
 }
 
 /// Refuses a tensor that lives on another device than the operation's.
-pub(crate) fn require_device(
-    op: &'static str,
-    name: &str,
-    x: &Tensor,
-    device: &candle::Device,
-) -> Result<()> {
-    if x.device().same_device(device) {
+pub(crate) fn require_device(op: &'static str, name: &str, x: &Tensor, on: &Device) -> Result<()> {
+    if x.device().same_device(on) {
         return Ok(());
     }
-    Err(Error::Device {
-        op: op.into(),
-        name: name.to_owned(),
-        expected: format!("{:?}", device.location()),
-        got: format!("{:?}", x.device().location()),
-    })
+    let [expected, got] = [on, x.device()].map(|device| format!("{:?}", device.location()));
+    Err(Error::Device { op: op.into(), name: name.to_owned(), expected, got })
 }
 
 /// The type that statistics and parameters of an input type are kept in: f32 at least.
 pub(crate) fn statistics_dtype(dtype: DType) -> DType {
-    match dtype {
-        DType::F64 => DType::F64,
-        _ => DType::F32,
-    }
+    if dtype == DType::F64 { DType::F64 } else { DType::F32 }
 }

@@ -70,11 +70,11 @@ mod activation;
 mod tensors;
 mod channel;
 mod weights;
+mod functions;
 mod moments;
 mod config;
 mod variables;
 mod moving_average;
-mod normalize;
 mod state;
 mod collective;
 mod engine;
@@ -100,15 +100,16 @@ pub use config::{
 pub use engine::Implementation;
 pub use error::{Error, Op, Result};
 pub use fold::{Convolution, Folded, Operator, fold};
+pub use functions::{batch_normalization, moments, weighted_moments};
 pub use health::Health;
 pub use layout::DataFormat;
-pub use moments::{Moments, moments, weighted_moments};
+pub use moments::Moments;
 pub use moving_average::{MovingAverage, decay_from_momentum};
-pub use normalize::batch_normalization;
 pub use pass::{Correction, InputGradients, Saved};
 pub use population::{PopulationOptions, PopulationReport, population_statistics};
 pub use schedule::Schedule;
 pub use sequential::{Observer, Sequential};
+pub use state::Pending;
 pub use updates::Updates;
 
 /// Longer texts: the semantics, and each system's parameters in our words.

@@ -114,7 +114,7 @@ impl MovingAverage {
     pub fn to_tensors(&self) -> Result<BTreeMap<String, Tensor>> {
         let now = lock(&self.now).clone();
         let mut tensors = BTreeMap::new();
-        for (name, column) in named(&now.average) {
+        for (name, column) in ["value", "biased", "weight"].into_iter().zip(now.average.parts()) {
             tensors.insert(name.to_owned(), self.tensor(column)?);
         }
         tensors.insert("updates".into(), Tensor::new(&[now.updates as f64], &self.device)?);
@@ -127,13 +127,8 @@ impl MovingAverage {
     /// nothing has changed then.
     pub fn load(&self, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
         let read = |name: &str, len: usize| -> Result<Vec<f64>> {
-            let Some(t) = tensors.get(name) else {
-                return Err(Error::Missing {
-                    op: "MovingAverage::load".into(),
-                    name: name.to_owned(),
-                    present: tensors.keys().cloned().collect::<Vec<_>>().join(", "),
-                });
-            };
+            let missing = || Error::missing("MovingAverage::load", name.to_owned(), tensors);
+            let t = tensors.get(name).ok_or_else(missing)?;
             if t.elem_count() != len {
                 let expected = format!("{len} elements");
                 return Err(Error::shape("MovingAverage::load", name, expected, t.dims()));
@@ -157,12 +152,4 @@ impl MovingAverage {
         let flat = vector(column.values(), self.dtype, &self.device)?;
         Ok(flat.reshape(self.dims.as_slice())?)
     }
-}
-
-fn named(average: &Average) -> Vec<(&'static str, &Column)> {
-    let mut named = vec![("value", &average.value)];
-    if let Some(Debias { biased, weight }) = &average.debias {
-        named.extend([("biased", biased), ("weight", weight)]);
-    }
-    named
 }

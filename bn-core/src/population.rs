@@ -7,7 +7,7 @@
 
 use crate::batch_norm::BatchNorm;
 use crate::channel::Moment;
-use crate::collective::{Exchange, Share};
+use crate::collective::Exchange;
 use crate::config::StoredVariance;
 use crate::error::{Error, Result};
 use crate::moments::Moments;
@@ -82,30 +82,28 @@ pub fn population_statistics<B, E: From<Error>>(
     mut forward: impl FnMut(B) -> Result<(), E>,
 ) -> Result<PopulationReport, E> {
     options.check()?;
-    let gathered = layers.iter().map(|layer| Gathered::new(layer.channels())).collect();
-    let pass = Pass { recording: Recording::start(layers), gathered };
-    let mut exchanges = Vec::with_capacity(layers.len());
-    for layer in layers {
-        exchanges.push(Exchange::among(layer.ranks.as_ref(), layer.channels()));
-    }
-    let (report, gathered) = pass.run(batches.into_iter(), options, &mut forward)?;
-    let mut all = Vec::with_capacity(layers.len());
-    for (exchange, Gathered { pooled, .. }) in exchanges.iter_mut().zip(gathered) {
-        all.push(match exchange {
-            Some(exchange) => exchange.gather(Share::of(Some(pooled)))?.merged,
-            None => pooled,
+    let inner = layers.iter().map(|layer| &layer.layer);
+    let exchanges = inner.map(|layer| Exchange::among(layer.ranks.as_ref(), layer.channels));
+    let exchanges: Vec<_> = exchanges.collect();
+    let (report, pooled) = Pass::start(layers).run(batches.into_iter(), options, &mut forward)?;
+    let mut populations = Vec::with_capacity(layers.len());
+    for (exchange, own) in exchanges.into_iter().zip(pooled) {
+        populations.push(match exchange {
+            Some(exchange) => exchange.gather(Some(&own), false)?.merged,
+            None => own,
         });
     }
-    let mut populations = Vec::with_capacity(layers.len());
-    for (i, (layer, pooled)) in layers.iter().zip(all).enumerate() {
+    let statistics = layers.iter().zip(&populations).enumerate();
+    let statistics = statistics.map(|(i, (layer, pooled))| {
         if pooled.common_weight().sum == 0.0 {
-            return Err(nothing(report.batches, i).into());
+            Err(nothing(report.batches, i))
+        } else {
+            layer.population(pooled, i)
         }
-        populations.push(layer.population(&pooled, i)?);
-    }
-    // All of them are sound. What may fail from here on is writing to the device.
-    for (layer, [mean, variance]) in layers.iter().zip(&populations) {
-        layer.set_statistics(mean, variance, &[], None)?;
+    });
+    // All of them are sound before the first is replaced.
+    for (layer, [mean, variance]) in layers.iter().zip(statistics.collect::<Result<Vec<_>>>()?) {
+        layer.set_statistics(&mean, &variance, &[], None)?;
     }
     Ok(report)
 }
@@ -138,142 +136,137 @@ impl PopulationOptions {
     }
 }
 
-/// A pass over the data in progress.
+/// A pass over the data in progress. While it lives, the layers record their moments; dropping it ends that,
+/// also after an error.
 struct Pass<'a> {
-    recording: Recording<'a>,
-    gathered: Vec<Gathered>,
+    layers: &'a [&'a BatchNorm],
+    samples: Vec<Sample>,
 }
 
-impl Pass<'_> {
+impl<'a> Pass<'a> {
+    fn start(layers: &'a [&'a BatchNorm]) -> Self {
+        for layer in layers {
+            layer.layer.state.ledger().recorded = Some(Vec::new());
+        }
+        let samples = layers.iter().map(|layer| Sample::new(layer.channels())).collect();
+        Self { layers, samples }
+    }
+
+    /// The report, and the moments of each layer.
     fn run<B, E: From<Error>>(
         mut self,
         batches: impl Iterator<Item = B>,
         options: &PopulationOptions,
         forward: &mut impl FnMut(B) -> Result<(), E>,
-    ) -> Result<(PopulationReport, Vec<Gathered>), E> {
+    ) -> Result<(PopulationReport, Vec<Moments>), E> {
         let mut report = PopulationReport { batches: 0, standard_error: None, converged: false };
         for batch in batches.take(options.max_batches.unwrap_or(usize::MAX)) {
             forward(batch)?;
-            for (layer, gathered) in self.recording.layers.iter().zip(&mut self.gathered) {
-                if let Some(batch) = self.recording.take(layer)? {
-                    gathered.add(&batch);
+            for (layer, sample) in self.layers.iter().zip(&mut self.samples) {
+                let calls = layer.layer.state.ledger().recorded.replace(Vec::new());
+                if let Some(batch) = Moments::merge_all(&calls.unwrap_or_default())? {
+                    sample.add(&batch);
                 }
             }
             report.batches += 1;
-            let errors = self.gathered.iter().map(Gathered::standard_error);
-            let errors: Option<Vec<f64>> = errors.collect();
-            report.standard_error = errors.map(|e| e.into_iter().fold(0.0, f64::max));
+            let errors: Option<Vec<f64>> =
+                self.samples.iter().map(Sample::standard_error).collect();
+            report.standard_error = errors.map(|errors| errors.into_iter().fold(0.0, f64::max));
             let bound = report.standard_error.zip(options.standard_error);
-            if bound.is_some_and(|(now, bound)| now <= bound)
-                && report.batches >= options.min_batches
-            {
-                report.converged = true;
+            report.converged = report.batches >= options.min_batches
+                && bound.is_some_and(|(now, bound)| now <= bound);
+            if report.converged {
                 break;
             }
         }
-        Ok((report, self.gathered))
+        let samples = std::mem::take(&mut self.samples);
+        Ok((report, samples.into_iter().map(|sample| sample.pooled).collect()))
     }
 }
 
-/// While this lives, the layers record their moments. Dropping it ends that, also after an error.
-struct Recording<'a> {
-    layers: &'a [&'a BatchNorm],
-}
-
-impl<'a> Recording<'a> {
-    fn start(layers: &'a [&'a BatchNorm]) -> Self {
-        for layer in layers {
-            layer.state.ledger().recorded = Some(Vec::new());
-        }
-        Self { layers }
-    }
-
-    /// What a layer has recorded since the last batch, merged over its calls.
-    fn take(&self, layer: &BatchNorm) -> Result<Option<Moments>> {
-        let calls = layer.state.ledger().recorded.replace(Vec::new()).unwrap_or_default();
-        Moments::merge_all(&calls)
-    }
-}
-
-impl Drop for Recording<'_> {
+impl Drop for Pass<'_> {
     fn drop(&mut self) {
         for layer in self.layers {
-            layer.state.ledger().recorded = None;
+            layer.layer.state.ledger().recorded = None;
         }
     }
 }
 
 /// One layer's moments so far, and sums over the batches that its standard error is computed from: memory
 /// does not grow with the batches.
-struct Gathered {
+struct Sample {
     pooled: Moments,
     batches: usize,
-    /// Per channel, about the first batch's mean, see [`Scatter`].
     scatter: Vec<Scatter>,
 }
 
-/// Sums over batches of weight W, mean m and variance v, with `a = m − pivot` and `A = v + a²`.
+/// Of one channel: `Σ W² z zᵀ` over batches of weight W, mean m and variance v, with `z = (1, a, v + a²)`,
+/// and a the distance of m from the first batch's mean, the pivot.
 #[derive(Clone, Copy, Default)]
 struct Scatter {
     pivot: f64,
-    w2: f64,
-    w2_a: f64,
-    w2_aa: f64,
-    w2_big: f64,
-    w2_big_a: f64,
-    w2_big_big: f64,
+    products: [[f64; 3]; 3],
 }
 
-impl Gathered {
+impl Scatter {
+    fn add(&mut self, weight: f64, batch: &Moment) {
+        let a = batch.mean - self.pivot;
+        let z = [1.0, a, batch.variance + a * a];
+        for (row, z_i) in self.products.iter_mut().zip(z) {
+            for (product, z_j) in row.iter_mut().zip(z) {
+                *product += weight * weight * z_i * z_j;
+            }
+        }
+    }
+
+    /// `Σ W² (u · z)²`; rounding may not make it negative.
+    fn squares(&self, u: [f64; 3]) -> f64 {
+        let rows = self.products.iter().zip(u);
+        let sum: f64 = rows
+            .map(|(row, u_i)| u_i * row.iter().zip(u).map(|(p, u_j)| p * u_j).sum::<f64>())
+            .sum();
+        sum.max(0.0)
+    }
+}
+
+impl Sample {
     fn new(channels: usize) -> Self {
         let pooled = Moments::nothing(channels);
         Self { pooled, batches: 0, scatter: vec![Scatter::default(); channels] }
     }
 
     fn add(&mut self, batch: &Moments) {
-        let w2 = batch.common_weight().sum.powi(2);
+        let weight = batch.common_weight().sum;
         for (scatter, moment) in self.scatter.iter_mut().zip(batch.channels()) {
             if self.batches == 0 {
                 scatter.pivot = moment.mean;
             }
-            let a = moment.mean - scatter.pivot;
-            let big = moment.variance + a * a;
-            scatter.w2 += w2;
-            scatter.w2_a += w2 * a;
-            scatter.w2_aa += w2 * a * a;
-            scatter.w2_big += w2 * big;
-            scatter.w2_big_a += w2 * big * a;
-            scatter.w2_big_big += w2 * big * big;
+            scatter.add(weight, moment);
         }
         self.pooled.absorb(batch);
         self.batches += 1;
     }
 
-    /// The largest over channels; none before two batches.
+    /// The largest over channels; `None` before two batches.
     ///
     /// With shares `s_b = W_b / W`, the variance of a weighted mean `Σ s_b q_b` over k batches is
     /// estimated by `k/(k − 1) · Σ s_b² (q_b − q)²`; `q_b` is the batch's mean, or its total variance
-    /// around the common mean, `v_b + (m_b − m)² = A − 2δa + δ²` with `δ = m − pivot`.
+    /// around the common mean m, `v_b + (m_b − m)² = v_b + a² − 2δa + δ²` with `δ = m − pivot`.
     fn standard_error(&self) -> Option<f64> {
         let total = self.pooled.common_weight().sum;
         if self.batches < 2 || total <= 0.0 {
             return None;
         }
         let k = self.batches as f64;
-        let of_channel = |(s, pooled): (&Scatter, &Moment)| {
+        let of_channel = |(scatter, pooled): (&Scatter, &Moment)| {
             if pooled.variance <= 0.0 {
                 return 0.0; // a constant channel is known exactly
             }
-            let delta = pooled.mean - s.pivot;
-            let error = |squares: f64| (squares.max(0.0) * k / (k - 1.0)).sqrt() / total;
-            let of_mean = s.w2_aa - 2.0 * delta * s.w2_a + delta * delta * s.w2;
-            // q_b − q = A − 2δa + c with a constant c.
-            let c = delta * delta - pooled.variance;
-            let of_variance = s.w2_big_big + 4.0 * delta * delta * s.w2_aa + c * c * s.w2
-                - 4.0 * delta * s.w2_big_a
-                + 2.0 * c * (s.w2_big - 2.0 * delta * s.w2_a);
-            let of_mean = error(of_mean) / pooled.variance.sqrt();
-            of_mean.max(error(of_variance) / pooled.variance)
+            let delta = pooled.mean - scatter.pivot;
+            let error = |u: [f64; 3]| (scatter.squares(u) * k / (k - 1.0)).sqrt() / total;
+            let of_mean = error([-delta, 1.0, 0.0]) / pooled.variance.sqrt();
+            let of_variance = error([delta * delta - pooled.variance, -2.0 * delta, 1.0]);
+            of_mean.max(of_variance / pooled.variance)
         };
         Some(self.scatter.iter().zip(self.pooled.channels()).map(of_channel).fold(0.0, f64::max))
     }
@@ -283,15 +276,15 @@ impl BatchNorm {
     /// The moving statistics of a population, in the layer's own kind of variance; refused where they are
     /// not finite in the layer's type.
     fn population(&self, pooled: &Moments, layer: usize) -> Result<[Vec<f64>; 2]> {
-        let variance = match self.config.stored_variance {
+        let variance = match self.layer.config.stored_variance {
             StoredVariance::Biased => pooled.variances(),
-            StoredVariance::Unbiased => values(&pooled.unbiased_variance(self.config.weight_kind))?,
+            StoredVariance::Unbiased => {
+                values(&pooled.unbiased_variance(self.layer.config.weight_kind))?
+            }
         };
         let mean = pooled.means();
-        let dtype = self.moving_mean()?.dtype();
-        let holds = |v: &f64| {
-            if dtype == candle::DType::F32 { (*v as f32).is_finite() } else { v.is_finite() }
-        };
+        let single = self.layer.state.dtype() == candle::DType::F32;
+        let holds = |v: &f64| if single { (*v as f32).is_finite() } else { v.is_finite() };
         for (name, of) in [("mean", &mean), ("variance", &variance)] {
             if let Some(value) = of.iter().find(|v| !holds(v)) {
                 return Err(Error::value(

@@ -2,6 +2,9 @@
 //!
 //! Schedules are data, so that an experiment can write them down, check them and draw them.
 
+#[cfg(feature = "serde")]
+use serde::{Deserialize, Serialize};
+
 use crate::error::{Error, Result, require};
 
 /// A value per step: linear between the points, constant before the first and after the last.
@@ -19,7 +22,7 @@ use crate::error::{Error, Result, require};
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(
     feature = "serde",
-    derive(serde::Serialize, serde::Deserialize),
+    derive(Serialize, Deserialize),
     serde(try_from = "Vec<(u64, f64)>", into = "Vec<(u64, f64)>")
 )]
 pub struct Schedule {

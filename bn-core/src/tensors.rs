@@ -5,8 +5,8 @@ use std::mem::MaybeUninit;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use candle::{
-    CpuStorage, CudaStorage, CustomOp1, CustomOp2, CustomOp3, DType, Device, InplaceOp1, Layout,
-    MetalStorage, Result, Shape, Storage, Tensor, Var, bail,
+    CpuStorage, CudaStorage, CustomOp3, DType, Device, InplaceOp1, Layout, MetalStorage, Result,
+    Shape, Storage, Tensor, Var, bail,
 };
 use half::{bf16, f16};
 
@@ -163,109 +163,68 @@ impl Value {
         Tensor::from_storage(self.storage, self.shape, candle::op::BackpropOp::none(), false)
     }
 
-    /// The value as a function of one to three tensors, whose gradients are `gradient`'s.
-    pub(crate) fn attach(self, inputs: &[Tensor], gradient: impl Gradient) -> Result<Tensor> {
-        let node = Node { value: Mutex::new(Some(self)), gradient };
-        match inputs {
-            [a] => a.apply_op1(node),
-            [a, b] => a.apply_op2(b, node),
-            [a, b, c] => a.apply_op3(b, c, node),
-            _ => bail!("expected 1 to 3 tensors, got {}", inputs.len()),
-        }
+    /// The value as a function of three tensors, whose gradients are `gradient`'s.
+    pub(crate) fn attach(self, [a, b, c]: [&Tensor; 3], gradient: impl Gradient) -> Result<Tensor> {
+        a.apply_op3(b, c, Node { value: Mutex::new(Some(self)), gradient })
     }
 }
 
 /// The gradient of a value that was [attached](Value::attach) to a graph.
 pub(crate) trait Gradient: Send + Sync + 'static {
     /// The gradient of each input, in order; `None` for an input that gets none.
-    fn gradient(&self, inputs: &[&Tensor], y: &Tensor, dy: &Tensor) -> Result<Vec<Option<Tensor>>>;
+    fn gradient(
+        &self,
+        inputs: [&Tensor; 3],
+        y: &Tensor,
+        dy: &Tensor,
+    ) -> Result<[Option<Tensor>; 3]>;
 }
 
 /// candle builds graph nodes with a gradient only through its custom ops; this one returns a value that
-/// is there already.
+/// was computed before.
 struct Node<G> {
     value: Mutex<Option<Value>>,
     gradient: G,
 }
 
-const NAME: &str = "batch_norm";
-
-impl<G: Gradient> Node<G> {
-    fn take(&self) -> Result<Value> {
-        match lock(&self.value).take() {
-            Some(value) => Ok(value),
-            None => bail!("{NAME}: applied twice"),
-        }
-    }
-
-    fn cpu(&self) -> Result<(CpuStorage, Shape)> {
-        match self.take()? {
-            Value { storage: Storage::Cpu(storage), shape } => Ok((storage, shape)),
-            _ => bail!("{NAME}: the value is not on the CPU"),
-        }
-    }
-
-    fn cuda(&self) -> Result<(CudaStorage, Shape)> {
-        match self.take()? {
-            Value { storage: Storage::Cuda(storage), shape } => Ok((storage, shape)),
-            _ => bail!("{NAME}: the value is not on a CUDA device"),
-        }
-    }
-
-    fn metal(&self) -> Result<(MetalStorage, Shape)> {
-        match self.take()? {
-            Value { storage: Storage::Metal(storage), shape } => Ok((storage, shape)),
-            _ => bail!("{NAME}: the value is not on a Metal device"),
-        }
-    }
-
-    fn gradients<const N: usize>(
-        &self,
-        inputs: [&Tensor; N],
-        y: &Tensor,
-        dy: &Tensor,
-    ) -> Result<[Option<Tensor>; N]> {
-        let mut gradients = self.gradient.gradient(&inputs, y, dy)?.into_iter();
-        Ok(std::array::from_fn(|_| gradients.next().flatten()))
-    }
-}
-
-/// candle has one trait for each number of inputs; their methods differ in that number only.
-macro_rules! custom_op {
-    ($op:ident, |$($input:ident),+| $out:ty, |$found:ident| $result:expr, $($storage:ident)+) => {
-        impl<G: Gradient> $op for Node<G> {
-            fn name(&self) -> &'static str {
-                NAME
-            }
-            fn cpu_fwd(&self, $($storage: &CpuStorage, _: &Layout),+) -> Result<(CpuStorage, Shape)> {
-                $(let _ = $storage;)+
-                self.cpu()
-            }
-            fn cuda_fwd(&self, $($storage: &CudaStorage, _: &Layout),+) -> Result<(CudaStorage, Shape)> {
-                $(let _ = $storage;)+
-                self.cuda()
-            }
-            fn metal_fwd(&self, $($storage: &MetalStorage, _: &Layout),+) -> Result<(MetalStorage, Shape)> {
-                $(let _ = $storage;)+
-                self.metal()
-            }
-            fn bwd(&self, $($input: &Tensor,)+ y: &Tensor, dy: &Tensor) -> Result<$out> {
-                let $found = self.gradients([$($input),+], y, dy)?;
-                Ok($result)
+/// candle asks for one method per device; they differ in the type of storage only.
+macro_rules! take_value {
+    ($method:ident, $storage:ident, $device:ident) => {
+        fn $method(
+            &self,
+            _: &$storage,
+            _: &Layout,
+            _: &$storage,
+            _: &Layout,
+            _: &$storage,
+            _: &Layout,
+        ) -> Result<($storage, Shape)> {
+            match lock(&self.value).take() {
+                Some(Value { storage: Storage::$device(storage), shape }) => Ok((storage, shape)),
+                Some(_) => bail!("batch_norm: the value is not on the device of its inputs"),
+                None => bail!("batch_norm: applied twice"),
             }
         }
     };
 }
 
-type Optional = Option<Tensor>;
-custom_op!(
-    CustomOp1,
-    |a| Optional,
-    |g| {
-        let [a] = g;
-        a
-    },
-    s
-);
-custom_op!(CustomOp2, |a, b| (Optional, Optional), |g| g.into(), s t);
-custom_op!(CustomOp3, |a, b, c| (Optional, Optional, Optional), |g| g.into(), s t u);
+impl<G: Gradient> CustomOp3 for Node<G> {
+    fn name(&self) -> &'static str {
+        "batch_norm"
+    }
+
+    take_value!(cpu_fwd, CpuStorage, Cpu);
+    take_value!(cuda_fwd, CudaStorage, Cuda);
+    take_value!(metal_fwd, MetalStorage, Metal);
+
+    fn bwd(
+        &self,
+        a: &Tensor,
+        b: &Tensor,
+        c: &Tensor,
+        y: &Tensor,
+        dy: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        self.gradient.gradient([a, b, c], y, dy).map(Into::into)
+    }
+}

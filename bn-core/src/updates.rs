@@ -3,7 +3,6 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::error::Result;
-use crate::moments::Moments;
 use crate::state::{Pending, State};
 use crate::tensors::lock;
 
@@ -78,16 +77,16 @@ impl Updates {
         }
     }
 
-    /// Leaves a batch's moments here, merged with what is pending of the same layer.
-    pub(crate) fn leave(&self, layer: &Arc<State>, batch: Moments) {
+    /// Leaves an update here, merged with what is pending of the same layer.
+    pub(crate) fn leave(&self, layer: &Arc<State>, update: Pending) {
         let mut layers = self.layers();
         let pending = &mut layer.ledger().pending;
         match pending {
             Some(pending) => {
-                pending.moments.absorb(&batch);
-                pending.forwards += 1;
+                pending.moments.absorb(&update.moments);
+                pending.forwards += update.forwards;
             }
-            None => *pending = Some(Pending { moments: batch, forwards: 1 }),
+            None => *pending = Some(update),
         }
         if !layers.iter().any(|known| Arc::ptr_eq(known, layer)) {
             layers.push(layer.clone());

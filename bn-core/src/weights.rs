@@ -13,46 +13,33 @@ use crate::tensors::values;
 ///
 /// Accepted: `[N]`, one per example of axis 0; or any shape that broadcasts to the input (aligned at the
 /// last axis) with 1 at the channel axis.
-pub(crate) fn flat_weights(
-    op: &'static str,
-    weights: &Tensor,
-    view: &ChannelView,
-) -> Result<Tensor> {
-    require_values(op, weights)?;
-    let full = example_weights(weights, view)?;
-    let full = match full {
-        Some(full) => full,
-        None => weights.clone(),
-    };
-    let aligned = full.rank() <= view.dims().len();
-    let broadcast = aligned.then(|| full.broadcast_as(view.weight_dims()).ok()).flatten();
-    let Some(broadcast) = broadcast else {
-        let dims = view.weight_dims();
-        let expected = format!("[N = {}] or a shape that broadcasts to {dims:?}", view.dims()[0]);
-        return Err(Error::shape(op, "weights", expected, weights.dims()));
-    };
-    let wide = broadcast.detach().to_dtype(DType::F64)?.contiguous()?;
-    Ok(view.flatten_weights(&wide)?)
+pub(crate) fn flat_weights(op: &'static str, w: &Tensor, view: &ChannelView) -> Result<Tensor> {
+    require_values(op, w)?;
+    let wide = full_rank(op, w, view)?.broadcast_as(view.weight_dims())?;
+    Ok(view.flatten_weights(&wide.detach().to_dtype(DType::F64)?.contiguous()?)?)
 }
 
-/// `[N]` as `[N, 1, .., 1]`; `None` for weights of another shape.
-fn example_weights(weights: &Tensor, view: &ChannelView) -> Result<Option<Tensor>> {
-    let per_example =
-        weights.rank() == 1 && weights.dims()[0] == view.dims()[0] && view.axis() != 0;
-    if !per_example {
-        return Ok(None);
+/// Weights with an axis for each of x's: `[N]` as `[N, 1, ..]`, others aligned at the last axis.
+pub(crate) fn full_rank(op: &'static str, w: &Tensor, view: &ChannelView) -> Result<Tensor> {
+    let (full, rank) = (view.weight_dims(), view.dims().len());
+    let mut dims = vec![1; rank];
+    if w.dims() == [view.dims()[0]] && view.axis() != 0 {
+        dims[0] = w.dims()[0];
+    } else if w.rank() <= rank {
+        dims[rank - w.rank()..].copy_from_slice(w.dims());
     }
-    let mut dims = vec![1; view.dims().len()];
-    dims[0] = weights.dims()[0];
-    Ok(Some(weights.reshape(dims)?))
+    let fits =
+        w.rank() <= rank && dims.iter().zip(&full).all(|(len, full)| [1, *full].contains(len));
+    if !fits {
+        let expected = format!("[N = {}] or a shape that broadcasts to {full:?}", view.dims()[0]);
+        return Err(Error::shape(op, "weights", expected, w.dims()));
+    }
+    Ok(w.reshape(dims)?)
 }
 
 /// Refuses negative and non-finite weights, where they can be read at no cost.
 pub(crate) fn require_values(op: &'static str, weights: &Tensor) -> Result<()> {
-    if !weights.device().is_cpu() {
-        return Ok(());
-    }
-    checked_values(op, weights).map(drop)
+    if weights.device().is_cpu() { checked_values(op, weights).map(drop) } else { Ok(()) }
 }
 
 /// The values of weights, of which none is negative or not finite.

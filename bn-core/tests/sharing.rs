@@ -165,12 +165,8 @@ fn statistics_that_nothing_can_be_normalized_by_are_refused() -> Outcome {
         let named = named.into_iter().map(|(name, v)| Ok((name.to_owned(), t(v)?)));
         let named = named.collect::<candle::Result<_>>()?;
         let before = common::state_bits(&bn);
-        let done = bn_core::interchange::import(
-            &bn,
-            bn_core::interchange::System::Torch,
-            &named,
-            &Default::default(),
-        );
+        let done =
+            bn_core::interchange::import(&bn, bn_core::Names::Torch, &named, &Default::default());
         assert!(matches!(done, Err(Error::Value { .. })), "{done:?}");
         assert_eq!(common::state_bits(&bn), before);
         let given = Moments::new(&t(1.0)?, &t(mean)?, &t(variance)?);

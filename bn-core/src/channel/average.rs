@@ -1,5 +1,8 @@
 //! Moving averages: the decay, one step, and zero-debias by gathered weight.
 
+#[cfg(feature = "serde")]
+use serde::{Deserialize, Serialize};
+
 use crate::error::{Result, require};
 use crate::schedule::Schedule;
 
@@ -9,11 +12,7 @@ use crate::schedule::Schedule;
 /// ([`decay_from_momentum`](crate::decay_from_momentum)). After `1 / (1 − decay)` updates an old value has
 /// about 37 % of its weight left: 10 updates at 0.9, 1,000 at 0.999.
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize, serde::Deserialize),
-    serde(rename_all = "snake_case")
-)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize), serde(rename_all = "snake_case"))]
 pub enum Decay {
     /// The same at every update; in `[0, 1)`.
     Constant(f64),
@@ -113,20 +112,38 @@ impl Column {
     }
 }
 
-/// A moving average of several channels.
+/// A moving average of several channels: of their numbers, or of the variables that hold them.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Average {
+pub(crate) struct Average<T = Column> {
     /// What evaluation reads.
-    pub(crate) value: Column,
+    pub(crate) value: T,
     /// With zero-debias.
-    pub(crate) debias: Option<Debias>,
+    pub(crate) debias: Option<Debias<T>>,
 }
 
 /// A zero-started sum and the weight it has gathered.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Debias {
-    pub(crate) biased: Column,
-    pub(crate) weight: Column,
+pub(crate) struct Debias<T = Column> {
+    pub(crate) biased: T,
+    pub(crate) weight: T,
+}
+
+impl<T> Average<T> {
+    pub(crate) fn try_map<U, E>(&self, f: &impl Fn(&T) -> Result<U, E>) -> Result<Average<U>, E> {
+        let debias = match &self.debias {
+            Some(Debias { biased, weight }) => {
+                Some(Debias { biased: f(biased)?, weight: f(weight)? })
+            }
+            None => None,
+        };
+        Ok(Average { value: f(&self.value)?, debias })
+    }
+
+    /// Value, sum and weight.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = &T> {
+        let debias = self.debias.iter().flat_map(|debias| [&debias.biased, &debias.weight]);
+        std::iter::once(&self.value).chain(debias)
+    }
 }
 
 impl Average {

@@ -2,7 +2,7 @@
 
 use super::renorm::Followed;
 use super::unbiased_variance;
-use super::{Average, Column, Debias, Decay, Degenerate, RenormAverages, Weight, WeightKind};
+use super::{Average, Column, Decay, Degenerate, RenormAverages, Weight, WeightKind};
 
 /// What a commit needs of the configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,12 +16,10 @@ pub(crate) struct CommitRules {
 
 /// Everything of a layer that a commit moves.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Averages {
-    pub(crate) mean: Average,
-    pub(crate) variance: Average,
-    pub(crate) renorm: Option<RenormAverages>,
-    /// Updates that took effect.
-    pub(crate) committed: f64,
+pub(crate) struct Averages<T = Column> {
+    pub(crate) mean: Average<T>,
+    pub(crate) variance: Average<T>,
+    pub(crate) renorm: Option<RenormAverages<T>>,
 }
 
 /// What became of a batch.
@@ -31,21 +29,17 @@ pub(crate) struct Committed {
     pub(crate) accepted: bool,
     /// Some channel's variance was left as it was.
     pub(crate) skipped_variance: bool,
-    /// Weight of the batch in the averages.
-    pub(crate) rate: f64,
 }
 
-/// Moves the averages by one batch: channels' mean and biased variance, all of one weight.
-///
-/// `step` counts the updates tried before this one.
+/// Moves the averages by one batch, which has this mean and biased variance by channel, and weight `rate` in
+/// the averages.
 pub(crate) fn commit(
     rules: &CommitRules,
-    step: u64,
+    rate: f64,
     weight: Weight,
     [mean, variance]: [&[f64]; 2],
     averages: &mut Averages,
 ) -> Committed {
-    let rate = rules.decay.rate(step, averages.committed);
     let unbiased: Option<Vec<f64>> = rules.unbiased_by.map(|kind| {
         let freedom = weight.freedom(kind);
         variance.iter().map(|v| unbiased_variance(*v, weight.sum, freedom)).collect()
@@ -55,7 +49,7 @@ pub(crate) fn commit(
         |column: &Column, values: &[f64]| values.iter().fold(true, |all, v| all & column.holds(*v));
     let column = &averages.mean.value;
     if !(weight.sum > 0.0 && held(column, mean) && held(column, stored)) {
-        return Committed { accepted: false, skipped_variance: false, rate };
+        return Committed { accepted: false, skipped_variance: false };
     }
     let keep_mean = vec![true; mean.len()];
     let mut keep_variance =
@@ -87,9 +81,7 @@ pub(crate) fn commit(
             moving_variance.value.set(&variance, keep[1]);
         }
     }
-    averages.committed += 1.0;
-    let skipped_variance = keep_variance.iter().any(|keep| !keep);
-    Committed { accepted: true, skipped_variance, rate }
+    Committed { accepted: true, skipped_variance: keep_variance.contains(&false) }
 }
 
 impl Averages {
@@ -101,18 +93,21 @@ impl Averages {
             renorm.overwrite(mean, variance, epsilon);
         }
     }
-
-    /// The columns in a fixed order: mean, variance, each with its debias pair, then renorm's.
-    pub(crate) fn columns(&self) -> impl Iterator<Item = &Column> {
-        let both = columns_of(&self.mean).into_iter().chain(columns_of(&self.variance));
-        both.chain(self.renorm.iter().flat_map(RenormAverages::columns))
-    }
 }
 
-fn columns_of(average: &Average) -> Vec<&Column> {
-    let mut columns = vec![&average.value];
-    if let Some(Debias { biased, weight }) = &average.debias {
-        columns.extend([biased, weight]);
+impl<T> Averages<T> {
+    /// The same of what `f` makes of each part.
+    pub(crate) fn try_map<U, E>(&self, f: &impl Fn(&T) -> Result<U, E>) -> Result<Averages<U>, E> {
+        Ok(Averages {
+            mean: self.mean.try_map(f)?,
+            variance: self.variance.try_map(f)?,
+            renorm: self.renorm.as_ref().map(|renorm| renorm.try_map(f)).transpose()?,
+        })
     }
-    columns
+
+    /// The parts in a fixed order.
+    pub(crate) fn parts(&self) -> Vec<&T> {
+        let moving = self.mean.parts().chain(self.variance.parts());
+        moving.chain(self.renorm.iter().flat_map(RenormAverages::parts)).collect()
+    }
 }

@@ -1,12 +1,11 @@
 //! Weight, mean and variance: merging, and the correction of the variance.
 
+#[cfg(feature = "serde")]
+use serde::{Deserialize, Serialize};
+
 /// What a weight means, which decides how an unbiased variance is corrected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize, serde::Deserialize),
-    serde(rename_all = "snake_case")
-)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize), serde(rename_all = "snake_case"))]
 pub enum WeightKind {
     /// A weight counts repetitions: weight 2 equals the row twice. Correction `W / (W − 1)`.
     #[default]
@@ -60,6 +59,12 @@ impl Weight {
 }
 
 impl Moment {
+    /// The moments of these means and variances, channel by channel.
+    pub(crate) fn zip(means: &[f64], variances: &[f64]) -> Vec<Self> {
+        let each = means.iter().zip(variances);
+        each.map(|(mean, variance)| Self { mean: *mean, variance: *variance }).collect()
+    }
+
     /// The moment of two sets of values together, by their weights. Neither weight changes a constant.
     ///
     /// With `δ = mean₂ − mean₁`: `mean = mean₁ + δ·W₂/W`,

@@ -114,9 +114,8 @@ impl Formulas {
         let Some([means, variances]) = &self.fixed else {
             return Vec::new();
         };
-        let moments = means.iter().zip(variances);
-        let moments = moments.map(|(mean, variance)| Moment { mean: *mean, variance: *variance });
-        let mut channels: Vec<Channel> = moments.map(|m| self.channel(&m, false)).collect();
+        let moments = Moment::zip(means, variances);
+        let mut channels: Vec<Channel> = moments.iter().map(|m| self.channel(m, false)).collect();
         self.finish(0, &mut channels);
         channels
     }

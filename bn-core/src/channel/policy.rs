@@ -1,14 +1,13 @@
 //! Degenerate batches: which policy a batch meets, and which of the averages it may move.
 
+#[cfg(feature = "serde")]
+use serde::{Deserialize, Serialize};
+
 use super::{Weight, WeightKind};
 
 /// What to do with a batch whose statistics say little or nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize, serde::Deserialize),
-    serde(rename_all = "snake_case")
-)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize), serde(rename_all = "snake_case"))]
 pub enum Policy {
     /// Go on as with any batch.
     Accept,
@@ -22,11 +21,7 @@ pub enum Policy {
 
 /// A [`Policy`] for each kind of degenerate batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize, serde::Deserialize),
-    serde(default, deny_unknown_fields)
-)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize), serde(default, deny_unknown_fields))]
 pub struct Degenerate {
     /// One value per channel. Default [`Policy::SkipVarianceUpdate`]: `y = beta`, the moving mean moves.
     pub one_value: Policy,

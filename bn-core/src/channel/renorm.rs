@@ -3,6 +3,9 @@
 //! `x̂ = (x − mean) / stddev · r + d` with `stddev = √(variance + ε)`, `r = stddev / σ`,
 //! `d = (mean − μ) / σ`, clipped. What μ and σ are is where the variants differ: see [`RenormVariant`].
 
+#[cfg(feature = "serde")]
+use serde::{Deserialize, Serialize};
+
 use super::Column;
 
 /// Whose batch renormalization. λ is the renorm decay, β the layer's decay.
@@ -16,11 +19,7 @@ use super::Column;
 /// Sources: TensorFlow 1 `tf.layers.BatchNormalization` of 2017; Keras 3 and TensorFlow's present
 /// `tf.layers`; Ioffe 2017, Algorithm 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize, serde::Deserialize),
-    serde(rename_all = "snake_case")
-)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize), serde(rename_all = "snake_case"))]
 pub enum RenormVariant {
     /// TensorFlow 1, 2017.
     Tf1,
@@ -59,14 +58,14 @@ impl Bounds {
 
 /// The averages that r and d refer to.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct RenormAverages {
+pub(crate) struct RenormAverages<T = Column> {
     pub(crate) variant: RenormVariant,
-    pub(crate) mean: Column,
-    pub(crate) stddev: Column,
+    pub(crate) mean: T,
+    pub(crate) stddev: T,
     /// `Tf1`: the weights that the two zero-started averages have gathered, mean's and stddev's.
-    pub(crate) weights: Option<[Column; 2]>,
+    pub(crate) weights: Option<[T; 2]>,
     /// `Keras`: the average of stddev at the layer's own decay.
-    pub(crate) moving_stddev: Option<Column>,
+    pub(crate) moving_stddev: Option<T>,
     pub(crate) decay: f64,
 }
 
@@ -170,8 +169,28 @@ impl RenormAverages {
             weight.fill_from(mean.iter().map(|_| 1.0));
         }
     }
+}
 
-    pub(crate) fn columns(&self) -> impl Iterator<Item = &Column> {
+impl<T> RenormAverages<T> {
+    pub(crate) fn try_map<U, E>(
+        &self,
+        f: &impl Fn(&T) -> Result<U, E>,
+    ) -> Result<RenormAverages<U>, E> {
+        let weights = match &self.weights {
+            Some([of_mean, of_stddev]) => Some([f(of_mean)?, f(of_stddev)?]),
+            None => None,
+        };
+        Ok(RenormAverages {
+            variant: self.variant,
+            mean: f(&self.mean)?,
+            stddev: f(&self.stddev)?,
+            weights,
+            moving_stddev: self.moving_stddev.as_ref().map(f).transpose()?,
+            decay: self.decay,
+        })
+    }
+
+    pub(crate) fn parts(&self) -> impl Iterator<Item = &T> {
         let weights = self.weights.iter().flatten();
         [&self.mean, &self.stddev].into_iter().chain(weights).chain(&self.moving_stddev)
     }

@@ -6,7 +6,7 @@ mod threads;
 
 use std::fmt::Debug;
 
-pub(crate) use exchange::{Exchange, Gathered, Share};
+pub(crate) use exchange::{Exchange, Gathered};
 pub use single::Single;
 pub use threads::Threads;
 

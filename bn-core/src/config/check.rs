@@ -22,41 +22,28 @@ impl BatchNormConfig {
         ] {
             initializer.check(name, channels)?;
         }
-        let negative =
-            self.moving_variance_initializer.values(channels).into_iter().find(|v| *v < 0.0);
-        if let Some(value) = negative {
+        let variances = self.moving_variance_initializer.values(channels);
+        if let Some(value) = variances.into_iter().find(|v| *v < 0.0) {
             return Err(Error::value("moving_variance_initializer", "values of 0 or more", value));
         }
-        for (name, on, regularizer) in [
-            ("beta_regularizer", self.center, self.beta_regularizer),
-            ("gamma_regularizer", self.scale, self.gamma_regularizer),
+        for (name, on, off, regularizer) in [
+            ("beta_regularizer", self.center, "center = false", self.beta_regularizer),
+            ("gamma_regularizer", self.scale, "scale = false", self.gamma_regularizer),
         ] {
-            let Some(regularizer) = regularizer else {
-                continue;
-            };
+            let Some(regularizer) = regularizer else { continue };
             regularizer.check(name)?;
             if !on {
-                return Err(Error::Contradiction {
-                    op: "configuration".into(),
-                    first: name,
-                    second: if name == "beta_regularizer" {
-                        "center = false"
-                    } else {
-                        "scale = false"
-                    },
-                    reason: "there is nothing to regularize",
-                });
+                return Err(Error::contradiction(name, off, "there is nothing to regularize"));
             }
         }
         if let Some(size) = self.normalization_batch {
             require(size > 0, "normalization_batch", "1 example or more", size)?;
             if self.data_format == DataFormat::Axis(0) {
-                return Err(Error::Contradiction {
-                    op: "configuration".into(),
-                    first: "normalization_batch",
-                    second: "channels on axis 0",
-                    reason: "groups are made of examples of axis 0",
-                });
+                return Err(Error::contradiction(
+                    "normalization_batch",
+                    "channels on axis 0",
+                    "groups are made of examples of axis 0",
+                ));
             }
         }
         self.check_renorm()?;
@@ -64,26 +51,21 @@ impl BatchNormConfig {
     }
 
     fn check_renorm(&self) -> Result<()> {
-        let Some(renorm) = &self.renorm else {
-            return Ok(());
-        };
+        let Some(renorm) = &self.renorm else { return Ok(()) };
         renorm.check()?;
         if self.stored_variance == StoredVariance::Unbiased {
-            return Err(Error::Contradiction {
-                op: "configuration".into(),
-                first: "renorm",
-                second: "an unbiased stored variance",
-                reason: "renorm averages the stddev that it normalizes by, which is the biased one",
-            });
+            return Err(Error::contradiction(
+                "renorm",
+                "an unbiased stored variance",
+                "renorm averages the stddev that it normalizes by, which is the biased one",
+            ));
         }
-        let debias = self.zero_debias != ZeroDebias::None;
-        if debias && renorm.variant != RenormVariant::Tf1 {
-            return Err(Error::Contradiction {
-                op: "configuration".into(),
-                first: "zero_debias",
-                second: "renorm variant keras or paper",
-                reason: "their averages are the reference of r and d, which debiasing would move",
-            });
+        if self.zero_debias != ZeroDebias::None && renorm.variant != RenormVariant::Tf1 {
+            return Err(Error::contradiction(
+                "zero_debias",
+                "renorm variant keras or paper",
+                "their averages are the reference of r and d, which debiasing would move",
+            ));
         }
         Ok(())
     }
@@ -93,12 +75,8 @@ impl BatchNormConfig {
         for (name, policy) in [("degenerate.empty", empty), ("degenerate.zero_weight", zero_weight)]
         {
             let defined = matches!(policy, Policy::Error | Policy::UseMoving);
-            require(
-                defined,
-                name,
-                "Error or UseMoving: there is no mean to go on with",
-                format!("{policy:?}"),
-            )?;
+            let expected = "Error or UseMoving: there is no mean to go on with";
+            require(defined, name, expected, format!("{policy:?}"))?;
         }
         Ok(())
     }

@@ -1,14 +1,13 @@
 //! What starts a variable, and whether it may be there already.
 
+#[cfg(feature = "serde")]
+use serde::{Deserialize, Serialize};
+
 use crate::error::{Error, Result};
 
 /// The value that a variable starts with.
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize, serde::Deserialize),
-    serde(rename_all = "snake_case")
-)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize), serde(rename_all = "snake_case"))]
 pub enum Initializer {
     /// One value in every channel.
     Constant(f64),
@@ -23,13 +22,8 @@ impl Initializer {
     pub const ONES: Self = Initializer::Constant(1.0);
 
     pub(crate) fn check(&self, name: &'static str, channels: usize) -> Result<()> {
-        let values = match self {
-            Initializer::Constant(value) => std::slice::from_ref(value),
-            Initializer::Values(values) => values,
-        };
-        if let Initializer::Values(values) = self
-            && values.len() != channels
-        {
+        let values = self.values(channels);
+        if values.len() != channels {
             let expected = format!("one value for each of {channels} channels");
             return Err(Error::shape("configuration", name, expected, &[values.len()]));
         }
@@ -51,11 +45,7 @@ impl Initializer {
 ///
 /// Sharing is what TensorFlow's `reuse` does; it can only be seen on a builder backed by a `VarMap`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize, serde::Deserialize),
-    serde(rename_all = "snake_case")
-)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize), serde(rename_all = "snake_case"))]
 pub enum Reuse {
     /// Share what exists, make the rest (`tf.AUTO_REUSE`).
     #[default]

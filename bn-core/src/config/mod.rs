@@ -5,6 +5,9 @@ mod initializer;
 mod names;
 mod renorm;
 
+#[cfg(feature = "serde")]
+use serde::{Deserialize, Serialize};
+
 pub use initializer::{Initializer, Reuse};
 pub use names::Names;
 pub use renorm::{Clipping, RMin, RenormConfig};
@@ -15,11 +18,7 @@ use crate::layout::DataFormat;
 
 /// Which moving averages divide by the weight they have gathered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize, serde::Deserialize),
-    serde(rename_all = "snake_case")
-)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize), serde(rename_all = "snake_case"))]
 pub enum ZeroDebias {
     /// Neither: both start at their initial values.
     #[default]
@@ -44,11 +43,7 @@ impl ZeroDebias {
 
 /// Which variance the moving average takes. Normalization always uses the biased one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize, serde::Deserialize),
-    serde(rename_all = "snake_case")
-)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize), serde(rename_all = "snake_case"))]
 pub enum StoredVariance {
     /// `Σw(x − mean)² / W`.
     #[default]
@@ -57,32 +52,10 @@ pub enum StoredVariance {
     Unbiased,
 }
 
-/// Every option of a [`crate::BatchNorm`] layer.
-///
-/// ```
-/// use bn_core::{BatchNormConfig, Decay, ZeroDebias};
-/// use candle::{DType, Device, Tensor};
-/// use candle_nn::{VarBuilder, VarMap};
-///
-/// let variables = VarMap::new();
-/// let vb = VarBuilder::from_varmap(&variables, DType::F32, &Device::Cpu);
-/// let config = BatchNormConfig {
-///     decay: Decay::Constant(0.99),
-///     zero_debias: ZeroDebias::Both,
-///     ..BatchNormConfig::default()
-/// };
-/// let bn = config.build(3, vb.pp("norm1"))?;
-/// let x = Tensor::randn(0f32, 1., (8, 3), &Device::Cpu)?;
-/// let y = bn.forward_train(&x)?; // normalizes by the batch and moves the averages
-/// let y = bn.forward_eval(&x)?; // normalizes by the averages
-/// # Ok::<(), bn_core::Error>(())
-/// ```
+/// Every option of a [`crate::BatchNorm`] layer: start from a preset, change what differs, and
+/// [`build`](Self::build). The [crate documentation](crate) has an example.
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize, serde::Deserialize),
-    serde(default, deny_unknown_fields)
-)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize), serde(default, deny_unknown_fields))]
 pub struct BatchNormConfig {
     /// Where the channels are. Default [`DataFormat::Nchw`].
     pub data_format: DataFormat,

@@ -1,16 +1,15 @@
 //! The options of batch renormalization: variant, decay, bounds over the steps.
 
+#[cfg(feature = "serde")]
+use serde::{Deserialize, Serialize};
+
 use crate::channel::{Bounds, RenormVariant};
 use crate::error::{Error, Result, require};
 use crate::schedule::Schedule;
 
 /// The lower bound of r.
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize, serde::Deserialize),
-    serde(rename_all = "snake_case")
-)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize), serde(rename_all = "snake_case"))]
 pub enum RMin {
     /// A separate bound, in `[0, 1]`.
     Bound(Schedule),
@@ -20,11 +19,7 @@ pub enum RMin {
 
 /// Bounds of r and d over the steps; a missing one is no bound, in every variant.
 #[derive(Clone, Debug, Default, PartialEq)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize, serde::Deserialize),
-    serde(default, deny_unknown_fields)
-)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize), serde(default, deny_unknown_fields))]
 pub struct Clipping {
     /// Lower bound of r. Defaults to none.
     pub r_min: Option<RMin>,
@@ -83,12 +78,11 @@ impl Clipping {
             bound.require_each("r_min", "0 <= r_min <= 1", |v| (0.0..=1.0).contains(&v))?;
         }
         if let (Some(RMin::InverseOfRMax), None) = (&self.r_min, &self.r_max) {
-            return Err(Error::Contradiction {
-                op: "configuration".into(),
-                first: "r_min = 1 / r_max",
-                second: "no r_max",
-                reason: "there is nothing to invert",
-            });
+            return Err(Error::contradiction(
+                "r_min = 1 / r_max",
+                "no r_max",
+                "there is nothing to invert",
+            ));
         }
         if let Some(bound) = &self.r_max {
             bound.require_each("r_max", "r_max >= 1", |v| v >= 1.0)?;
@@ -102,11 +96,7 @@ impl Clipping {
 
 /// Batch renormalization of a layer.
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize, serde::Deserialize),
-    serde(default, deny_unknown_fields)
-)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize), serde(default, deny_unknown_fields))]
 pub struct RenormConfig {
     /// Whose algorithm.
     pub variant: RenormVariant,

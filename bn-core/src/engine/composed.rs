@@ -114,6 +114,11 @@ impl Group {
         self.view.per_channel(&vector(&column, DType::F64, self.x.device())?)
     }
 
+    /// A sum over each channel.
+    fn sum(&self, flat: &Tensor) -> candle::Result<Vec<f64>> {
+        values(&flat.sum(self.view.flat_axes())?)
+    }
+
     /// Centred first: a mean that is folded into an offset cancels where it is much larger than the stddev.
     fn centred(&self, channels: &[Channel]) -> candle::Result<Tensor> {
         self.x.broadcast_sub(&self.column(channels, |c| c.affine.mean)?)
@@ -163,8 +168,8 @@ impl Engine for Composed {
         let mut totals = Vec::with_capacity(self.groups.len());
         for ((group, channels), dy) in self.groups.iter().zip(channels).zip(self.parts(dy)?) {
             let dv = self.before_activation(group, channels, &dy)?;
-            let sums = values(&group.view.sum(&dv)?)?;
-            let moment = values(&group.view.sum(&(dv * group.centred(channels)?)?)?)?;
+            let sums = group.sum(&dv)?;
+            let moment = group.sum(&(dv * group.centred(channels)?)?)?;
             let each = channels.iter().zip(sums.into_iter().zip(moment));
             let total = |(channel, (dv, moment)): (&Channel, (f64, f64))| Totals {
                 dv,

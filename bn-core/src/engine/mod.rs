@@ -7,7 +7,7 @@
 mod composed;
 pub(crate) mod cpu;
 
-use candle::{DType, Tensor};
+use candle::Tensor;
 
 use crate::activation::Activation;
 use crate::channel::{Channel, GradientTerms, Moment, Totals, Weight};
@@ -29,7 +29,7 @@ pub(crate) struct Operands {
     pub(crate) group: Option<usize>,
 }
 
-/// By normalization group and channel.
+/// By normalization group, then by channel.
 pub(crate) type ByGroup<T> = Vec<Vec<T>>;
 
 /// A forward pass by the batch.
@@ -106,9 +106,9 @@ pub(crate) trait Engine: Send + Sync {
         let terms = groups.map(|((channels, totals), weight)| {
             let each = channels.iter().zip(totals);
             each.map(|(channel, t)| channel.terms(channel.through_statistics(t), weight.sum))
+                .collect()
         });
-        let terms = terms.map(Iterator::collect).collect();
-        let (dx, dv) = self.input_gradient(channels, &terms, y, dy)?;
+        let (dx, dv) = self.input_gradient(channels, &terms.collect(), y, dy)?;
         Ok(Gradients { totals, dx, dv })
     }
 }
@@ -131,68 +131,4 @@ pub(crate) fn engine(operands: Operands, by: Implementation) -> Result<Box<dyn E
         return Ok(Box::new(composed::Composed::new(&operands)?));
     }
     cpu::engine(operands)
-}
-
-/// The same engine in f64, where [`Engine::limit`] was reached.
-pub(crate) fn widened(operands: Operands, by: Implementation) -> Result<Box<dyn Engine>> {
-    let dtype = operands.x.dtype();
-    let wide = |t: &Tensor| t.to_dtype(DType::F64);
-    let residual = operands.residual.as_ref().map(wide).transpose()?;
-    let operands = Operands { x: wide(&operands.x)?, residual, ..operands };
-    Ok(Box::new(Widened { inner: engine(operands, by)?, dtype }))
-}
-
-struct Widened {
-    inner: Box<dyn Engine>,
-    dtype: DType,
-}
-
-impl Widened {
-    fn narrow(&self, v: Value) -> Result<Value> {
-        Ok(Value::of(&v.into_tensor().to_dtype(self.dtype)?)?)
-    }
-}
-
-impl Engine for Widened {
-    fn weights(&self) -> &[Weight] {
-        self.inner.weights()
-    }
-
-    fn limit(&self) -> f64 {
-        f64::INFINITY
-    }
-
-    /// y has been rounded to the narrow type.
-    fn reads_value(&self) -> bool {
-        false
-    }
-
-    fn moments(&self) -> Result<ByGroup<Moment>> {
-        self.inner.moments()
-    }
-
-    fn normalize(&self, channels: &ByGroup<Channel>) -> Result<Value> {
-        self.narrow(self.inner.normalize(channels)?)
-    }
-
-    fn gradient_sums(
-        &self,
-        channels: &ByGroup<Channel>,
-        _: Option<&Tensor>,
-        dy: &Tensor,
-    ) -> Result<ByGroup<Totals>> {
-        self.inner.gradient_sums(channels, None, &dy.to_dtype(DType::F64)?)
-    }
-
-    fn input_gradient(
-        &self,
-        channels: &ByGroup<Channel>,
-        terms: &ByGroup<GradientTerms>,
-        _: Option<&Tensor>,
-        dy: &Tensor,
-    ) -> Result<(Value, Option<Value>)> {
-        let dy = dy.to_dtype(DType::F64)?;
-        let (dx, dv) = self.inner.input_gradient(channels, terms, None, &dy)?;
-        Ok((self.narrow(dx)?, dv.map(|dv| self.narrow(dv)).transpose()?))
-    }
 }

@@ -1,10 +1,8 @@
 //! Another system's parameters into a layer: everything is read and checked before anything changes.
 
-use candle::Tensor;
-
-use super::{Named, System, constant_decay, convert};
+use super::{Named, constant_decay, convert};
 use crate::batch_norm::BatchNorm;
-use crate::config::StoredVariance;
+use crate::config::{Names, StoredVariance};
 use crate::error::{Error, Result};
 use crate::tensors::{values, write};
 
@@ -13,7 +11,7 @@ use crate::tensors::{values, write};
 pub struct Import {
     /// Before each name, without the separator.
     pub prefix: String,
-    /// The kind of variance in the file. Default: the system's ([`System::stored_variance`]).
+    /// The kind of variance in the file. Default: the system's ([`Names::stored_variance`]).
     pub stored_variance: Option<StoredVariance>,
     /// Values per channel behind each stored variance (`N·H·W`), to convert it to the layer's kind.
     pub values_per_channel: Option<f64>,
@@ -42,138 +40,113 @@ pub struct Imported {
 /// or is negative. Errors name the layer.
 pub fn import(
     bn: &BatchNorm,
-    system: System,
+    system: Names,
     tensors: &Named,
     options: &Import,
 ) -> Result<Imported> {
-    read(bn, system, tensors, options)
+    let prefix = &options.prefix;
+    let source = Source { bn, system, tensors, prefix, used: Vec::new() };
+    source
+        .import(options.stored_variance, options.values_per_channel)
         .map_err(|error| error.at(format!("import into {}", bn.name())))
-}
-
-fn read(bn: &BatchNorm, system: System, tensors: &Named, options: &Import) -> Result<Imported> {
-    let names = system.names();
-    let mut source = Source { bn, system, tensors, prefix: &options.prefix, used: Vec::new() };
-    let mean = source.per_channel(names.mean)?;
-    let stored = source.per_channel(names.variance)?;
-    let mut affine = Vec::new();
-    for (name, var) in [(names.gamma, &bn.gamma), (names.beta, &bn.beta)] {
-        if let Some(var) = var {
-            affine.push((var, source.per_channel(name)?));
-        }
-    }
-    let kind = options.stored_variance.unwrap_or(system.stored_variance());
-    let own = bn.config.stored_variance;
-    let (variance, kind) = convert(stored, kind, own, options.values_per_channel)?;
-    let More { steps, state } = source.more()?;
-    bn.set_statistics(&mean, &variance, &state, steps)?;
-    for (var, value) in affine {
-        write(var, &value)?;
-    }
-    let under = |name: &&String| {
-        options.prefix.is_empty() || name.starts_with(&system.full_name(&options.prefix, ""))
-    };
-    let left = |name: &&String| !source.used.contains(*name);
-    Ok(Imported {
-        unused: tensors.keys().filter(under).filter(left).cloned().collect(),
-        used: source.used,
-        variance: kind,
-    })
 }
 
 /// Named tensors being read.
 struct Source<'a> {
     bn: &'a BatchNorm,
-    system: System,
+    system: Names,
     tensors: &'a Named,
     prefix: &'a str,
     used: Vec<String>,
 }
 
-impl<'a> Source<'a> {
-    fn optional(&mut self, name: &str, elements: usize) -> Result<Option<Vec<f64>>> {
-        let full = self.system.full_name(self.prefix, name);
+impl Source<'_> {
+    fn import(mut self, kind: Option<StoredVariance>, values: Option<f64>) -> Result<Imported> {
+        let mean = self.per_channel("moving_mean")?;
+        let stored = self.per_channel("moving_variance")?;
+        let mut affine = Vec::new();
+        for (name, var) in self.bn.affine_variables() {
+            affine.push((var, self.per_channel(&name)?));
+        }
+        let own = self.bn.config().stored_variance;
+        let of_system = if self.system == Names::Own { own } else { self.system.stored_variance() };
+        let (variance, kind) = convert(stored, kind.unwrap_or(of_system), own, values)?;
+        let (updates, state) = self.more()?;
+        self.bn.set_statistics(&mean, &variance, &state, updates)?;
+        for (var, value) in affine {
+            write(&var, &value)?;
+        }
+        let under = |name: &str| {
+            let rest = name.strip_prefix(self.prefix);
+            self.prefix.is_empty() || rest.is_some_and(|rest| rest.starts_with(['.', '/']))
+        };
+        let left = |name: &&String| under(name) && !self.used.contains(*name);
+        let unused = self.tensors.keys().filter(left).cloned().collect();
+        Ok(Imported { unused, used: self.used, variance: kind })
+    }
+
+    /// One value, or one for each channel.
+    fn optional(&mut self, name: &str, elements: &[usize]) -> Result<Option<Vec<f64>>> {
+        let full = self.system.below(self.prefix, name);
         let Some(t) = self.tensors.get(&full) else {
             return Ok(None);
         };
-        if t.elem_count() != elements {
-            return Err(Error::shape("import", &full, format!("{elements} elements"), t.dims()));
+        if !elements.contains(&t.elem_count()) {
+            let expected = format!(
+                "{} elements",
+                elements.iter().map(usize::to_string).collect::<Vec<_>>().join(" or ")
+            );
+            return Err(Error::shape("import", &full, expected, t.dims()));
         }
-        let found = finite(&full, t)?;
+        let found = values(t)?;
+        if let Some(value) = found.iter().find(|v| !v.is_finite()) {
+            let got = format!("{value} in `{full}`");
+            return Err(Error::value("imported tensor", "finite values", got));
+        }
         self.used.push(full);
         Ok(Some(found))
     }
 
     fn per_channel(&mut self, name: &str) -> Result<Vec<f64>> {
-        let found = self.optional(name, self.bn.channels)?;
-        found.ok_or_else(|| Error::Missing {
-            op: "import".into(),
-            name: self.system.full_name(self.prefix, name),
-            present: self.tensors.keys().cloned().collect::<Vec<_>>().join(", "),
+        let found = self.optional(name, &[self.bn.channels()])?;
+        found.ok_or_else(|| {
+            Error::missing("import", self.system.below(self.prefix, name), self.tensors)
         })
     }
 
-    /// Further state: what the layer has a variable for and the system a name.
-    fn more(&mut self) -> Result<More> {
-        let (bn, channels) = (self.bn, self.bn.channels);
-        let known = |name: &str| bn.statistics().iter().any(|(known, _)| known == name);
-        let mut steps = None;
-        for name in ["num_batches_tracked", "moving_mean/local_step", "mean_ema/counter"] {
-            steps = self.optional(name, 1)?.map(|found| found[0]).or(steps);
+    /// The count of updates, and what else the layer has a variable for and the system a name.
+    fn more(&mut self) -> Result<(Option<f64>, Vec<(String, Vec<f64>)>)> {
+        let (bn, channels) = (self.bn, self.bn.channels());
+        let mut updates = None;
+        for name in ["updates", "moving_mean/local_step"] {
+            updates = self.optional(name, &[1])?.map(|found| found[0]).or(updates);
         }
+        self.optional("var_ema/counter", &[1])?; // the same number as the mean's
+        let known: Vec<String> = bn.statistics().into_iter().map(|(name, _)| name).collect();
         let mut state = Vec::new();
-        for (name, sum, weight) in [
-            ("moving_mean/biased", "moving_mean_biased", "moving_mean_weight"),
-            ("mean_ema/hidden", "moving_mean_biased", "moving_mean_weight"),
-            ("var_ema/hidden", "moving_variance_biased", "moving_variance_weight"),
+        for (name, own) in [
+            ("moving_mean/biased", "moving_mean"),
+            ("mean_ema/hidden", "moving_mean"),
+            ("var_ema/hidden", "moving_variance"),
         ] {
-            let Some(biased) = self.optional(name, channels)? else {
+            let (sum, weight) = (format!("{own}_biased"), format!("{own}_weight"));
+            let sums = self.optional(name, &[channels])?.filter(|_| known.contains(&sum));
+            if let (Some(sums), Some(decay), Some(updates)) = (sums, constant_decay(bn), updates) {
+                state.push((sum, sums));
+                state.push((weight, vec![1.0 - decay.powf(updates); channels]));
+            }
+        }
+        for name in known {
+            if ["moving_mean", "moving_variance", "updates"].contains(&name.as_str()) {
                 continue;
-            };
-            if let (true, Some(decay), Some(steps)) = (known(sum), constant_decay(bn), steps) {
-                state.push((sum, biased));
-                state.push((weight, vec![1.0 - decay.powf(steps); channels]));
+            }
+            // TensorFlow keeps one weight for all channels.
+            let elements = if name.ends_with("_weight") { [1, channels] } else { [channels; 2] };
+            if let Some(found) = self.optional(&name, &elements)? {
+                let all = if found.len() == 1 { vec![found[0]; channels] } else { found };
+                state.push((name, all));
             }
         }
-        self.optional("var_ema/counter", 1)?; // the same number as the mean's
-        for name in ["renorm_mean", "renorm_stddev", "moving_stddev"] {
-            if known(name)
-                && let Some(found) = self.optional(name, channels)?
-            {
-                state.push((name, found));
-            }
-        }
-        for name in ["renorm_mean_weight", "renorm_stddev_weight"] {
-            if known(name)
-                && let Some(found) = self.one_or_each(name)?
-            {
-                state.push((name, found));
-            }
-        }
-        Ok(More { steps, state })
-    }
-
-    /// TensorFlow keeps one weight for all channels.
-    fn one_or_each(&mut self, name: &str) -> Result<Option<Vec<f64>>> {
-        let full = self.system.full_name(self.prefix, name);
-        let single = self.tensors.get(&full).is_some_and(|t| t.elem_count() == 1);
-        let channels = self.bn.channels;
-        let found = self.optional(name, if single { 1 } else { channels })?;
-        Ok(found.map(|found| if single { vec![found[0]; channels] } else { found }))
-    }
-}
-
-/// Further state that an import found.
-struct More {
-    steps: Option<f64>,
-    state: Vec<(&'static str, Vec<f64>)>,
-}
-
-fn finite(name: &str, t: &Tensor) -> Result<Vec<f64>> {
-    let found = values(t)?;
-    match found.iter().find(|v| !v.is_finite()) {
-        None => Ok(found),
-        Some(value) => {
-            Err(Error::value("imported tensor", "finite values", format!("{value} in `{name}`")))
-        }
+        Ok((updates, state))
     }
 }

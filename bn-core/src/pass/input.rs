@@ -1,17 +1,19 @@
 //! A call's tensors, checked and arranged for an engine.
 
-use candle::Tensor;
+use candle::{DType, Tensor};
 
-use super::layer::Layer;
-use crate::call::Call;
-use crate::config::BatchNormConfig;
+use super::layer::{Layer, OP};
+use crate::activation::Activation;
+use crate::call::{Call, Statistics};
 use crate::engine::Operands;
 use crate::error::{Error, Result};
-use crate::layout::{ChannelView, DataFormat, memory_order, require_device, require_float};
+use crate::layout::{
+    ChannelView, DataFormat, memory_order, require_device, require_float, statistics_dtype,
+};
+use crate::weights::full_rank;
 
-const OP: &str = "batch norm";
-
-/// A checked call. `x` and `residual` are in the graph still, in the order of axes that lies in memory.
+/// What an engine computes of a call. `x` and `residual` are still in the graph, with their axes in the order
+/// of memory.
 pub(super) struct Input {
     pub(super) x: Tensor,
     pub(super) residual: Option<Tensor>,
@@ -19,14 +21,18 @@ pub(super) struct Input {
     pub(super) view: ChannelView,
     /// The caller's axes in the order of memory; `None` if x was contiguous.
     pub(super) order: Option<Vec<usize>>,
+    activation: Activation,
+    group: Option<usize>,
 }
 
 impl Input {
+    /// With a `tail` that follows, x̂ only: no residual, no activation, and half floats as f32, whose
+    /// products with gamma would be rounded twice.
     /// # Errors
     /// As [`BatchNorm::forward_with`](crate::BatchNorm::forward_with) says of x, weights and residual.
-    pub(super) fn new(layer: &Layer<'_>, x: &Tensor, call: &Call<'_>) -> Result<Self> {
+    pub(super) fn new(layer: &Layer, x: &Tensor, call: &Call<'_>, tail: bool) -> Result<Self> {
         require_float(OP, "x", x)?;
-        require_device(OP, "x", x, layer.device)?;
+        require_device(OP, "x", x, &layer.device)?;
         let view = ChannelView::new(OP, x.dims(), layer.config.data_format)?;
         if view.channels != layer.channels {
             return Err(Error::Channels {
@@ -39,44 +45,72 @@ impl Input {
         if let Some(w) = call.weights {
             require_device(OP, "weights", w, x.device())?;
         }
-        layer.check_residual(x, call)?;
-        let residual = call.residual.map(|r| r.to_dtype(x.dtype())).transpose()?;
-        let weights = call.weights.cloned();
-        let grouped = layer.config.normalization_batch.is_some();
-        let order = memory_order(x).filter(|order| order[0] == 0 || !grouped);
-        let Some(order) = order else {
-            let contiguous = |t: Tensor| t.contiguous();
-            let residual = residual.map(contiguous).transpose()?;
-            return Ok(Self { x: x.contiguous()?, residual, weights, view, order: None });
+        check_residual(x, call.residual)?;
+        let x = if tail { x.to_dtype(statistics_dtype(x.dtype()))? } else { x.clone() };
+        let residual = call.residual.filter(|_| !tail);
+        let residual = residual.map(|r| r.to_dtype(x.dtype())).transpose()?;
+        let by_batch = matches!(call.statistics, Statistics::Batch);
+        let mut input = Self {
+            x,
+            residual,
+            weights: call.weights.cloned(),
+            view,
+            order: None,
+            activation: if tail { Activation::None } else { layer.config.activation },
+            group: layer.config.normalization_batch.filter(|_| by_batch),
         };
-        let permute = |t: &Tensor| t.permute(order.as_slice())?.contiguous();
-        let axis = order.iter().position(|axis| *axis == view.axis()).unwrap_or_default();
-        Ok(Self {
-            residual: residual.as_ref().map(permute).transpose()?,
-            weights: match weights {
-                Some(w) => Some(full_rank(w, &view)?.permute(order.as_slice())?.contiguous()?),
-                None => None,
-            },
-            x: x.permute(order.as_slice())?,
-            view: {
-                let dims: Vec<usize> = order.iter().map(|axis| x.dims()[*axis]).collect();
-                ChannelView::new(OP, &dims, DataFormat::Axis(axis))?
-            },
-            order: Some(order),
-        })
+        input.arrange()?;
+        Ok(input)
     }
 
-    /// What the engine computes with.
-    pub(super) fn operands(&self, config: &BatchNormConfig, by_batch: bool) -> Operands {
+    /// Makes the tensors contiguous: by the order of x's memory, or by a copy.
+    fn arrange(&mut self) -> Result<()> {
+        // Groups are made of examples, so they need axis 0 first.
+        let grouped = self.group.is_some();
+        let Some(order) = memory_order(&self.x).filter(|order| order[0] == 0 || !grouped) else {
+            self.x = self.x.contiguous()?;
+            self.residual = self.residual.take().map(|r| r.contiguous()).transpose()?;
+            return Ok(());
+        };
+        let axis = order.iter().position(|axis| *axis == self.view.axis()).unwrap_or_default();
+        let permute = |t: &Tensor| t.permute(order.as_slice())?.contiguous();
+        if let Some(w) = &self.weights {
+            self.weights = Some(permute(&full_rank(OP, w, &self.view)?)?);
+        }
+        self.residual = self.residual.as_ref().map(permute).transpose()?;
+        self.x = self.x.permute(order.as_slice())?;
+        self.view = ChannelView::new(OP, self.x.dims(), DataFormat::Axis(axis))?;
+        self.order = Some(order);
+        Ok(())
+    }
+
+    /// Goes on in f64, for values above [`Engine::limit`](crate::engine::Engine::limit).
+    pub(super) fn widen(&mut self) -> candle::Result<()> {
+        self.x = self.x.to_dtype(DType::F64)?;
+        self.residual = self.residual.take().map(|r| r.to_dtype(DType::F64)).transpose()?;
+        Ok(())
+    }
+
+    pub(super) fn operands(&self) -> Operands {
         Operands {
             x: self.x.detach(),
             view: self.view.clone(),
             weights: self.weights.clone(),
             residual: self.residual.as_ref().map(Tensor::detach),
-            activation: config.activation,
-            group: config.normalization_batch.filter(|_| by_batch),
+            activation: self.activation,
+            group: self.group,
         }
     }
+}
+
+fn check_residual(x: &Tensor, residual: Option<&Tensor>) -> Result<()> {
+    let Some(residual) = residual else { return Ok(()) };
+    require_float(OP, "residual", residual)?;
+    require_device(OP, "residual", residual, x.device())?;
+    if residual.dims() == x.dims() {
+        return Ok(());
+    }
+    Err(Error::shape(OP, "residual", format!("{:?}", x.dims()), residual.dims()))
 }
 
 /// A tensor of the memory's order back in the caller's order of axes.
@@ -87,19 +121,4 @@ pub(super) fn restored(t: Tensor, order: Option<&[usize]>) -> candle::Result<Ten
         inverse[*from] = to;
     }
     t.permute(inverse)
-}
-
-/// Weights with an axis for each of x's: `[N]` as `[N, 1, ..]`, others aligned at the last axis.
-fn full_rank(w: Tensor, view: &ChannelView) -> Result<Tensor> {
-    let rank = view.dims().len();
-    let mut dims = vec![1; rank];
-    if w.rank() == 1 && w.dims()[0] == view.dims()[0] && view.axis() != 0 {
-        dims[0] = w.dims()[0];
-    } else if w.rank() <= rank {
-        dims[rank - w.rank()..].copy_from_slice(w.dims());
-    } else {
-        let expected = format!("at most rank {rank}");
-        return Err(Error::shape(OP, "weights", expected, w.dims()));
-    }
-    Ok(w.reshape(dims)?)
 }

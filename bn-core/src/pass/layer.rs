@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use candle::{Device, Tensor};
+use candle::{Device, Tensor, Var};
 
 use crate::call::{Call, Statistics};
 use crate::channel::{Formulas, Moment, Policy, Reference, Verdict, Weight};
@@ -14,18 +14,18 @@ use crate::layout::{ChannelView, DataFormat, require_device, require_float};
 use crate::state::State;
 use crate::tensors::values;
 
-const OP: &str = "batch norm";
+pub(super) const OP: &str = "batch norm";
 
 /// What a pass needs of a layer.
-pub(crate) struct Layer<'a> {
-    pub(crate) config: &'a BatchNormConfig,
+#[derive(Clone, Debug)]
+pub(crate) struct Layer {
+    pub(crate) config: BatchNormConfig,
     pub(crate) channels: usize,
-    /// Without a gradient where the layer is not trained.
-    pub(crate) gamma: Option<Tensor>,
-    pub(crate) beta: Option<Tensor>,
-    pub(crate) state: &'a State,
-    pub(crate) ranks: Option<&'a Arc<dyn Collective>>,
-    pub(crate) device: &'a Device,
+    pub(crate) gamma: Option<Var>,
+    pub(crate) beta: Option<Var>,
+    pub(crate) state: Arc<State>,
+    pub(crate) ranks: Option<Arc<dyn Collective>>,
+    pub(crate) device: Device,
     pub(crate) implementation: Implementation,
 }
 
@@ -42,15 +42,20 @@ impl Parameters {
     }
 }
 
-impl Layer<'_> {
+impl Layer {
+    /// A parameter for the graph: without a gradient where the layer is not trained.
+    pub(crate) fn parameter(&self, var: &Var) -> Tensor {
+        if self.config.trainable { var.as_tensor().clone() } else { var.as_detached_tensor() }
+    }
+
     /// The call's gamma and beta.
     pub(super) fn parameters(&self, examples: usize, call: &Call<'_>) -> Result<Parameters> {
-        let one = |name: &str, given: Option<&Tensor>, own: Option<&Tensor>| {
+        let one = |name: &str, given: Option<&Tensor>, own: &Option<Var>| {
             let Some(given) = given else {
-                return Ok(own.cloned());
+                return Ok(own.as_ref().map(|own| self.parameter(own)));
             };
             require_float(OP, name, given)?;
-            require_device(OP, name, given, self.device)?;
+            require_device(OP, name, given, &self.device)?;
             let per_example = given.dims() == [examples, self.channels]
                 && self.config.data_format != DataFormat::Axis(0);
             if given.dims() != [self.channels] && !per_example {
@@ -60,22 +65,9 @@ impl Layer<'_> {
             Ok(Some(given.clone()))
         };
         Ok(Parameters {
-            gamma: one("gamma", call.gamma, self.gamma.as_ref())?,
-            beta: one("beta", call.beta, self.beta.as_ref())?,
+            gamma: one("gamma", call.gamma, &self.gamma)?,
+            beta: one("beta", call.beta, &self.beta)?,
         })
-    }
-
-    /// Refuses a residual that is not like x.
-    pub(super) fn check_residual(&self, x: &Tensor, call: &Call<'_>) -> Result<()> {
-        let Some(residual) = call.residual else {
-            return Ok(());
-        };
-        require_float(OP, "residual", residual)?;
-        require_device(OP, "residual", residual, self.device)?;
-        if residual.dims() == x.dims() {
-            return Ok(());
-        }
-        Err(Error::shape(OP, "residual", format!("{:?}", x.dims()), residual.dims()))
     }
 
     /// The statistics that do not come from the batch.

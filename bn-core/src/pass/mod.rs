@@ -8,7 +8,9 @@ mod input;
 mod correction;
 mod backward;
 mod run;
+mod tail;
 mod saved;
+mod graph;
 mod forward;
 
 pub use correction::Correction;

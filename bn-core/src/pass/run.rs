@@ -8,8 +8,8 @@ use super::input::Input;
 use super::layer::{Layer, Parameters};
 use crate::call::{Call, Statistics};
 use crate::channel::{Channel, Formulas, Moment, Verdict, Weight};
-use crate::collective::{Exchange, Gathered, Share};
-use crate::engine::{Engine, Normalized, engine, widened};
+use crate::collective::{Exchange, Gathered};
+use crate::engine::{ByGroup, Engine, Normalized, engine};
 use crate::error::Result;
 use crate::moments::Moments;
 use crate::tensors::Value;
@@ -28,18 +28,20 @@ pub(super) struct Run {
 struct Passed {
     /// Moments are empty for a group that was not normalized by its own.
     normalized: Normalized,
-    engine: Option<Box<dyn Engine>>,
-    /// The moments of the batch, for an update.
+    /// The moments for an update.
     batch: Option<Moments>,
     shared: Option<Shared>,
     forced: bool,
 }
 
-impl Layer<'_> {
+/// `None` for an input without elements.
+type Computing = Option<Box<dyn Engine>>;
+
+impl Layer {
     /// The exchange of a call whose statistics, or whose update, are of all ranks.
-    pub(super) fn exchange(&self, call: &Call<'_>) -> Option<Exchange<'_>> {
+    pub(crate) fn exchange(&self, call: &Call<'_>) -> Option<Exchange<'_>> {
         let needed = self.together(call) || call.update;
-        Exchange::among(self.ranks.filter(|_| needed), self.channels)
+        Exchange::among(self.ranks.as_ref().filter(|_| needed), self.channels)
     }
 
     /// Batch statistics are of all ranks. Ghost batches stay within their rank.
@@ -49,195 +51,153 @@ impl Layer<'_> {
 
     pub(super) fn run(
         &self,
-        input: &Input,
+        input: &mut Input,
         parameters: &Parameters,
         call: &Call<'_>,
         tracked: bool,
-        mut exchange: Option<Exchange<'_>>,
+        exchange: Option<Exchange<'_>>,
     ) -> Result<Run> {
-        let by_batch = matches!(call.statistics, Statistics::Batch);
         let formulas = self.formulas(parameters, call)?;
-        let engine = self.engine(input, by_batch)?;
-        let others = exchange.is_some();
-        let passed = match &mut exchange {
-            Some(exchange) if self.together(call) => {
-                self.by_all_ranks(input, &formulas, engine, tracked, exchange)?
-            }
-            _ if by_batch => self.by_own_batch(input, &formulas, engine, others)?,
-            _ => self.by_fixed(input, &formulas, engine, call.update.then_some(others))?,
+        let mut engine = match input.x.elem_count() {
+            0 => None,
+            _ => Some(engine(input.operands(), self.implementation)?),
         };
-        let Passed { normalized: Normalized { y, moments, channels }, engine, .. } = passed;
-        let update = match exchange {
-            _ if !call.update => None,
-            Some(mut exchange) if !self.together(call) => {
-                of_all_ranks(&mut exchange, passed.batch)?
-            }
-            _ => passed.batch,
+        let own_batch = matches!(call.statistics, Statistics::Batch)
+            && !(exchange.is_some() && self.together(call));
+        let passed = if own_batch {
+            self.by_own_batch(input, &mut engine, &formulas, exchange)?
+        } else {
+            self.step_by_step(input, &mut engine, &formulas, call, tracked, exchange)?
         };
+        let Passed { normalized: Normalized { y, moments, channels }, batch, shared, forced } =
+            passed;
         let channels = Arc::new(channels);
         let corrected = formulas.renorm.is_some() && moments.iter().any(|m| !m.is_empty());
         let correction =
             corrected.then(|| LastCorrection { channels: channels.clone(), moments, formulas });
-        let Passed { shared, forced, .. } = passed;
         let backward = Backward { engine, channels, channel_count: self.channels, shared };
-        Ok(Run { y, backward, update, correction, forced })
+        Ok(Run { y, backward, update: batch.filter(|_| call.update), correction, forced })
     }
 
-    /// By the moments of all ranks together.
-    fn by_all_ranks(
-        &self,
-        input: &Input,
-        formulas: &Formulas,
-        engine: Option<Box<dyn Engine>>,
-        tracked: bool,
-        exchange: &mut Exchange<'_>,
-    ) -> Result<Passed> {
-        let (engine, share) = self.share(input, engine, tracked)?;
-        let Gathered { merged, any_values, tracked: forced } = exchange.gather(share)?;
-        let weight = merged.common_weight();
-        if self.verdict(weight, any_values, &input.view)? == Verdict::Moving {
-            let normalized = normalized(input, engine.as_deref(), formulas.by_fixed(), Vec::new())?;
-            return Ok(Passed { normalized, engine, batch: None, shared: None, forced });
-        }
-        let moments = merged.channels();
-        self.refuse_constant(weight, moments)?;
-        let channels = formulas.by_batch(0, moments);
-        let normalized = normalized(input, engine.as_deref(), channels, moments.to_vec())?;
-        let shared = Some((exchange.ranks().clone(), weight.sum));
-        Ok(Passed { normalized, engine, batch: Some(merged), shared, forced })
-    }
-
-    /// None for an input without elements.
-    fn engine(&self, input: &Input, by_batch: bool) -> Result<Option<Box<dyn Engine>>> {
-        if input.x.elem_count() == 0 {
-            return Ok(None);
-        }
-        engine(input.operands(self.config, by_batch), self.implementation).map(Some)
-    }
-
-    /// This rank's moments.
-    fn share(
-        &self,
-        input: &Input,
-        engine: Option<Box<dyn Engine>>,
-        tracked: bool,
-    ) -> Result<(Option<Box<dyn Engine>>, Share)> {
-        let Some(mut engine) = engine else {
-            return Ok((None, Share { weight: Weight::default(), moments: None, tracked }));
-        };
-        let mut moments = engine.moments()?.concat();
-        if too_large(&moments, engine.limit()) {
-            engine = widened(input.operands(self.config, true), self.implementation)?;
-            moments = engine.moments()?.concat();
-        }
-        let weight = engine.weights().first().copied().unwrap_or_default();
-        Ok((Some(engine), Share { weight, moments: Some(moments), tracked }))
-    }
-
-    /// Every group by its own moments, or by the moving statistics where a policy says so. `others`: an
-    /// update is of several ranks.
+    /// Every group by its own moments, or by the moving statistics where a policy says so: moments and y in
+    /// one call of the engine. With an exchange, the update is of all ranks.
     fn by_own_batch(
         &self,
-        input: &Input,
+        input: &mut Input,
+        engine: &mut Computing,
         formulas: &Formulas,
-        engine: Option<Box<dyn Engine>>,
-        others: bool,
+        exchange: Option<Exchange<'_>>,
     ) -> Result<Passed> {
-        let Some(mut engine) = engine else {
-            if !others {
-                self.verdict(Weight::default(), false, &input.view)?;
-            }
-            let normalized = normalized(input, None, formulas.by_fixed(), Vec::new())?;
-            return Ok(Passed::local(normalized, None, None));
-        };
-        let each = engine.weights().iter().map(|weight| self.verdict(*weight, true, &input.view));
-        let verdicts = each.collect::<Result<Vec<_>>>()?;
-        let any_moving = verdicts.contains(&Verdict::Moving);
-        let moving = if any_moving { formulas.by_fixed() } else { Vec::new() };
-        let rule = |group: usize, first: usize, moments: &[Moment]| match verdicts[group] {
-            Verdict::Moving => moving[first..first + moments.len()].to_vec(),
-            _ => formulas.by_batch(first, moments),
-        };
-        let mut normalized = engine.moments_and_normalize(&rule)?;
-        if normalized.moments.iter().any(|moments| too_large(moments, engine.limit())) {
-            engine = widened(input.operands(self.config, true), self.implementation)?;
-            normalized = engine.moments_and_normalize(&rule)?;
-        }
         let mut batch: Option<Moments> = None;
-        let groups = normalized.moments.iter_mut().zip(engine.weights()).zip(&verdicts);
-        for ((moments, weight), verdict) in groups {
-            if *verdict == Verdict::Moving {
-                moments.clear();
-                continue;
+        let normalized = if let Some(engine) = engine {
+            let weights = engine.weights().to_vec();
+            let each = weights.iter().map(|weight| self.verdict(*weight, true, &input.view));
+            let verdicts = each.collect::<Result<Vec<_>>>()?;
+            let any_moving = verdicts.contains(&Verdict::Moving);
+            let moving = if any_moving { formulas.by_fixed() } else { Vec::new() };
+            let rule = |group: usize, first: usize, moments: &[Moment]| match verdicts[group] {
+                Verdict::Moving => moving[first..first + moments.len()].to_vec(),
+                _ => formulas.by_batch(first, moments),
+            };
+            let compute = |engine: &dyn Engine| engine.moments_and_normalize(&rule);
+            let mut normalized = self.within_limit(input, engine, compute, |done| &done.moments)?;
+            let groups = normalized.moments.iter_mut().zip(weights).zip(verdicts);
+            for ((moments, weight), verdict) in groups {
+                if verdict == Verdict::Moving {
+                    moments.clear();
+                    continue;
+                }
+                self.refuse_constant(weight, moments)?;
+                let group = Moments::from_parts(weight, moments.clone());
+                match &mut batch {
+                    Some(all) => all.absorb(&group),
+                    None => batch = Some(group),
+                }
             }
-            self.refuse_constant(*weight, moments)?;
-            let group = Moments::from_parts(*weight, moments.clone());
-            match &mut batch {
-                Some(all) => all.absorb(&group),
-                None => batch = Some(group),
-            }
-        }
-        Ok(Passed::local(normalized, Some(engine), batch))
-    }
-
-    /// By moving or given statistics. With an update, whether that is of several ranks.
-    fn by_fixed(
-        &self,
-        input: &Input,
-        formulas: &Formulas,
-        engine: Option<Box<dyn Engine>>,
-        update: Option<bool>,
-    ) -> Result<Passed> {
-        let normalized = normalized(input, engine.as_deref(), formulas.by_fixed(), Vec::new())?;
-        let batch = match update {
-            Some(others) => self.update_beside(input, engine.as_deref(), others)?,
-            None => None,
-        };
-        Ok(Passed::local(normalized, engine, batch))
-    }
-
-    /// The moments of a batch that is normalized by other statistics.
-    fn update_beside(
-        &self,
-        input: &Input,
-        engine: Option<&dyn Engine>,
-        others: bool,
-    ) -> Result<Option<Moments>> {
-        let Some(engine) = engine else {
-            if !others {
+            normalized
+        } else {
+            if exchange.is_none() {
                 self.verdict(Weight::default(), false, &input.view)?;
             }
-            return Ok(None);
+            one_group(input, engine, formulas.by_fixed(), Vec::new())?
         };
-        let weight = engine.weights().first().copied().unwrap_or_default();
-        if self.verdict(weight, true, &input.view)? == Verdict::Moving {
-            return Ok(None);
+        if let Some(exchange) = exchange {
+            let merged = exchange.gather(batch.as_ref(), false)?.merged;
+            batch = (merged.common_weight().sum > 0.0).then_some(merged);
         }
-        let mut moments = engine.moments()?.concat();
-        if too_large(&moments, engine.limit()) {
-            let wide = widened(input.operands(self.config, false), self.implementation)?;
-            moments = wide.moments()?.concat();
+        Ok(Passed { normalized, batch, shared: None, forced: false })
+    }
+
+    /// By the moments of all ranks together, or by moving or given statistics: first the moments, if they
+    /// are needed, then y.
+    fn step_by_step(
+        &self,
+        input: &mut Input,
+        engine: &mut Computing,
+        formulas: &Formulas,
+        call: &Call<'_>,
+        tracked: bool,
+        exchange: Option<Exchange<'_>>,
+    ) -> Result<Passed> {
+        let together = self.together(call);
+        let ranks = exchange.as_ref().map(|exchange| exchange.ranks.clone());
+        let (mut batch, mut forced) = (None, false);
+        if together || call.update {
+            let own = match engine {
+                Some(engine) => {
+                    let compute = |engine: &dyn Engine| engine.moments();
+                    let moments = self.within_limit(input, engine, compute, |all| all)?;
+                    let weight = engine.weights().first().copied().unwrap_or_default();
+                    Some(Moments::from_parts(weight, moments.concat()))
+                }
+                None => None,
+            };
+            let gathered = match exchange {
+                Some(exchange) => exchange.gather(own.as_ref(), tracked)?,
+                None => Gathered::alone(own, self.channels),
+            };
+            forced = together && gathered.tracked;
+            let weight = gathered.merged.common_weight();
+            if self.verdict(weight, gathered.any_values, &input.view)? == Verdict::Batch {
+                self.refuse_constant(weight, gathered.merged.channels())?;
+                batch = Some(gathered.merged);
+            }
         }
-        self.refuse_constant(weight, &moments)?;
-        Ok(Some(Moments::from_parts(weight, moments)))
+        let Some(statistics) = batch.as_ref().filter(|_| together) else {
+            let normalized = one_group(input, engine, formulas.by_fixed(), Vec::new())?;
+            return Ok(Passed { normalized, batch, shared: None, forced });
+        };
+        let moments = statistics.channels().to_vec();
+        let normalized = one_group(input, engine, formulas.by_batch(0, &moments), moments)?;
+        let shared = ranks.map(|ranks| (ranks, statistics.common_weight().sum));
+        Ok(Passed { normalized, batch, shared, forced })
+    }
+
+    /// Computes, and again in f64 if the moments leave no room for products in the engine's own type.
+    fn within_limit<R>(
+        &self,
+        input: &mut Input,
+        by: &mut Box<dyn Engine>,
+        compute: impl Fn(&dyn Engine) -> Result<R>,
+        moments: impl Fn(&R) -> &ByGroup<Moment>,
+    ) -> Result<R> {
+        let done = compute(by.as_ref())?;
+        let limit = by.limit();
+        let too_large =
+            |m: &Moment| m.variance.is_finite() && (m.variance > limit || m.mean.abs() > limit);
+        if !moments(&done).iter().flatten().any(too_large) {
+            return Ok(done);
+        }
+        input.widen()?;
+        *by = engine(input.operands(), self.implementation)?;
+        compute(by.as_ref())
     }
 }
 
-impl Passed {
-    /// Normalized without other ranks.
-    fn local(
-        normalized: Normalized,
-        engine: Option<Box<dyn Engine>>,
-        batch: Option<Moments>,
-    ) -> Self {
-        Self { normalized, engine, batch, shared: None, forced: false }
-    }
-}
-
-/// One group by these channels; an input without elements has none.
-fn normalized(
+/// One group by these channels.
+fn one_group(
     input: &Input,
-    engine: Option<&dyn Engine>,
+    engine: &Computing,
     channels: Vec<Channel>,
     moments: Vec<Moment>,
 ) -> Result<Normalized> {
@@ -247,16 +207,4 @@ fn normalized(
         None => Value::of(&input.x.zeros_like()?)?,
     };
     Ok(Normalized { y, moments: vec![moments], channels })
-}
-
-/// Whether a finite mean or variance leaves no room for products in the engine's type.
-fn too_large(moments: &[Moment], limit: f64) -> bool {
-    let large = |m: &Moment| m.variance.is_finite() && (m.variance > limit || m.mean.abs() > limit);
-    moments.iter().any(large)
-}
-
-/// Merges one rank's update with those of the others; `None` if no rank has one.
-fn of_all_ranks(exchange: &mut Exchange<'_>, update: Option<Moments>) -> Result<Option<Moments>> {
-    let merged = exchange.gather(Share::of(update))?.merged;
-    Ok((merged.common_weight().sum > 0.0).then_some(merged))
 }

@@ -3,11 +3,11 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::common::{Numbers, Outcome, layer, tensor};
-use bn_core::interchange::{Import, System, export, import};
+use bn_core::interchange::{Import, export, import};
 use bn_core::{
-    BatchNormConfig, Call, Convolution, DataFormat, Decay, Degenerate, Moments, Operator, Policy,
-    RenormConfig, RenormVariant, StoredVariance, ZeroDebias, batch_normalization, fold, moments,
-    weighted_moments,
+    BatchNormConfig, Call, Convolution, DataFormat, Decay, Degenerate, Moments, Names, Operator,
+    Policy, RenormConfig, RenormVariant, StoredVariance, ZeroDebias, batch_normalization, fold,
+    moments, weighted_moments,
 };
 use candle::{DType, Tensor};
 use proptest::prelude::*;
@@ -86,7 +86,7 @@ proptest! {
                 }
                 bn.health()?.warnings();
             }
-            for system in [System::Torch, System::Haiku, System::TfSlim, System::Keras] {
+            for system in [Names::Torch, Names::Haiku, Names::TfSlim, Names::Keras] {
                 let named = export(&bn, system, "p", Some(1.0 + epsilon))?;
                 import(&bn, system, &named, &Import { prefix: "p".into(), ..Import::default() })?;
             }

@@ -2,10 +2,10 @@
 
 use crate::common::{Outcome, layer};
 use crate::{built, zeros};
-use bn_core::interchange::{Import, Named, System, export, from_bytes, import};
+use bn_core::interchange::{Import, Named, export, from_bytes, import};
 use bn_core::{
-    BatchNormConfig, Collective, Convolution, Error, MovingAverage, Operator, PopulationOptions,
-    Single, Threads, fold, population_statistics,
+    BatchNormConfig, Collective, Convolution, Error, MovingAverage, Names, Operator,
+    PopulationOptions, Single, Threads, fold, population_statistics,
 };
 use candle::{DType, Device};
 
@@ -124,10 +124,10 @@ fn tools() -> Outcome {
         );
     }
 
-    let named: Named = export(&bn, System::Torch, "a.b", None)?;
+    let named: Named = export(&bn, Names::Torch, "a.b", None)?;
     for values in [1.0, 0.0, -3.0, f64::NAN, f64::INFINITY] {
         assert_error!(
-            export(&bn, System::Keras, "", Some(values)),
+            export(&bn, Names::Keras, "", Some(values)),
             Error::Value { .. },
             "values_per_channel",
             "more than 1",
@@ -136,13 +136,13 @@ fn tools() -> Outcome {
         let options =
             Import { values_per_channel: Some(values), prefix: "a.b".into(), ..Import::default() };
         assert_error!(
-            import(&bn, System::Torch, &named, &options),
+            import(&bn, Names::Torch, &named, &options),
             Error::Value { .. },
             "values_per_channel"
         );
     }
     assert_error!(
-        import(&bn, System::Torch, &named, &Import::default()),
+        import(&bn, Names::Torch, &named, &Import::default()),
         Error::Missing { .. },
         "import",
         "`running_mean`",
@@ -152,7 +152,7 @@ fn tools() -> Outcome {
     let wide = layer(&BatchNormConfig::torch(), 4, DType::F32)?;
     let prefix = Import { prefix: "a.b".into(), ..Import::default() };
     assert_error!(
-        import(&wide, System::Torch, &named, &prefix),
+        import(&wide, Names::Torch, &named, &prefix),
         Error::Shape { .. },
         "import",
         "a.b.running_mean",

@@ -2,8 +2,10 @@
 
 use crate::common::{Numbers, Outcome, assert_close, bits, layer, state_bits, tensor, values};
 use crate::{SYSTEMS, config, names, trained};
-use bn_core::interchange::{Import, Named, System, export, import};
-use bn_core::{BatchNorm, BatchNormConfig, Decay, Error, RenormConfig, RenormVariant, ZeroDebias};
+use bn_core::interchange::{Import, Named, export, import};
+use bn_core::{
+    BatchNorm, BatchNormConfig, Decay, Error, Names, RenormConfig, RenormVariant, ZeroDebias,
+};
 use candle::{DType, Device, Tensor};
 
 #[test]
@@ -12,7 +14,7 @@ fn a_missing_name_says_which_and_what_was_there() -> Outcome {
         let bn = trained(&config(system), DType::F32, 2)?;
         let full = export(&bn, system, "here", None)?;
         let options = Import { prefix: "here".into(), ..Import::default() };
-        let affine = if system == System::TfSlim { 1 } else { 2 };
+        let affine = if system == Names::TfSlim { 1 } else { 2 };
         let mut refused = 0;
         for missing in full.keys() {
             let mut rest = full.clone();
@@ -50,18 +52,18 @@ fn a_missing_name_says_which_and_what_was_there() -> Outcome {
 /// Another tensor under the prefix is told, one beside it is none of ours.
 #[test]
 fn what_was_not_used() -> Outcome {
-    let bn = trained(&config(System::Torch), DType::F32, 2)?;
-    let mut named = export(&bn, System::Torch, "bn1", None)?;
+    let bn = trained(&config(Names::Torch), DType::F32, 2)?;
+    let mut named = export(&bn, Names::Torch, "bn1", None)?;
     let one = Tensor::ones(1, DType::F32, &Device::Cpu)?;
     named.insert("bn1.extra".into(), one.clone());
     named.insert("bn10.weight".into(), one);
     let options = Import { prefix: "bn1".into(), ..Import::default() };
     let imported =
-        import(&layer(&config(System::Torch), 3, DType::F32)?, System::Torch, &named, &options)?;
+        import(&layer(&config(Names::Torch), 3, DType::F32)?, Names::Torch, &named, &options)?;
     assert_eq!(imported.unused, ["bn1.extra"]);
     // A layer without gamma leaves the file's alone.
-    let plain = BatchNormConfig { scale: false, ..config(System::Torch) };
-    let imported = import(&layer(&plain, 3, DType::F32)?, System::Torch, &named, &options)?;
+    let plain = BatchNormConfig { scale: false, ..config(Names::Torch) };
+    let imported = import(&layer(&plain, 3, DType::F32)?, Names::Torch, &named, &options)?;
     assert_eq!(imported.unused, ["bn1.extra", "bn1.weight"]);
     Ok(())
 }
@@ -95,7 +97,7 @@ fn counters_and_sums() -> Outcome {
     let wide = |v: &[f64]| tensor(v, &[1, 1, 1, 3], DType::F64); // with axes around the channels, as Haiku has it
     let one = |v: f64, dtype| tensor(&[v], &[], dtype);
 
-    let config = BatchNormConfig { decay: Decay::Constant(decay), ..config(System::Haiku) };
+    let config = BatchNormConfig { decay: Decay::Constant(decay), ..config(Names::Haiku) };
     let haiku = Named::from([
         ("scale".into(), wide(&[1.0; 3])),
         ("offset".into(), wide(&[0.0; 3])),
@@ -107,7 +109,7 @@ fn counters_and_sums() -> Outcome {
         ("var_ema/counter".into(), one(steps as f64, DType::I64)),
     ]);
     let bn = layer(&config, 3, DType::F64)?;
-    let imported = import(&bn, System::Haiku, &haiku, &Import::default())?;
+    let imported = import(&bn, Names::Haiku, &haiku, &Import::default())?;
     assert_eq!((imported.used.len(), imported.unused.len()), (8, 0));
     assert_eq!((bn.step(), bn.health()?.committed), (4, 4));
     bn.forward_train(&batches[steps])?;
@@ -123,7 +125,7 @@ fn counters_and_sums() -> Outcome {
     let config = BatchNormConfig {
         decay: Decay::Constant(decay),
         zero_debias: ZeroDebias::Mean,
-        ..crate::config(System::TfSlim)
+        ..crate::config(Names::TfSlim)
     };
     let slim = Named::from([
         ("bn/beta".into(), wide(&[0.0; 3])),
@@ -134,19 +136,19 @@ fn counters_and_sums() -> Outcome {
     ]);
     let bn = layer(&config, 3, DType::F64)?;
     let imported =
-        import(&bn, System::TfSlim, &slim, &Import { prefix: "bn".into(), ..Import::default() })?;
+        import(&bn, Names::TfSlim, &slim, &Import { prefix: "bn".into(), ..Import::default() })?;
     assert_eq!((imported.used.len(), imported.unused.len(), bn.step()), (5, 0, 4));
     bn.forward_train(&batches[steps])?;
     assert_close("mean", &values(&bn.moving_mean()?), &next(&mean, &next_mean), 1e-14, 1e-14);
     let plain: Vec<f64> = next_variance.iter().map(|v| decay * 2.0 + (1.0 - decay) * v).collect();
     assert_close("variance", &values(&bn.moving_variance()?), &plain, 1e-14, 0.0);
-    let back = export(&bn, System::TfSlim, "bn", None)?;
+    let back = export(&bn, Names::TfSlim, "bn", None)?;
     assert_eq!(values(&back["bn/moving_mean/local_step"]), [5.0]);
     let sum: Vec<f64> = values(&bn.moving_mean()?).iter().map(|m| m * filled(5)).collect();
     assert_close("biased", &values(&back["bn/moving_mean/biased"]), &sum, 1e-14, 0.0);
 
     // PyTorch's cumulative average (momentum=None) goes on from its count.
-    let config = BatchNormConfig { decay: Decay::Cumulative, ..crate::config(System::Torch) };
+    let config = BatchNormConfig { decay: Decay::Cumulative, ..crate::config(Names::Torch) };
     let torch = Named::from([
         ("weight".into(), wide(&[1.0; 3])),
         ("bias".into(), wide(&[0.0; 3])),
@@ -155,11 +157,11 @@ fn counters_and_sums() -> Outcome {
         ("num_batches_tracked".into(), one(9.0, DType::I64)),
     ]);
     let bn = layer(&config, 3, DType::F64)?;
-    import(&bn, System::Torch, &torch, &Import::default())?;
+    import(&bn, Names::Torch, &torch, &Import::default())?;
     bn.forward_train(&batches[steps])?;
     let tenth: Vec<f64> = next_mean.iter().map(|m| (9.0 * 3.0 + m) / 10.0).collect();
     assert_close("mean", &values(&bn.moving_mean()?), &tenth, 1e-14, 0.0);
-    let back = export(&bn, System::Torch, "", None)?;
+    let back = export(&bn, Names::Torch, "", None)?;
     assert_eq!(back["num_batches_tracked"].dtype(), DType::I64);
     assert_eq!(values(&back["num_batches_tracked"]), [10.0]);
     Ok(())
@@ -170,16 +172,16 @@ fn counters_and_sums() -> Outcome {
 fn renorm_weights_of_2017() -> Outcome {
     let config = BatchNormConfig {
         renorm: Some(RenormConfig::new(RenormVariant::Tf1)),
-        ..config(System::TfLayers)
+        ..config(Names::TfLayers)
     };
     let bn = trained(&config, DType::F64, 3)?;
-    let mut named = export(&bn, System::TfLayers, "", None)?;
+    let mut named = export(&bn, Names::TfLayers, "", None)?;
     for name in ["renorm_mean_weight", "renorm_stddev_weight"] {
         let first = values(&named[name])[0];
         named.insert(name.into(), tensor(&[first], &[], DType::F64));
     }
     let copy = layer(&config, 3, DType::F64)?;
-    assert!(import(&copy, System::TfLayers, &named, &Import::default())?.unused.is_empty());
+    assert!(import(&copy, Names::TfLayers, &named, &Import::default())?.unused.is_empty());
     let x = Numbers(3).tensor(&[5, 3]);
     assert_eq!(bits(&copy.forward_train(&x)?), bits(&bn.forward_train(&x)?));
     for name in

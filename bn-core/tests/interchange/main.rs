@@ -4,25 +4,25 @@ mod checkpoints;
 #[path = "../common/mod.rs"]
 mod common;
 
-use bn_core::interchange::{Import, Named, System, export, from_bytes, import, to_bytes};
+use bn_core::interchange::{Import, Named, export, from_bytes, import, to_bytes};
 use bn_core::{
-    BatchNorm, BatchNormConfig, RenormConfig, RenormVariant, StoredVariance, ZeroDebias,
+    BatchNorm, BatchNormConfig, Names, RenormConfig, RenormVariant, StoredVariance, ZeroDebias,
 };
 use candle::{DType, Device};
 use common::{Numbers, Outcome, assert_close, bits, epsilon_of, layer, values};
 
-const SYSTEMS: [System; 7] = [
-    System::Torch,
-    System::Candle,
-    System::TfSlim,
-    System::TfLayers,
-    System::Keras,
-    System::Flax,
-    System::Haiku,
+const SYSTEMS: [Names; 7] = [
+    Names::Torch,
+    Names::Candle,
+    Names::TfSlim,
+    Names::TfLayers,
+    Names::Keras,
+    Names::Flax,
+    Names::Haiku,
 ];
 
 /// The system's own options, on channels last so that one input does for all.
-fn config(system: System) -> BatchNormConfig {
+fn config(system: Names) -> BatchNormConfig {
     BatchNormConfig { data_format: Default::default(), ..system.config() }
 }
 
@@ -71,7 +71,7 @@ fn out_and_in_again_is_the_same_layer() -> Outcome {
                 );
                 assert!(!copy.health()?.evaluated_before_update);
                 // And training goes on alike, where the system has a name for all that it needs.
-                if [System::Torch, System::Haiku].contains(&system) {
+                if [Names::Torch, Names::Haiku].contains(&system) {
                     assert_eq!(copy.health()?.committed, 5);
                     assert_eq!(copy.step(), 5);
                 }
@@ -99,29 +99,29 @@ fn out_and_in_again_is_the_same_layer() -> Outcome {
 
 #[test]
 fn names_are_the_systems_own() -> Outcome {
-    let of = |system: System, config: &BatchNormConfig| -> Outcome<Vec<String>> {
+    let of = |system: Names, config: &BatchNormConfig| -> Outcome<Vec<String>> {
         let named = export(&trained(config, DType::F32, 1)?, system, "p", None)?;
         Ok(names(&named).into_iter().map(str::to_owned).collect())
     };
-    let all = |config: &dyn Fn(System) -> BatchNormConfig, system| of(system, &config(system));
+    let all = |config: &dyn Fn(Names) -> BatchNormConfig, system| of(system, &config(system));
     assert_eq!(
-        all(&config, System::Torch)?,
+        all(&config, Names::Torch)?,
         ["p.bias", "p.num_batches_tracked", "p.running_mean", "p.running_var", "p.weight"]
     );
     assert_eq!(
-        all(&config, System::Candle)?,
+        all(&config, Names::Candle)?,
         ["p.bias", "p.running_mean", "p.running_var", "p.weight"]
     );
-    assert_eq!(all(&config, System::TfSlim)?, ["p/beta", "p/moving_mean", "p/moving_variance"]);
+    assert_eq!(all(&config, Names::TfSlim)?, ["p/beta", "p/moving_mean", "p/moving_variance"]);
     assert_eq!(
-        all(&config, System::TfLayers)?,
+        all(&config, Names::TfLayers)?,
         ["p/beta", "p/gamma", "p/moving_mean", "p/moving_variance"]
     );
     assert_eq!(
-        all(&config, System::Keras)?,
+        all(&config, Names::Keras)?,
         ["p/beta", "p/gamma", "p/moving_mean", "p/moving_variance"]
     );
-    assert_eq!(all(&config, System::Flax)?, ["p/bias", "p/mean", "p/scale", "p/var"]);
+    assert_eq!(all(&config, Names::Flax)?, ["p/bias", "p/mean", "p/scale", "p/var"]);
     let haiku = [
         "p/mean_ema/average",
         "p/mean_ema/counter",
@@ -132,10 +132,10 @@ fn names_are_the_systems_own() -> Outcome {
         "p/var_ema/counter",
         "p/var_ema/hidden",
     ];
-    assert_eq!(all(&config, System::Haiku)?, haiku);
+    assert_eq!(all(&config, Names::Haiku)?, haiku);
     let debiased = |system| BatchNormConfig { zero_debias: ZeroDebias::Mean, ..config(system) };
     assert_eq!(
-        all(&debiased, System::TfSlim)?,
+        all(&debiased, Names::TfSlim)?,
         [
             "p/beta",
             "p/moving_mean",
@@ -157,7 +157,7 @@ fn names_are_the_systems_own() -> Outcome {
         "p/renorm_stddev",
         "p/renorm_stddev_weight",
     ];
-    assert_eq!(all(&renorm(RenormVariant::Tf1), System::TfLayers)?, tf1);
+    assert_eq!(all(&renorm(RenormVariant::Tf1), Names::TfLayers)?, tf1);
     let keras = [
         "p/beta",
         "p/gamma",
@@ -167,14 +167,14 @@ fn names_are_the_systems_own() -> Outcome {
         "p/renorm_mean",
         "p/renorm_stddev",
     ];
-    assert_eq!(all(&renorm(RenormVariant::Keras), System::Keras)?, keras);
+    assert_eq!(all(&renorm(RenormVariant::Keras), Names::Keras)?, keras);
     Ok(())
 }
 
 #[test]
 fn momentum() {
     for system in SYSTEMS {
-        let ours = if [System::Torch, System::Candle].contains(&system) { 0.75 } else { 0.25 };
+        let ours = if [Names::Torch, Names::Candle].contains(&system) { 0.75 } else { 0.25 };
         assert_eq!(system.decay(0.25), ours, "{system:?}");
         assert_eq!(system.momentum(system.decay(0.25)), 0.25, "{system:?}");
     }
@@ -183,18 +183,18 @@ fn momentum() {
 /// n values: unbiased = biased · n/(n − 1). Without n the number stays, and its kind is told.
 #[test]
 fn variance_kinds() -> Outcome {
-    let biased = trained(&config(System::Keras), DType::F64, 5)?;
+    let biased = trained(&config(Names::Keras), DType::F64, 5)?;
     let (v, n) = (values(&biased.moving_variance()?), 10.0);
-    let to_torch = export(&biased, System::Torch, "", Some(n))?;
+    let to_torch = export(&biased, Names::Torch, "", Some(n))?;
     let unbiased: Vec<f64> = v.iter().map(|v| v * n / (n - 1.0)).collect();
     assert_close("running_var", &values(&to_torch["running_var"]), &unbiased, 1e-15, 0.0);
-    assert_eq!(values(&export(&biased, System::Torch, "", None)?["running_var"]), v);
-    assert_eq!(values(&export(&biased, System::Flax, "", Some(n))?["var"]), v, "the same kind");
+    assert_eq!(values(&export(&biased, Names::Torch, "", None)?["running_var"]), v);
+    assert_eq!(values(&export(&biased, Names::Flax, "", Some(n))?["var"]), v, "the same kind");
 
-    let keras = || layer(&config(System::Keras), 3, DType::F64);
+    let keras = || layer(&config(Names::Keras), 3, DType::F64);
     let read = |options: &Import| -> Outcome<(StoredVariance, Vec<f64>)> {
         let bn = keras()?;
-        let imported = import(&bn, System::Torch, &to_torch, options)?;
+        let imported = import(&bn, Names::Torch, &to_torch, options)?;
         Ok((imported.variance, values(&bn.moving_variance()?)))
     };
     let (kind, back) = read(&Import { values_per_channel: Some(n), ..Import::default() })?;
@@ -211,9 +211,9 @@ fn variance_kinds() -> Outcome {
     assert_eq!((kind, kept), (StoredVariance::Biased, values(&to_torch["running_var"])));
 
     // Haiku holds every variance twice, and both are of one kind.
-    let torch = BatchNormConfig { zero_debias: ZeroDebias::Both, ..config(System::Torch) };
+    let torch = BatchNormConfig { zero_debias: ZeroDebias::Both, ..config(Names::Torch) };
     let torch = trained(&torch, DType::F64, 5)?;
-    let haiku = export(&torch, System::Haiku, "", Some(n))?;
+    let haiku = export(&torch, Names::Haiku, "", Some(n))?;
     let filled = 1.0 - 0.9f64.powi(5);
     let average: Vec<f64> = values(&haiku["var_ema/hidden"]).iter().map(|h| h / filled).collect();
     assert_close("average", &average, &values(&haiku["var_ema/average"]), 1e-15, 0.0);

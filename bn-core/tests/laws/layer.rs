@@ -2,9 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use bn_core::{
-    Activation, BatchNormConfig, Call, Initializer, Regularizer, Sequential, interchange::System,
-};
+use bn_core::{Activation, BatchNormConfig, Call, Initializer, Names, Regularizer, Sequential};
 use candle::{DType, Device, Tensor, Var};
 use candle_nn::{ModuleT, VarBuilder, VarMap};
 use proptest::prelude::*;
@@ -280,13 +278,13 @@ fn penalties() -> Outcome {
 fn presets() {
     use bn_core::{StoredVariance::*, ZeroDebias};
     let table = [
-        (System::TfSlim, 1e-3, 0.999, false, Biased),
-        (System::TfLayers, 1e-3, 0.99, true, Biased),
-        (System::Keras, 1e-3, 0.99, true, Biased),
-        (System::Torch, 1e-5, 0.9, true, Unbiased),
-        (System::Candle, 1e-5, 0.9, true, Unbiased),
-        (System::Flax, 1e-5, 0.99, true, Biased),
-        (System::Haiku, 1e-5, 0.9, true, Biased),
+        (Names::TfSlim, 1e-3, 0.999, false, Biased),
+        (Names::TfLayers, 1e-3, 0.99, true, Biased),
+        (Names::Keras, 1e-3, 0.99, true, Biased),
+        (Names::Torch, 1e-5, 0.9, true, Unbiased),
+        (Names::Candle, 1e-5, 0.9, true, Unbiased),
+        (Names::Flax, 1e-5, 0.99, true, Biased),
+        (Names::Haiku, 1e-5, 0.9, true, Biased),
     ];
     for (system, epsilon, decay, scale, stored) in table {
         let config = system.config();
@@ -294,7 +292,7 @@ fn presets() {
         assert_eq!(got, (epsilon, decay.into(), scale, stored), "{system:?}");
         assert!(config.center && config.trainable);
         let both = matches!(config.zero_debias, ZeroDebias::Both);
-        assert_eq!(both, system == System::Haiku);
+        assert_eq!(both, system == Names::Haiku);
     }
     let fused = BatchNormConfig::tf_layers().fused();
     assert_eq!(fused.stored_variance, Unbiased);

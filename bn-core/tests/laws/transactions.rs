@@ -1,7 +1,8 @@
 //! Updates as transactions: commit, discard, merge; a poisoned batch changes nothing but a count.
 
 use bn_core::{
-    BatchNorm, BatchNormConfig, Call, Decay, RenormConfig, RenormVariant, Updates, ZeroDebias,
+    BatchNorm, BatchNormConfig, Call, DataFormat, Decay, Error, Moments, Pending, RenormConfig,
+    RenormVariant, Updates, ZeroDebias,
 };
 use candle::{DType, Tensor};
 use proptest::prelude::*;
@@ -41,6 +42,30 @@ fn call(w: &Tensor, weighted: bool) -> Call<'_> {
     Call { weights: weighted.then_some(w), ..Call::train() }
 }
 
+#[test]
+fn only_a_fitting_update_can_be_restored() -> bn_core::Result<()> {
+    let x = Numbers(1).tensor(&[4, 3]);
+    let moments = Moments::of(&x, DataFormat::Nchw)?;
+    let pending = Pending { moments, forwards: 1 };
+    let config = BatchNormConfig::default();
+    let immediate = layer(&config, 3, DType::F64)?;
+    let refused = immediate.restore_pending(pending.clone());
+    assert!(matches!(refused, Err(Error::Contradiction { .. })), "{refused:?}");
+    let other = deferred(&config, 2, &Updates::new())?;
+    let refused = other.restore_pending(pending);
+    assert!(matches!(refused, Err(Error::Shape { .. })), "{refused:?}");
+    assert_eq!(other.pending(), None);
+    Ok(())
+}
+
+/// What a checkpoint keeps of an update: four `[C]` columns and a number.
+fn saved_and_read(pending: &Pending) -> bn_core::Result<Pending> {
+    let of = &pending.moments;
+    let moments = Moments::new(&of.weight(), &of.mean(), &of.variance())?;
+    let moments = moments.with_squared_weight(&of.squared_weight())?;
+    Ok(Pending { moments, forwards: pending.forwards })
+}
+
 proptest! {
     #![proptest_config(cases(30))]
 
@@ -70,6 +95,57 @@ proptest! {
                 updates.commit()?;
                 assert_eq!(state_bits(&waiting[0]), before, "there was nothing left to commit");
             }
+            Ok(())
+        })())?;
+    }
+
+    /// A run that is saved between two micro-batches and resumed elsewhere.
+    #[test]
+    fn a_restored_pending_update_goes_on_bitwise(shape in shapes(), weighted in any::<bool>()) {
+        holds((|| {
+            for config in options(&shape) {
+                let updates = [Updates::new(), Updates::new()];
+                let own = deferred(&config, shape.channels(), &updates[0])?;
+                let resumed = deferred(&config, shape.channels(), &updates[1])?;
+                let mut numbers = Numbers(shape.seed);
+                let w: Vec<f64> = (0..shape.dims[0]).map(|_| numbers.between(0.5, 2.0)).collect();
+                let w = tensor(&w, &shape.dims[..1], DType::F64);
+                let [first, second] = [numbers.tensor(&shape.dims), numbers.tensor(&shape.dims)];
+                assert_eq!(own.pending(), None);
+                own.forward_with(&first, &call(&w, weighted))?;
+                let pending = own.pending().expect("an update");
+                assert_eq!((pending.forwards, own.last_batch()), (1, None));
+                let read = saved_and_read(&pending)?;
+                assert_eq!(read, pending);
+                resumed.restore_pending(read)?;
+                assert_eq!(updates[1].pending(), 1);
+                for (bn, updates) in [&own, &resumed].into_iter().zip(&updates) {
+                    bn.forward_with(&second, &call(&w, weighted))?;
+                    assert_eq!(bn.pending().map(|pending| pending.forwards), Some(2));
+                    updates.commit()?;
+                    assert_eq!(bn.pending(), None);
+                }
+                assert_eq!(state_bits(&own), state_bits(&resumed));
+                assert_eq!(own.last_batch(), resumed.last_batch());
+            }
+            Ok(())
+        })())?;
+    }
+
+    #[test]
+    fn last_batch_has_the_moments_of_the_batch(shape in shapes()) {
+        holds((|| {
+            let config = BatchNormConfig { data_format: shape.format(), ..BatchNormConfig::candle() };
+            let bn = layer(&config, shape.channels(), DType::F64)?;
+            assert_eq!(bn.last_batch(), None);
+            let x = Numbers(shape.seed).tensor(&shape.dims);
+            bn.forward_train(&x)?;
+            let (last, of_x) = (bn.last_batch().expect("a batch"), Moments::of(&x, shape.format())?);
+            assert_close("weight", &values(&last.weight()), &values(&of_x.weight()), F64, 0.0);
+            assert_close("mean", &values(&last.mean()), &values(&of_x.mean()), F64, F64);
+            assert_close("variance", &values(&last.variance()), &values(&of_x.variance()), F64, F64);
+            bn.forward_eval(&x)?;
+            assert_eq!(bn.last_batch(), Some(last));
             Ok(())
         })())?;
     }

@@ -1,0 +1,273 @@
+//! A layer's statistics: the variables that hold them, how a committed batch moves them, and what is
+//! pending.
+//!
+//! One lock per layer makes a commit atomic: no update of another thread is lost, and an evaluation reads
+//! mean and variance of the same update. The values of variables on another device travel to the host and
+//! back in a commit.
+
+mod build;
+
+use std::sync::{Mutex, MutexGuard};
+
+use candle::{DType, Tensor, Var};
+
+use crate::channel::{
+    Averages, Column, CommitRules, Committed, Moment, RenormAverages, RenormVariant, commit, toward,
+};
+use crate::config::{BatchNormConfig, StoredVariance, ZeroDebias};
+use crate::moments::Moments;
+use crate::tensors::{lock, values, write};
+
+/// Everything of a layer that training changes, except gamma and beta.
+#[derive(Debug)]
+pub(crate) struct State {
+    averages: Averages<Variable>,
+    /// Updates that took effect.
+    pub(crate) committed: Var,
+    rules: Rules,
+    ledger: Mutex<Ledger>,
+}
+
+/// A variable and its name.
+#[derive(Debug)]
+struct Variable {
+    name: &'static str,
+    var: Var,
+}
+
+/// The options that decide what a commit does. Layers that share variables must agree in them.
+#[derive(Clone, Debug, PartialEq)]
+struct Rules {
+    commit: CommitRules,
+    zero_debias: ZeroDebias,
+    renorm: Option<(RenormVariant, f64)>,
+}
+
+/// What a layer knows of its updates, apart from the variables.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    /// Updates tried, whether they took effect or not: the step that schedules go by. Unknown until the
+    /// first one; see [`State::step`].
+    step: Option<u64>,
+    pub(crate) pending: Option<Pending>,
+    pub(crate) last: Option<LastUpdate>,
+    /// While population statistics are taken: the moments of each call.
+    pub(crate) recorded: Option<Vec<Moments>>,
+    /// The averages hold data that did not come by updates: a checkpoint's, or a population's.
+    loaded: bool,
+    pub(crate) evaluated_before_update: bool,
+    /// Updates refused for a non-finite statistic.
+    pub(crate) refused: u64,
+    /// Updates that took effect since the layer was built.
+    pub(crate) committed_here: u64,
+    /// Of those, the ones that left a channel's variance as it was.
+    pub(crate) skipped_variance: u64,
+    /// `Σa` and `Σa²/n` over the updates, each of weight `a` in the average and worth `n` values.
+    gathered: f64,
+    squares: f64,
+}
+
+/// An update that waits for [`Updates::commit`](crate::Updates::commit).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pending {
+    /// Moments of all the batches merged into it.
+    pub moments: Moments,
+    /// Training forwards merged into it.
+    pub forwards: u64,
+}
+
+/// The last batch that was committed or refused, and the averages before it.
+#[derive(Debug)]
+pub(crate) struct LastUpdate {
+    pub(crate) batch: Moments,
+    pub(crate) moving: Vec<Moment>,
+}
+
+/// A commit that is computed but not yet written.
+pub(crate) struct Prepared {
+    averages: Averages,
+    committed: Committed,
+    last: LastUpdate,
+    /// Updates tried, and updates that took effect, before this one.
+    step: u64,
+    count: f64,
+    /// Weight of the batch in the averages.
+    rate: f64,
+}
+
+impl State {
+    pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        lock(&self.ledger)
+    }
+
+    fn read(&self) -> candle::Result<Averages> {
+        self.averages.try_map(&Variable::read)
+    }
+
+    fn write(&self, averages: &Averages, count: f64) -> candle::Result<()> {
+        for (variable, column) in self.averages.parts().into_iter().zip(averages.parts()) {
+            write(&variable.var, column.values())?;
+        }
+        write(&self.committed, &[count])
+    }
+
+    fn count(&self) -> candle::Result<f64> {
+        Ok(values(&self.committed)?[0])
+    }
+
+    /// Moving mean and variance of one update.
+    pub(crate) fn moving(&self) -> candle::Result<[Vec<f64>; 2]> {
+        let _one_update = self.ledger();
+        Ok([values(&self.averages.mean.value.var)?, values(&self.averages.variance.value.var)?])
+    }
+
+    /// The averages that renorm refers to, and the step of its bounds.
+    pub(crate) fn renorm(&self) -> candle::Result<Option<(RenormAverages, u64)>> {
+        let Some(renorm) = &self.averages.renorm else {
+            return Ok(None);
+        };
+        let ledger = self.ledger();
+        Ok(Some((renorm.try_map(&Variable::read)?, self.step(&ledger)?)))
+    }
+
+    /// The type of the moving statistics.
+    pub(crate) fn dtype(&self) -> DType {
+        self.averages.mean.value.var.dtype()
+    }
+
+    /// Updates tried before the next one. Until the first one it is the count among the variables, read
+    /// then: a checkpoint may be loaded into them after the layer was built.
+    pub(crate) fn step(&self, ledger: &Ledger) -> candle::Result<u64> {
+        match ledger.step {
+            Some(step) => Ok(step),
+            None => Ok(self.count()? as u64),
+        }
+    }
+
+    pub(crate) fn set_step(&self, step: u64) {
+        self.ledger().step = Some(step);
+    }
+
+    /// Notes an evaluation by averages that still hold their initial values.
+    pub(crate) fn note_evaluation(&self) -> candle::Result<()> {
+        let mut ledger = self.ledger();
+        if !ledger.loaded && ledger.committed_here == 0 && !ledger.evaluated_before_update {
+            ledger.evaluated_before_update = self.count()? == 0.0;
+        }
+        Ok(())
+    }
+
+    /// Moves the averages by one batch, unless one of its statistics is not finite.
+    pub(crate) fn commit(&self, batch: Moments) -> candle::Result<()> {
+        let mut ledger = self.ledger();
+        let prepared = self.prepare(&ledger, batch)?;
+        self.apply(&mut ledger, prepared)
+    }
+
+    /// Computes a commit; nothing has changed yet.
+    pub(crate) fn prepare(&self, ledger: &Ledger, batch: Moments) -> candle::Result<Prepared> {
+        let (mut averages, count, step) = (self.read()?, self.count()?, self.step(ledger)?);
+        let moving = Moment::zip(averages.mean.value.values(), averages.variance.value.values());
+        let rate = self.rules.commit.decay.rate(step, count);
+        let committed = commit(
+            &self.rules.commit,
+            rate,
+            batch.common_weight(),
+            [&batch.means(), &batch.variances()],
+            &mut averages,
+        );
+        let last = LastUpdate { batch, moving };
+        Ok(Prepared { averages, committed, last, step, count, rate })
+    }
+
+    /// Writes a commit.
+    pub(crate) fn apply(&self, ledger: &mut Ledger, prepared: Prepared) -> candle::Result<()> {
+        let Prepared { averages, committed, last, step, count, rate } = prepared;
+        ledger.step = Some(step + 1);
+        if committed.accepted {
+            self.write(&averages, count + 1.0)?;
+            let values = last.batch.common_weight().values();
+            ledger.gathered = toward(ledger.gathered, 1.0, rate);
+            ledger.squares = ledger.squares * (1.0 - rate) * (1.0 - rate) + rate * rate / values;
+            ledger.committed_here += 1;
+            ledger.skipped_variance += u64::from(committed.skipped_variance);
+        } else {
+            ledger.refused += 1;
+        }
+        ledger.last = Some(last);
+        Ok(())
+    }
+
+    /// Replaces the averages, as if these values had gathered all their weight; then `more` by name. The
+    /// counter of updates stays, unless `committed` replaces it.
+    pub(crate) fn overwrite(
+        &self,
+        mean: &[f64],
+        variance: &[f64],
+        more: &[(String, Vec<f64>)],
+        committed: Option<f64>,
+    ) -> candle::Result<()> {
+        let mut ledger = self.ledger();
+        let mut averages = self.read()?;
+        averages.overwrite(mean, variance, self.rules.commit.epsilon);
+        if let Some(committed) = committed {
+            ledger.step = Some(committed as u64);
+        }
+        self.write(&averages, committed.map_or_else(|| self.count(), Ok)?)?;
+        for (name, values) in more {
+            if let Some(variable) = self.find(name) {
+                write(&variable.var, values)?;
+            }
+        }
+        ledger.loaded = true;
+        Ok(())
+    }
+
+    /// The statistics with their names, in name order.
+    pub(crate) fn named(&self) -> Vec<(String, Var)> {
+        let named = |variable: &Variable| (variable.name.to_owned(), variable.var.clone());
+        let mut all: Vec<_> = self.averages.parts().into_iter().map(named).collect();
+        all.push(("updates".to_owned(), self.committed.clone()));
+        all.sort_by(|(a, _), (b, _)| a.cmp(b));
+        all
+    }
+
+    fn find(&self, name: &str) -> Option<&Variable> {
+        self.averages.parts().into_iter().find(|variable| variable.name == name)
+    }
+
+    /// A copy of one of the statistics; `None` if the layer does not have it.
+    pub(crate) fn copy_of(&self, name: &str) -> candle::Result<Option<Tensor>> {
+        let _one_update = self.ledger();
+        self.find(name).map(|variable| variable.var.as_detached_tensor().copy()).transpose()
+    }
+}
+
+impl Variable {
+    fn read(&self) -> candle::Result<Column> {
+        Ok(Column::new(values(&self.var)?, self.var.dtype() == DType::F32))
+    }
+}
+
+impl Ledger {
+    /// Values per channel that the average is worth: `(Σa)² / Σ(a²/n)`.
+    pub(crate) fn effective_sample_size(&self) -> f64 {
+        if self.squares > 0.0 { self.gathered * self.gathered / self.squares } else { 0.0 }
+    }
+}
+
+impl Rules {
+    fn of(config: &BatchNormConfig) -> Self {
+        let unbiased = config.stored_variance == StoredVariance::Unbiased;
+        Self {
+            commit: CommitRules {
+                decay: config.decay.clone(),
+                unbiased_by: unbiased.then_some(config.weight_kind),
+                degenerate: config.degenerate,
+                epsilon: config.epsilon,
+            },
+            zero_debias: config.zero_debias,
+            renorm: config.renorm.as_ref().map(|renorm| (renorm.variant, renorm.decay)),
+        }
+    }
+}
