@@ -37,6 +37,8 @@ pub const STATUS: &str = "status.json";
 pub const LAYERS: &str = "layers.csv";
 /// What went wrong in a run that failed: errors, and panics with file, line and backtrace; optional.
 pub const WORKER_LOG: &str = "worker.log";
+/// The folder of a run's checkpoints; optional.
+pub const CHECKPOINTS: &str = "checkpoints";
 /// The report, in the experiment's directory.
 pub const REPORT: &str = "report.html";
 /// One line per arm, for spreadsheets.

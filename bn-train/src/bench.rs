@@ -4,7 +4,7 @@
 
 use crate::data::ImageShape;
 use crate::experiment::{Registry, Settings};
-use crate::model::{Model, Sizes};
+use crate::model::{Model, Sizes, parameters};
 use crate::ops::conv::{self, ConvShape};
 use crate::ops::parallel::awake;
 use crate::random::{Purpose, Stream};
@@ -173,7 +173,7 @@ fn training(model: &str, input: ImageShape, batch: usize) -> anyhow::Result<Step
     let settings = settings(model)?;
     let sizes = Sizes { input, classes: 10 };
     let model = Model::build(&settings.model, settings.norm.as_ref(), sizes, 0, &Device::Cpu)?;
-    let mut optimizer = settings.optimizer.build(model.trainable())?;
+    let mut optimizer = settings.optimizer.build(parameters(model.layers()))?;
     let images = numbers("images", batch * input.pixels());
     let dims = (batch, input.channels, input.height, input.width);
     let images = Tensor::from_vec(images, dims, &Device::Cpu)?;

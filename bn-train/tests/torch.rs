@@ -3,7 +3,7 @@
 
 use bn_train::data::ImageShape;
 use bn_train::experiment::Registry;
-use bn_train::model::{Model, Sizes};
+use bn_train::model::{Model, Sizes, parameters};
 use candle::{Device, Tensor};
 use serde_json::Value;
 
@@ -59,7 +59,7 @@ fn train_as_torch(which: &str, model: &str, input: ImageShape, batch: usize) {
     let labels: Vec<u32> = (0..batch as u32).map(|i| 7 * i % 10).collect();
     let labels = Tensor::new(labels, &Device::Cpu).unwrap();
 
-    let mut optimizer = settings.optimizer.build(model.trainable()).unwrap();
+    let mut optimizer = settings.optimizer.build(parameters(model.layers())).unwrap();
     let losses = values["losses"].as_array().unwrap();
     for (step, want) in losses.iter().enumerate() {
         let output = model.train_step(&images, &labels).unwrap();

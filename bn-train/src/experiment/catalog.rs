@@ -30,6 +30,7 @@ impl Catalog {
         add_kinds(&mut arm, &mut selectors, &registry.norms);
         add_kinds(&mut arm, &mut selectors, &registry.optimizers);
         add_kinds(&mut arm, &mut selectors, &registry.schedules);
+        add_kinds(&mut arm, &mut selectors, &registry.averages);
         let (_, found) = settings::read(registry, &nothing);
         let of_kinds: Vec<String> = arm.iter().map(|known| known.entry.path.clone()).collect();
         let common = found.entries.into_iter().filter(|entry| !of_kinds.contains(&entry.path));
@@ -160,7 +161,17 @@ impl Catalog {
 }
 
 /// The tables of an arm, in the order in which a reader should meet them.
-const TABLES: [&str; 6] = ["data", "model", "norm", "optimizer", "schedule", "train"];
+const TABLES: [&str; 9] = [
+    "data",
+    "model",
+    "norm",
+    "optimizer",
+    "schedule",
+    "train",
+    "average",
+    "checkpoint",
+    "tensorboard",
+];
 
 fn rank(table: &str) -> usize {
     TABLES.iter().position(|known| *known == table).unwrap_or(TABLES.len())

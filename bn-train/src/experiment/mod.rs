@@ -10,6 +10,7 @@ pub mod digest;
 mod head;
 mod load;
 pub mod plan;
+mod output;
 mod raw;
 mod registry;
 mod selection;
@@ -19,6 +20,7 @@ mod template;
 mod train;
 
 pub use load::{Flags, LoadError};
+pub use output::OutputSettings;
 pub use registry::Registry;
 pub use selection::Selection;
 pub use settings::Settings;

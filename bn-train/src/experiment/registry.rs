@@ -6,7 +6,7 @@ use super::shipped::{self, Shipped};
 use crate::data::{self, Provider};
 use crate::keys::{Kind, Kinds};
 use crate::model::{self, ModelKind, NormSettings};
-use crate::optimizer::{self, OptimizerSettings};
+use crate::optimizer::{self, AverageSettings, OptimizerSettings};
 use crate::schedule::{self, Shape};
 use std::sync::Arc;
 
@@ -18,6 +18,7 @@ pub struct Registry {
     pub(super) norms: Kinds<Option<NormSettings>>,
     pub(super) optimizers: Kinds<OptimizerSettings>,
     pub(super) schedules: Kinds<Shape>,
+    pub(super) averages: Kinds<Option<AverageSettings>>,
     shipped: Vec<Shipped>,
 }
 
@@ -30,6 +31,7 @@ impl Registry {
             norms: model::norms(),
             optimizers: optimizer::optimizers(),
             schedules: schedule::shapes(),
+            averages: optimizer::averages(),
             shipped: shipped::ALL.to_vec(),
         }
     }

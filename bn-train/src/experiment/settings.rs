@@ -2,12 +2,13 @@
 //!
 //! There is one way in, [`super::Registry`]; whoever holds a [`Settings`] need not check again.
 
+use super::output::{self, OutputSettings};
 use super::registry::Registry;
 use super::train::{self, TrainSettings};
 use crate::data::Source;
 use crate::keys::{Found, Keys, Leaves};
 use crate::model::{self, ModelSettings, NormSettings};
-use crate::optimizer::{self, OptimizerSettings};
+use crate::optimizer::{self, AverageSettings, OptimizerSettings};
 use crate::schedule::{self, Schedule};
 use std::collections::BTreeMap;
 
@@ -29,6 +30,10 @@ pub struct Settings {
     pub schedule: Schedule,
     /// `[train]`.
     pub train: TrainSettings,
+    /// `[average]`; none where `average.kind` is `"none"`.
+    pub average: Option<AverageSettings>,
+    /// `[checkpoint]` and `[tensorboard]`.
+    pub output: OutputSettings,
     /// All of the above as the keys of an experiment, defaults written out.
     pub written: toml::Table,
     /// By dotted key, as TOML: what decides the numbers and is not the default.
@@ -67,15 +72,27 @@ fn read_into(registry: &Registry, leaves: &Leaves, found: &mut Found) -> Option<
     }
     let norm = registry.norms.read(&mut keys);
     let has_norm = norm.as_ref().is_some_and(Option::is_some);
-    if has_norm && train.as_ref().is_some_and(|train| train.batch_size == 1) {
-        let message =
-            "`train.batch_size` is 1; batch statistics need 2 examples, or norm.kind = \"none\"";
-        keys.table("train").refuse("batch_size", message.to_owned());
+    if let Some(train) = train.as_ref().filter(|train| has_norm && train.pass_size() == 1) {
+        let (key, found) = if train.accumulate == 1 {
+            ("batch_size", "`train.batch_size` is 1".to_owned())
+        } else {
+            (
+                "accumulate",
+                format!(
+                    "`train.accumulate` is {}, which leaves 1 example a pass",
+                    train.accumulate
+                ),
+            )
+        };
+        let message = format!("{found}; batch statistics need 2 examples, or norm.kind = \"none\"");
+        keys.table("train").refuse(key, message);
     }
     let optimizer = registry.optimizers.read(&mut keys);
     let learning_rate = optimizer::learning_rate(&mut keys.table("optimizer"));
     let shape = registry.schedules.read(&mut keys);
     let warmup_steps = schedule::warmup_steps(&mut keys.table("schedule"));
+    let average = registry.averages.read(&mut keys);
+    let output = output::read(&mut keys);
 
     let identity = found.written.get("data").map(ToString::to_string).unwrap_or_default();
     Some(Settings {
@@ -86,6 +103,8 @@ fn read_into(registry: &Registry, leaves: &Leaves, found: &mut Found) -> Option<
         learning_rate: learning_rate?,
         schedule: Schedule { shape: shape?, warmup_steps: warmup_steps? },
         train: train?,
+        average: average?,
+        output: output?,
         written: found.written.clone(),
         changed: found.changed.clone(),
     })

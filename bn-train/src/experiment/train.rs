@@ -11,6 +11,8 @@ pub struct TrainSettings {
     pub steps: u64,
     /// Examples per update, from 1 to the number of training examples.
     pub batch_size: usize,
+    /// Passes that a batch is computed in, each over an equal part of it; at least 1.
+    pub accumulate: usize,
     /// Steps between two evaluations, at least 1. The first and the last step are always evaluated.
     pub evaluate_every: u64,
     /// Further steps to evaluate at, ascending; those past the end are never reached.
@@ -18,6 +20,11 @@ pub struct TrainSettings {
 }
 
 impl TrainSettings {
+    /// Examples of one pass.
+    pub fn pass_size(&self) -> usize {
+        self.batch_size / self.accumulate
+    }
+
     /// Whether the net is evaluated after `step` updates.
     pub fn evaluates(&self, step: u64) -> bool {
         step.is_multiple_of(self.evaluate_every)
@@ -39,6 +46,10 @@ pub(super) fn read(keys: &mut Keys<'_>, data: Option<Description>) -> Option<Tra
     let about = "examples per update; what an epoch leaves over is dropped";
     let batch_size = Key::new("batch_size", whole(1..=u64::MAX), about).also(&["batch"]);
     let batch_size = keys.with_default(batch_size, 60).map(|size| size as usize);
+    let about = "passes that a batch is computed in, each over an equal part: less memory, and smaller normalization batches";
+    let accumulate = Key::new("accumulate", whole(1..=u64::MAX), about);
+    let accumulate = accumulate.also(&["gradient_accumulation_steps", "accumulate_grad_batches"]);
+    let accumulate = keys.with_default(accumulate, 1).map(|parts| parts as usize);
     let about = "steps between two evaluations; the first and the last step are always evaluated";
     let every = Key::new("evaluate_every", whole(1..=u64::MAX), about);
     let evaluate_every = keys.with_default(every.also(&["eval_every", "log_every"]), 50);
@@ -46,7 +57,14 @@ pub(super) fn read(keys: &mut Keys<'_>, data: Option<Description>) -> Option<Tra
     let at = Key::new("evaluate_at", list("steps", whole(0..=u64::MAX)), about);
     let evaluate_at = keys.with_default(at, Vec::new());
 
-    let (batch_size, mut evaluate_at) = (batch_size?, evaluate_at?);
+    let (batch_size, accumulate, mut evaluate_at) = (batch_size?, accumulate?, evaluate_at?);
+    if !batch_size.is_multiple_of(accumulate) {
+        let message = format!(
+            "`train.accumulate` is {accumulate}; expected a divisor of train.batch_size, which is {batch_size}"
+        );
+        keys.refuse("accumulate", message);
+        return None;
+    }
     if let Some(data) = data.filter(|data| batch_size > data.train) {
         let message = format!(
             "`train.batch_size` is {batch_size}; expected at most {}, the number of training examples",
@@ -60,7 +78,13 @@ pub(super) fn read(keys: &mut Keys<'_>, data: Option<Description>) -> Option<Tra
         (None, epochs) => updates(epochs?, data?.train, batch_size),
     };
     evaluate_at.sort_unstable();
-    Some(TrainSettings { steps, batch_size, evaluate_every: evaluate_every?, evaluate_at })
+    Some(TrainSettings {
+        steps,
+        batch_size,
+        accumulate,
+        evaluate_every: evaluate_every?,
+        evaluate_at,
+    })
 }
 
 /// Updates in so many passes over so many examples, at least 1.

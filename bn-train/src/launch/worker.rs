@@ -6,11 +6,12 @@ use super::interruption::Interruption;
 use super::protocol::{Event, Order};
 use crate::data::Source;
 use crate::device::DeviceName;
+use crate::experiment::OutputSettings;
 use crate::experiment::{Flags, Registry};
 use crate::ops::parallel::awake;
-use crate::run::{DeviceData, Progress, RunDirectory, train};
+use crate::run::{DeviceData, Outputs, Progress, RunDirectory, train};
 use anyhow::Context as _;
-use bn_report::schema::Status;
+use bn_report::schema::{RunConfig, Status};
 use candle::Device;
 use std::io::{BufRead as _, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -117,10 +118,10 @@ impl Worker<'_> {
 
     /// Trains one run; the caller ends its directory.
     fn train(&mut self, order: &Order, directory: &RunDirectory) -> anyhow::Result<Status> {
-        let mut files = directory.begin(&order.config)?;
         let experiment =
             self.registry.parse("config.toml", "run", &order.config, &Flags::default())?;
         let (settings, seed) = (&experiment.arms[0].settings, experiment.seeds[0]);
+        let outputs = outputs(order, directory, &settings.output)?;
         let data = self.data(&settings.data)?;
         let mut reported = Instant::now();
         let mut on_progress = |progress: Progress| {
@@ -132,7 +133,7 @@ impl Worker<'_> {
                 let _ = send(&Event::Progress { step, loss, accuracy });
             }
         };
-        Ok(train(settings, seed, &data, &mut files, &self.stop, &mut on_progress)?)
+        Ok(train(settings, seed, &data, outputs, &self.stop, &mut on_progress)?)
     }
 
     fn data(&mut self, source: &Source) -> anyhow::Result<DeviceData> {
@@ -145,6 +146,25 @@ impl Worker<'_> {
         self.data = Some((source.clone(), data.clone()));
         Ok(data)
     }
+}
+
+/// Where the run of `order` writes: it goes on from its newest checkpoint, or begins.
+fn outputs(
+    order: &Order,
+    directory: &RunDirectory,
+    settings: &OutputSettings,
+) -> anyhow::Result<Outputs> {
+    let config: RunConfig = toml::from_str(&order.config).context("malformed settings of a run")?;
+    let digest = config.provenance.and_then(|provenance| provenance.digest).unwrap_or_default();
+    if directory.partial().is_some_and(|partial| partial.digest() == Some(&digest)) {
+        let mut warn = |text: String| console::note(&text);
+        if let Some(outputs) = Outputs::resume(directory.folder(), settings, &digest, &mut warn)? {
+            directory.resume()?;
+            return Ok(outputs);
+        }
+    }
+    directory.begin(&order.config)?;
+    Ok(Outputs::begin(directory.folder(), settings, &digest)?)
 }
 
 fn failed(error: &anyhow::Error) -> Status {

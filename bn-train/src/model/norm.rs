@@ -46,10 +46,13 @@ impl Norm {
         pass: &mut Pass<'_>,
     ) -> Result<Signal> {
         let call = Call { residual: residual.map(Signal::tensor), ..self.call(pass)? };
-        let layer = match pass.collective() {
-            Some(ranks) => Cow::Owned(self.layer.clone().with_collective(ranks.clone())),
-            None => Cow::Borrowed(&self.layer),
-        };
+        let mut layer = Cow::Borrowed(&self.layer);
+        if let Some(ranks) = pass.collective() {
+            layer = Cow::Owned(layer.into_owned().with_collective(ranks.clone()));
+        }
+        if let Some(updates) = pass.updates() {
+            layer = Cow::Owned(layer.into_owned().with_updates(updates));
+        }
         let inputs: Vec<&Signal> = [Some(x), residual].into_iter().flatten().collect();
         let is_trained = !self.layer.trainable_variables().is_empty();
         let y = if pass.is_recording() {

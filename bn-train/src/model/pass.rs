@@ -3,7 +3,7 @@
 use super::signal::Signal;
 use super::tape::{Backward, Tape};
 use crate::ops::buffer::is_plain;
-use bn_core::{Collective, Moments};
+use bn_core::{Collective, Moments, Updates};
 use candle::{Result, Tensor};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -49,6 +49,7 @@ pub struct Pass<'a> {
     observer: Option<&'a mut dyn Observer>,
     weights: Option<&'a Tensor>,
     collective: Option<Arc<dyn Collective>>,
+    updates: Option<&'a Updates>,
     recorded: Option<&'a mut MomentsByPath>,
 }
 
@@ -60,6 +61,7 @@ impl<'a> Pass<'a> {
             observer: None,
             weights: None,
             collective: None,
+            updates: None,
             recorded: None,
         }
     }
@@ -104,6 +106,11 @@ impl<'a> Pass<'a> {
         Self { collective: Some(ranks), ..self }
     }
 
+    /// With updates of the moving statistics that are left in `updates`, to be committed later.
+    pub fn with_updates(self, updates: &'a Updates) -> Self {
+        Self { updates: Some(updates), ..self }
+    }
+
     /// Which statistics the norm layers use.
     pub fn mode(&self) -> Mode<'a> {
         self.mode
@@ -112,6 +119,11 @@ impl<'a> Pass<'a> {
     /// Weights of the examples for batch statistics.
     pub fn weights(&self) -> Option<&'a Tensor> {
         self.weights
+    }
+
+    /// Where updates of the moving statistics are left; none where each layer commits its own at once.
+    pub fn updates(&self) -> Option<&'a Updates> {
+        self.updates
     }
 
     /// The ranks over which batch statistics are taken.

@@ -196,7 +196,8 @@ fn threads_change_no_bit_of_what_is_learned() {
             let labels: Vec<u32> = (0..70).map(|i| i % 10).collect();
             let labels = Tensor::new(labels, &Device::Cpu).unwrap();
             let momentum = OptimizerKind::Sgd(Sgd { momentum: 0.9, nesterov: false });
-            let mut optimizer = OptimizerSettings::from(momentum).build(model.trainable()).unwrap();
+            let mut optimizer =
+                OptimizerSettings::from(momentum).build(parameters(model.layers())).unwrap();
             let mut losses = Vec::new();
             for _ in 0..3 {
                 let output = model.train_step(&images(70), &labels).unwrap();

@@ -17,6 +17,15 @@ pub enum AveragedStatistics {
     Recomputed,
 }
 
+/// How weights are averaged.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AverageSettings {
+    /// Weight of the old average, `0 <= decay < 1`. Default 0.999.
+    pub decay: f64,
+    /// What the norm layers use. Default averaged.
+    pub statistics: AveragedStatistics,
+}
+
 /// The average of each variable that it is given.
 #[derive(Debug)]
 pub struct WeightAverage {

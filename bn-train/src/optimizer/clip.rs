@@ -1,7 +1,6 @@
 //! The norm of all gradients together, and what brings it down to a bound.
 
-use super::Parameter;
-use crate::model::Gradients;
+use crate::model::{Gradients, Parameter};
 use crate::ops::buffer::{Numbers, is_plain};
 use candle::{DType, Result, Tensor};
 use rayon::prelude::*;
@@ -14,7 +13,7 @@ const CHUNK: usize = 1 << 14;
 /// # Errors
 /// What candle's tensor operations report.
 pub fn gradient_norm(parameters: &[Parameter], gradients: &Gradients) -> Result<f64> {
-    let found = parameters.iter().filter_map(|parameter| gradients.get(&parameter.variable));
+    let found = parameters.iter().filter_map(|parameter| gradients.get(&parameter.var));
     let mut sum = 0.0;
     for gradient in found {
         sum += squares(gradient)?;
@@ -54,6 +53,7 @@ fn squares_of_chunk(numbers: &[f32]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Role;
     use candle::{Device, Var};
 
     /// Parameters with these gradients.
@@ -63,7 +63,12 @@ mod tests {
             let gradient = Tensor::from_slice(values, values.len(), &Device::Cpu).unwrap();
             let variable = Var::from_tensor(&gradient.zeros_like().unwrap()).unwrap();
             gradients.add(&variable, gradient).unwrap();
-            Parameter { name: index.to_string(), variable, decays: true }
+            Parameter {
+                path: index.to_string(),
+                role: Role::Weight,
+                var: variable,
+                is_trained: true,
+            }
         });
         (parameters.collect(), gradients)
     }

@@ -6,8 +6,8 @@
 use super::clip;
 use super::number::Elements;
 use super::rules::{Rule, Step};
-use super::{Optimizer, OptimizerSettings, Parameter};
-use crate::model::Gradients;
+use super::{Optimizer, OptimizerSettings};
+use crate::model::{Gradients, Parameter, Role};
 use crate::ops::buffer::is_plain;
 use crate::state::{State, StateError};
 use candle::{CpuStorage, Device, InplaceOp2, Layout, Result, Tensor, Var};
@@ -53,15 +53,16 @@ impl<R: Rule<BUFFERS>, const BUFFERS: usize> Elementwise<R, BUFFERS> {
         rule: R,
         mut parameters: Vec<Parameter>,
     ) -> Result<Self> {
-        parameters.sort_by(|left, right| left.name.cmp(&right.name));
+        parameters.retain(|parameter| parameter.is_trained);
+        parameters.sort_by(|left, right| left.path.cmp(&right.path));
         let mut memories = Vec::with_capacity(parameters.len());
         let mut in_common = 0;
-        for Parameter { variable, .. } in &parameters {
-            let place = if is_plain(variable) {
-                in_common += variable.elem_count();
-                Place::Common(variable.elem_count())
+        for Parameter { var, .. } in &parameters {
+            let place = if is_plain(var) {
+                in_common += var.elem_count();
+                Place::Common(var.elem_count())
             } else {
-                Place::Own(zeros(variable)?)
+                Place::Own(zeros(var)?)
             };
             memories.push(Memory { count: 0, place });
         }
@@ -99,11 +100,11 @@ impl<R: Rule<BUFFERS>, const BUFFERS: usize> Optimizer for Elementwise<R, BUFFER
         let mut left = self.buffers.each_mut().map(Vec::as_mut_slice);
         for (parameter, memory) in self.parameters.iter().zip(&mut self.memories) {
             let buffers = split_off(&mut left, memory.len_in_common());
-            let Some(gradient) = gradients.get(&parameter.variable) else {
+            let Some(gradient) = gradients.get(&parameter.var) else {
                 continue;
             };
             memory.count += 1;
-            let decays = parameter.decays || self.decay_norm_and_bias;
+            let decays = parameter.role == Role::Weight || self.decay_norm_and_bias;
             let coefficients = self.rule.coefficients(&Step {
                 learning_rate,
                 weight_decay: if decays { self.weight_decay } else { 0.0 },
@@ -114,7 +115,7 @@ impl<R: Rule<BUFFERS>, const BUFFERS: usize> Optimizer for Elementwise<R, BUFFER
                 update_tensors::<R, BUFFERS>(&coefficients, parameter, gradient, own)?;
             } else {
                 let update = Update::<R, BUFFERS> { coefficients, buffers: Mutex::new(buffers) };
-                updates.push((&parameter.variable, gradient.contiguous()?, update));
+                updates.push((&parameter.var, gradient.contiguous()?, update));
             }
         }
         let apply = |(variable, gradient, update): (&Var, Tensor, Update<'_, R, BUFFERS>)| {
@@ -132,17 +133,17 @@ impl<R: Rule<BUFFERS>, const BUFFERS: usize> Optimizer for Elementwise<R, BUFFER
         state.put("kind", R::NAME);
         let mut start = 0;
         for (parameter, memory) in self.parameters.iter().zip(&self.memories) {
-            let Parameter { name, variable, .. } = parameter;
-            state.put(&format!("updates.{name}"), memory.count);
+            let Parameter { path, var, .. } = parameter;
+            state.put(&format!("updates.{path}"), memory.count);
             for (index, buffer) in R::BUFFER_NAMES.iter().enumerate() {
-                let path = format!("{buffer}.{name}");
+                let place = format!("{buffer}.{path}");
                 match &memory.place {
                     Place::Common(len) => {
                         let numbers = &self.buffers[index][start..start + len];
-                        let tensor = Tensor::from_slice(numbers, variable.dims(), &Device::Cpu)?;
-                        state.put_tensor(&path, &tensor)?;
+                        let tensor = Tensor::from_slice(numbers, var.dims(), &Device::Cpu)?;
+                        state.put_tensor(&place, &tensor)?;
                     }
-                    Place::Own(tensors) => state.put_tensor(&path, &tensors[index])?,
+                    Place::Own(tensors) => state.put_tensor(&place, &tensors[index])?,
                 }
             }
             start += memory.len_in_common();
@@ -154,10 +155,10 @@ impl<R: Rule<BUFFERS>, const BUFFERS: usize> Optimizer for Elementwise<R, BUFFER
         state.expect("kind", R::NAME)?;
         let mut start = 0;
         for (parameter, memory) in self.parameters.iter().zip(&mut self.memories) {
-            let Parameter { name, variable, .. } = parameter;
-            memory.count = state.take_whole(&format!("updates.{name}"))?;
+            let Parameter { path, var, .. } = parameter;
+            memory.count = state.take_whole(&format!("updates.{path}"))?;
             for (index, buffer) in R::BUFFER_NAMES.iter().enumerate() {
-                let tensor = state.take_tensor(&format!("{buffer}.{name}"), variable)?;
+                let tensor = state.take_tensor(&format!("{buffer}.{path}"), var)?;
                 match &mut memory.place {
                     Place::Common(len) => {
                         let numbers = tensor.flatten_all()?.to_vec1::<f32>()?;
@@ -191,13 +192,13 @@ fn update_tensors<R: Rule<BUFFERS>, const BUFFERS: usize>(
     gradient: &Tensor,
     memory: &mut [Tensor; BUFFERS],
 ) -> Result<()> {
-    let weight = Elements::of(&parameter.variable);
+    let weight = Elements::of(&parameter.var);
     let before = memory.each_ref().map(Elements::of);
     let (weight, after) = R::update(coefficients, weight, Elements::of(gradient), before);
     for (memory, after) in memory.iter_mut().zip(after) {
         *memory = after.into_tensor()?;
     }
-    parameter.variable.set(&weight.into_tensor()?)
+    parameter.var.set(&weight.into_tensor()?)
 }
 
 /// One update of one variable, in one pass over its numbers.

@@ -1,7 +1,8 @@
-//! The keys of `[optimizer]`.
+//! The keys of `[optimizer]` and `[average]`.
 
+use super::average::{AverageSettings, AveragedStatistics};
 use super::{Adam, OptimizerKind, OptimizerSettings, RmsProp, Sgd};
-use crate::keys::{Key, Keys, Kind, Kinds, flag, number};
+use crate::keys::{Key, Keys, Kind, Kinds, flag, number, words};
 
 /// `[optimizer]`, less the learning rate.
 pub fn optimizers() -> Kinds<OptimizerSettings> {
@@ -18,6 +19,37 @@ pub fn optimizers() -> Kinds<OptimizerSettings> {
 pub fn learning_rate(keys: &mut Keys<'_>) -> Option<f64> {
     let key = Key::new("learning_rate", number().above(0.0), "step size; no default");
     keys.required(key.also(&["lr", "eta", "step_size"]), 0.1)
+}
+
+/// `[average]`: none, or an average of the weights that is evaluated beside them.
+pub fn averages() -> Kinds<Option<AverageSettings>> {
+    let kinds = vec![
+        Kind::new("none", "the weights alone are evaluated", |_: &mut Keys<'_>| Some(None)),
+        Kind::new("ema", "an exponential average of the weights is evaluated too", ema),
+    ];
+    Kinds::new("average", "kind", kinds)
+}
+
+fn ema(keys: &mut Keys<'_>) -> Option<Option<AverageSettings>> {
+    let decay = Key::new("decay", number().from(0.0).below(1.0), "weight of the old average");
+    let decay = keys.with_default(decay, 0.999);
+    let about = "what the norm layers use when averaged weights are evaluated";
+    let statistics = words(&[
+        (
+            "averaged",
+            AveragedStatistics::Averaged,
+            "averages of the moving statistics, by the same decay",
+        ),
+        ("copied", AveragedStatistics::Copied, "the moving statistics of the trained weights"),
+        (
+            "recomputed",
+            AveragedStatistics::Recomputed,
+            "those of training examples under the averaged weights",
+        ),
+    ]);
+    let statistics =
+        keys.with_default(Key::new("statistics", statistics, about), AveragedStatistics::Averaged);
+    Some(Some(AverageSettings { decay: decay?, statistics: statistics? }))
 }
 
 fn sgd(keys: &mut Keys<'_>) -> Option<OptimizerSettings> {

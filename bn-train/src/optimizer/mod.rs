@@ -11,13 +11,13 @@ mod kinds;
 mod number;
 mod rules;
 
-pub use average::{AveragedStatistics, WeightAverage};
+pub use average::{AverageSettings, AveragedStatistics, WeightAverage};
 pub use clip::gradient_norm;
-pub use kinds::{learning_rate, optimizers};
+pub use kinds::{averages, learning_rate, optimizers};
 
-use crate::model::Gradients;
+use crate::model::{Gradients, Parameter};
 use crate::state::{State, StateError};
-use candle::{Result, Var};
+use candle::Result;
 use elementwise::Elementwise;
 use std::fmt::Debug;
 
@@ -40,17 +40,6 @@ pub trait Optimizer: Debug + Send {
     /// # Errors
     /// [`StateError`] with the path of what is missing or does not fit.
     fn load(&mut self, state: State) -> std::result::Result<(), StateError>;
-}
-
-/// A variable that an optimizer may change.
-#[derive(Clone, Debug)]
-pub struct Parameter {
-    /// Its path in the network, `hidden1.weight`.
-    pub name: String,
-    /// The variable.
-    pub variable: Var,
-    /// Whether weight decay applies to it.
-    pub decays: bool,
 }
 
 /// An optimizer before it knows its variables; the learning rate comes with each step.
@@ -138,14 +127,6 @@ impl Default for RmsProp {
     }
 }
 
-impl From<(String, Var)> for Parameter {
-    /// A weight decays; gamma, beta and bias, as their names tell, do not.
-    fn from((name, variable): (String, Var)) -> Self {
-        let decays = !matches!(name.rsplit('.').next(), Some("gamma" | "beta" | "bias"));
-        Self { name, variable, decays }
-    }
-}
-
 impl From<OptimizerKind> for OptimizerSettings {
     fn from(kind: OptimizerKind) -> Self {
         Self { kind, weight_decay: 0.0, decay_norm_and_bias: false, clip_norm: None }
@@ -153,15 +134,11 @@ impl From<OptimizerKind> for OptimizerSettings {
 }
 
 impl OptimizerSettings {
-    /// An optimizer of `parameters`, taken in the order of their names.
+    /// An optimizer of those `parameters` that may be changed, in the order of their paths.
     ///
     /// # Errors
     /// What candle reports, for instance too little memory on the device.
-    pub fn build(
-        &self,
-        parameters: impl IntoIterator<Item = impl Into<Parameter>>,
-    ) -> Result<Box<dyn Optimizer>> {
-        let parameters: Vec<Parameter> = parameters.into_iter().map(Into::into).collect();
+    pub fn build(&self, parameters: Vec<Parameter>) -> Result<Box<dyn Optimizer>> {
         Ok(match self.kind {
             OptimizerKind::Sgd(sgd) => Box::new(Elementwise::new(self, sgd, parameters)?),
             OptimizerKind::Adam(adam) => Box::new(Elementwise::new(self, adam, parameters)?),

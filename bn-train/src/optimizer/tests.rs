@@ -1,7 +1,8 @@
 //! Laws of optimizers, for every kind, in place and by tensor operations; and PyTorch's values.
 
 use super::*;
-use candle::{DType, Device, Tensor};
+use crate::model::Role;
+use candle::{DType, Device, Tensor, Var};
 use serde_json::Value;
 
 /// Every kind, with settings that make each of its terms count.
@@ -60,9 +61,10 @@ fn numbers(shape: &[usize], salt: u64, factor: f32, dtype: DType) -> Tensor {
 impl Example {
     fn new(dtype: DType) -> Self {
         let parameter = |(salt, (name, shape)): (u64, (&str, &[usize]))| Parameter {
-            name: name.to_owned(),
-            variable: Var::from_tensor(&numbers(shape, salt, 1.0, dtype)).unwrap(),
-            decays: name == "weight",
+            path: name.to_owned(),
+            role: if name == "weight" { Role::Weight } else { Role::Bias },
+            var: Var::from_tensor(&numbers(shape, salt, 1.0, dtype)).unwrap(),
+            is_trained: true,
         };
         Self { parameters: (0..).zip(SHAPES).map(parameter).collect(), dtype }
     }
@@ -73,8 +75,8 @@ impl Example {
         let factor = (step % 3) as f32 + 0.1;
         for (index, parameter) in (0..).zip(&self.parameters) {
             let salt = 100 + 10 * step + index;
-            let gradient = numbers(parameter.variable.dims(), salt, factor, self.dtype);
-            gradients.add(&parameter.variable, gradient).unwrap();
+            let gradient = numbers(parameter.var.dims(), salt, factor, self.dtype);
+            gradients.add(&parameter.var, gradient).unwrap();
         }
         gradients
     }
@@ -87,7 +89,7 @@ impl Example {
     /// All weights, one after the other.
     fn weights(&self) -> Vec<f64> {
         let values = |parameter: &Parameter| {
-            let values = parameter.variable.flatten_all().unwrap().to_dtype(DType::F64).unwrap();
+            let values = parameter.var.flatten_all().unwrap().to_dtype(DType::F64).unwrap();
             values.to_vec1::<f64>().unwrap()
         };
         self.parameters.iter().flat_map(values).collect()
@@ -186,7 +188,7 @@ fn a_variable_without_a_gradient_keeps_its_value_and_its_memory() {
             example.step(&mut *optimizer, 0.1, 1);
             let before = (example.weights(), optimizer.state().unwrap());
             let mut gradients = Gradients::new();
-            let weight = &example.parameters[0].variable;
+            let weight = &example.parameters[0].var;
             gradients.add(weight, weight.copy().unwrap().detach()).unwrap();
             optimizer.step(&gradients, 0.1).unwrap();
             let after = (example.weights(), optimizer.state().unwrap());
@@ -221,8 +223,8 @@ fn decay_leaves_gamma_beta_and_biases_out_unless_told() {
         };
         let example = Example::new(DType::F32);
         let mut gradients = Gradients::new();
-        for Parameter { variable, .. } in &example.parameters {
-            gradients.add(variable, variable.zeros_like().unwrap()).unwrap();
+        for Parameter { var, .. } in &example.parameters {
+            gradients.add(var, var.zeros_like().unwrap()).unwrap();
         }
         let before = example.weights();
         settings.build(example.parameters.clone()).unwrap().step(&gradients, 0.1).unwrap();
@@ -245,25 +247,23 @@ fn updates_have_the_same_bits_on_any_number_of_threads() {
                 let parameters: Vec<Parameter> = (0..)
                     .zip(sizes)
                     .map(|(salt, size)| Parameter {
-                        name: size.to_string(),
-                        variable: Var::from_tensor(&numbers(&[size], salt, 1.0, DType::F32))
-                            .unwrap(),
-                        decays: true,
+                        path: size.to_string(),
+                        role: Role::Weight,
+                        var: Var::from_tensor(&numbers(&[size], salt, 1.0, DType::F32)).unwrap(),
+                        is_trained: true,
                     })
                     .collect();
                 let mut optimizer = settings.build(parameters.clone()).unwrap();
                 for step in 0..3 {
                     let mut gradients = Gradients::new();
-                    for (index, Parameter { variable, .. }) in (0..).zip(&parameters) {
-                        let gradient =
-                            numbers(variable.dims(), 50 + 10 * step + index, 1.0, DType::F32);
-                        gradients.add(variable, gradient).unwrap();
+                    for (index, Parameter { var, .. }) in (0..).zip(&parameters) {
+                        let gradient = numbers(var.dims(), 50 + 10 * step + index, 1.0, DType::F32);
+                        gradients.add(var, gradient).unwrap();
                     }
                     optimizer.step(&gradients, 0.1).unwrap();
                 }
-                let bits = |p: &Parameter| {
-                    p.variable.to_vec1::<f32>().unwrap().into_iter().map(f32::to_bits)
-                };
+                let bits =
+                    |p: &Parameter| p.var.to_vec1::<f32>().unwrap().into_iter().map(f32::to_bits);
                 parameters.iter().flat_map(bits).collect::<Vec<u32>>()
             })
         };

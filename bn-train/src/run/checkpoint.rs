@@ -4,6 +4,7 @@
 //! files or the new one. What is inside is proven by a digest. The newest of the files that can be read is where a run
 //! goes on; a damaged one is passed over with a warning.
 
+use super::files::DirectoryError;
 use crate::state::{State, StateError};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -62,6 +63,9 @@ pub struct Checkpoint {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CheckpointError {
+    /// A file that grows with the run.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
     /// The file or folder.
     #[error("{}: cannot {action}", path.display())]
     Io {

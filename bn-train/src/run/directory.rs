@@ -7,15 +7,13 @@
 //! To replace an older result takes two moves: the older one becomes `.seed-0.replaced`, then the partial one takes its
 //! name. A process may be killed between any two steps: [`RunDirectory::take`] completes what the last owner had begun.
 
-use super::csv_file::CsvFile;
 use super::files::{
     DirectoryError, make_folder, remove_folder, remove_trash, rename, sibling, sync_all, write,
     write_atomic,
 };
 use super::lock::{Lock, LockError};
 use bn_report::schema::{
-    CONFIG, LAYERS, METRICS, MetricRow, RunConfig, STATUS, Status, TIMING, TimingRow, WORKER_LOG,
-    partial_dir,
+    CONFIG, LAYERS, METRICS, RunConfig, STATUS, Status, TIMING, WORKER_LOG, partial_dir,
 };
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
@@ -38,13 +36,6 @@ pub struct Earlier {
     pub status: Option<Status>,
     /// Its settings; none where the file is missing or damaged.
     pub config: Option<RunConfig>,
-}
-
-/// The files that a run in progress appends to.
-#[derive(Debug)]
-pub struct RunFiles {
-    metrics: CsvFile,
-    timing: CsvFile,
 }
 
 impl RunDirectory {
@@ -77,18 +68,27 @@ impl RunDirectory {
         read(&self.partial)
     }
 
+    /// Where the run grows: the folder of its files.
+    pub fn folder(&self) -> &Path {
+        &self.partial
+    }
+
     /// Begins the run, with `config.toml` and the state `running`. An earlier partial run is removed.
     ///
     /// # Errors
     /// [`DirectoryError`] with the path that cannot be written.
-    pub fn begin(&self, config: &str) -> Result<RunFiles, DirectoryError> {
+    pub fn begin(&self, config: &str) -> Result<(), DirectoryError> {
         remove_folder(&self.partial)?;
         make_folder(&self.partial)?;
-        self.write_config_and_status(config, &Status::Running)?;
-        Ok(RunFiles {
-            metrics: CsvFile::create(&self.partial.join(METRICS), &MetricRow::HEADER)?,
-            timing: CsvFile::create(&self.partial.join(TIMING), &TimingRow::HEADER)?,
-        })
+        self.write_config_and_status(config, &Status::Running)
+    }
+
+    /// Goes on with the partial run, whose state is `running` again.
+    ///
+    /// # Errors
+    /// [`DirectoryError`] with the path that cannot be written.
+    pub fn resume(&self) -> Result<(), DirectoryError> {
+        write_atomic(&self.partial.join(STATUS), &Status::Running.to_json())
     }
 
     /// Ends the run: writes its status, and moves it to its name if it is a result.
@@ -198,24 +198,6 @@ impl Earlier {
     /// Whether it ended as a result.
     pub fn is_result(&self) -> bool {
         self.status.as_ref().is_some_and(Status::is_result)
-    }
-}
-
-impl RunFiles {
-    /// Appends rows to `metrics.csv`, in one write.
-    ///
-    /// # Errors
-    /// [`DirectoryError`], for instance when the disk is full.
-    pub fn append_metrics(&mut self, rows: &[MetricRow]) -> Result<(), DirectoryError> {
-        self.metrics.append(rows)
-    }
-
-    /// Appends a row to `timing.csv`, in one write.
-    ///
-    /// # Errors
-    /// [`DirectoryError`], for instance when the disk is full.
-    pub fn append_timing(&mut self, row: &TimingRow) -> Result<(), DirectoryError> {
-        self.timing.append(std::slice::from_ref(row))
     }
 }
 

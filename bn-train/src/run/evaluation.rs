@@ -5,11 +5,11 @@ use candle::{Result, Tensor};
 
 /// What one pass measures.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Score {
+pub struct Score {
     /// Mean cross-entropy in nats; may be infinite or not a number.
-    pub(super) loss: f64,
+    pub loss: f64,
     /// Share of examples whose own class scored highest.
-    pub(super) accuracy: f64,
+    pub accuracy: f64,
 }
 
 /// Scores `model` on examples that it does not learn from.

@@ -1,16 +1,29 @@
-//! One run: trains a network, looks at it now and then, and writes its directory.
+//! One run: trains a network, evaluates it now and then, and writes its directory.
 
 pub mod checkpoint;
-pub mod csv_file;
+mod device_data;
 pub mod directory;
+mod divergence;
 mod evaluation;
 pub mod files;
+pub mod growing_file;
 pub mod lock;
+mod metrics;
+mod outputs;
+mod session;
 mod telemetry;
-pub mod tensorboard;
-pub mod trainer;
+mod tensorboard;
+mod timing;
+mod trainer;
+mod writer;
 
 pub use checkpoint::{Best, Checkpoint, CheckpointError, Checkpoints, Header};
-pub use directory::{RunDirectory, RunFiles};
+pub use device_data::DeviceData;
+pub use directory::RunDirectory;
+pub use evaluation::Score;
 pub use files::DirectoryError;
-pub use trainer::{DeviceData, Progress, TrainError, train};
+pub use outputs::Outputs;
+pub use session::{Progress, TrainError, train};
+pub use telemetry::Moment;
+pub use trainer::{Stepped, Trainer, load_model};
+pub use writer::{Writer, Writers};

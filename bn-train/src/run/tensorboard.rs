@@ -2,25 +2,50 @@
 //!
 //! A file is a row of records: length (u64), its checksum, an `Event` message, its checksum. Numbers are little-endian, the
 //! checksums masked CRC-32C. An `Event` has a step and a `Summary` of named f32 values; wall times are left out, so that
-//! equal runs write equal bytes, and TensorBoard draws over steps. Files are opened elsewhere.
+//! equal runs write equal bytes, and TensorBoard draws over steps.
 //!
 //! Source: `tensorflow/core/lib/io/record_writer.cc`, `tensorflow/core/util/event.proto` and
 //! `tensorflow/core/framework/summary.proto`.
 
+use super::files::DirectoryError;
+use super::growing_file::GrowingFile;
+use super::writer::Writer;
 use bn_report::schema::MetricRow;
 
 /// Name of the file in a run's directory. TensorBoard looks for `tfevents` in it.
-pub const EVENTS: &str = "events.out.tfevents.0.bn-train";
+pub(super) const EVENTS: &str = "events.out.tfevents.0.bn-train";
+
+/// Writes every row as it comes.
+#[derive(Debug)]
+pub(super) struct TensorBoardWriter(GrowingFile);
+
+impl TensorBoardWriter {
+    /// Writes into `file`, which was begun with [`begin`].
+    pub(super) fn new(file: GrowingFile) -> Self {
+        Self(file)
+    }
+}
+
+impl Writer for TensorBoardWriter {
+    fn rows(&mut self, rows: &[MetricRow]) -> Result<(), DirectoryError> {
+        self.0.append(&events(rows))
+    }
+
+    fn sync(&mut self) -> Result<(String, u64), DirectoryError> {
+        self.0.sync()?;
+        Ok((EVENTS.to_owned(), self.0.length()))
+    }
+}
 
 /// The record that a file begins with.
-pub fn begin() -> Vec<u8> {
+pub(super) fn begin() -> Vec<u8> {
     let mut event = Vec::new();
     put_bytes(&mut event, 3, b"brain.Event:2");
     record(&event)
 }
 
 /// Records of `rows`, one for each step. A value that is absent has none.
-pub fn events(rows: &[MetricRow]) -> Vec<u8> {
+fn events(rows: &[MetricRow]) -> Vec<u8> {
     let mut records = Vec::new();
     for rows in rows.chunk_by(|left, right| left.step == right.step) {
         let mut summary = Vec::new();

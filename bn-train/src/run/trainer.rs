@@ -1,221 +1,282 @@
-//! The training loop.
+//! A network in training: everything that the next step depends on, with a name.
 //!
-//! Deterministic but for `timing.csv`: the same settings, seed and device kind give the same rows, on any number of
-//! threads.
+//! `k` steps, [`Trainer::state`], a new trainer, [`Trainer::load`] and `k` more steps are `2k` steps, bit by bit. The order
+//! of examples and all random draws follow from the seed and the step, so the step is all there is to save of them. No
+//! file is opened here, and no clock is read.
 
-use super::directory::RunFiles;
-use super::evaluation::{Score, evaluate};
-use super::files::DirectoryError;
-use super::telemetry::{Moment, Recent, passes, rows};
-use crate::data::{Batches, Dataset};
+use super::device_data::DeviceData;
+use super::divergence::first_not_finite;
+use super::evaluation::Score;
+use crate::data::Batches;
 use crate::experiment::Settings;
-use crate::model::{Model, Sizes};
-use bn_report::schema::{Split, Statistics, Status, TimingRow};
-use candle::{Device, Tensor};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use crate::model::{Gradients, Model, Pass, StepOutput, parameters, statistics};
+use crate::ops::buffer::is_plain;
+use crate::optimizer::{AveragedStatistics, Optimizer, WeightAverage};
+use crate::schedule::Schedule;
+use crate::state::{State, StateError};
+use bn_core::Updates;
+use candle::{Result, Tensor, Var};
 
-/// A data set on a device.
-#[derive(Clone, Debug)]
-pub struct DeviceData {
-    device: Device,
-    sizes: Sizes,
-    train: (Tensor, Tensor),
-    validation: (Tensor, Tensor),
-    test: (Tensor, Tensor),
+/// A network in training.
+#[derive(Debug)]
+pub struct Trainer {
+    model: Model,
+    optimizer: Box<dyn Optimizer>,
+    learning_rate: f64,
+    schedule: Schedule,
+    total_steps: u64,
+    seed: u64,
+    data: DeviceData,
+    batches: Batches,
+    batch_size: usize,
+    /// Parts of a batch, each a pass of its own.
+    accumulate: usize,
+    average: Option<WeightAverage>,
+    /// Updates done.
+    step: u64,
+    recent: Recent,
 }
 
-impl DeviceData {
-    /// Copies `data` to `device`.
+/// What became of a step.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Stepped {
+    /// The network was updated. The score is that of the batch, before the update.
+    Updated(Score),
+    /// The loss is not finite: nothing was updated, and the trainer cannot go on.
+    Diverged {
+        /// Of the batch.
+        score: Score,
+        /// The first layer with a result that is not finite; none where all of them are.
+        layer: Option<String>,
+    },
+}
+
+impl Trainer {
+    /// The network that `settings` describe, untrained, on `data`.
     ///
     /// # Errors
-    /// What candle reports, for instance too little memory on the device.
-    pub fn new(data: &Dataset, device: &Device) -> candle::Result<Self> {
+    /// What candle or the norm layers report, for instance too little memory on the device.
+    pub fn new(settings: &Settings, seed: u64, data: &DeviceData) -> Result<Self> {
+        let model = data.model(settings, seed)?;
+        let average = match &settings.average {
+            None => None,
+            Some(settings) => {
+                let mut averaged = model.trainable();
+                if settings.statistics == AveragedStatistics::Averaged {
+                    averaged.extend(moving_statistics(&model));
+                }
+                Some(WeightAverage::new(settings.decay, averaged)?)
+            }
+        };
         Ok(Self {
-            device: device.clone(),
-            sizes: Sizes { input: data.train.shape, classes: data.classes },
-            train: data.train.to_tensors(device)?,
-            validation: data.validation.to_tensors(device)?,
-            test: data.test.to_tensors(device)?,
+            optimizer: settings.optimizer.build(parameters(model.layers()))?,
+            learning_rate: settings.learning_rate,
+            schedule: settings.schedule.clone(),
+            total_steps: settings.train.steps,
+            seed,
+            batches: Batches::new(seed, data.train_len(), settings.train.batch_size),
+            batch_size: settings.train.batch_size,
+            accumulate: settings.train.accumulate,
+            data: data.clone(),
+            average,
+            step: 0,
+            recent: Recent::default(),
+            model,
         })
     }
 
-    /// The network that `settings` describe, for this data.
+    /// The network.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// The averages of its weights, where they are kept.
+    pub fn average(&self) -> Option<&WeightAverage> {
+        self.average.as_ref()
+    }
+
+    /// Updates done.
+    pub fn updates(&self) -> u64 {
+        self.step
+    }
+
+    /// Whole epochs done.
+    pub fn epochs(&self) -> u64 {
+        self.step / self.batches.per_epoch()
+    }
+
+    /// Training examples seen.
+    pub fn examples(&self) -> u64 {
+        self.step * self.batch_size as u64
+    }
+
+    /// Mean of the training scores since this was last called, if there are any.
+    pub fn take_recent(&mut self) -> Option<Score> {
+        self.recent.take()
+    }
+
+    /// One update by the next batch.
     ///
     /// # Errors
-    /// As [`Model::build`].
-    pub fn model(&self, settings: &Settings, seed: u64) -> candle::Result<Model> {
-        Model::build(&settings.model, settings.norm.as_ref(), self.sizes, seed, &self.device)
-    }
-
-    fn batch(&self, indices: &[usize]) -> candle::Result<(Tensor, Tensor)> {
-        let indices: Vec<u32> = indices.iter().map(|&index| index as u32).collect();
-        let indices = Tensor::new(indices, &self.device)?;
-        let (images, labels) = &self.train;
-        Ok((images.index_select(&indices, 0)?, labels.index_select(&indices, 0)?))
-    }
-}
-
-/// How far a run is.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Progress {
-    /// Updates done.
-    pub step: u64,
-    /// Training loss of the last batch.
-    pub loss: Option<f64>,
-    /// Last validation accuracy, by moving statistics.
-    pub accuracy: Option<f64>,
-}
-
-/// Why a run could not go on.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum TrainError {
-    /// A tensor operation.
-    #[error("a tensor operation")]
-    Tensor(#[from] candle::Error),
-    /// A file of the run.
-    #[error(transparent)]
-    Directory(#[from] DirectoryError),
-}
-
-/// Trains what `settings` describe and writes what happens to `files`; returns how the run ended.
-///
-/// `on_progress` hears of every step. When `stop` becomes true, the run ends as interrupted before its next step.
-///
-/// # Errors
-/// [`TrainError`]. A loss that is not finite is no error but a result, [`Status::Diverged`].
-pub fn train(
-    settings: &Settings,
-    seed: u64,
-    data: &DeviceData,
-    files: &mut RunFiles,
-    stop: &AtomicBool,
-    on_progress: &mut dyn FnMut(Progress),
-) -> Result<Status, TrainError> {
-    let model = data.model(settings, seed)?;
-    let mut optimizer = settings.optimizer.build(model.trainable())?;
-    let batch_size = settings.train.batch_size;
-    let mut batches = Batches::new(seed, data.train.0.dim(0)?, batch_size);
-    let mut recent = Recent::default();
-    let mut clock = Clock::start();
-    let mut progress = Progress { step: 0, loss: None, accuracy: None };
-
-    for step in 0..=settings.train.steps {
-        if settings.train.evaluates(step) {
-            let epoch = step / batches.per_epoch();
-            let at = Moment { step, epoch, examples: step * batch_size as u64 };
-            files.append_timing(&clock.row(at))?;
-            let looked = look(&model, data, at, recent.take(), files)?;
-            clock.resume();
-            progress.accuracy = Some(looked.accuracy);
-            if !looked.training_loss.is_finite() {
-                return Ok(diverged(step, "validation loss", looked.training_loss));
-            }
-        }
-        on_progress(Progress { step, ..progress });
-        if step == settings.train.steps {
-            break;
-        }
-        if stop.load(Ordering::Relaxed) {
-            return Ok(Status::Interrupted);
-        }
-
-        let (images, labels) = data.batch(batches.at(step))?;
-        let output = model.train_step(&images, &labels)?;
+    /// What candle or the norm layers report.
+    pub fn step(&mut self) -> Result<Stepped> {
+        let (images, labels) = self.data.batch(self.batches.at(self.step))?;
+        let output = if self.accumulate == 1 {
+            self.model.train_step(&images, &labels)?
+        } else {
+            self.accumulated_step(&images, &labels)?
+        };
         let score = Score { loss: output.loss, accuracy: output.accuracy };
         if !score.loss.is_finite() {
-            return Ok(diverged(step + 1, "training loss", score.loss));
+            let layer = first_not_finite(&self.model, &images)?;
+            return Ok(Stepped::Diverged { score, layer });
         }
-        let factor = settings.schedule.factor(step, settings.train.steps);
-        optimizer.step(&output.gradients, settings.learning_rate * factor)?;
-        recent.add(score);
-        progress.loss = Some(score.loss);
+        let factor = self.schedule.factor(self.step, self.total_steps);
+        self.optimizer.step(&output.gradients, self.learning_rate * factor)?;
+        if let Some(average) = &mut self.average {
+            average.update()?;
+        }
+        self.step += 1;
+        self.recent.add(score);
+        Ok(Stepped::Updated(score))
     }
-    test(&model, data, settings, &batches, files)?;
-    Ok(Status::Finished)
+
+    /// The batch in parts: mean loss and gradients over the parts, and one update of the moving statistics, by the moments
+    /// of all parts together.
+    fn accumulated_step(&self, images: &Tensor, labels: &Tensor) -> Result<StepOutput> {
+        let updates = Updates::new();
+        let (mut loss, mut accuracy) = (0.0, 0.0);
+        let mut gradients = Gradients::new();
+        let parts = self.accumulate;
+        let share = 1.0 / parts as f64;
+        let size = self.batch_size / parts;
+        let trainable = self.model.trainable();
+        for part in 0..parts {
+            let images = images.narrow(0, part * size, size)?;
+            let labels = labels.narrow(0, part * size, size)?;
+            let pass = if is_plain(&images) { Pass::train() } else { Pass::train_by_graph() };
+            let output = self.model.train_step_in(pass.with_updates(&updates), &images, &labels)?;
+            loss += share * output.loss;
+            accuracy += share * output.accuracy;
+            if !output.loss.is_finite() {
+                updates.discard();
+                return Ok(StepOutput { loss, accuracy, gradients: Gradients::new() });
+            }
+            for (_, variable) in &trainable {
+                if let Some(gradient) = output.gradients.get(variable) {
+                    gradients.add(variable, (gradient * share)?)?;
+                }
+            }
+        }
+        updates.commit()?;
+        Ok(StepOutput { loss, accuracy, gradients })
+    }
+
+    /// Everything that the next step depends on.
+    ///
+    /// # Errors
+    /// [`StateError::Tensor`].
+    pub fn state(&self) -> std::result::Result<State, StateError> {
+        let mut state = State::new();
+        state.put("seed", self.seed);
+        state.put("step", self.step);
+        let mut model = State::new();
+        for (path, variable) in variables(&self.model) {
+            model.put_tensor(&path, &variable)?;
+        }
+        state.put_state("model", model);
+        state.put_state("optimizer", self.optimizer.state()?);
+        if let Some(average) = &self.average {
+            state.put_state("average", average.state()?);
+        }
+        state.put_state("recent", self.recent.state());
+        Ok(state)
+    }
+
+    /// Goes on from what [`Trainer::state`] returned, for a trainer of the same settings and seed. After an error it must
+    /// not be used.
+    ///
+    /// # Errors
+    /// [`StateError`] with the path of what is missing or does not fit.
+    pub fn load(&mut self, mut state: State) -> std::result::Result<(), StateError> {
+        state.expect("seed", self.seed)?;
+        self.step = state.take_whole("step")?;
+        load_model(&self.model, &mut state)?;
+        self.optimizer.load(state.take_state("optimizer"))?;
+        if let Some(average) = &mut self.average {
+            average.load(state.take_state("average"))?;
+        }
+        self.recent = Recent::from_state(state.take_state("recent"))?;
+        state.finish()
+    }
 }
 
-fn diverged(step: u64, what: &str, value: f64) -> Status {
-    let value = if value.is_nan() { "not a number" } else { "infinite" };
-    Status::Diverged { step, reason: format!("{what} is {value}") }
+/// Puts the variables of a saved trainer into `model`, and takes them out of `state`.
+///
+/// # Errors
+/// [`StateError`] with the path of what is missing or does not fit.
+pub fn load_model(model: &Model, state: &mut State) -> std::result::Result<(), StateError> {
+    let mut saved = state.take_state("model");
+    for (path, variable) in variables(model) {
+        saved.restore(&path, &variable)?;
+    }
+    saved.finish()
 }
 
-/// What a look at the net tells the loop.
-struct Look {
-    /// By moving statistics, where there are some.
+/// All parameters and statistics of `model`, frozen ones too.
+fn variables(model: &Model) -> Vec<(String, Var)> {
+    let parameters = parameters(model.layers()).into_iter();
+    let parameters = parameters.map(|parameter| (parameter.path, parameter.var));
+    parameters.chain(statistics(model.layers())).collect()
+}
+
+/// The moving means and variances of `model`.
+fn moving_statistics(model: &Model) -> Vec<(String, Var)> {
+    let is_moving =
+        |path: &str| path.ends_with(".moving_mean") || path.ends_with(".moving_variance");
+    let all = statistics(model.layers()).into_iter();
+    all.filter(|(path, _)| is_moving(path)).collect()
+}
+
+/// Sums of the training scores since they were last asked for.
+#[derive(Debug, Default)]
+struct Recent {
+    steps: u64,
+    loss: f64,
     accuracy: f64,
-    /// Validation loss in the mode that is nearest to training: if this is not finite, nor will the next step be.
-    training_loss: f64,
 }
 
-/// Measures the net on the validation split and writes all rows of this moment at once.
-fn look(
-    model: &Model,
-    data: &DeviceData,
-    at: Moment,
-    recent: Option<Score>,
-    files: &mut RunFiles,
-) -> Result<Look, TrainError> {
-    let batch = model.is_normalized.then_some(Statistics::Batch);
-    let mut all: Vec<_> =
-        recent.into_iter().flat_map(|score| rows(at, Split::Train, batch, score)).collect();
-    let mut scores = Vec::new();
-    for &(mode, statistics) in passes(model.is_normalized) {
-        let score = evaluate(model, &data.validation.0, &data.validation.1, mode)?;
-        all.extend(rows(at, Split::Validation, statistics, score));
-        scores.push(score);
-    }
-    files.append_metrics(&all)?;
-    Ok(Look { accuracy: scores[0].accuracy, training_loss: scores[scores.len() - 1].loss })
-}
-
-/// Measures the trained net on the test split, once.
-fn test(
-    model: &Model,
-    data: &DeviceData,
-    settings: &Settings,
-    batches: &Batches,
-    files: &mut RunFiles,
-) -> Result<(), TrainError> {
-    let step = settings.train.steps;
-    let examples = step * settings.train.batch_size as u64;
-    let at = Moment { step, epoch: step / batches.per_epoch(), examples };
-    let mut all = Vec::new();
-    for &(mode, statistics) in passes(model.is_normalized) {
-        let score = evaluate(model, &data.test.0, &data.test.1, mode)?;
-        all.extend(rows(at, Split::Test, statistics, score));
-    }
-    files.append_metrics(&all)?;
-    Ok(())
-}
-
-/// Times training, less the looks at the net in between. The only clock of a run.
-struct Clock {
-    start: Instant,
-    resumed: Instant,
-    examples: u64,
-}
-
-impl Clock {
-    fn start() -> Self {
-        let now = Instant::now();
-        Self { start: now, resumed: now, examples: 0 }
+impl Recent {
+    fn add(&mut self, score: Score) {
+        self.steps += 1;
+        self.loss += score.loss;
+        self.accuracy += score.accuracy;
     }
 
-    fn row(&mut self, at: Moment) -> TimingRow {
-        let trained = self.resumed.elapsed();
-        let examples = at.examples - std::mem::replace(&mut self.examples, at.examples);
-        let rate = (examples > 0 && trained > Duration::ZERO)
-            .then(|| examples as f64 / trained.as_secs_f64());
-        TimingRow {
-            step: at.step,
-            seconds: Some(self.start.elapsed().as_secs_f64()),
-            examples_per_second: rate,
-        }
+    /// The mean, if there was a step; starts afresh.
+    fn take(&mut self) -> Option<Score> {
+        let Self { steps, loss, accuracy } = std::mem::take(self);
+        (steps > 0).then(|| Score { loss: loss / steps as f64, accuracy: accuracy / steps as f64 })
     }
 
-    fn resume(&mut self) {
-        self.resumed = Instant::now();
+    fn state(&self) -> State {
+        let mut state = State::new();
+        state.put("steps", self.steps);
+        state.put("loss", self.loss);
+        state.put("accuracy", self.accuracy);
+        state
+    }
+
+    fn from_state(mut state: State) -> std::result::Result<Self, StateError> {
+        let recent = Self {
+            steps: state.take_whole("steps")?,
+            loss: state.take_number("loss")?,
+            accuracy: state.take_number("accuracy")?,
+        };
+        state.finish()?;
+        Ok(recent)
     }
 }
+
+#[cfg(test)]
+mod tests;

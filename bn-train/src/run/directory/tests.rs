@@ -1,5 +1,8 @@
 use super::*;
+use crate::experiment::OutputSettings;
+use crate::run::Outputs;
 use crate::run::files::crash;
+use bn_report::schema::MetricRow;
 
 const NO_PATIENCE: Duration = Duration::ZERO;
 
@@ -16,9 +19,14 @@ fn folder() -> tempfile::TempDir {
 /// A run that leaves `mark` in all its files and ends with `status`.
 fn run(path: &Path, mark: &str, status: &Status) -> Result<(), LockError> {
     let directory = RunDirectory::take(path, NO_PATIENCE)?;
-    let mut files = directory.begin(&format!("mark = {mark:?}"))?;
-    files.append_metrics(&[row(mark)])?;
+    directory.begin(&format!("mark = {mark:?}"))?;
+    outputs(&directory)?.writers.rows(&[row(mark)])?;
     Ok(directory.close(status)?)
+}
+
+fn outputs(directory: &RunDirectory) -> Result<Outputs, DirectoryError> {
+    let settings = OutputSettings { checkpoint_every: 1, checkpoint_keep: 1, tensorboard: false };
+    Outputs::begin(directory.folder(), &settings, "digest")
 }
 
 fn row(mark: &str) -> MetricRow {
@@ -152,9 +160,10 @@ fn closing_a_vanished_run_is_an_error() {
     let folder = self::folder();
     let path = folder.path().join("arm/seed-0");
     let directory = take(&path);
-    let mut files = directory.begin("").unwrap();
+    directory.begin("").unwrap();
+    let mut outputs = outputs(&directory).unwrap();
     fs::remove_dir_all(path.with_file_name(".seed-0.partial")).unwrap();
-    assert!(files.append_metrics(&[row("a")]).is_err());
+    assert!(outputs.writers.rows(&[row("a")]).is_err());
     assert!(directory.close(&Status::Finished).is_err());
     assert!(!path.exists());
 }

@@ -1,28 +1,28 @@
-//! A CSV file that grows by complete rows, and can go back to an earlier length.
+//! A file that grows by complete rows, and can go back to an earlier length.
 
 use super::files::{DirectoryError, step};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
-/// A CSV file of a run in progress. A group of rows is one write, so what a killed process leaves ends with a row.
+/// A file of a run in progress. A group of rows is one write, so what a killed process leaves ends with a row.
 #[derive(Debug)]
-pub struct CsvFile {
+pub struct GrowingFile {
     path: PathBuf,
     file: File,
     /// Bytes of complete rows.
     length: u64,
 }
 
-impl CsvFile {
-    /// Begins the file at `path` with its header.
+impl GrowingFile {
+    /// Begins the file at `path` with `head`.
     ///
     /// # Errors
     /// [`DirectoryError`] with the path.
-    pub fn create(path: &Path, header: &[&str]) -> Result<Self, DirectoryError> {
+    pub fn create(path: &Path, head: &[u8]) -> Result<Self, DirectoryError> {
         let file = step(path, "write this file", || File::create(path))?;
         let mut created = Self { path: path.to_owned(), file, length: 0 };
-        created.write(format!("{}\n", header.join(",")).as_bytes())?;
+        created.write(head)?;
         Ok(created)
     }
 
@@ -56,15 +56,31 @@ impl CsvFile {
     ///
     /// # Errors
     /// [`DirectoryError`] with the path; also when the file was removed.
-    pub fn append<R: serde::Serialize>(&mut self, rows: &[R]) -> Result<(), DirectoryError> {
+    pub fn append_rows<R: serde::Serialize>(&mut self, rows: &[R]) -> Result<(), DirectoryError> {
         let text = to_csv(rows).map_err(|error| self.failed("write rows", error))?;
+        self.append(&text)
+    }
+
+    /// Appends bytes, in one write. Where it fails, for instance on a full disk, no part of them stays.
+    ///
+    /// # Errors
+    /// [`DirectoryError`] with the path; also when the file was removed.
+    pub fn append(&mut self, bytes: &[u8]) -> Result<(), DirectoryError> {
         // Rows of a removed file would be written to nowhere, without an error, until the run ends.
         if !self.path.exists() {
             let error =
                 io::Error::new(io::ErrorKind::NotFound, "it was removed while the run goes on");
             return Err(self.failed("write rows", error));
         }
-        self.write(&text)
+        self.write(bytes)
+    }
+
+    /// What is in the file.
+    ///
+    /// # Errors
+    /// [`DirectoryError`] with the path.
+    pub fn read(&self) -> Result<String, DirectoryError> {
+        std::fs::read_to_string(&self.path).map_err(|error| self.failed("read this file", error))
     }
 
     /// Makes all rows outlive a loss of power.
@@ -90,6 +106,11 @@ impl CsvFile {
     }
 }
 
+/// The first line of a CSV file.
+pub(super) fn csv_head(header: &[&str]) -> Vec<u8> {
+    format!("{}\n", header.join(",")).into_bytes()
+}
+
 fn to_csv<R: serde::Serialize>(rows: &[R]) -> io::Result<Vec<u8>> {
     let mut writer = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
     for row in rows {
@@ -112,16 +133,16 @@ mod tests {
     fn resumed_file_equals_one_that_was_never_interrupted() {
         let folder = tempfile::tempdir().unwrap();
         let [path, other] = ["a.csv", "b.csv"].map(|name| folder.path().join(name));
-        let mut file = CsvFile::create(&path, &TimingRow::HEADER).unwrap();
-        file.append(&[row(1)]).unwrap();
+        let mut file = GrowingFile::create(&path, &csv_head(&TimingRow::HEADER)).unwrap();
+        file.append_rows(&[row(1)]).unwrap();
         let length = file.length();
         assert_eq!(length, fs::metadata(&path).unwrap().len());
-        file.append(&[row(2), row(3)]).unwrap();
+        file.append_rows(&[row(2), row(3)]).unwrap();
         drop(file);
-        let mut file = CsvFile::resume(&path, length).unwrap();
-        file.append(&[row(4)]).unwrap();
-        let mut whole = CsvFile::create(&other, &TimingRow::HEADER).unwrap();
-        whole.append(&[row(1), row(4)]).unwrap();
+        let mut file = GrowingFile::resume(&path, length).unwrap();
+        file.append_rows(&[row(4)]).unwrap();
+        let mut whole = GrowingFile::create(&other, &csv_head(&TimingRow::HEADER)).unwrap();
+        whole.append_rows(&[row(1), row(4)]).unwrap();
         assert_eq!(fs::read(&path).unwrap(), fs::read(&other).unwrap());
         assert_eq!(file.length(), whole.length());
         assert_eq!(fs::read(&path).unwrap(), b"step,seconds,examples_per_second\n1,0.5,\n4,0.5,\n");
@@ -131,10 +152,10 @@ mod tests {
     fn shorter_file_cannot_be_resumed_and_is_left_as_it_is() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.csv");
-        let file = CsvFile::create(&path, &TimingRow::HEADER).unwrap();
+        let file = GrowingFile::create(&path, &csv_head(&TimingRow::HEADER)).unwrap();
         let length = file.length();
         for wrong in [0, length + 1] {
-            let error = CsvFile::resume(&path, wrong).unwrap_err().to_string();
+            let error = GrowingFile::resume(&path, wrong).unwrap_err().to_string();
             assert!(error.contains("a.csv"), "{error}");
             assert_eq!(fs::metadata(&path).unwrap().len(), length);
         }
@@ -144,8 +165,8 @@ mod tests {
     fn rows_of_a_removed_file_are_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.csv");
-        let mut file = CsvFile::create(&path, &TimingRow::HEADER).unwrap();
+        let mut file = GrowingFile::create(&path, &csv_head(&TimingRow::HEADER)).unwrap();
         fs::remove_file(&path).unwrap();
-        assert!(file.append(&[row(1)]).is_err());
+        assert!(file.append_rows(&[row(1)]).is_err());
     }
 }

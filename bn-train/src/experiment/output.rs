@@ -1,0 +1,33 @@
+//! `[checkpoint]` and `[tensorboard]`: what a run writes beside its rows. None of it changes a number.
+
+use crate::keys::{Key, Keys, flag, whole};
+
+/// What a run writes beside its rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OutputSettings {
+    /// Steps between two checkpoints, at least 1. The last step always has one.
+    pub checkpoint_every: u64,
+    /// Checkpoints that are kept, apart from the best; at least 1.
+    pub checkpoint_keep: usize,
+    /// Whether the rows are written for TensorBoard too.
+    pub tensorboard: bool,
+}
+
+pub(super) fn read(keys: &mut Keys<'_>) -> Option<OutputSettings> {
+    let mut table = keys.table("checkpoint");
+    let about = "steps between two checkpoints; the last step always has one";
+    let every = Key::new("every", whole(1..=u64::MAX), about).also(&["save_every"]).watches();
+    let every = table.with_default(every, 1000);
+    let about = "checkpoints that are kept, apart from the best one";
+    let keep = Key::new("keep", whole(1..=1_000_000), about).also(&["keep_last", "max_to_keep"]);
+    let keep = table.with_default(keep.watches(), 2);
+    let about = "write the rows as TensorBoard's event files too";
+    let write = Key::new("write", flag(), about).also(&["enabled"]).watches();
+    let tensorboard = keys.table("tensorboard").with_default(write, false);
+    Some(OutputSettings {
+        checkpoint_every: every?,
+        checkpoint_keep: keep? as usize,
+        tensorboard: tensorboard?,
+    })
+}

@@ -1,0 +1,147 @@
+//! Laws of a session: where it is interrupted changes no row, and whether it is watched changes none either.
+
+use super::super::writer::Writer;
+use super::*;
+use crate::experiment::Registry;
+use candle::Device;
+use std::sync::{Arc, Mutex};
+
+/// Rows in memory, with their number as the length of the file.
+#[derive(Clone, Debug, Default)]
+struct Memory(Arc<Mutex<Vec<MetricRow>>>);
+
+impl Memory {
+    fn all(&self) -> Vec<MetricRow> {
+        self.0.lock().unwrap().clone()
+    }
+
+    fn truncate(&self, header: &Header) {
+        self.0.lock().unwrap().truncate(header.files["memory"] as usize);
+    }
+}
+
+impl Writer for Memory {
+    fn rows(&mut self, rows: &[MetricRow]) -> Result<(), DirectoryError> {
+        self.0.lock().unwrap().extend_from_slice(rows);
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(String, u64), DirectoryError> {
+        Ok(("memory".to_owned(), self.all().len() as u64))
+    }
+}
+
+fn settings(lines: &str) -> Settings {
+    let text = format!(
+        "model.hidden = [8]\ntrain.steps = 12\n\
+         train.batch_size = 30\ntrain.evaluate_every = 4\n{lines}"
+    );
+    let adam = "optimizer = { kind = 'adam', learning_rate = 0.01 }\n";
+    let text = if lines.contains("optimizer") { text } else { text + "\n" + adam };
+    Registry::built_in().settings(&text).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A run in `folder` that is stopped before step `stop_at`.
+fn run(
+    settings: &Settings,
+    folder: &std::path::Path,
+    memory: &Memory,
+    stop_at: Option<u64>,
+) -> Status {
+    let data = DeviceData::new(&settings.data.load().unwrap(), &Device::Cpu).unwrap();
+    let checkpoints = Checkpoints::new(folder, 2);
+    let resumed =
+        checkpoints.newest("digest", &|_| Ok(()), &mut |warning| panic!("{warning}")).unwrap();
+    if let Some(checkpoint) = &resumed {
+        memory.truncate(&checkpoint.header);
+    }
+    let mut writers = Writers::default();
+    writers.push(memory.clone());
+    let outputs = Outputs { writers, checkpoints, run_digest: "digest".to_owned(), resumed };
+    let stop = AtomicBool::new(false);
+    let mut on_progress =
+        |progress: Progress| stop.store(Some(progress.step) == stop_at, Ordering::Relaxed);
+    train(settings, 1, &data, outputs, &stop, &mut on_progress).unwrap()
+}
+
+#[test]
+fn a_run_that_is_interrupted_anywhere_writes_the_same_rows() {
+    let settings = settings("checkpoint.every = 5\naverage.kind = 'ema'");
+    let folder = tempfile::tempdir().unwrap();
+    let straight = Memory::default();
+    assert_eq!(run(&settings, folder.path(), &straight, None), Status::Finished);
+    let straight = straight.all();
+    // Four evaluations of three passes, three with training rows, and the test.
+    assert_eq!(straight.len(), 2 * (4 * 3 + 3 + 3));
+    for first in 0..12 {
+        let folder = tempfile::tempdir().unwrap();
+        let memory = Memory::default();
+        assert_eq!(run(&settings, folder.path(), &memory, Some(first)), Status::Interrupted);
+        let second = (first + 3).min(11);
+        assert_eq!(run(&settings, folder.path(), &memory, Some(second)), Status::Interrupted);
+        // What a killed process wrote after its last checkpoint.
+        memory.0.lock().unwrap().push(straight[0].clone());
+        assert_eq!(run(&settings, folder.path(), &memory, None), Status::Finished);
+        assert_eq!(memory.all(), straight, "stopped before steps {first} and {second}");
+        // Once more: there is nothing left to do.
+        assert_eq!(run(&settings, folder.path(), &memory, None), Status::Finished);
+        assert_eq!(memory.all(), straight);
+    }
+}
+
+#[test]
+fn checkpoints_and_averages_change_no_training_row() {
+    let rows = |lines: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let memory = Memory::default();
+        run(&settings(lines), folder.path(), &memory, None);
+        memory.all()
+    };
+    let plain = rows("checkpoint.every = 1000");
+    assert_eq!(rows("checkpoint.every = 1"), plain);
+    let averaged = rows("average.kind = 'ema'");
+    let (own, others): (Vec<MetricRow>, Vec<MetricRow>) =
+        averaged.into_iter().partition(|row| !row.metric.starts_with("averaged_"));
+    assert_eq!(own, plain);
+    assert_eq!(others.len(), 2 * (4 + 1));
+}
+
+#[test]
+fn the_last_and_the_best_checkpoint_are_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = settings("checkpoint.every = 2");
+    run(&settings, folder.path(), &Memory::default(), None);
+    let checkpoints = Checkpoints::new(folder.path(), 2);
+    let steps = checkpoints.steps().unwrap();
+    let last = Checkpoint::read(&checkpoints.path(12)).unwrap();
+    let best = last.header.best.unwrap();
+    assert!([4, 8, 12].contains(&best.step), "{best:?}");
+    assert!(steps.ends_with(&[10, 12]) && steps.contains(&best.step) && steps.len() <= 3);
+}
+
+#[test]
+fn a_run_that_diverges_keeps_the_rows_of_its_blow_up() {
+    let settings = settings(
+        "optimizer = { kind = 'sgd', learning_rate = 1e38 }\nnorm.kind = 'none'\nmodel.activation = 'relu'",
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let memory = Memory::default();
+    let status = run(&settings, folder.path(), &memory, None);
+    let Status::Diverged { step, reason } = status else { panic!("{status:?}") };
+    assert!(
+        reason.starts_with("training loss is ") && reason.ends_with("` is not finite first"),
+        "{reason}"
+    );
+    let rows = memory.all();
+    let loss = rows.iter().rfind(|row| row.metric == "loss").unwrap();
+    assert_eq!((loss.step, loss.split, loss.value), (step, Split::Train, None));
+    // The losses before it are there too.
+    let before = rows.iter().rfind(|row| row.split == Split::Train && row.value.is_some()).unwrap();
+    assert_eq!(before.step.max(1), step);
+    let mut keys: Vec<_> =
+        rows.iter().map(|row| (row.step, row.split, row.statistics, row.metric.clone())).collect();
+    let count = keys.len();
+    keys.sort();
+    keys.dedup();
+    assert_eq!(keys.len(), count, "no row stands twice");
+}

@@ -1,0 +1,235 @@
+//! Laws of a trainer: what is saved is all there is, parts of a batch are the batch, and a blow-up is named.
+
+use super::*;
+use crate::data::Source;
+use crate::experiment::Registry;
+use crate::model::norm_layers;
+use candle::{DType, Device};
+
+const OPTIMIZERS: [&str; 5] = [
+    "kind = 'sgd', momentum = 0.9, learning_rate = 0.1, weight_decay = 1e-3",
+    "kind = 'sgd', nesterov = true, learning_rate = 0.1, clip_norm = 0.5",
+    "kind = 'adam', learning_rate = 0.01, weight_decay = 1e-3",
+    "kind = 'adamw', learning_rate = 0.01, weight_decay = 1e-2",
+    "kind = 'rmsprop', learning_rate = 0.01",
+];
+
+const NORMS: [&str; 4] = [
+    "norm.kind = 'none'",
+    "norm = { decay = 0.9, zero_debias = 'both' }",
+    "norm = { kind = 'renorm', decay = 0.9, renorm.variant = 'keras' }",
+    "norm = { kind = 'renorm', decay = 0.9, renorm.variant = 'tf1' }",
+];
+
+fn settings(lines: &str) -> Settings {
+    let text = format!("train.steps = 20\ntrain.batch_size = 30\n{lines}");
+    Registry::built_in().settings(&text).unwrap_or_else(|error| panic!("{lines}: {error}"))
+}
+
+fn data(settings: &Settings) -> DeviceData {
+    let source: &Source = &settings.data;
+    DeviceData::new(&source.load().unwrap(), &Device::Cpu).unwrap()
+}
+
+/// So many updates, all of which must succeed.
+fn steps(trainer: &mut Trainer, count: usize) -> Vec<Score> {
+    let step = |_| match trainer.step().unwrap() {
+        Stepped::Updated(score) => score,
+        diverged @ Stepped::Diverged { .. } => panic!("{diverged:?}"),
+    };
+    (0..count).map(step).collect()
+}
+
+fn bytes(trainer: &Trainer) -> Vec<u8> {
+    trainer.state().unwrap().to_bytes().unwrap()
+}
+
+#[test]
+fn a_loaded_state_continues_bitwise() {
+    let models = ["model.hidden = [12, 7]", "model = { kind = 'convnet', channels = [3, 4] }"];
+    for (index, optimizer) in OPTIMIZERS.iter().enumerate() {
+        for norm in NORMS {
+            let more = [
+                "average.kind = 'ema'\naverage.decay = 0.8",
+                "train.accumulate = 3\nschedule = { kind = 'cosine', warmup_steps = 3 }",
+                "",
+            ];
+            let lines = format!(
+                "optimizer = {{ {optimizer} }}\n{norm}\n{}\n{}",
+                models[index % 2],
+                more[index % 3]
+            );
+            let settings = settings(&lines);
+            let data = data(&settings);
+            let mut straight = Trainer::new(&settings, 3, &data).unwrap();
+            let mut scores = steps(&mut straight, 5);
+            scores.extend(steps(&mut straight, 5));
+
+            let mut first = Trainer::new(&settings, 3, &data).unwrap();
+            let mut halves = steps(&mut first, 5);
+            let saved = bytes(&first);
+            drop(first);
+            let mut second = Trainer::new(&settings, 3, &data).unwrap();
+            second.load(State::from_bytes(&saved).unwrap()).unwrap();
+            assert!(bytes(&second) == saved, "{lines}");
+            halves.extend(steps(&mut second, 5));
+
+            assert_eq!(halves, scores, "{lines}");
+            assert!(bytes(&second) == bytes(&straight), "{lines}");
+            assert_eq!(second.take_recent(), straight.take_recent());
+        }
+    }
+}
+
+#[test]
+fn a_state_of_another_run_is_refused() {
+    let lines = "optimizer.learning_rate = 0.1\nmodel.hidden = [5]";
+    let one = settings(lines);
+    let data = data(&one);
+    let state = || Trainer::new(&one, 0, &data).unwrap().state().unwrap();
+    for (lines, seed, expected) in [
+        (lines, 1, "`seed`"),
+        ("optimizer.learning_rate = 0.1\nmodel.hidden = [6]", 0, "`model.hidden1."),
+        (
+            "optimizer = { kind = 'adam', learning_rate = 0.1 }\nmodel.hidden = [5]",
+            0,
+            "`optimizer.kind`",
+        ),
+        (
+            "optimizer.learning_rate = 0.1\nmodel.hidden = [5]\nnorm.kind = 'none'",
+            0,
+            "model.hidden1.",
+        ),
+        (
+            "optimizer.learning_rate = 0.1\nmodel.hidden = [5]\naverage.kind = 'ema'",
+            0,
+            "`average.updates`",
+        ),
+    ] {
+        let error = Trainer::new(&settings(lines), seed, &data).unwrap().load(state()).unwrap_err();
+        assert!(error.to_string().contains(expected), "{lines}: {error}");
+    }
+}
+
+/// Values of all variables, by path.
+fn values(trainer: &Trainer) -> Vec<(String, Vec<f64>)> {
+    let values = |(path, variable): (String, Var)| {
+        let values = variable.to_dtype(DType::F64).unwrap().flatten_all().unwrap();
+        (path, values.to_vec1::<f64>().unwrap())
+    };
+    variables(&trainer.model).into_iter().map(values).collect()
+}
+
+#[test]
+fn a_batch_in_parts_equals_the_batch_where_no_norm_sees_the_parts() {
+    let lines = "optimizer.learning_rate = 0.1\nmodel.hidden = [9]\nnorm.kind = 'none'";
+    let train = |parts: usize| {
+        let settings = settings(&format!("{lines}\ntrain.accumulate = {parts}"));
+        let mut trainer = Trainer::new(&settings, 0, &data(&settings)).unwrap();
+        let scores = steps(&mut trainer, 4);
+        (scores, values(&trainer))
+    };
+    let (scores, all) = train(1);
+    for parts in [2, 5, 30] {
+        let (in_parts, values) = train(parts);
+        for (got, want) in in_parts.iter().zip(&scores) {
+            assert!((got.loss - want.loss).abs() < 1e-6, "{parts} parts: {got:?} {want:?}");
+            assert!((got.accuracy - want.accuracy).abs() < 1e-12);
+        }
+        for ((path, got), (_, want)) in values.iter().zip(&all) {
+            for (got, want) in got.iter().zip(want) {
+                assert!((got - want).abs() < 2e-6, "{path}, {parts} parts: {got} {want}");
+            }
+        }
+    }
+}
+
+#[test]
+fn parts_make_one_commit_with_the_moments_of_the_whole_batch() {
+    let lines = "optimizer.learning_rate = 0.1\nmodel.hidden = [9]\nnorm.decay = 0.5";
+    let train = |parts: usize| {
+        let settings = settings(&format!("{lines}\ntrain.accumulate = {parts}"));
+        let mut trainer = Trainer::new(&settings, 0, &data(&settings)).unwrap();
+        steps(&mut trainer, 1);
+        trainer
+    };
+    let (all, in_parts) = (train(1), train(3));
+    for (path, norm) in norm_layers(in_parts.model.layers()) {
+        assert_eq!(norm.health().unwrap().committed, 1, "{path}");
+    }
+    let moving = |trainer: &Trainer| {
+        let all = values(trainer).into_iter();
+        all.filter(|(path, _)| path.contains(".moving_")).collect::<Vec<_>>()
+    };
+    let (all, in_parts) = (moving(&all), moving(&in_parts));
+    assert_eq!(all.len(), 2);
+    for ((path, got), (_, want)) in in_parts.iter().zip(&all) {
+        for (got, want) in got.iter().zip(want) {
+            assert!((got - want).abs() < 1e-5 * want.abs().max(1.0), "{path}: {got} {want}");
+        }
+    }
+}
+
+/// Fills the variable at `path`.
+fn fill(trainer: &Trainer, path: &str, value: f64) {
+    let all = variables(&trainer.model);
+    let (_, variable) = all.iter().find(|(known, _)| known == path).unwrap();
+    let values = Tensor::full(value as f32, variable.dims(), &Device::Cpu).unwrap();
+    variable.set(&values).unwrap();
+}
+
+#[test]
+fn a_blow_up_names_the_first_layer_that_is_not_finite() {
+    let model = "model = { hidden = [9, 8, 7], activation = 'relu' }";
+    for norm in ["norm.kind = 'none'", "norm.decay = 0.9"] {
+        for (path, value, expected) in [
+            // The weights are numbers still, the products are not.
+            ("hidden2.weight", 3e38, "hidden2"),
+            ("output.weight", 3e38, "output"),
+            // Whatever a layer makes of it, the weight is where it begins.
+            ("hidden3.weight", f64::NAN, "hidden3.weight"),
+            ("output.bias", f64::INFINITY, "output.bias"),
+        ] {
+            let settings = settings(&format!("optimizer.learning_rate = 0.1\n{model}\n{norm}"));
+            let mut trainer = Trainer::new(&settings, 0, &data(&settings)).unwrap();
+            fill(&trainer, path, value);
+            let before = values(&trainer);
+            let Stepped::Diverged { score, layer } = trainer.step().unwrap() else {
+                panic!("{path} of {value} trained on")
+            };
+            assert!(!score.loss.is_finite());
+            assert_eq!(layer.as_deref(), Some(expected), "{norm}, {path} of {value}");
+            assert_eq!(trainer.updates(), 0);
+            for ((path, before), (_, after)) in before.iter().zip(&values(&trainer)) {
+                let bits = |values: &[f64]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+                let moves = path.contains(".moving_") || path.ends_with(".updates");
+                assert!(moves || bits(before) == bits(after), "{path}");
+            }
+        }
+    }
+}
+
+#[test]
+fn averaged_weights_are_evaluated_and_never_trained_on() {
+    let lines = "optimizer.learning_rate = 0.1\nmodel.hidden = [9]";
+    let plain = settings(lines);
+    let data = data(&plain);
+    let mut without = Trainer::new(&plain, 0, &data).unwrap();
+    let scores = steps(&mut without, 6);
+    for statistics in ["averaged", "copied"] {
+        let averaged = settings(&format!(
+            "{lines}\naverage = {{ kind = 'ema', decay = 0.5, statistics = '{statistics}' }}"
+        ));
+        let mut with = Trainer::new(&averaged, 0, &data).unwrap();
+        assert_eq!(steps(&mut with, 6), scores);
+        assert_eq!(values(&with), values(&without));
+        let inside =
+            with.average().unwrap().evaluate(|| Ok::<_, candle::Error>(values(&with))).unwrap();
+        assert_eq!(values(&with), values(&without));
+        for ((path, average), (_, weight)) in inside.iter().zip(&values(&with)) {
+            let is_moving = path.contains(".moving_");
+            let stays = is_moving && statistics == "copied" || path.ends_with(".updates");
+            assert_eq!(average == weight, stays, "{statistics}: {path}");
+        }
+    }
+}
