@@ -25,7 +25,10 @@ fn a_run_leaves_all_its_files_and_a_report() {
         names.sort();
         names
     };
-    assert_eq!(names(&place), ["config.toml", "metrics.csv", "status.json", "timing.csv"]);
+    assert_eq!(
+        names(&place),
+        ["checkpoints", "config.toml", "metrics.csv", "status.json", "timing.csv"]
+    );
     assert_eq!(names(place.parent().unwrap()), ["seed-3"]);
     assert_eq!(state(&place), "finished");
     assert_rows_are_whole(&place);
