@@ -29,73 +29,53 @@ impl<'a> Variables<'a> {
 
     /// A `[C]` variable that every layer of this kind has.
     pub(crate) fn required(&self, name: &str, initial: &Initializer) -> Result<Found> {
-        let (full, existed) = self.full_name(name);
-        match self.reuse {
-            Reuse::Always if !existed => return Err(Error::NotThere { name: full }),
-            Reuse::Never if existed => return Err(Error::Exists { name: full }),
-            _ => {}
-        }
-        let tensor = self.get(&full, existed, &[self.channels], self.dtype)?;
-        start(tensor, existed, initial)
+        self.get(name, &[self.channels], self.dtype, initial, true)
     }
 
     /// A `[C]` variable that checkpoints of other systems do not have: made where it is missing.
     pub(crate) fn optional(&self, name: &str, initial: &Initializer) -> Result<Var> {
-        Ok(self.get_or_make(name, &[self.channels], self.dtype, initial)?.var)
+        Ok(self.get(name, &[self.channels], self.dtype, initial, false)?.var)
     }
 
     /// The number of updates that took effect.
     pub(crate) fn counter(&self) -> Result<Found> {
-        let name = "updates";
-        if self.names.counts_in_i64() {
-            self.get_or_make(name, &[], DType::I64, &Initializer::ZEROS)
-        } else {
-            self.get_or_make(name, &[1], DType::F64, &Initializer::ZEROS)
-        }
+        let in_i64 = self.names.counts_in_i64();
+        let (dims, dtype): (&[usize], _) =
+            if in_i64 { (&[], DType::I64) } else { (&[1], DType::F64) };
+        self.get("updates", dims, dtype, &Initializer::ZEROS, false)
     }
 
-    fn get_or_make(
+    fn get(
         &self,
         name: &str,
         dims: &[usize],
         dtype: DType,
         initial: &Initializer,
+        required: bool,
     ) -> Result<Found> {
-        let (full, existed) = self.full_name(name);
-        let tensor = match self.get(&full, existed, dims, dtype) {
-            Err(Error::Missing { .. }) => Tensor::zeros(dims, dtype, self.vb.device())?,
-            found => found?,
-        };
-        start(tensor, existed, initial)
-    }
-
-    /// The name that a variable has in the checkpoint, or will have, and whether it is there.
-    fn full_name(&self, name: &str) -> (String, bool) {
         let root = self.vb.root();
-        let candidates = self.names.candidates(&self.vb.prefix(), name);
-        let there = candidates.iter().find(|name| root.contains_tensor(name));
-        (there.unwrap_or(&candidates[0]).clone(), there.is_some())
-    }
-
-    /// A `VarMap` makes what is not there; the backends of files return errors of many kinds then.
-    fn get(&self, full: &str, existed: bool, dims: &[usize], dtype: DType) -> Result<Tensor> {
-        match self.vb.root().get_with_hints_dtype(dims, full, Init::Const(0.0), dtype) {
-            Ok(tensor) => Ok(tensor),
-            Err(error) if existed => Err(error.into()),
-            Err(_) => Err(Error::Missing {
-                op: "build".into(),
-                name: full.to_owned(),
-                present: "unknown, since a VarBuilder cannot list its names".into(),
-            }),
+        let mut names = self.names.candidates(&self.vb.prefix(), name);
+        let present = names.iter().position(|name| root.contains_tensor(name));
+        let (name, existed) = (names.swap_remove(present.unwrap_or(0)), present.is_some());
+        match self.reuse {
+            Reuse::Always if required && !existed => return Err(Error::NotThere { name }),
+            Reuse::Never if required && existed => return Err(Error::Exists { name }),
+            _ => {}
         }
+        // A `VarMap` makes what is not there; the backends of files return errors of many kinds then.
+        let var = match root.get_with_hints_dtype(dims, &name, Init::Const(0.0), dtype) {
+            Ok(tensor) => Var::from_tensor(&tensor)?,
+            Err(error) if existed => return Err(error.into()),
+            Err(_) if required => {
+                let present = "unknown, since a VarBuilder cannot list its names".into();
+                return Err(Error::Missing { op: "build".into(), name, present });
+            }
+            Err(_) => Var::zeros(dims, dtype, self.vb.device())?,
+        };
+        if !existed {
+            let values = Tensor::new(initial.values(var.elem_count()), var.device())?;
+            var.set(&values.to_dtype(dtype)?.reshape(dims)?)?;
+        }
+        Ok(Found { var, existed })
     }
-}
-
-fn start(tensor: Tensor, existed: bool, initial: &Initializer) -> Result<Found> {
-    let var = Var::from_tensor(&tensor)?;
-    if !existed {
-        let values = Tensor::new(initial.values(tensor.elem_count()), tensor.device())?;
-        var.set(&values.to_dtype(tensor.dtype())?.reshape(tensor.dims())?)?;
-    }
-    Ok(Found { var, existed })
 }

@@ -38,18 +38,10 @@ struct Round {
     number: u64,
     /// By rank: what it has put in.
     given: Vec<Option<Vec<f64>>>,
-    /// What the last complete round came to.
-    result: Arc<Outcome>,
+    /// By rank: what each put into the last complete round.
+    last: Arc<Vec<Vec<f64>>>,
     /// A rank is gone.
     broken: Option<usize>,
-}
-
-#[derive(Debug, Default)]
-enum Outcome {
-    #[default]
-    None,
-    Gathered(Vec<f64>),
-    Lengths(Vec<usize>),
 }
 
 impl Threads {
@@ -85,12 +77,7 @@ impl Collective for Threads {
         let mine = now.number;
         now.given[self.rank] = Some(local.to_vec());
         if now.given.iter().all(Option::is_some) {
-            let parts: Vec<Vec<f64>> = now.given.iter_mut().filter_map(Option::take).collect();
-            let lengths: Vec<usize> = parts.iter().map(Vec::len).collect();
-            now.result = Arc::new(match lengths.iter().all(|&len| len == local.len()) {
-                true => Outcome::Gathered(parts.concat()),
-                false => Outcome::Lengths(lengths),
-            });
+            now.last = Arc::new(now.given.iter_mut().filter_map(Option::take).collect());
             now.number += 1;
             arrived.notify_all();
         }
@@ -101,13 +88,13 @@ impl Collective for Threads {
             now = arrived.wait(now).unwrap_or_else(std::sync::PoisonError::into_inner);
         }
         // No later round can complete before this rank has taken part in it, so this is the result of ours.
-        match &*now.result {
-            Outcome::Gathered(all) => Ok(all.clone()),
-            Outcome::Lengths(lengths) => Err(Self::error(format!(
-                "expected slices of equal length, got {lengths:?} by rank"
-            ))),
-            Outcome::None => Err(Self::error("the round has no result".to_owned())),
+        let parts = now.last.clone();
+        drop(now);
+        if parts.iter().all(|part| part.len() == local.len()) {
+            return Ok(parts.concat());
         }
+        let lengths: Vec<usize> = parts.iter().map(Vec::len).collect();
+        Err(Self::error(format!("expected slices of equal length, got {lengths:?} by rank")))
     }
 }
 

@@ -45,24 +45,20 @@ pub fn export(
                 add(&format!("{name}/counter"), count(bn, DType::I64)?);
             }
         }
-        Names::TfSlim | Names::TfLayers => {
-            if let Some(biased) = bn.layer.state.copy_of("moving_mean_biased")? {
-                add("moving_mean/biased", biased);
-                add("moving_mean/local_step", count(bn, dtype)?);
-            }
+        Names::TfSlim | Names::TfLayers if bn.config().zero_debias.of_mean() => {
+            drop(add("moving_mean/local_step", count(bn, dtype)?));
         }
-        Names::Own | Names::Keras | Names::Candle | Names::Flax => {}
+        _ => {}
     }
     for (name, var) in bn.statistics() {
         let of_renorm = name.starts_with("renorm_") || name == "moving_stddev";
-        let kept = match system {
-            Names::Own => true,
-            Names::TfSlim | Names::TfLayers | Names::Keras => of_renorm,
-            _ => false,
+        let name = match system {
+            Names::Own => &name,
+            Names::TfSlim | Names::TfLayers | Names::Keras if of_renorm => &name,
+            Names::TfSlim | Names::TfLayers if name == "moving_mean_biased" => "moving_mean/biased",
+            _ => continue,
         };
-        if kept {
-            add(&name, var.as_detached_tensor().copy()?);
-        }
+        add(name, var.as_detached_tensor().copy()?);
     }
     add("moving_mean", mean);
     add("moving_variance", variance);

@@ -15,6 +15,7 @@ use crate::channel::{
     Averages, Column, CommitRules, Committed, Moment, RenormAverages, RenormVariant, commit, toward,
 };
 use crate::config::{BatchNormConfig, StoredVariance, ZeroDebias};
+use crate::error::Result;
 use crate::moments::Moments;
 use crate::tensors::{lock, values, write};
 
@@ -30,7 +31,7 @@ pub(crate) struct State {
 
 /// A variable and its name.
 #[derive(Debug)]
-struct Variable {
+pub(crate) struct Variable {
     name: &'static str,
     var: Var,
 }
@@ -236,10 +237,10 @@ impl State {
         self.averages.parts().into_iter().find(|variable| variable.name == name)
     }
 
-    /// A copy of one of the statistics; `None` if the layer does not have it.
-    pub(crate) fn copy_of(&self, name: &str) -> candle::Result<Option<Tensor>> {
+    /// A copy of one of the statistics.
+    pub(crate) fn copy_of(&self, which: fn(&Averages<Variable>) -> &Variable) -> Result<Tensor> {
         let _one_update = self.ledger();
-        self.find(name).map(|variable| variable.var.as_detached_tensor().copy()).transpose()
+        Ok(which(&self.averages).var.as_detached_tensor().copy()?)
     }
 }
 
