@@ -5,6 +5,7 @@
 //! <experiment>/<slug of the arm>/seed-<n>/
 //!     config.toml                               [`RunConfig`]
 //!     metrics.csv                               [`MetricRow`]
+//!     layers.csv                                [`LayerRow`], optional
 //!     timing.csv                                [`TimingRow`], the only file with a clock in it
 //!     status.json                               [`Status`]
 //!     worker.log                                what went wrong, optional

@@ -161,14 +161,18 @@ impl Catalog {
 }
 
 /// The tables of an arm, in the order in which a reader should meet them.
-const TABLES: [&str; 9] = [
+const TABLES: [&str; 13] = [
     "data",
     "model",
     "norm",
     "optimizer",
     "schedule",
     "train",
+    "evaluate",
+    "population",
+    "shadow",
     "average",
+    "layers",
     "checkpoint",
     "tensorboard",
 ];

@@ -10,6 +10,7 @@ pub mod digest;
 mod head;
 mod load;
 pub mod plan;
+mod probes;
 mod output;
 mod raw;
 mod registry;
@@ -21,6 +22,7 @@ mod train;
 
 pub use load::{Flags, LoadError};
 pub use output::OutputSettings;
+pub use probes::{PopulationWhen, ProbeSettings};
 pub use registry::Registry;
 pub use selection::Selection;
 pub use settings::Settings;

@@ -1,4 +1,4 @@
-//! `[checkpoint]` and `[tensorboard]`: what a run writes beside its rows. None of it changes a number.
+//! `[layers]`, `[checkpoint]` and `[tensorboard]`: what a run writes beside its rows. None of it changes a number.
 
 use crate::keys::{Key, Keys, flag, whole};
 
@@ -6,6 +6,8 @@ use crate::keys::{Key, Keys, flag, whole};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OutputSettings {
+    /// Steps between two that `layers.csv` has rows of; none for no such file.
+    pub layers_every: Option<u64>,
     /// Steps between two checkpoints, at least 1. The last step always has one.
     pub checkpoint_every: u64,
     /// Checkpoints that are kept, apart from the best; at least 1.
@@ -15,6 +17,9 @@ pub struct OutputSettings {
 }
 
 pub(super) fn read(keys: &mut Keys<'_>) -> Option<OutputSettings> {
+    let about = "steps between two that layers.csv has rows of; 0 for no such file";
+    let layers_every = Key::new("every", whole(0..=u64::MAX), about).watches();
+    let layers_every = keys.table("layers").with_default(layers_every, 50);
     let mut table = keys.table("checkpoint");
     let about = "steps between two checkpoints; the last step always has one";
     let every = Key::new("every", whole(1..=u64::MAX), about).also(&["save_every"]).watches();
@@ -26,6 +31,7 @@ pub(super) fn read(keys: &mut Keys<'_>) -> Option<OutputSettings> {
     let write = Key::new("write", flag(), about).also(&["enabled"]).watches();
     let tensorboard = keys.table("tensorboard").with_default(write, false);
     Some(OutputSettings {
+        layers_every: layers_every.map(|every| (every > 0).then_some(every))?,
         checkpoint_every: every?,
         checkpoint_keep: keep? as usize,
         tensorboard: tensorboard?,

@@ -3,6 +3,7 @@
 //! There is one way in, [`super::Registry`]; whoever holds a [`Settings`] need not check again.
 
 use super::output::{self, OutputSettings};
+use super::probes::{self, ProbeSettings};
 use super::registry::Registry;
 use super::train::{self, TrainSettings};
 use crate::data::Source;
@@ -30,9 +31,11 @@ pub struct Settings {
     pub schedule: Schedule,
     /// `[train]`.
     pub train: TrainSettings,
+    /// `[evaluate]`, `[population]` and `[shadow]`.
+    pub probes: ProbeSettings,
     /// `[average]`; none where `average.kind` is `"none"`.
     pub average: Option<AverageSettings>,
-    /// `[checkpoint]` and `[tensorboard]`.
+    /// `[layers]`, `[checkpoint]` and `[tensorboard]`.
     pub output: OutputSettings,
     /// All of the above as the keys of an experiment, defaults written out.
     pub written: toml::Table,
@@ -87,6 +90,7 @@ fn read_into(registry: &Registry, leaves: &Leaves, found: &mut Found) -> Option<
         let message = format!("{found}; batch statistics need 2 examples, or norm.kind = \"none\"");
         keys.table("train").refuse(key, message);
     }
+    let probes = probes::read(&mut keys, norm.as_ref());
     let optimizer = registry.optimizers.read(&mut keys);
     let learning_rate = optimizer::learning_rate(&mut keys.table("optimizer"));
     let shape = registry.schedules.read(&mut keys);
@@ -103,6 +107,7 @@ fn read_into(registry: &Registry, leaves: &Leaves, found: &mut Found) -> Option<
         learning_rate: learning_rate?,
         schedule: Schedule { shape: shape?, warmup_steps: warmup_steps? },
         train: train?,
+        probes: probes?,
         average: average?,
         output: output?,
         written: found.written.clone(),

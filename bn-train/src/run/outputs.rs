@@ -3,12 +3,13 @@
 use super::checkpoint::{Checkpoint, CheckpointError, Checkpoints, Header};
 use super::files::DirectoryError;
 use super::growing_file::{GrowingFile, csv_head};
+use super::layers::LayersWriter;
 use super::metrics::MetricsWriter;
 use super::tensorboard::{self, EVENTS, TensorBoardWriter};
 use super::timing::TimingWriter;
 use super::writer::Writers;
 use crate::experiment::OutputSettings;
-use bn_report::schema::{CHECKPOINTS, METRICS, MetricRow, TIMING, TimingRow};
+use bn_report::schema::{CHECKPOINTS, LAYERS, LayerRow, METRICS, MetricRow, TIMING, TimingRow};
 use std::path::Path;
 
 /// Where a run writes, and where it goes on.
@@ -85,6 +86,9 @@ fn writers(settings: &OutputSettings, open: Open<'_>) -> Result<Writers, Directo
     let mut writers = Writers::default();
     writers.push(MetricsWriter::new(open(METRICS, &csv_head(&MetricRow::HEADER))?));
     writers.push(TimingWriter::new(open(TIMING, &csv_head(&TimingRow::HEADER))?)?);
+    if settings.layers_every.is_some() {
+        writers.push(LayersWriter::new(open(LAYERS, &csv_head(&LayerRow::HEADER))?));
+    }
     if settings.tensorboard {
         writers.push(TensorBoardWriter::new(open(EVENTS, &tensorboard::begin())?));
     }

@@ -6,13 +6,14 @@
 
 use super::checkpoint::{Best, Checkpoint, CheckpointError, Checkpoints, Header};
 use super::device_data::DeviceData;
-use super::evaluation::{Score, evaluate};
+use super::evaluation::{Score, evaluate, population, spread};
 use super::files::DirectoryError;
 use super::outputs::Outputs;
 use super::telemetry::{Moment, passes, rows};
 use super::trainer::{Stepped, Trainer};
 use super::writer::Writers;
 use crate::experiment::Settings;
+use crate::model::{Mode, MomentsByPath};
 use crate::state::StateError;
 use bn_report::schema::{MetricRow, Split, Statistics, Status};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -136,6 +137,7 @@ impl Session<'_> {
     fn finish_step(&mut self) -> Result<Option<Status>, TrainError> {
         let step = self.trainer.updates();
         let is_last = step == self.settings.train.steps;
+        self.write_layers()?;
         let mut score = None;
         if self.settings.train.evaluates(step) {
             self.writers.pause(self.now())?;
@@ -153,6 +155,12 @@ impl Session<'_> {
         Ok(None)
     }
 
+    /// What the step was seen to do inside the layers.
+    fn write_layers(&mut self) -> Result<(), DirectoryError> {
+        let rows = self.trainer.take_layer_rows();
+        if rows.is_empty() { Ok(()) } else { self.writers.layers(&rows) }
+    }
+
     fn now(&self) -> Moment {
         let trainer = &self.trainer;
         Moment { step: trainer.updates(), epoch: trainer.epochs(), examples: trainer.examples() }
@@ -161,9 +169,10 @@ impl Session<'_> {
     /// Measures the network on the validation split, and on the test split at the end; writes all rows at once.
     fn evaluate(&mut self, is_last: bool) -> Result<Evaluation, TrainError> {
         let mut all = self.training_rows();
-        let validation = self.split_rows(Split::Validation, &mut all)?;
+        let others = self.other_statistics(is_last)?;
+        let validation = self.split_rows(Split::Validation, &others, &mut all)?;
         if is_last {
-            self.split_rows(Split::Test, &mut all)?;
+            self.split_rows(Split::Test, &others, &mut all)?;
         }
         self.writers.rows(&all)?;
         Ok(validation)
@@ -182,18 +191,46 @@ impl Session<'_> {
         self.trainer.model().is_normalized.then_some(Statistics::Batch)
     }
 
-    fn split_rows(&self, split: Split, all: &mut Vec<MetricRow>) -> Result<Evaluation, TrainError> {
+    /// Statistics beside the layers' own and the batch's: of the population, and of shadow averages.
+    fn other_statistics(
+        &self,
+        is_last: bool,
+    ) -> Result<Vec<(Statistics, MomentsByPath)>, TrainError> {
+        let (model, probes) = (self.trainer.model(), &self.settings.probes);
+        let mut all = Vec::new();
+        if model.is_normalized && probes.population.applies(is_last) {
+            let images = spread(self.data.split(Split::Train).0, probes.population_examples)?;
+            all.push((Statistics::Population, population(model, &images, probes.batch_size)?));
+        }
+        let shadows = self.trainer.shadows();
+        for (index, shadow) in shadows.kinds().enumerate() {
+            all.push((Statistics::Shadow(shadow), shadows.moments(index)?));
+        }
+        Ok(all)
+    }
+
+    fn split_rows(
+        &self,
+        split: Split,
+        others: &[(Statistics, MomentsByPath)],
+        all: &mut Vec<MetricRow>,
+    ) -> Result<Evaluation, TrainError> {
         let model = self.trainer.model();
+        let batch_size = self.settings.probes.batch_size;
         let (images, labels) = self.data.split(split);
         let mut scores = Vec::new();
         for &(mode, statistics) in passes(model.is_normalized) {
-            let score = evaluate(model, images, labels, mode)?;
+            let score = evaluate(model, images, labels, mode, batch_size)?;
             all.extend(rows(self.now(), split, statistics, "", score));
             scores.push(score);
         }
+        for (statistics, moments) in others {
+            let score = evaluate(model, images, labels, Mode::Given(moments), batch_size)?;
+            all.extend(rows(self.now(), split, Some(*statistics), "", score));
+        }
         if let Some(average) = self.trainer.average() {
             let (mode, statistics) = passes(model.is_normalized)[0];
-            let score = average.evaluate(|| evaluate(model, images, labels, mode))?;
+            let score = average.evaluate(|| evaluate(model, images, labels, mode, batch_size))?;
             all.extend(rows(self.now(), split, statistics, "averaged_", score));
         }
         Ok(Evaluation {
@@ -205,6 +242,7 @@ impl Session<'_> {
     /// Writes the rows of a training loss that is not finite: the mean of those before it, and its own, which is absent.
     fn blow_up(&mut self, score: Score, layer: Option<String>) -> Result<Status, TrainError> {
         let before = self.now();
+        self.write_layers()?;
         self.writers.pause(before)?;
         let mut all = self.training_rows();
         let step = before.step + 1;

@@ -7,14 +7,17 @@
 use super::device_data::DeviceData;
 use super::divergence::first_not_finite;
 use super::evaluation::Score;
+use super::probe::LayerProbe;
+use super::shadow::Shadows;
 use crate::data::Batches;
 use crate::experiment::Settings;
-use crate::model::{Gradients, Model, Pass, StepOutput, parameters, statistics};
+use crate::model::{Gradients, Model, Observer, Pass, StepOutput, parameters, statistics};
 use crate::ops::buffer::is_plain;
 use crate::optimizer::{AveragedStatistics, Optimizer, WeightAverage};
 use crate::schedule::Schedule;
 use crate::state::{State, StateError};
 use bn_core::Updates;
+use bn_report::schema::LayerRow;
 use candle::{Result, Tensor, Var};
 
 /// A network in training.
@@ -32,6 +35,10 @@ pub struct Trainer {
     /// Parts of a batch, each a pass of its own.
     accumulate: usize,
     average: Option<WeightAverage>,
+    shadows: Shadows,
+    /// Steps between two that a [`LayerProbe`] watches.
+    layers_every: Option<u64>,
+    layer_rows: Vec<LayerRow>,
     /// Updates done.
     step: u64,
     recent: Recent,
@@ -79,6 +86,9 @@ impl Trainer {
             accumulate: settings.train.accumulate,
             data: data.clone(),
             average,
+            shadows: Shadows::new(&model, &settings.probes.shadows)?,
+            layers_every: settings.output.layers_every,
+            layer_rows: Vec::new(),
             step: 0,
             recent: Recent::default(),
             model,
@@ -93,6 +103,16 @@ impl Trainer {
     /// The averages of its weights, where they are kept.
     pub fn average(&self) -> Option<&WeightAverage> {
         self.average.as_ref()
+    }
+
+    /// The averages of other decays that follow its moving statistics.
+    pub fn shadows(&self) -> &Shadows {
+        &self.shadows
+    }
+
+    /// What the last step was seen to do inside the layers, if it was watched; once.
+    pub fn take_layer_rows(&mut self) -> Vec<LayerRow> {
+        std::mem::take(&mut self.layer_rows)
     }
 
     /// Updates done.
@@ -121,11 +141,18 @@ impl Trainer {
     /// What candle or the norm layers report.
     pub fn step(&mut self) -> Result<Stepped> {
         let (images, labels) = self.data.batch(self.batches.at(self.step))?;
+        let is_watched =
+            self.layers_every.is_some_and(|every| (self.step + 1).is_multiple_of(every));
+        let mut probe = is_watched.then(|| LayerProbe::new(self.step + 1));
+        let observer = probe.as_mut().map(|probe| probe as &mut dyn Observer);
         let output = if self.accumulate == 1 {
-            self.model.train_step(&images, &labels)?
+            self.model.train_step_in(training_pass(&images, observer), &images, &labels)?
         } else {
-            self.accumulated_step(&images, &labels)?
+            self.accumulated_step(&images, &labels, observer)?
         };
+        if let Some(probe) = probe {
+            self.layer_rows = probe.finish(&self.model, &output.gradients)?;
+        }
         let score = Score { loss: output.loss, accuracy: output.accuracy };
         if !score.loss.is_finite() {
             let layer = first_not_finite(&self.model, &images)?;
@@ -133,6 +160,7 @@ impl Trainer {
         }
         let factor = self.schedule.factor(self.step, self.total_steps);
         self.optimizer.step(&output.gradients, self.learning_rate * factor)?;
+        self.shadows.follow(&self.model)?;
         if let Some(average) = &mut self.average {
             average.update()?;
         }
@@ -142,8 +170,13 @@ impl Trainer {
     }
 
     /// The batch in parts: mean loss and gradients over the parts, and one update of the moving statistics, by the moments
-    /// of all parts together.
-    fn accumulated_step(&self, images: &Tensor, labels: &Tensor) -> Result<StepOutput> {
+    /// of all parts together. The observer sees the first part.
+    fn accumulated_step(
+        &self,
+        images: &Tensor,
+        labels: &Tensor,
+        mut observer: Option<&mut dyn Observer>,
+    ) -> Result<StepOutput> {
         let updates = Updates::new();
         let (mut loss, mut accuracy) = (0.0, 0.0);
         let mut gradients = Gradients::new();
@@ -154,7 +187,8 @@ impl Trainer {
         for part in 0..parts {
             let images = images.narrow(0, part * size, size)?;
             let labels = labels.narrow(0, part * size, size)?;
-            let pass = if is_plain(&images) { Pass::train() } else { Pass::train_by_graph() };
+            let observer = observer.take().map(|observer| observer as &mut dyn Observer);
+            let pass = training_pass(&images, observer);
             let output = self.model.train_step_in(pass.with_updates(&updates), &images, &labels)?;
             loss += share * output.loss;
             accuracy += share * output.accuracy;
@@ -189,6 +223,11 @@ impl Trainer {
         if let Some(average) = &self.average {
             state.put_state("average", average.state()?);
         }
+        let mut shadows = State::new();
+        for (path, variable) in self.shadows.statistics() {
+            shadows.put_tensor(&path, &variable)?;
+        }
+        state.put_state("shadow", shadows);
         state.put_state("recent", self.recent.state());
         Ok(state)
     }
@@ -206,8 +245,23 @@ impl Trainer {
         if let Some(average) = &mut self.average {
             average.load(state.take_state("average"))?;
         }
+        let mut shadows = state.take_state("shadow");
+        for (path, variable) in self.shadows.statistics() {
+            shadows.restore(&path, &variable)?;
+        }
+        shadows.finish()?;
+        self.shadows.resume(&self.model);
         self.recent = Recent::from_state(state.take_state("recent"))?;
         state.finish()
+    }
+}
+
+/// A training pass over `images`: on a tape where there are kernels, else in candle's graph.
+fn training_pass<'a>(images: &Tensor, observer: Option<&'a mut dyn Observer>) -> Pass<'a> {
+    let pass = if is_plain(images) { Pass::train() } else { Pass::train_by_graph() };
+    match observer {
+        Some(observer) => pass.with_observer(observer),
+        None => pass,
     }
 }
 

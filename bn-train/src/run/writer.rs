@@ -2,7 +2,7 @@
 
 use super::files::DirectoryError;
 use super::telemetry::Moment;
-use bn_report::schema::MetricRow;
+use bn_report::schema::{LayerRow, MetricRow};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
@@ -24,6 +24,14 @@ pub trait Writer: Debug {
     /// # Errors
     /// As [`Writer::pause`].
     fn rows(&mut self, _rows: &[MetricRow]) -> Result<(), DirectoryError> {
+        Ok(())
+    }
+
+    /// Rows of what went on inside the layers in one step.
+    ///
+    /// # Errors
+    /// As [`Writer::pause`].
+    fn layers(&mut self, _rows: &[LayerRow]) -> Result<(), DirectoryError> {
         Ok(())
     }
 
@@ -54,6 +62,10 @@ impl Writers {
 
     pub(super) fn rows(&mut self, rows: &[MetricRow]) -> Result<(), DirectoryError> {
         self.0.iter_mut().try_for_each(|writer| writer.rows(rows))
+    }
+
+    pub(super) fn layers(&mut self, rows: &[LayerRow]) -> Result<(), DirectoryError> {
+        self.0.iter_mut().try_for_each(|writer| writer.layers(rows))
     }
 
     /// Lengths of the files, by name, all of them on disk.

@@ -25,7 +25,12 @@ fn run(path: &Path, mark: &str, status: &Status) -> Result<(), LockError> {
 }
 
 fn outputs(directory: &RunDirectory) -> Result<Outputs, DirectoryError> {
-    let settings = OutputSettings { checkpoint_every: 1, checkpoint_keep: 1, tensorboard: false };
+    let settings = OutputSettings {
+        layers_every: None,
+        checkpoint_every: 1,
+        checkpoint_keep: 1,
+        tensorboard: false,
+    };
     Outputs::begin(directory.folder(), &settings, "digest")
 }
 

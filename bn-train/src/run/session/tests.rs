@@ -3,16 +3,31 @@
 use super::super::writer::Writer;
 use super::*;
 use crate::experiment::Registry;
+use bn_report::schema::LayerRow;
 use candle::Device;
 use std::sync::{Arc, Mutex};
 
 /// Rows in memory, with their number as the length of the file.
 #[derive(Clone, Debug, Default)]
-struct Memory(Arc<Mutex<Vec<MetricRow>>>);
+struct Memory(Arc<Mutex<Vec<Row>>>);
+
+#[derive(Clone, Debug, PartialEq)]
+enum Row {
+    Metric(MetricRow),
+    Layer(LayerRow),
+}
 
 impl Memory {
-    fn all(&self) -> Vec<MetricRow> {
+    fn all(&self) -> Vec<Row> {
         self.0.lock().unwrap().clone()
+    }
+
+    fn metrics(&self) -> Vec<MetricRow> {
+        let metric = |row| match row {
+            Row::Metric(row) => Some(row),
+            Row::Layer(_) => None,
+        };
+        self.all().into_iter().filter_map(metric).collect()
     }
 
     fn truncate(&self, header: &Header) {
@@ -22,7 +37,12 @@ impl Memory {
 
 impl Writer for Memory {
     fn rows(&mut self, rows: &[MetricRow]) -> Result<(), DirectoryError> {
-        self.0.lock().unwrap().extend_from_slice(rows);
+        self.0.lock().unwrap().extend(rows.iter().cloned().map(Row::Metric));
+        Ok(())
+    }
+
+    fn layers(&mut self, rows: &[LayerRow]) -> Result<(), DirectoryError> {
+        self.0.lock().unwrap().extend(rows.iter().cloned().map(Row::Layer));
         Ok(())
     }
 
@@ -66,13 +86,18 @@ fn run(
 
 #[test]
 fn a_run_that_is_interrupted_anywhere_writes_the_same_rows() {
-    let settings = settings("checkpoint.every = 5\naverage.kind = 'ema'");
+    let settings = settings(
+        "checkpoint.every = 5\naverage.kind = 'ema'\npopulation.when = 'evaluations'\nlayers.every = 2\n\
+         shadow = { decays = [0.9, 'cumulative'], zero_debias = 'both' }",
+    );
     let folder = tempfile::tempdir().unwrap();
     let straight = Memory::default();
     assert_eq!(run(&settings, folder.path(), &straight, None), Status::Finished);
+    // Four evaluations of six passes, three with training rows, and the test.
+    assert_eq!(straight.metrics().len(), 2 * (4 * 6 + 3 + 6));
     let straight = straight.all();
-    // Four evaluations of three passes, three with training rows, and the test.
-    assert_eq!(straight.len(), 2 * (4 * 3 + 3 + 3));
+    let layers = straight.iter().filter(|row| matches!(row, Row::Layer(_))).count();
+    assert!(layers > 6 && layers % 6 == 0, "{layers}");
     for first in 0..12 {
         let folder = tempfile::tempdir().unwrap();
         let memory = Memory::default();
@@ -95,7 +120,7 @@ fn checkpoints_and_averages_change_no_training_row() {
         let folder = tempfile::tempdir().unwrap();
         let memory = Memory::default();
         run(&settings(lines), folder.path(), &memory, None);
-        memory.all()
+        memory.metrics()
     };
     let plain = rows("checkpoint.every = 1000");
     assert_eq!(rows("checkpoint.every = 1"), plain);
@@ -104,6 +129,29 @@ fn checkpoints_and_averages_change_no_training_row() {
         averaged.into_iter().partition(|row| !row.metric.starts_with("averaged_"));
     assert_eq!(own, plain);
     assert_eq!(others.len(), 2 * (4 + 1));
+}
+
+#[test]
+fn probes_change_no_other_row() {
+    let rows = |lines: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let memory = Memory::default();
+        assert_eq!(run(&settings(lines), folder.path(), &memory, None), Status::Finished);
+        memory.metrics()
+    };
+    let unwatched = "population.when = 'never'\nlayers.every = 0";
+    let watched = "population = { when = 'evaluations', examples = 100 }\nlayers.every = 1\n\
+                   shadow.decays = [0.0, 0.5]";
+    for norm in ["norm.kind = 'batch'", "norm = { zero_debias = 'both', position = 'after' }"] {
+        let plain = rows(&format!("{norm}\n{unwatched}"));
+        let (own, others): (Vec<MetricRow>, Vec<MetricRow>) =
+            rows(&format!("{norm}\n{watched}")).into_iter().partition(|row| {
+                !matches!(row.statistics, Some(Statistics::Population | Statistics::Shadow(_)))
+            });
+        assert_eq!(own, plain);
+        assert_eq!(others.len(), 2 * 3 * (4 + 1));
+        assert!(others.iter().all(|row| row.value.is_some()));
+    }
 }
 
 #[test]
@@ -132,7 +180,7 @@ fn a_run_that_diverges_keeps_the_rows_of_its_blow_up() {
         reason.starts_with("training loss is ") && reason.ends_with("` is not finite first"),
         "{reason}"
     );
-    let rows = memory.all();
+    let rows = memory.metrics();
     let loss = rows.iter().rfind(|row| row.metric == "loss").unwrap();
     assert_eq!((loss.step, loss.split, loss.value), (step, Split::Train, None));
     // The losses before it are there too.

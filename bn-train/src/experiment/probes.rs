@@ -1,0 +1,126 @@
+//! `[evaluate]`, `[population]` and `[shadow]`: by which statistics a run is evaluated, beside its own.
+
+use crate::keys::{Key, Keys, Takes, list, whole, words};
+use crate::model::NormSettings;
+use bn_report::schema::{Debiased, Shadow, ShadowDecay};
+use toml::Value;
+
+/// By which statistics a run is evaluated, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ProbeSettings {
+    /// Examples of one evaluation pass, at least 1.
+    pub batch_size: usize,
+    /// When the network is also evaluated by population statistics.
+    pub population: PopulationWhen,
+    /// Training examples that population statistics come from, at least 2.
+    pub population_examples: usize,
+    /// Moving averages of other decays, tracked beside the run's own.
+    pub shadows: Vec<Shadow>,
+}
+
+/// When a network is evaluated by population statistics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PopulationWhen {
+    /// Not at all.
+    Never,
+    /// At the last evaluation.
+    End,
+    /// At every evaluation.
+    Evaluations,
+}
+
+impl PopulationWhen {
+    /// Whether an evaluation includes population statistics.
+    pub fn applies(self, is_last: bool) -> bool {
+        self == Self::Evaluations || (self == Self::End && is_last)
+    }
+}
+
+/// Reads the probes of a run whose networks are normalized like `norm`; none inside for no norm layers.
+pub(super) fn read(
+    keys: &mut Keys<'_>,
+    norm: Option<&Option<NormSettings>>,
+) -> Option<ProbeSettings> {
+    let about = "examples of one evaluation pass; `batch` rows take the statistics of each pass";
+    let batch_size = Key::new("batch_size", whole(1..=u64::MAX), about);
+    let batch_size = keys.table("evaluate").with_default(batch_size, 500);
+
+    let mut population = keys.table("population");
+    let when = words(&[
+        ("never", PopulationWhen::Never, ""),
+        ("end", PopulationWhen::End, "when training has ended"),
+        ("evaluations", PopulationWhen::Evaluations, "at every evaluation"),
+    ]);
+    let about =
+        "when the net is also evaluated by statistics of training examples under its weights";
+    let when = population.with_default(Key::new("when", when, about), PopulationWhen::End);
+    let about = "training examples that these statistics come from, evenly spread, at most";
+    let examples = Key::new("examples", whole(2..=u64::MAX), about);
+    let examples = population.with_default(examples, 1024);
+
+    let shadows = shadows(&mut keys.table("shadow"), norm);
+    Some(ProbeSettings {
+        batch_size: batch_size? as usize,
+        population: when?,
+        population_examples: examples? as usize,
+        shadows: shadows?,
+    })
+}
+
+fn shadows(keys: &mut Keys<'_>, norm: Option<&Option<NormSettings>>) -> Option<Vec<Shadow>> {
+    let about = "decays of moving averages that are tracked beside the run's own and evaluated with its weights";
+    let decays = Key::new("decays", list("decays", decay()), about);
+    let decays = keys.with_default(decays, Vec::new());
+    let debiased = words(&[
+        ("none", Debiased::None, "of neither"),
+        ("mean", Debiased::Mean, "of the mean alone"),
+        ("variance", Debiased::Variance, "of the variance alone"),
+        ("both", Debiased::Both, "of both"),
+    ]);
+    let about = "which of these averages are divided by the weight that they have gathered";
+    let debiased = keys.with_default(Key::new("zero_debias", debiased, about), Debiased::None);
+    let (decays, debiased) = (decays?, debiased?);
+    let mut shadows: Vec<Shadow> = Vec::new();
+    for decay in decays {
+        let shadow = Shadow { decay, debiased };
+        if shadows.contains(&shadow) {
+            let path = keys.path("decays");
+            keys.refuse(
+                "decays",
+                format!("`{path}` names a decay twice; each gives the same rows"),
+            );
+            return None;
+        }
+        shadows.push(shadow);
+    }
+    let refusal = match norm {
+        Some(None) => Some("needs norm layers; norm.kind is \"none\""),
+        Some(Some(norm)) if norm.layer.renorm.is_some() => Some(
+            "needs norm.kind = \"batch\": training by renorm reads its own moving statistics, so another decay would \
+             train another net",
+        ),
+        _ => None,
+    };
+    if let Some(refusal) = refusal.filter(|_| !shadows.is_empty()) {
+        let path = keys.path("decays");
+        keys.refuse("decays", format!("`{path}` {refusal}"));
+        return None;
+    }
+    Some(shadows)
+}
+
+/// A number, or `"cumulative"`.
+fn decay() -> Takes<ShadowDecay> {
+    let read = |value: &Value| match value {
+        Value::String(word) if word == "cumulative" => Some(ShadowDecay::Cumulative),
+        Value::Float(decay) => ShadowDecay::constant(*decay),
+        Value::Integer(0) => ShadowDecay::constant(0.0),
+        _ => None,
+    };
+    let write = |decay: &ShadowDecay| match decay {
+        ShadowDecay::Constant(bits) => Value::Float(f64::from_bits(*bits)),
+        ShadowDecay::Cumulative => Value::String("cumulative".to_owned()),
+    };
+    Takes::new("a number, 0 <= it < 1, or \"cumulative\"", read, write)
+}

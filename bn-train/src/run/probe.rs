@@ -1,0 +1,215 @@
+//! What goes on inside the layers: the rows of `layers.csv`.
+//!
+//! A [`LayerProbe`] watches one training step: the results of the layers during the pass, then the gradients, then what
+//! the norm layers have made of the batch. It reads what is there anyway, so the step's numbers are those of a step that
+//! nobody watched.
+
+use crate::model::{Gradients, Model, Observer, norm_layers, parameters};
+use crate::ops::buffer::{Numbers, is_plain};
+use bn_core::Correction;
+use bn_report::schema::LayerRow;
+use candle::{DType, Device, Result, Tensor};
+
+/// Values of a result that its percentiles are taken of, at most: evenly spread.
+const SAMPLE: usize = 4096;
+/// The percentiles of Ioffe & Szegedy 2015, figure 1.
+const PERCENTILES: [(&str, f64); 3] = [("p15", 0.15), ("p50", 0.5), ("p85", 0.85)];
+
+/// Watches one training step.
+#[derive(Debug)]
+pub struct LayerProbe {
+    step: u64,
+    rows: Vec<LayerRow>,
+}
+
+impl LayerProbe {
+    /// A probe of the update that leads to `step`.
+    pub fn new(step: u64) -> Self {
+        Self { step, rows: Vec::new() }
+    }
+
+    fn push(&mut self, layer: &str, metric: &str, value: f64) {
+        self.rows.push(LayerRow {
+            step: self.step,
+            layer: layer.to_owned(),
+            metric: metric.to_owned(),
+            value: value.is_finite().then_some(value),
+        });
+    }
+
+    /// The rows of the step, after its pass and before its update.
+    ///
+    /// # Errors
+    /// What candle reports.
+    pub fn finish(mut self, model: &Model, gradients: &Gradients) -> Result<Vec<LayerRow>> {
+        for parameter in parameters(model.layers()) {
+            self.push(&parameter.path, "norm", norm(&parameter.var)?);
+            if let Some(gradient) = gradients.get(&parameter.var) {
+                self.push(&parameter.path, "gradient_norm", norm(gradient)?);
+            }
+        }
+        for (path, layer) in norm_layers(model.layers()) {
+            let health = layer.health()?;
+            for (metric, gap) in [
+                ("mean_gap", rms(&health.mean_shift)),
+                ("log_variance_gap", rms(&health.log_variance_ratio)),
+            ] {
+                if let Some(gap) = gap {
+                    self.push(&path, metric, gap);
+                }
+            }
+            if let Some(correction) = layer.last_correction() {
+                self.push_correction(&path, &correction)?;
+            }
+        }
+        Ok(self.rows)
+    }
+
+    fn push_correction(&mut self, path: &str, correction: &Correction) -> Result<()> {
+        for (name, values) in [("r", correction.r()), ("d", correction.d())] {
+            let mut values: Vec<f64> = values.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?;
+            values.sort_by(f64::total_cmp);
+            for (quantile, share) in [("min", 0.0), ("p50", 0.5), ("max", 1.0)] {
+                if let Some(value) = at_share(&values, share) {
+                    self.push(path, &format!("{name}_{quantile}"), value);
+                }
+            }
+        }
+        self.push(path, "r_clipped", correction.clipped_r()?);
+        self.push(path, "d_clipped", correction.clipped_d()?);
+        Ok(())
+    }
+}
+
+impl Observer for LayerProbe {
+    fn output(&mut self, path: &str, y: &Tensor) -> Result<()> {
+        let y = y.detach().to_device(&Device::Cpu)?.to_dtype(DType::F32)?.contiguous()?;
+        let values = Numbers::of(&y)?;
+        let step = values.len().div_ceil(SAMPLE).max(1);
+        let mut sample: Vec<f32> = values.iter().copied().step_by(step).collect();
+        sample.sort_by(f32::total_cmp);
+        for (name, share) in PERCENTILES {
+            if let Some(value) = at_share(&sample, share) {
+                self.push(path, name, f64::from(value));
+            }
+        }
+        if let [examples, channels, ..] = *y.dims() {
+            self.push(path, "dead_channels", dead_channels(&values, examples, channels));
+        }
+        Ok(())
+    }
+}
+
+/// The value below which this share of the sorted values lies; none without values.
+fn at_share<T: Copy>(sorted: &[T], share: f64) -> Option<T> {
+    let last = sorted.len().checked_sub(1)?;
+    sorted.get((share * last as f64).round() as usize).copied()
+}
+
+/// The share of channels that have one value only, for all examples and places.
+fn dead_channels(values: &[f32], examples: usize, channels: usize) -> f64 {
+    let inner = values.len() / (examples * channels).max(1);
+    if inner == 0 {
+        return 0.0;
+    }
+    let is_constant = |channel: &usize| {
+        let first = values[channel * inner];
+        let mut maps = values.chunks_exact(inner).skip(*channel).step_by(channels);
+        maps.all(|map| map.iter().all(|value| *value == first))
+    };
+    (0..channels).filter(is_constant).count() as f64 / channels as f64
+}
+
+/// Root mean square; none without values.
+fn rms(values: &[f64]) -> Option<f64> {
+    let squares: f64 = values.iter().map(|value| value * value).sum();
+    (!values.is_empty()).then(|| (squares / values.len() as f64).sqrt())
+}
+
+/// `√Σv²`, summed in f64.
+fn norm(values: &Tensor) -> Result<f64> {
+    if is_plain(values) && values.is_contiguous() {
+        let values = Numbers::of(values)?;
+        return Ok(values.iter().map(|v| f64::from(*v) * f64::from(*v)).sum::<f64>().sqrt());
+    }
+    let values: Vec<f64> = values.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?;
+    Ok(values.iter().map(|v| v * v).sum::<f64>().sqrt())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::ImageShape;
+    use crate::experiment::Registry;
+    use crate::model::{Pass, Sizes};
+
+    fn watched(norm: &str) -> Vec<LayerRow> {
+        let text = format!(
+            "optimizer.learning_rate = 0.1\ntrain.steps = 10\nmodel.hidden = [3, 4]\nnorm = {{ {norm} }}"
+        );
+        let settings =
+            Registry::built_in().settings(&text).unwrap_or_else(|invalid| panic!("{invalid}"));
+        let input = ImageShape { channels: 1, height: 2, width: 2 };
+        let sizes = Sizes { input, classes: 2 };
+        let model =
+            Model::build(&settings.model, settings.norm.as_ref(), sizes, 0, &Device::Cpu).unwrap();
+        let pixels: Vec<f32> = (0..24).map(|i| (i * i % 7) as f32).collect();
+        let images = Tensor::from_vec(pixels, (6, 1, 2, 2), &Device::Cpu).unwrap();
+        let labels = Tensor::new(&[0_u32, 1, 1, 0, 1, 0], &Device::Cpu).unwrap();
+        let mut probe = LayerProbe::new(7);
+        let pass = Pass::train().with_observer(&mut probe);
+        let output = model.train_step_in(pass, &images, &labels).unwrap();
+        probe.finish(&model, &output.gradients).unwrap()
+    }
+
+    fn value(rows: &[LayerRow], layer: &str, metric: &str) -> Option<f64> {
+        let mut found = rows.iter().filter(|row| row.layer == layer && row.metric == metric);
+        let value = found.next()?.value;
+        assert!(found.next().is_none(), "{layer} {metric} twice");
+        value
+    }
+
+    #[test]
+    fn every_layer_has_its_rows() {
+        let rows = watched("kind = 'batch'");
+        assert!(rows.iter().all(|row| row.step == 7));
+        for layer in ["hidden1", "hidden1.norm", "hidden2.norm", "output"] {
+            let percentiles = ["p15", "p50", "p85"].map(|p| value(&rows, layer, p).unwrap());
+            assert!(percentiles.is_sorted(), "{layer}: {percentiles:?}");
+        }
+        for parameter in ["hidden1.weight", "hidden1.norm.gamma", "output.bias"] {
+            assert!(value(&rows, parameter, "gradient_norm").is_some(), "{parameter}");
+        }
+        assert_eq!(value(&rows, "hidden1.norm.gamma", "norm"), Some(3.0_f64.sqrt()));
+        assert!(value(&rows, "hidden2.norm", "mean_gap").unwrap() > 0.0);
+        assert!(value(&rows, "hidden2.norm", "r_p50").is_none());
+    }
+
+    #[test]
+    fn renorm_has_rows_of_r_and_d() {
+        let rows = watched("kind = 'renorm', renorm = { r_max = 1.0, r_min = 1.0, d_max = 0.0 }");
+        assert_eq!(value(&rows, "hidden1.norm", "r_min"), Some(1.0));
+        assert_eq!(value(&rows, "hidden1.norm", "d_max"), Some(0.0));
+        assert_eq!(value(&rows, "hidden1.norm", "r_clipped"), Some(1.0));
+    }
+
+    #[test]
+    fn a_channel_of_one_value_is_dead() {
+        // [examples, channels, 2]: the second channel has one value for all.
+        let values = [1.0, 2.0, 5.0, 5.0, 1.0, 1.0, 5.0, 5.0];
+        assert_eq!(dead_channels(&values, 2, 2), 0.5);
+        assert_eq!(dead_channels(&[f32::NAN; 2], 2, 1), 0.0);
+        assert_eq!(dead_channels(&[], 0, 3), 0.0);
+    }
+
+    #[test]
+    fn shares_of_sorted_values() {
+        let values: Vec<u32> = (0..=100).collect();
+        assert_eq!(
+            [0.0, 0.15, 0.5, 0.85, 1.0].map(|p| at_share(&values, p).unwrap()),
+            [0, 15, 50, 85, 100]
+        );
+        assert_eq!(at_share::<u32>(&[], 0.5), None);
+        assert_eq!((rms(&[3.0, -4.0]), rms(&[])), (Some(12.5_f64.sqrt()), None));
+    }
+}
