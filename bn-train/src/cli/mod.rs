@@ -1,6 +1,7 @@
 //! The command line: what a user may ask for. One file per command.
 
 mod bench;
+mod checkpoint;
 mod completion;
 mod list;
 mod print;
@@ -47,6 +48,14 @@ enum Command {
         /// The experiment's folder, for instance runs/decay-and-renorm
         folder: PathBuf,
     },
+    /// Measure a checkpoint by each kind of statistics
+    ///
+    /// For instance: bn-train evaluate runs/decay-and-renorm/decay-0.9/seed-0/checkpoints/step-001500.safetensors
+    Evaluate(checkpoint::Evaluate),
+    /// Write a checkpoint's weights and statistics under the names of another system, as safetensors
+    ///
+    /// PyTorch loads the file as a state dict; the outputs are the same. Keras's kernels have Keras's layouts.
+    Export(checkpoint::Export),
     /// Print a script that lets a shell complete commands and flags
     ///
     /// For bash: bn-train completion bash > ~/.local/share/bash-completion/completions/bn-train
@@ -79,6 +88,8 @@ pub fn main(registry: &Registry) -> ExitCode {
         Command::List => list::list(registry),
         Command::Show { name } => show::show(registry, &name),
         Command::Status { folder } => status::status(registry, &folder),
+        Command::Evaluate(evaluate) => evaluate.run(registry),
+        Command::Export(export) => export.run(registry),
         Command::Completion { shell } => completion::completion(shell),
         Command::Bench(bench) => bench.run(),
         Command::Worker { device } => {

@@ -68,6 +68,8 @@ fn orders(stop: Arc<AtomicBool>) -> mpsc::Receiver<String> {
             }
         }
         stop.store(true, Ordering::Relaxed);
+        // No more orders: a worker without work ends at once.
+        drop(sender);
         // Nobody is left to end this process if its step takes for ever; and while it lives, it owns its run.
         std::thread::sleep(PATIENCE);
         std::process::exit(1);

@@ -14,8 +14,10 @@ use super::trainer::{Stepped, Trainer};
 use super::writer::Writers;
 use crate::experiment::Settings;
 use crate::model::{Mode, MomentsByPath};
+use crate::optimizer::AveragedStatistics;
 use crate::state::StateError;
 use bn_report::schema::{MetricRow, Split, Statistics, Status};
+use candle::Tensor;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// How far a run is.
@@ -229,14 +231,34 @@ impl Session<'_> {
             all.extend(rows(self.now(), split, Some(*statistics), "", score));
         }
         if let Some(average) = self.trainer.average() {
-            let (mode, statistics) = passes(model.is_normalized)[0];
-            let score = average.evaluate(|| evaluate(model, images, labels, mode, batch_size))?;
+            let (statistics, score) =
+                average.evaluate(|| self.score_by_average_statistics(images, labels))?;
             all.extend(rows(self.now(), split, statistics, "averaged_", score));
         }
         Ok(Evaluation {
             accuracy: scores[0].accuracy,
             training_loss: scores[scores.len() - 1].loss,
         })
+    }
+
+    /// Scores the network, which holds averaged weights, by the statistics that belong to them.
+    fn score_by_average_statistics(
+        &self,
+        images: &Tensor,
+        labels: &Tensor,
+    ) -> candle::Result<(Option<Statistics>, Score)> {
+        let (model, probes) = (self.trainer.model(), &self.settings.probes);
+        let average = self.settings.average.as_ref();
+        let recomputes =
+            average.is_some_and(|average| average.statistics == AveragedStatistics::Recomputed);
+        if recomputes && model.is_normalized {
+            let training = spread(self.data.split(Split::Train).0, probes.population_examples)?;
+            let moments = population(model, &training, probes.batch_size)?;
+            let score = evaluate(model, images, labels, Mode::Given(&moments), probes.batch_size)?;
+            return Ok((Some(Statistics::Population), score));
+        }
+        let (mode, statistics) = passes(model.is_normalized)[0];
+        Ok((statistics, evaluate(model, images, labels, mode, probes.batch_size)?))
     }
 
     /// Writes the rows of a training loss that is not finite: the mean of those before it, and its own, which is absent.

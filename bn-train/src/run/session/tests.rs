@@ -124,11 +124,18 @@ fn checkpoints_and_averages_change_no_training_row() {
     };
     let plain = rows("checkpoint.every = 1000");
     assert_eq!(rows("checkpoint.every = 1"), plain);
-    let averaged = rows("average.kind = 'ema'");
-    let (own, others): (Vec<MetricRow>, Vec<MetricRow>) =
-        averaged.into_iter().partition(|row| !row.metric.starts_with("averaged_"));
-    assert_eq!(own, plain);
-    assert_eq!(others.len(), 2 * (4 + 1));
+    for (kind, statistics) in [
+        ("averaged", Statistics::Moving),
+        ("copied", Statistics::Moving),
+        ("recomputed", Statistics::Population),
+    ] {
+        let averaged = rows(&format!("average = {{ kind = 'ema', statistics = '{kind}' }}"));
+        let (own, others): (Vec<MetricRow>, Vec<MetricRow>) =
+            averaged.into_iter().partition(|row| !row.metric.starts_with("averaged_"));
+        assert_eq!(own, plain, "{kind}");
+        assert_eq!(others.len(), 2 * (4 + 1));
+        assert!(others.iter().all(|row| row.statistics == Some(statistics)), "{kind}");
+    }
 }
 
 #[test]

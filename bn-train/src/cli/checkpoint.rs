@@ -1,0 +1,135 @@
+//! `bn-train evaluate` and `bn-train export`: what a checkpoint holds, measured or in another system's names.
+
+use super::print::print_all;
+use crate::device::DeviceName;
+use crate::experiment::{Flags, Registry, Settings};
+use crate::model::Model;
+use crate::run::{Checkpoint, DeviceData, ExportNames, Measured, export, load_model, measure};
+use anyhow::Context as _;
+use bn_report::schema::CONFIG;
+use clap::Args;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Measure a checkpoint by each kind of statistics
+#[derive(Debug, Args)]
+pub(super) struct Evaluate {
+    /// A file of a run's folder checkpoints
+    checkpoint: PathBuf,
+    /// The run's settings [default: config.toml of its folder]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// cpu, cuda or cuda:N
+    #[arg(long, default_value_t)]
+    device: DeviceName,
+}
+
+/// Write a checkpoint's weights and statistics under the names of another system, as safetensors
+#[derive(Debug, Args)]
+pub(super) struct Export {
+    /// A file of a run's folder checkpoints
+    checkpoint: PathBuf,
+    /// candle, pytorch or keras
+    #[arg(long, value_name = "SYSTEM")]
+    names: ExportNames,
+    /// Where to write
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+    /// The run's settings [default: config.toml of its folder]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl Evaluate {
+    pub(super) fn run(&self, registry: &Registry) -> anyhow::Result<ExitCode> {
+        let saved = Saved::load(registry, &self.checkpoint, self.config.as_deref(), self.device)?;
+        let measured = measure(&saved.model, &saved.data, &saved.settings)?;
+        print_all(&table(saved.step, &measured))
+    }
+}
+
+impl Export {
+    pub(super) fn run(&self, registry: &Registry) -> anyhow::Result<ExitCode> {
+        let saved =
+            Saved::load(registry, &self.checkpoint, self.config.as_deref(), DeviceName::Cpu)?;
+        let named = export(&saved.model, self.names)?;
+        let bytes = bn_core::interchange::to_bytes(&named)?;
+        std::fs::write(&self.output, bytes)
+            .with_context(|| format!("{}: cannot write this file", self.output.display()))?;
+        print_all(&format!(
+            "{}: {} tensors of step {}\n",
+            self.output.display(),
+            named.len(),
+            saved.step
+        ))
+    }
+}
+
+/// A checkpoint with what it belongs to.
+struct Saved {
+    settings: Settings,
+    model: Model,
+    data: DeviceData,
+    /// Updates done.
+    step: u64,
+}
+
+impl Saved {
+    fn load(
+        registry: &Registry,
+        path: &Path,
+        config: Option<&Path>,
+        device: DeviceName,
+    ) -> anyhow::Result<Self> {
+        let config = match config {
+            Some(config) => config.to_owned(),
+            None => beside(path),
+        };
+        let text = std::fs::read_to_string(&config).with_context(|| {
+            format!(
+                "{}: cannot read the run's settings; --config says where they are",
+                config.display()
+            )
+        })?;
+        let experiment =
+            registry.parse(&config.display().to_string(), "run", &text, &Flags::default())?;
+        let (arm, seed) = (experiment.arms.into_iter().next(), experiment.seeds.first().copied());
+        let (arm, seed) = arm
+            .zip(seed)
+            .with_context(|| format!("{}: expected the settings of one run", config.display()))?;
+        let settings = arm.settings;
+        let data = DeviceData::new(&settings.data.load()?, &device.open()?)?;
+        let model = data.model(&settings, seed)?;
+        let mut checkpoint = Checkpoint::read(path)?;
+        load_model(&model, &mut checkpoint.state)
+            .with_context(|| format!("{} does not fit {}", path.display(), config.display()))?;
+        Ok(Self { settings, model, data, step: checkpoint.header.step })
+    }
+}
+
+/// `config.toml` in the folder above that of the checkpoints.
+fn beside(checkpoint: &Path) -> PathBuf {
+    let run = checkpoint.parent().and_then(Path::parent);
+    match run {
+        Some(run) => run.join(CONFIG),
+        // `step-000100.safetensors`, from within the folder of the checkpoints.
+        None => Path::new("..").join(CONFIG),
+    }
+}
+
+fn table(step: u64, measured: &[Measured]) -> String {
+    let mut text = format!(
+        "step {step}\n{:<12} {:<12} {:>10} {:>10}\n",
+        "split", "statistics", "loss", "accuracy"
+    );
+    for Measured { split, statistics, score } in measured {
+        let statistics = statistics.map_or_else(String::new, |statistics| statistics.to_string());
+        text += &format!(
+            "{:<12} {statistics:<12} {:>10.6} {:>10.6}\n",
+            split.name(),
+            score.loss,
+            score.accuracy
+        );
+    }
+    text
+}

@@ -1,0 +1,83 @@
+//! A trained network under another system's names, for its own framework to load.
+//!
+//! | names | dense weight | convolution weight | norm layers |
+//! |---|---|---|---|
+//! | PyTorch, candle | `p.weight` `[out, in]` | `p.weight` `[out, in, height, width]` | `p.weight`, `p.bias`, `p.running_mean`, `p.running_var` |
+//! | Keras | `p/kernel` `[in, out]` | `p/kernel` `[height, width, in, out]` | `p/gamma`, `p/beta`, `p/moving_mean`, `p/moving_variance` |
+//!
+//! Images and maps are flattened channel by channel, as `PyTorch` does. The moving variances are written as they are stored:
+//! evaluation reads them, whatever their kind.
+
+use crate::model::{Model, Parameter, Role, norm_layers, parameters};
+use bn_core::Names;
+use bn_core::interchange::{self, Named};
+use candle::Tensor;
+use std::str::FromStr;
+
+/// Names of an exported file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExportNames {
+    /// `candle_nn`'s.
+    Candle,
+    /// `torch.nn`'s.
+    PyTorch,
+    /// Those of Keras 3, with its layouts.
+    Keras,
+}
+
+impl FromStr for ExportNames {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "candle" => Ok(Self::Candle),
+            "pytorch" => Ok(Self::PyTorch),
+            "keras" => Ok(Self::Keras),
+            _ => Err("expected candle, pytorch or keras".to_owned()),
+        }
+    }
+}
+
+/// The parameters and moving statistics of `model` by name.
+///
+/// # Errors
+/// What bn-core reports.
+pub fn export(model: &Model, names: ExportNames) -> bn_core::Result<Named> {
+    let mut named = Named::new();
+    for parameter in parameters(model.layers()) {
+        if matches!(parameter.role, Role::Weight | Role::Bias) {
+            let (name, tensor) = renamed(&parameter, names)?;
+            named.insert(name, tensor);
+        }
+    }
+    for (path, norm) in norm_layers(model.layers()) {
+        let (system, prefix) = match names {
+            ExportNames::Candle => (Names::Candle, path),
+            ExportNames::PyTorch => (Names::Torch, path),
+            ExportNames::Keras => (Names::Keras, path.replace('.', "/")),
+        };
+        named.extend(interchange::export(norm, system, &prefix, None)?);
+    }
+    Ok(named)
+}
+
+/// A weight or a bias, which has the layout of `PyTorch`.
+fn renamed(parameter: &Parameter, names: ExportNames) -> candle::Result<(String, Tensor)> {
+    let tensor = parameter.var.as_detached_tensor().copy()?;
+    if names != ExportNames::Keras {
+        return Ok((parameter.path.clone(), tensor));
+    }
+    let name = parameter.path.replace('.', "/");
+    if parameter.role == Role::Bias {
+        return Ok((name, tensor));
+    }
+    let module = name.rsplit_once('/').map_or("", |(module, _)| module);
+    let tensor = match tensor.rank() {
+        4 => tensor.permute((2, 3, 1, 0))?,
+        _ => tensor.t()?,
+    };
+    Ok((format!("{module}/kernel"), tensor.contiguous()?))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,88 @@
+//! Laws of exported files: PyTorch loads them and computes the same; Keras has its layouts.
+
+use super::*;
+use crate::experiment::{Flags, Registry};
+use crate::model::Mode;
+use crate::run::{Checkpoint, DeviceData, load_model};
+use candle::Device;
+use serde_json::Value;
+
+/// The network of `arm` as `tests/torch/export.py` had it.
+fn network(arm: &str) -> Model {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/torch/export");
+    let config = std::fs::read_to_string(format!("{folder}/{arm}.toml")).unwrap();
+    let experiment =
+        Registry::built_in().parse("config.toml", "run", &config, &Flags::default()).unwrap();
+    let settings = &experiment.arms[0].settings;
+    let data = DeviceData::new(&settings.data.load().unwrap(), &Device::Cpu).unwrap();
+    let model = data.model(settings, 5).unwrap();
+    let path = format!("{folder}/{arm}.checkpoint.safetensors");
+    let mut checkpoint = Checkpoint::read(path.as_ref()).unwrap();
+    load_model(&model, &mut checkpoint.state).unwrap();
+    model
+}
+
+/// `pattern` of the script.
+fn pattern(count: usize, salt: u64) -> Vec<f32> {
+    let mask = u64::from(u32::MAX);
+    let mixed = (1..=count as u64).map(|i| (i * 2_654_435_761 + salt * 40_503) & mask);
+    let mixed = mixed.map(|h| ((h ^ (h >> 15)) * 2_246_822_519) & mask);
+    mixed.map(|h| (h as f64 / f64::from(1_u32 << 31) - 1.0) as f32).collect()
+}
+
+#[test]
+fn pytorch_computes_the_same_outputs_from_the_exported_file() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/torch/export");
+    let torch = std::fs::read_to_string(format!("{folder}/outputs.json")).unwrap();
+    let torch: Value = serde_json::from_str(&torch).unwrap();
+    for arm in ["mlp", "convnet"] {
+        let model = network(arm);
+        // The file that PyTorch read is the one that is written now.
+        let bytes = interchange::to_bytes(&export(&model, ExportNames::PyTorch).unwrap()).unwrap();
+        assert!(bytes == std::fs::read(format!("{folder}/{arm}.pytorch.safetensors")).unwrap());
+
+        let images = Tensor::from_vec(pattern(5 * 64, 1000), (5, 1, 8, 8), &Device::Cpu).unwrap();
+        let outputs = model.evaluate(&images, Mode::Moving).unwrap();
+        let outputs = outputs.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let want = torch[arm].as_array().unwrap();
+        assert_eq!(want.len(), 50);
+        for (got, want) in outputs.iter().zip(want) {
+            let want = want.as_f64().unwrap();
+            let difference = (f64::from(*got) - want).abs();
+            assert!(difference < 1e-5 * want.abs().max(1.0), "{arm}: {got}, PyTorch has {want}");
+        }
+    }
+}
+
+#[test]
+fn candle_and_pytorch_share_all_names_but_the_counter() {
+    let model = network("convnet");
+    let names = |names| export(&model, names).unwrap().into_keys().collect::<Vec<String>>();
+    let mut torch = names(ExportNames::PyTorch);
+    assert!(torch.contains(&"conv1.norm.running_var".to_owned()), "{torch:?}");
+    torch.retain(|name| !name.ends_with(".num_batches_tracked"));
+    assert_eq!(names(ExportNames::Candle), torch);
+}
+
+#[test]
+fn keras_has_its_names_and_layouts() {
+    let own = export(&network("convnet"), ExportNames::PyTorch).unwrap();
+    let keras = export(&network("convnet"), ExportNames::Keras).unwrap();
+    let kernel = &keras["conv2/kernel"];
+    assert_eq!(kernel.dims(), [3, 3, 3, 4]);
+    let at = |tensor: &Tensor, index: [usize; 4]| {
+        let element = index.iter().try_fold(tensor.clone(), |tensor, &index| tensor.get(index));
+        element.unwrap().to_scalar::<f32>().unwrap()
+    };
+    assert_eq!(at(kernel, [2, 1, 0, 3]), at(&own["conv2.weight"], [3, 0, 2, 1]));
+    assert_eq!(keras["output/kernel"].dims(), [16, 10]);
+    for name in [
+        "conv1/norm/gamma",
+        "conv1/norm/beta",
+        "conv1/norm/moving_mean",
+        "conv1/norm/moving_variance",
+        "output/bias",
+    ] {
+        assert!(keras.contains_key(name), "{name} of {:?}", keras.keys());
+    }
+}
