@@ -1,5 +1,4 @@
-//! What follows the normalization inside the layer: residual add and activation, and the regularizers of
-//! gamma and beta.
+//! The layer's activation, and the regularizers of gamma and beta.
 
 #[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
@@ -10,8 +9,8 @@ use crate::error::{Result, require};
 
 /// The function at the end of the layer: `y = activation(BN(x) + residual)`.
 ///
-/// At 0 the gradient of `Relu` is 0 and that of `LeakyRelu` is its slope, as TensorFlow and PyTorch have
-/// it (candle's own functions have 1 and (1 + slope) / 2 there). NaN stays NaN.
+/// At 0 the gradient of `Relu` is 0 and that of `LeakyRelu` is its slope, as in TensorFlow and PyTorch.
+/// (candle's own functions have 1 and (1 + slope) / 2.) NaN stays NaN.
 #[derive(Clone, Copy, Debug, PartialEq, Default)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize), serde(rename_all = "snake_case"))]
 pub enum Activation {
@@ -49,10 +48,8 @@ impl Activation {
             Activation::Tanh => v.tanh(),
         }
     }
-}
 
-impl Activation {
-    /// The gradient before the function, for dy after it; `v` is what the function was applied to.
+    /// The gradient of the argument `v`, for the gradient `dy` of the result.
     pub(crate) fn gradient(self, v: &Tensor, dy: &Tensor) -> candle::Result<Tensor> {
         let slope = match self {
             Activation::None => return Ok(dy.clone()),
@@ -68,7 +65,7 @@ impl Activation {
     }
 }
 
-/// A penalty on gamma or beta, to be added to the loss.
+/// A penalty on gamma or beta, for the loss.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize), serde(rename_all = "snake_case"))]
 pub enum Regularizer {

@@ -1,22 +1,22 @@
-//! [`Call`]: what one forward pass through a layer does.
+//! [`Call`]: the options of one forward pass.
 
 use candle::Tensor;
 
 use crate::moments::Moments;
 
-/// Which mean and variance a forward pass normalizes by.
+/// The mean and variance that a forward pass normalizes by.
 #[derive(Clone, Copy, Debug, Default)]
 pub enum Statistics<'a> {
-    /// Those of the batch; gradients flow through them.
+    /// The batch's. Gradients flow through them.
     #[default]
     Batch,
-    /// The layer's moving averages.
+    /// The layer's moving statistics.
     Moving,
-    /// These, `[C]`; held constant.
+    /// These, `[C]`. They are held constant.
     Given(&'a Moments),
 }
 
-/// One forward pass: by which statistics, and whether it moves the averages.
+/// The options of one forward pass.
 ///
 /// | | statistics | update | renorm |
 /// |---|---|---|---|
@@ -26,21 +26,21 @@ pub enum Statistics<'a> {
 /// | [`Call::given`] | given | no | no |
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Call<'a> {
-    /// What to normalize by.
+    /// The statistics to normalize by.
     pub statistics: Statistics<'a>,
-    /// Move the moving averages by this batch (or leave that pending, see [`crate::Updates`]).
+    /// Update the moving statistics with this batch, at once or through [`crate::Updates`].
     pub update: bool,
-    /// Apply the layer's renorm correction. Only batch statistics have one.
+    /// Apply the layer's renorm correction, which only batch statistics have.
     pub renorm: bool,
-    /// Weights of the batch statistics: `[N]`, or any shape that broadcasts to x with 1 at the channel axis.
-    /// A mask is 0/1 weights. No gradient flows to them.
-    /// Values at weight 0 must be finite: 0 times NaN is NaN.
+    /// Weights for the batch statistics: `[N]`, or any shape that broadcasts to x with 1 at the channel axis.
+    /// A mask is weights of 0 and 1. Weights get no gradient. Values of weight 0 must be finite: 0 times NaN is
+    /// NaN.
     pub weights: Option<&'a Tensor>,
     /// Replaces the layer's gamma: `[C]`, or `[N, C]` for one per example (conditional batch norm).
     pub gamma: Option<&'a Tensor>,
     /// Replaces the layer's beta: `[C]` or `[N, C]`.
     pub beta: Option<&'a Tensor>,
-    /// Added before the activation; of x's shape.
+    /// Added before the activation; has x's shape.
     pub residual: Option<&'a Tensor>,
 }
 
@@ -50,12 +50,12 @@ impl<'a> Call<'a> {
         Self { update: true, renorm: true, ..Self::default() }
     }
 
-    /// Evaluation by moving statistics.
+    /// Evaluation by the moving statistics.
     pub fn eval() -> Self {
         Self { statistics: Statistics::Moving, ..Self::default() }
     }
 
-    /// Evaluation by the batch's own statistics; nothing is updated, renorm is not applied.
+    /// Evaluation by the batch's own statistics, without update or renorm.
     pub fn batch_statistics() -> Self {
         Self::default()
     }
@@ -65,12 +65,12 @@ impl<'a> Call<'a> {
         Self { statistics: Statistics::Given(moments), ..Self::default() }
     }
 
-    /// With weights, see [`Call::weights`].
+    /// Sets [`Call::weights`].
     pub fn with_weights(self, weights: &'a Tensor) -> Self {
         Self { weights: Some(weights), ..self }
     }
 
-    /// With a tensor to add before the activation.
+    /// Sets [`Call::residual`].
     pub fn with_residual(self, residual: &'a Tensor) -> Self {
         Self { residual: Some(residual), ..self }
     }

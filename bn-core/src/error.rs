@@ -1,4 +1,4 @@
-//! The one error type of the crate. Every variant names the operation, what it wanted and what it got.
+//! The crate's error type. Every variant names the operation, what it expected and what it got.
 //!
 //! Methods of this crate return [`Error`]; through candle's `ModuleT` it travels wrapped in a
 //! [`candle::Error`], whose message is the same.
@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-/// What `bn-core` operations return.
+/// The result of operations in this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// The operation that refused: a function's name, or ``batch norm `prefix` `` for a layer.
@@ -26,17 +26,17 @@ pub enum Error {
         /// Shape of the input.
         shape: Vec<usize>,
     },
-    /// An axis does not exist, or is given twice.
-    #[error("{op}: axis {axis} is not one of the {rank} axes of the input, or is named twice")]
+    /// An axis does not exist, or is listed twice.
+    #[error("{op}: axis {axis} is not one of the {rank} axes of the input, or is listed twice")]
     Axis {
         /// The operation.
         op: Op,
         /// The axis that was asked for.
         axis: usize,
-        /// Number of axes there are.
+        /// Number of axes of the input.
         rank: usize,
     },
-    /// The channel axis holds another number of channels than the layer.
+    /// The input has another number of channels than the layer.
     #[error("{op}: expected {expected} channels on axis {axis}, got shape {shape:?}")]
     Channels {
         /// The operation.
@@ -55,12 +55,12 @@ pub enum Error {
         op: Op,
         /// Which tensor.
         name: String,
-        /// What was wanted, in words.
+        /// What was expected, in words.
         expected: String,
-        /// What it was given.
+        /// What was found.
         got: Vec<usize>,
     },
-    /// A tensor's element type is not one that the operation computes with.
+    /// The operation does not support a tensor's element type.
     #[error("{op}: expected `{name}` of type {expected}, got {got:?}")]
     DType {
         /// The operation.
@@ -69,7 +69,7 @@ pub enum Error {
         name: String,
         /// The accepted types.
         expected: &'static str,
-        /// What it was given.
+        /// What was found.
         got: candle::DType,
     },
     /// Two tensors live on different devices.
@@ -103,10 +103,10 @@ pub enum Error {
         name: &'static str,
         /// The accepted range, in words.
         expected: &'static str,
-        /// What it was given.
+        /// What was found.
         got: String,
     },
-    /// Two settings, or a setting and an argument, exclude each other.
+    /// Two settings, or a setting and an argument, contradict each other.
     #[error("{op}: {first} and {second} exclude each other: {reason}")]
     Contradiction {
         /// The operation.
@@ -118,7 +118,7 @@ pub enum Error {
         /// Why.
         reason: &'static str,
     },
-    /// A channel has no value to take statistics of.
+    /// The batch has no value per channel.
     #[error("{op}: a batch of shape {shape:?} has no value per channel")]
     Empty {
         /// The operation.
@@ -126,8 +126,8 @@ pub enum Error {
         /// Shape of the input.
         shape: Vec<usize>,
     },
-    /// A channel has one value only, and the policy is to refuse that.
-    #[error("{op}: shape {shape:?} has one value per channel; its variance says nothing")]
+    /// The batch has one value per channel, and the policy refuses that.
+    #[error("{op}: shape {shape:?} has one value per channel, so its variance is undefined")]
     OneValue {
         /// The operation.
         op: Op,
@@ -140,7 +140,7 @@ pub enum Error {
         /// The operation.
         op: Op,
     },
-    /// A channel is constant over the batch, and the policy is to refuse that.
+    /// A channel is constant over the batch, and the policy refuses that.
     #[error("{op}: channel {channel} is constant over the batch")]
     ConstantChannel {
         /// The operation.
@@ -148,17 +148,17 @@ pub enum Error {
         /// The first constant channel.
         channel: usize,
     },
-    /// A variable that must be there is missing.
+    /// A required variable is missing.
     #[error("{op}: no variable `{name}`; there are: {present}")]
     Missing {
         /// The operation.
         op: Op,
         /// The name that was looked for.
         name: String,
-        /// The names that were there, comma separated.
+        /// The names that exist, separated by commas.
         present: String,
     },
-    /// A variable exists already and must not (`Reuse::Never`).
+    /// A variable exists, and `Reuse::Never` forbids sharing it.
     #[error(
         "variable `{name}` exists already, and this layer was asked not to share variables (Reuse::Never)"
     )]
@@ -166,7 +166,7 @@ pub enum Error {
         /// The full name.
         name: String,
     },
-    /// A variable does not exist and must (`Reuse::Always`).
+    /// A variable does not exist, and `Reuse::Always` requires it.
     #[error(
         "variable `{name}` does not exist, and this layer was asked to share variables (Reuse::Always)"
     )]

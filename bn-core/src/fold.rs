@@ -1,10 +1,11 @@
 //! Folding a trained batch norm into the layer before it, for inference: one operation instead of two.
 //!
 //! `W' = W · k`, `b' = (b − moving_mean) · k + beta` with `k = gamma / √(moving_variance + ε)` per output
-//! channel. The result comes with the error it was measured to make.
+//! channel. The result contains the measured error.
 
 use candle::{DType, Tensor};
 
+use crate::activation::Activation;
 use crate::batch_norm::BatchNorm;
 use crate::error::{Error, Result, require};
 use crate::layout::ChannelView;
@@ -20,7 +21,7 @@ pub struct Convolution {
     pub stride: usize,
     /// Default 1.
     pub dilation: usize,
-    /// Number of groups that channels are split into; groups do not see each other. Default 1.
+    /// Number of independent groups that channels are split into. Default 1.
     pub groups: usize,
 }
 
@@ -30,7 +31,7 @@ impl Default for Convolution {
     }
 }
 
-/// The layer before the batch norm. Shapes of its weight, with `g` groups:
+/// The layer before the batch norm, with the shape of its weight; `g` is the number of groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operator {
     /// `[out, in]`, applied as `x · Wᵀ + b`.
@@ -45,21 +46,21 @@ pub enum Operator {
     ConvTranspose2d(Convolution),
 }
 
-/// Weight and bias that do the work of both layers.
+/// Weight and bias of one layer that replaces both.
 #[derive(Clone, Debug)]
 pub struct Folded {
     /// Of the operator's weight shape and type.
     pub weight: Tensor,
     /// `[out]`.
     pub bias: Tensor,
-    /// The largest absolute difference between the two layers and the folded one on the probe, before the
+    /// The largest absolute difference between the folded layer and the two layers on the probe, before the
     /// batch norm's activation.
     pub largest_error: f64,
 }
 
 /// Folds a batch norm's evaluation into the operator before it, and measures the error on `probe`.
 ///
-/// The batch norm may lack gamma or beta. Its activation is not folded: apply it after the folded layer
+/// The activation is not folded: apply it after the folded layer
 /// ([`Activation::apply`](crate::Activation::apply)).
 ///
 /// ```
@@ -75,9 +76,9 @@ pub struct Folded {
 /// # Ok::<(), bn_core::Error>(())
 /// ```
 /// # Errors
-/// [`Error::Shape`] when weight or bias do not fit the operator or the batch norm; [`Error::Contradiction`]
-/// when the batch norm's channels are not on axis 1, where operators put theirs; what candle says of a
-/// probe that does not fit.
+/// [`Error::Shape`] if weight, bias or probe do not fit the operator or the batch norm;
+/// [`Error::Contradiction`] if the batch norm's channels are not on axis 1, where operators put theirs;
+/// [`Error::Value`] for a parameter of the convolution out of range.
 pub fn fold(
     operator: Operator,
     weight: &Tensor,
@@ -119,17 +120,15 @@ pub fn fold(
             reason: "linear layers and convolutions put their channels on axis 1",
         });
     }
-    let want = bn.without_activation().forward_eval(&before)?;
+    let mut plain = bn.clone();
+    plain.layer.config.activation = Activation::None;
+    let want = plain.forward_eval(&before)?;
     let got = operator.apply(probe, &scaled, Some(&folded))?;
     let errors = (wide(&want)? - wide(&got)?)?.abs()?.flatten_all()?.to_vec1::<f64>()?;
-    Ok(Folded {
-        weight: scaled,
-        bias: folded,
-        // Not `max`, which would make 0 of NaN.
-        largest_error: errors
-            .into_iter()
-            .fold(0.0, |a: f64, b| if b > a || b.is_nan() { b } else { a }),
-    })
+    // Not `max`, which would make 0 of NaN.
+    let larger = |a: f64, b: f64| if b > a || b.is_nan() { b } else { a };
+    let largest_error = errors.into_iter().fold(0.0, larger);
+    Ok(Folded { weight: scaled, bias: folded, largest_error })
 }
 
 impl Operator {
@@ -155,14 +154,11 @@ impl Operator {
         for (name, value) in [("groups", groups), ("stride", stride), ("dilation", dilation)] {
             require(value > 0, name, "1 or more", value)?;
         }
-        let out = match (weight.rank() == rank, self.is_transposed()) {
-            (false, _) => None,
-            (true, true) => Some(weight.dims()[1] * groups),
-            (true, false) => Some(weight.dims()[0]),
+        let fits = weight.rank() == rank && weight.elem_count() > 0 && {
+            let (first, second) = (weight.dims()[0], weight.dims()[1]);
+            let out = if self.is_transposed() { second * groups } else { first };
+            out == channels && first.is_multiple_of(groups)
         };
-        let fits = out == Some(channels)
-            && weight.dims()[0].is_multiple_of(groups)
-            && weight.elem_count() > 0;
         if fits {
             return Ok(());
         }
@@ -240,12 +236,4 @@ fn by_group(
     let (xs, weights) = (x.chunk(groups, 1)?, weight.chunk(groups, 0)?);
     let parts = xs.iter().zip(&weights).map(|(x, w)| apply(&x.contiguous()?, &w.contiguous()?));
     Tensor::cat(&parts.collect::<candle::Result<Vec<_>>>()?, 1)
-}
-
-impl BatchNorm {
-    fn without_activation(&self) -> Self {
-        let mut plain = self.clone();
-        plain.layer.config.activation = crate::activation::Activation::None;
-        plain
-    }
 }

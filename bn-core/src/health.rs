@@ -1,4 +1,4 @@
-//! [`Health`]: what goes wrong with a batch-norm layer without any error.
+//! [`Health`]: problems of a batch-norm layer that raise no error.
 
 use candle::Var;
 
@@ -7,57 +7,55 @@ use crate::error::Result;
 use crate::state::LastUpdate;
 use crate::tensors::values;
 
-/// How a layer's moving statistics are doing. Reading it waits for the device.
+/// The state of a layer's moving statistics.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Health {
     /// `|batch mean − moving mean| / moving stddev` of the last update, by channel, with the moving statistics
-    /// as they were before it; empty before one.
+    /// before that update; empty before the first.
     pub mean_shift: Vec<f64>,
-    /// `ln(batch variance / moving variance)`, likewise. Infinite where one of them is 0, and 0 where both
-    /// are.
+    /// `ln(batch variance / moving variance)`, likewise. Infinite if one of them is 0, and 0 if both are.
     pub log_variance_ratio: Vec<f64>,
-    /// Values per channel that the moving mean is worth: `(Σa)² / Σ(a²/n)` over the updates, of which each
-    /// has weight `a` in the average and `n` values. 0 before the first update.
+    /// The effective number of values per channel in the moving mean: `(Σa)² / Σ(a²/n)` over updates of `n`
+    /// values with weight `a` in the average. 0 before the first update.
     pub effective_sample_size: f64,
-    /// Updates that took effect, those in a checkpoint included.
+    /// Updates that took effect, including those in a checkpoint.
     pub committed: u64,
-    /// Of the updates since the layer was built, those that left a channel's variance as it was: by a policy,
-    /// or for frequency weights with a sum of 1 or less, which say nothing about an unbiased variance.
+    /// Updates since the layer was built that skipped some channel's variance: by a policy, or because
+    /// frequency weights summed to 1 or less, where an unbiased variance is undefined.
     pub skipped_variance: u64,
-    /// Updates refused because a statistic was not finite.
+    /// Updates refused for a non-finite statistic.
     pub refused: u64,
-    /// Training forwards that wait for a commit. Many of them mean that nobody commits.
+    /// Training passes that wait for a commit. A large number means that the commit was forgotten.
     pub pending_forwards: u64,
     /// Channels whose variance was 0 in the last update.
     pub dead_channels: Vec<usize>,
-    /// The layer was evaluated by moving statistics that had never been updated (nor loaded).
+    /// The layer was evaluated before its moving statistics were updated or loaded.
     pub evaluated_before_update: bool,
     committed_here: u64,
 }
 
-/// More forwards than any accumulation of gradients has.
+/// More than any accumulation of gradients needs.
 const MANY_FORWARDS: u64 = 256;
 
 impl Health {
-    /// What a person should look at, one sentence each; empty when all is well.
+    /// The problems, one sentence each; empty if there are none.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         if self.evaluated_before_update {
-            warnings.push("evaluated by moving statistics that had never been updated".to_owned());
+            warnings.push("evaluated by moving statistics that were never updated".to_owned());
         }
         let forwards = self.pending_forwards;
         if forwards > 0 && self.committed_here == 0 {
-            warnings.push(format!(
-                "{forwards} training forwards and never a commit: call Updates::commit"
-            ));
+            warnings
+                .push(format!("{forwards} training passes without a commit: call Updates::commit"));
         } else if forwards >= MANY_FORWARDS {
             warnings.push(format!(
-                "{forwards} training forwards since the last commit: call Updates::commit once per step"
+                "{forwards} training passes since the last commit: call Updates::commit once per step"
             ));
         }
         if self.skipped_variance > 0 && self.skipped_variance == self.committed_here {
             warnings.push(format!(
-                "the moving variance of some channel was skipped in all {} updates: \
+                "all {} updates skipped the moving variance of some channel: \
                  one value per channel, a constant channel, or weights that sum to 1 or less",
                 self.skipped_variance
             ));
@@ -73,7 +71,9 @@ impl Health {
 }
 
 impl BatchNorm {
-    /// How the moving statistics are doing. Waits for the device.
+    /// The state of the moving statistics. Waits for the device.
+    /// # Errors
+    /// [`Error::Candle`](crate::Error::Candle) if the device cannot be read.
     pub fn health(&self) -> Result<Health> {
         let ledger = self.layer.state.ledger();
         let count = |v: &Var| Ok::<u64, candle::Error>(values(v)?[0] as u64);

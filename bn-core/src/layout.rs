@@ -1,4 +1,4 @@
-//! Where the channels are: [`DataFormat`] as the user says it, [`ChannelView`] as the code uses it.
+//! The channel axis: [`DataFormat`] for users, [`ChannelView`] inside the crate.
 //!
 //! Every shape is read as `(outer, channels, inner)` around the channel axis; this is the only file
 //! that knows which axis that is.
@@ -22,9 +22,9 @@ use crate::error::{Error, Result};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize), serde(rename_all = "snake_case"))]
 pub enum DataFormat {
-    /// Channels on axis 1, as PyTorch and candle have them.
+    /// Channels on axis 1, as in PyTorch and candle.
     Nchw,
-    /// Channels last, TensorFlow's default.
+    /// Channels last, the default of TensorFlow.
     #[default]
     Nhwc,
     /// Channels on this axis.
@@ -47,10 +47,8 @@ pub(crate) struct ChannelView {
 }
 
 impl ChannelView {
-    /// Reads `dims` with its channels where `format` has them.
-    ///
     /// # Errors
-    /// [`Error::Rank`] below rank 2; [`Error::Axis`] when the axis does not exist.
+    /// [`Error::Rank`] below rank 2; [`Error::Axis`] if the axis does not exist.
     pub(crate) fn new(op: &'static str, dims: &[usize], format: DataFormat) -> Result<Self> {
         if dims.len() < 2 {
             let (expected, shape) = ("2 or more".into(), dims.to_vec());
@@ -116,7 +114,7 @@ impl ChannelView {
         Self { dims, outer, ..self.clone() }
     }
 
-    /// Examples of axis 0 in groups of `size`, the last one as large as what is left; none for one group.
+    /// Examples of axis 0 in groups of `size`; the last group takes the rest. `None` means one group.
     pub(crate) fn groups(&self, size: Option<usize>) -> Vec<Range<usize>> {
         let examples = self.dims[0];
         let size = size.unwrap_or(examples).clamp(1, examples.max(1));
@@ -149,8 +147,8 @@ impl ChannelView {
     }
 }
 
-/// The order of axes in which a permuted view lies in memory; none for a view that is contiguous as it is,
-/// or in no order.
+/// The order of axes in which a permuted view is contiguous; `None` if it is contiguous already, or in no
+/// order.
 pub(crate) fn memory_order(x: &Tensor) -> Option<Vec<usize>> {
     if x.is_contiguous() {
         return None;
@@ -169,7 +167,7 @@ pub(crate) fn require_float(op: &'static str, name: &str, x: &Tensor) -> Result<
     Err(Error::dtype(op, name, "f16, bf16, f32 or f64", x.dtype()))
 }
 
-/// Refuses a tensor that lives on another device than the operation's.
+/// Refuses a tensor on another device.
 pub(crate) fn require_device(op: &'static str, name: &str, x: &Tensor, on: &Device) -> Result<()> {
     if x.device().same_device(on) {
         return Ok(());
@@ -178,7 +176,7 @@ pub(crate) fn require_device(op: &'static str, name: &str, x: &Tensor, on: &Devi
     Err(Error::Device { op: op.into(), name: name.to_owned(), expected, got })
 }
 
-/// The type that statistics and parameters of an input type are kept in: f32 at least.
+/// The type of statistics and parameters for an input type: at least f32.
 pub(crate) fn statistics_dtype(dtype: DType) -> DType {
     if dtype == DType::F64 { DType::F64 } else { DType::F32 }
 }

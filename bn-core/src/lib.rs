@@ -1,5 +1,5 @@
-//! Batch normalization for [candle](https://docs.rs/candle-core) that trains: exact to TensorFlow's,
-//! Keras', PyTorch's and Flax' numbers, with their options free to combine.
+//! Trainable batch normalization for [candle](https://docs.rs/candle-core), with the numbers of TensorFlow,
+//! Keras, PyTorch and Flax and all their options in any combination.
 //!
 //! ```
 //! use bn_core::{BatchNormConfig, Decay, ZeroDebias};
@@ -11,55 +11,55 @@
 //!
 //! let bn = BatchNormConfig {
 //!     decay: Decay::Constant(0.99),
-//!     zero_debias: ZeroDebias::Both, // moving statistics that are right from the first step on
+//!     zero_debias: ZeroDebias::Both, // unbiased moving statistics from the first step on
 //!     ..BatchNormConfig::default()
 //! }
 //! .build(64, vb.pp("norm1"))?;
 //!
 //! let x = Tensor::randn(3f32, 2., (16, 64, 8, 8), &Device::Cpu)?;
-//! let y = bn.forward_train(&x)?; // by the batch's mean and variance; the moving ones follow
-//! let y = bn.forward_eval(&x)?; // by the moving ones
+//! let y = bn.forward_train(&x)?; // normalizes by the batch and updates the moving statistics
+//! let y = bn.forward_eval(&x)?; // normalizes by the moving statistics
 //! assert_eq!(y.dims(), x.dims());
 //! # Ok::<(), bn_core::Error>(())
 //! ```
 //!
 //! # What it computes
 //!
-//! `y = activation(gamma · ((x − mean) / √(variance + ε) · r + d) + beta + residual)`, per channel; mean
-//! and variance of the batch in training (`variance` biased), the moving averages in evaluation; `r = 1`
-//! and `d = 0` but for batch renormalization. [`guide::semantics`] has every formula.
+//! `y = activation(gamma · ((x − mean) / √(variance + ε) · r + d) + beta + residual)`, per channel. Training uses
+//! mean and (biased) variance of the batch, evaluation the moving averages. `r = 1` and `d = 0` without batch
+//! renormalization. [`guide::semantics`] has every formula.
 //!
 //! # What is here
 //!
 //! | for | see |
 //! |---|---|
-//! | the layer, its options, one call of it | [`BatchNorm`], [`BatchNormConfig`], [`Call`] |
+//! | the layer, its options, the options of a call | [`BatchNorm`], [`BatchNormConfig`], [`Call`] |
 //! | checkpoints in other systems' names | [`Names`] |
 //! | the defaults of other systems | [`BatchNormConfig::tf_slim`], [`torch`](BatchNormConfig::torch), [`keras`](BatchNormConfig::keras), [`flax`](BatchNormConfig::flax), … |
-//! | statistics by themselves | [`moments`], [`weighted_moments`], [`Moments`], [`batch_normalization`] |
+//! | statistics without a layer | [`moments`], [`weighted_moments`], [`Moments`], [`batch_normalization`] |
 //! | moving averages | [`MovingAverage`], [`Decay`], [`ZeroDebias`] |
 //! | batch renormalization | [`RenormConfig`], [`RenormVariant`], [`Clipping`], [`Correction`] |
-//! | training loops without candle's graph | [`BatchNorm::forward_train_saved`], [`Saved`] |
+//! | training loops outside candle's graph | [`BatchNorm::forward_train_saved`], [`Saved`] |
 //! | several micro-batches per update | [`Updates`] |
 //! | several ranks | [`Collective`], [`Threads`] |
 //! | better statistics for evaluation | [`population_statistics`] |
 //! | inference without the layer | [`fold`] |
 //! | conversion between systems | [`interchange`] |
-//! | what goes wrong without an error | [`Health`] |
-//! | nets with a train flag | [`Sequential`] |
+//! | problems that raise no error | [`Health`] |
+//! | a chain of layers with a train flag | [`Sequential`] |
 //!
 //! Coming from another system: [`guide::tensorflow`], [`guide::torch`], [`guide::keras`].
 //!
 //! # What it does not do
 //!
-//! It opens no file, reads no clock and draws no random number. It has no second derivatives (candle's
-//! backward has none). Layer, group and instance normalization are candle-nn's.
+//! It opens no files, reads no clock and draws no random numbers. Like candle's backward pass, it has no second
+//! derivatives. For layer, group and instance normalization see candle-nn.
 //!
 //! # Crate features
 //!
 //! * `serde`: `Serialize` and `Deserialize` for [`BatchNormConfig`] and its parts.
-//! * `cuda`: candle's CUDA backend. Everything here runs there through candle's tensor ops, with `[C]` values
-//!   on the host. A build with it needs the CUDA toolkit, and `libcuda.so.1` to start.
+//! * `cuda`: candle's CUDA backend. The layer runs there on candle's tensor ops, with `[C]` values on the host.
+//!   The build needs the CUDA toolkit; the program needs `libcuda.so.1`.
 
 // Modules in reading order; each uses only those above it (`tests/architecture.rs` holds that, and
 // `reorder_modules = false` in rustfmt.toml keeps the order).
@@ -112,7 +112,7 @@ pub use sequential::{Observer, Sequential};
 pub use state::Pending;
 pub use updates::Updates;
 
-/// Longer texts: the semantics, and each system's parameters in our words.
+/// Guides: the exact semantics, and where to find each parameter of another system.
 pub mod guide {
     #[doc = include_str!("../docs/semantics.md")]
     pub mod semantics {}

@@ -11,8 +11,8 @@ use crate::weights::flat_weights;
 
 /// Total weight, mean and biased variance of each channel, in f64.
 ///
-/// Unweighted values count 1 each. The moments of no values at all are zero weight, zero mean and zero
-/// variance: the identity of [`Moments::merge`]. The numbers lie on the host, and outside candle's graph:
+/// Unweighted values have weight 1 each. Without values, all three are zero: the identity of
+/// [`Moments::merge`]. The numbers lie on the host, outside candle's graph;
 /// [`moments`](crate::moments) and [`weighted_moments`](crate::weighted_moments) are differentiable.
 ///
 /// ```
@@ -34,18 +34,16 @@ pub struct Moments {
 }
 
 impl Moments {
-    /// Moments of each channel of `x` (rank 2 or more, channels where `format` has them).
-    ///
-    /// An `x` without elements has the moments of no values. Waits for the device.
+    /// Moments of each channel of `x`, of rank 2 or more; `format` names the channel axis. Waits for the device.
     /// # Errors
-    /// [`Error::Rank`], [`Error::Axis`] or [`Error::DType`] for an `x` that cannot be read so.
+    /// [`Error::Rank`], [`Error::Axis`] or [`Error::DType`] for an unsuitable `x`.
     pub fn of(x: &Tensor, format: DataFormat) -> Result<Self> {
         Self::measure(x, None, format)
     }
 
-    /// Weighted moments; `weights` is `[N]`, or broadcasts to `x` with 1 at the channel axis.
+    /// Weighted moments. `weights` is `[N]`, or broadcasts to `x` with 1 at the channel axis.
     /// # Errors
-    /// As [`Moments::of`]; [`Error::Shape`] or [`Error::Weight`] for weights that do not fit.
+    /// Those of [`Moments::of`]; [`Error::Shape`], [`Error::Device`] or [`Error::Weight`] for unsuitable weights.
     pub fn weighted(x: &Tensor, weights: &Tensor, format: DataFormat) -> Result<Self> {
         Self::measure(x, Some(weights), format)
     }
@@ -66,8 +64,8 @@ impl Moments {
         Ok(Self::from_parts(weight, channel_moments(&flat, &view, w.as_ref())?))
     }
 
-    /// Moments given from elsewhere: `[C]` tensors, taken as f64. `Σw²` is taken as the weight, as for
-    /// values that counted 1 each; see [`Moments::with_squared_weight`].
+    /// Moments from `[C]` tensors, converted to f64. `Σw²` is set to the weight, as for values of weight 1;
+    /// [`Moments::with_squared_weight`] changes it.
     /// # Errors
     /// [`Error::Shape`] unless all are `[C]`; [`Error::Value`] for a negative weight or variance.
     pub fn new(weight: &Tensor, mean: &Tensor, variance: &Tensor) -> Result<Self> {
@@ -79,9 +77,9 @@ impl Moments {
         Ok(Self { weight, moments: Moment::zip(&mean, &variance) })
     }
 
-    /// The same with another `Σw²`, `[C]`: for values that did not count 1 each.
+    /// Sets `Σw²`, `[C]`, for values whose weights were not 1.
     /// # Errors
-    /// [`Error::Shape`] unless it is `[C]`; [`Error::Value`] for a negative one.
+    /// [`Error::Shape`] unless it is `[C]`; [`Error::Value`] for a negative value.
     pub fn with_squared_weight(mut self, squared_weight: &Tensor) -> Result<Self> {
         let squares = column("squared_weight", squared_weight, self.moments.len(), 0.0)?;
         for (weight, squares) in self.weight.iter_mut().zip(squares) {
@@ -90,12 +88,12 @@ impl Moments {
         Ok(self)
     }
 
-    /// All channels of one weight.
+    /// Channels that share one weight.
     pub(crate) fn from_parts(weight: Weight, moments: Vec<Moment>) -> Self {
         Self { weight: vec![weight; moments.len()], moments }
     }
 
-    /// The moments of no values: the identity of [`Moments::merge`].
+    /// The moments without values: the identity of [`Moments::merge`].
     pub(crate) fn nothing(channels: usize) -> Self {
         Self::from_parts(Weight::default(), vec![Moment::default(); channels])
     }
@@ -104,7 +102,7 @@ impl Moments {
         &self.moments
     }
 
-    /// The weight of a layer's batch, which all of its channels share.
+    /// The weight of a layer's batch, which all its channels share.
     pub(crate) fn common_weight(&self) -> Weight {
         self.weight.first().copied().unwrap_or_default()
     }
@@ -128,7 +126,7 @@ impl Moments {
         self.column(|weight, _| weight.sum)
     }
 
-    /// `Σw²` of each channel, `[C]`: with the weight it says how many values the weights are worth.
+    /// `Σw²` of each channel, `[C]`; `W² / Σw²` is the effective number of values.
     pub fn squared_weight(&self) -> Tensor {
         self.column(|weight, _| weight.squares)
     }
@@ -146,18 +144,18 @@ impl Moments {
     /// Variance corrected for the degree of freedom that the mean took, `[C]`.
     ///
     /// `variance · W / (W − 1)` for [`WeightKind::Frequency`], `variance · W / (W − Σw²/W)` for
-    /// [`WeightKind::Reliability`]. Where that divisor is not positive (one value) the variance stays as it is.
+    /// [`WeightKind::Reliability`]. Where that divisor is not positive (one value), the variance is not corrected.
     pub fn unbiased_variance(&self, kind: WeightKind) -> Tensor {
         self.column(|w, moment| unbiased_variance(moment.variance, w.sum, w.freedom(kind)))
     }
 
-    /// The moments of both sets of values together.
+    /// The moments of the union of both sets of values.
     ///
     /// With `δ = mean₂ − mean₁`: `W = W₁ + W₂`, `mean = mean₁ + δ·W₂/W`,
     /// `variance = (W₁·variance₁ + W₂·variance₂)/W + δ²·W₁W₂/W²`. Associative up to rounding.
     /// Source: Chan, Golub & LeVeque 1979.
     /// # Errors
-    /// [`Error::Shape`] when the numbers of channels differ.
+    /// [`Error::Shape`] if the numbers of channels differ.
     pub fn merge(&self, other: &Self) -> Result<Self> {
         if self.moments.len() != other.moments.len() {
             let expected = format!("[C = {}]", self.moments.len());
@@ -179,9 +177,9 @@ impl Moments {
         }
     }
 
-    /// All of them merged from left to right; none for an empty list.
+    /// Merges from left to right; `None` for an empty list.
     /// # Errors
-    /// [`Error::Shape`] when the numbers of channels differ.
+    /// [`Error::Shape`] if the numbers of channels differ.
     pub fn merge_all(parts: &[Self]) -> Result<Option<Self>> {
         let Some((first, rest)) = parts.split_first() else {
             return Ok(None);

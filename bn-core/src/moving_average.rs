@@ -1,8 +1,8 @@
-//! [`MovingAverage`]: one exponential moving average by itself, with and without zero-debias.
+//! [`MovingAverage`]: an exponential moving average, with or without zero-debias.
 //!
-//! An average that starts at a made-up value remembers it for long: after t updates at decay β that
-//! value still has weight βᵗ (0.37 after 1,000 updates at 0.999). Zero-debias averages from zero and
-//! divides by the weight gathered so far, so after one update the value is that update's.
+//! The initial value of a plain average fades slowly: after t updates at decay β it still has weight βᵗ (0.37
+//! after 1,000 updates at 0.999). Zero-debias averages from zero and divides by the weight gathered so far, so
+//! after one update the value is that update's.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -42,8 +42,8 @@ pub fn decay_from_momentum(momentum: f64) -> f64 {
 /// assert_eq!(debiased.value()?.to_vec1::<f64>()?, [5.]); // 3.75 / 0.75
 /// # Ok::<(), bn_core::Error>(())
 /// ```
-/// Save it with [`MovingAverage::to_tensors`] and go on from there with [`MovingAverage::load`]. The
-/// numbers lie on the host: an update of a tensor on another device waits for that device.
+/// [`MovingAverage::to_tensors`] saves it and [`MovingAverage::load`] restores it. The numbers lie on the host,
+/// so an update from another device waits for that device.
 ///
 /// Source: `moving_averages.assign_moving_average` of TensorFlow; Kingma & Ba 2014 for the debiasing.
 #[derive(Debug)]
@@ -62,7 +62,7 @@ struct Now {
 }
 
 impl MovingAverage {
-    /// An average that reads `initial` until its first update. Half floats are kept in f32.
+    /// An average whose value is `initial` until the first update. Half floats are stored in f32.
     /// # Errors
     /// [`Error::Value`] for a decay outside `[0, 1)`; [`Error::DType`] for integers.
     pub fn new(initial: &Tensor, decay: impl Into<Decay>, zero_debias: bool) -> Result<Self> {
@@ -83,9 +83,9 @@ impl MovingAverage {
         })
     }
 
-    /// Moves the average by one value.
+    /// Updates the average with one value.
     /// # Errors
-    /// [`Error::Shape`] or [`Error::Device`] when the value is not like the initial one.
+    /// [`Error::Shape`] or [`Error::Device`] if shape or device differ from the initial value's.
     pub fn update(&self, value: &Tensor) -> Result<()> {
         const OP: &str = "MovingAverage::update";
         if value.dims() != self.dims {
@@ -100,17 +100,17 @@ impl MovingAverage {
         Ok(())
     }
 
-    /// The average now; the initial value before the first update.
+    /// The current value; the initial one before the first update.
     pub fn value(&self) -> Result<Tensor> {
         self.tensor(&lock(&self.now).average.value)
     }
 
-    /// How many values it has taken.
+    /// Number of updates.
     pub fn updates(&self) -> u64 {
         lock(&self.now).updates
     }
 
-    /// Everything that updates have changed: `value`, `updates`, and with zero-debias `biased` and `weight`.
+    /// The state by name: `value`, `updates`, and with zero-debias `biased` and `weight`.
     pub fn to_tensors(&self) -> Result<BTreeMap<String, Tensor>> {
         let now = lock(&self.now).clone();
         let mut tensors = BTreeMap::new();
@@ -121,10 +121,10 @@ impl MovingAverage {
         Ok(tensors)
     }
 
-    /// Goes on from what [`MovingAverage::to_tensors`] returned.
+    /// Restores a state that [`MovingAverage::to_tensors`] returned.
     /// # Errors
-    /// [`Error::Missing`] or [`Error::Shape`] for a tensor that is not there or not like this average;
-    /// nothing has changed then.
+    /// [`Error::Missing`] or [`Error::Shape`] for a tensor that is missing or has another size; nothing changes
+    /// then.
     pub fn load(&self, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
         let read = |name: &str, len: usize| -> Result<Vec<f64>> {
             let missing = || Error::missing("MovingAverage::load", name.to_owned(), tensors);

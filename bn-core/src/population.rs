@@ -1,9 +1,9 @@
-//! Population statistics ("PreciseBN"): the moving statistics replaced by those of a pass over data with
-//! frozen weights.
+//! Population statistics ("PreciseBN"): the moving statistics are replaced by those of one pass over data,
+//! with frozen weights.
 //!
-//! Every layer normalizes by the batch while its moments are gathered with their exact weights and total
-//! variance (the scatter of batch means included), so the result does not depend on how the data are
-//! split where a layer's input does not. Nothing changes before the pass has ended well.
+//! During the pass every layer normalizes by the batch. Its moments are merged with their exact weights, the
+//! scatter of batch means included, so the split into batches affects the result only through the layer's
+//! input. The statistics change only after a pass without errors.
 
 use crate::batch_norm::BatchNorm;
 use crate::channel::Moment;
@@ -13,16 +13,17 @@ use crate::error::{Error, Result};
 use crate::moments::Moments;
 use crate::tensors::values;
 
-/// When a pass over the data ends. It also ends with the data.
+const OP: &str = "population_statistics";
+
+/// When the pass ends, if not with the data.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PopulationOptions {
     /// Stop after this many batches. Default none.
     pub max_batches: Option<usize>,
-    /// Stop once the standard error of every channel of every layer is at most this: that of the mean in
-    /// stddevs, and that of the variance as a share of the variance, both from the scatter between batches.
-    /// Default none.
+    /// Stop once no channel of any layer has a larger standard error: of its mean, in stddevs, or of its
+    /// variance, relative to the variance. Both are estimated from the scatter between batches. Default none.
     pub standard_error: Option<f64>,
-    /// Batches before the standard error is believed; at least 2. Default 8.
+    /// Batches before the standard error may end the pass; at least 2. Default 8.
     pub min_batches: usize,
 }
 
@@ -32,27 +33,27 @@ impl Default for PopulationOptions {
     }
 }
 
-/// What a pass came to.
+/// The result of a pass.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PopulationReport {
     /// Batches that were used.
     pub batches: usize,
-    /// The largest standard error over layers and channels, as in [`PopulationOptions::standard_error`]; none
-    /// before two batches.
+    /// The largest standard error over layers and channels, as in [`PopulationOptions::standard_error`]; `None`
+    /// for fewer than two batches.
     pub standard_error: Option<f64>,
-    /// It ended because the standard error was small enough.
+    /// The pass ended because the standard error was small enough.
     pub converged: bool,
 }
 
 /// Replaces the moving statistics of `layers` by those of the batches.
 ///
-/// `forward` runs the net on one batch, in **evaluation** mode (so that dropout is off): while the pass
-/// lasts, the given layers normalize by the batch instead, and record its moments. Weights given in a call
-/// count. The stored variance is of the layer's kind, biased or unbiased, over all values together.
-/// On an error of `forward` or of the batches, the layers keep the statistics they had.
+/// `forward` runs the net on one batch, in **evaluation** mode (so that dropout is off). During the pass the
+/// given layers normalize by the batch instead, and record its moments, weighted if the call has weights. The
+/// stored variance is biased or unbiased, as the layer is configured, over all values together. If `forward`
+/// returns an error, the layers keep their statistics.
 ///
-/// Layers of a group of ranks normalize by their own rank's batches during the pass; the moments of all ranks are
-/// merged once, at the end, so ranks may have different numbers of batches. Every rank calls this function.
+/// With ranks, layers normalize by their own rank's batches. The moments of all ranks are merged once, at the
+/// end, so ranks may have different numbers of batches. Every rank must call this function.
 ///
 /// ```
 /// use bn_core::{BatchNormConfig, PopulationOptions, population_statistics};
@@ -70,11 +71,10 @@ pub struct PopulationReport {
 /// # Ok::<(), bn_core::Error>(())
 /// ```
 /// # Errors
-/// What `forward` returns; [`Error::Empty`] without any batch; [`Error::Value`] for a layer that was not
-/// called, statistics that are not
-/// finite, or options out of range.
+/// The errors of `forward`; [`Error::Empty`] without batches; [`Error::Value`] for a layer that was not called,
+/// for non-finite statistics, or for options out of range.
 ///
-/// Source: Wu & Johnson 2021, section 3; the estimator is fvcore's pooled one, with exact weights.
+/// Source: Wu & Johnson 2021, section 3; the estimator is fvcore's, with exact weights.
 pub fn population_statistics<B, E: From<Error>>(
     layers: &[&BatchNorm],
     batches: impl IntoIterator<Item = B>,
@@ -95,28 +95,16 @@ pub fn population_statistics<B, E: From<Error>>(
     }
     let statistics = layers.iter().zip(&populations).enumerate();
     let statistics = statistics.map(|(i, (layer, pooled))| {
-        if pooled.common_weight().sum == 0.0 {
-            Err(nothing(report.batches, i))
-        } else {
-            layer.population(pooled, i)
+        if pooled.common_weight().sum == 0.0 && report.batches == 0 {
+            return Err(Error::Empty { op: OP.into(), shape: vec![0] });
         }
+        layer.population(pooled, i)
     });
     // All of them are sound before the first is replaced.
     for (layer, [mean, variance]) in layers.iter().zip(statistics.collect::<Result<Vec<_>>>()?) {
         layer.set_statistics(&mean, &variance, &[], None)?;
     }
     Ok(report)
-}
-
-fn nothing(batches: usize, layer: usize) -> Error {
-    match batches {
-        0 => Error::Empty { op: "population_statistics".into(), shape: vec![0] },
-        _ => Error::value(
-            "population_statistics",
-            "every layer to be called in each forward pass",
-            format!("no call of layer {layer}"),
-        ),
-    }
 }
 
 impl PopulationOptions {
@@ -247,7 +235,7 @@ impl Sample {
         self.batches += 1;
     }
 
-    /// The largest over channels; `None` before two batches.
+    /// The largest standard error over channels; `None` for fewer than two batches.
     ///
     /// With shares `s_b = W_b / W`, the variance of a weighted mean `Σ s_b q_b` over k batches is
     /// estimated by `k/(k − 1) · Σ s_b² (q_b − q)²`; `q_b` is the batch's mean, or its total variance
@@ -273,9 +261,13 @@ impl Sample {
 }
 
 impl BatchNorm {
-    /// The moving statistics of a population, in the layer's own kind of variance; refused where they are
-    /// not finite in the layer's type.
+    /// The moving statistics of a population, with the layer's kind of variance; refused if one is not finite
+    /// in the layer's type.
     fn population(&self, pooled: &Moments, layer: usize) -> Result<[Vec<f64>; 2]> {
+        if pooled.common_weight().sum == 0.0 {
+            let expected = "every layer to be called in each forward pass";
+            return Err(Error::value(OP, expected, format!("no call of layer {layer}")));
+        }
         let variance = match self.layer.config.stored_variance {
             StoredVariance::Biased => pooled.variances(),
             StoredVariance::Unbiased => {
@@ -287,11 +279,8 @@ impl BatchNorm {
         let holds = |v: &f64| if single { (*v as f32).is_finite() } else { v.is_finite() };
         for (name, of) in [("mean", &mean), ("variance", &variance)] {
             if let Some(value) = of.iter().find(|v| !holds(v)) {
-                return Err(Error::value(
-                    "population_statistics",
-                    "batches with finite statistics",
-                    format!("a {name} of {value} in layer {layer}"),
-                ));
+                let got = format!("a {name} of {value} in layer {layer}");
+                return Err(Error::value(OP, "batches with finite statistics", got));
             }
         }
         Ok([mean, variance])

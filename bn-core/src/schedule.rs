@@ -1,15 +1,13 @@
-//! A number that changes with the step: constant, or piecewise linear between given points.
-//!
-//! Schedules are data, so that an experiment can write them down, check them and draw them.
+//! [`Schedule`]: a number by step. Schedules are data, so they can be saved, checked and drawn.
 
 #[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result, require};
 
-/// A value per step: linear between the points, constant before the first and after the last.
+/// A number by step: linear between points, constant before the first and after the last.
 ///
-/// Two points at the same step make a jump: the later one holds from that step on.
+/// Two points at the same step are a jump; the second applies from that step on.
 ///
 /// ```
 /// use bn_core::Schedule;
@@ -38,7 +36,7 @@ impl Schedule {
     /// Linear between `(step, value)` points.
     ///
     /// # Errors
-    /// [`Error::Value`] without any point, with steps that go back, or with a value that is not finite.
+    /// [`Error::Value`] without points, for decreasing steps, or for a non-finite value.
     pub fn piecewise(points: impl IntoIterator<Item = (u64, f64)>) -> Result<Self> {
         let points: Vec<_> = points.into_iter().collect();
         if points.is_empty() {
@@ -76,7 +74,7 @@ impl Schedule {
         &self.points
     }
 
-    /// Refuses a schedule that leaves a range at any of its points (and so anywhere).
+    /// Refuses a schedule with a point outside a range. (Between points it cannot leave the range.)
     pub(crate) fn require_each(
         &self,
         name: &'static str,

@@ -1,6 +1,6 @@
-//! [`Sequential`]: layers in a row, with the train flag carried through and every output observable.
+//! [`Sequential`]: a chain of layers that passes the train flag on and lets every output be observed.
 //!
-//! candle's own `Sequential` drops the flag: a batch norm inside it would never train.
+//! candle's own `Sequential` drops the flag, so a batch norm inside it would never train.
 
 use std::any::Any;
 use std::fmt;
@@ -11,10 +11,10 @@ use candle_nn::ModuleT;
 
 use crate::batch_norm::BatchNorm;
 
-/// Sees each layer's name and output during a forward pass.
+/// Receives each layer's name and output during a forward pass.
 pub type Observer = Arc<dyn Fn(&str, &Tensor) + Send + Sync>;
 
-/// Named layers applied one after the other.
+/// A chain of named layers.
 ///
 /// ```
 /// use bn_core::{BatchNormConfig, Sequential};
@@ -35,7 +35,7 @@ pub struct Sequential {
     observer: Option<Observer>,
 }
 
-/// A layer that can be asked whether it is a batch norm.
+/// A layer that can be cast down to a batch norm.
 trait Layer: ModuleT + Any + Send + Sync {}
 impl<L: ModuleT + Any + Send + Sync> Layer for L {}
 
@@ -66,9 +66,9 @@ impl Sequential {
         self
     }
 
-    /// The batch-norm layers by name, in order, those of a [`Sequential`] inside this one as `outer.inner`:
+    /// The batch-norm layers by name, in order; those of a nested [`Sequential`] are named `outer.inner`. Use it
     /// for [`health`](BatchNorm::health), [`population_statistics`](crate::population_statistics) and
-    /// [`set_frozen`](BatchNorm::set_frozen). Layers inside other modules are not seen.
+    /// [`set_frozen`](BatchNorm::set_frozen). Layers inside other modules are not found.
     pub fn batch_norms(&self) -> Vec<(String, &BatchNorm)> {
         let mut found = Vec::new();
         for (name, layer) in &self.layers {
@@ -93,7 +93,7 @@ impl Sequential {
         self.layers.len()
     }
 
-    /// Whether there are no layers.
+    /// Whether the chain is empty.
     pub fn is_empty(&self) -> bool {
         self.layers.is_empty()
     }

@@ -1,4 +1,4 @@
-//! [`Updates`]: the moving-average updates of all layers of a net as one transaction.
+//! [`Updates`]: the updates of several layers' moving statistics as one transaction.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -6,12 +6,12 @@ use crate::error::Result;
 use crate::state::{Pending, State};
 use crate::tensors::lock;
 
-/// Pending updates of any number of layers, committed or discarded in one call.
+/// Pending updates of any number of layers, to be committed or discarded together.
 ///
-/// By default a training forward commits its own update. A layer built with
-/// [`BatchNorm::with_updates`](crate::BatchNorm::with_updates) leaves it here instead. A second training
-/// forward before the commit merges its moments into the pending update, so accumulated gradients get
-/// one update per optimizer step, with the statistics of all their micro-batches.
+/// By default each training pass commits its own update. A layer with
+/// [`BatchNorm::with_updates`](crate::BatchNorm::with_updates) stores it here instead. Further training passes
+/// before the commit merge their moments into the pending update: with accumulated gradients, one optimizer step
+/// makes one update, with the statistics of all its micro-batches.
 ///
 /// ```
 /// use bn_core::{BatchNormConfig, Updates};
@@ -39,15 +39,15 @@ impl Updates {
         Self::default()
     }
 
-    /// Layers with a pending update.
+    /// Number of layers with a pending update.
     pub fn pending(&self) -> usize {
         self.layers().len()
     }
 
-    /// Moves the averages of every layer with a pending update. Committing nothing is fine. An update with
-    /// a non-finite statistic is refused and counted ([`Health::refused`](crate::Health::refused)).
+    /// Commits every pending update. An update with a non-finite statistic is refused and counted
+    /// ([`Health::refused`](crate::Health::refused)).
     /// # Errors
-    /// What candle says of a variable that cannot be read; everything is pending still then.
+    /// [`Error::Candle`](crate::Error::Candle) if a variable cannot be read; all updates stay pending then.
     pub fn commit(&self) -> Result<()> {
         let mut layers = self.layers();
         // All layers are locked at once, in an order that other transactions share.
@@ -70,14 +70,14 @@ impl Updates {
         Ok(())
     }
 
-    /// Forgets every pending update.
+    /// Drops every pending update.
     pub fn discard(&self) {
         for layer in std::mem::take(&mut *self.layers()) {
             layer.ledger().pending = None;
         }
     }
 
-    /// Leaves an update here, merged with what is pending of the same layer.
+    /// Stores an update, merged with a pending one of the same layer.
     pub(crate) fn leave(&self, layer: &Arc<State>, update: Pending) {
         let mut layers = self.layers();
         let pending = &mut layer.ledger().pending;

@@ -151,7 +151,7 @@ fn health_says_what_no_error_says() -> Outcome {
     for _ in 0..300 {
         bn.forward_train(&rows(&[3.0, 5.0])?)?;
     }
-    assert!(health_of(&bn)?.contains("300 training forwards"), "{}", health_of(&bn)?);
+    assert!(health_of(&bn)?.contains("300 training passes"), "{}", health_of(&bn)?);
     Ok(())
 }
 

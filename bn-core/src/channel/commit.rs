@@ -1,10 +1,10 @@
-//! One committed batch: what it moves, and what is refused.
+//! The commit of one batch: which averages it updates, and when it is refused.
 
 use super::renorm::Followed;
 use super::unbiased_variance;
 use super::{Average, Column, Decay, Degenerate, RenormAverages, Weight, WeightKind};
 
-/// What a commit needs of the configuration.
+/// The options that a commit depends on.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct CommitRules {
     pub(crate) decay: Decay,
@@ -14,7 +14,7 @@ pub(crate) struct CommitRules {
     pub(crate) epsilon: f64,
 }
 
-/// Everything of a layer that a commit moves.
+/// The averages of a layer, which a commit updates.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Averages<T = Column> {
     pub(crate) mean: Average<T>,
@@ -22,17 +22,17 @@ pub(crate) struct Averages<T = Column> {
     pub(crate) renorm: Option<RenormAverages<T>>,
 }
 
-/// What became of a batch.
+/// The result of a commit.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Committed {
-    /// False: a statistic was not finite, or there was no weight. Nothing has moved.
+    /// False if a statistic was not finite, or the weight was 0; nothing has changed then.
     pub(crate) accepted: bool,
-    /// Some channel's variance was left as it was.
+    /// The variance of some channel was not updated.
     pub(crate) skipped_variance: bool,
 }
 
-/// Moves the averages by one batch, which has this mean and biased variance by channel, and weight `rate` in
-/// the averages.
+/// Updates the averages by one batch, with its mean and biased variance by channel. `rate` is the weight of the
+/// batch in the averages, `1 − decay`.
 pub(crate) fn commit(
     rules: &CommitRules,
     rate: f64,
@@ -85,7 +85,7 @@ pub(crate) fn commit(
 }
 
 impl Averages {
-    /// Replaces the averages, as if these values had gathered all their weight.
+    /// Sets the averages to these values, with all weight gathered.
     pub(crate) fn overwrite(&mut self, mean: &[f64], variance: &[f64], epsilon: f64) {
         self.mean.overwrite(mean);
         self.variance.overwrite(variance);
@@ -96,7 +96,7 @@ impl Averages {
 }
 
 impl<T> Averages<T> {
-    /// The same of what `f` makes of each part.
+    /// Applies `f` to each part.
     pub(crate) fn try_map<U, E>(&self, f: &impl Fn(&T) -> Result<U, E>) -> Result<Averages<U>, E> {
         Ok(Averages {
             mean: self.mean.try_map(f)?,

@@ -3,11 +3,11 @@
 #[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
-/// What a weight means, which decides how an unbiased variance is corrected.
+/// The meaning of weights, which decides how an unbiased variance is corrected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize), serde(rename_all = "snake_case"))]
 pub enum WeightKind {
-    /// A weight counts repetitions: weight 2 equals the row twice. Correction `W / (W − 1)`.
+    /// A weight counts repetitions: a row of weight 2 counts as two rows. Correction `W / (W − 1)`.
     #[default]
     Frequency,
     /// A weight says how reliable a row is; only ratios matter. Correction `W / (W − Σw²/W)`.
@@ -37,7 +37,7 @@ impl Weight {
         Self { sum: self.sum + other.sum, squares: self.squares + other.squares }
     }
 
-    /// How many equally weighted values these are worth: `W² / Σw²`.
+    /// The number of equally weighted values with the same information: `W² / Σw²`.
     pub(crate) fn values(self) -> f64 {
         if self.squares > 0.0 { self.sum * self.sum / self.squares } else { 0.0 }
     }
@@ -65,7 +65,7 @@ impl Moment {
         each.map(|(mean, variance)| Self { mean: *mean, variance: *variance }).collect()
     }
 
-    /// The moment of two sets of values together, by their weights. Neither weight changes a constant.
+    /// The moment of two sets of values together. A constant stays that constant, whatever the weights.
     ///
     /// With `δ = mean₂ − mean₁`: `mean = mean₁ + δ·W₂/W`,
     /// `variance = (W₁·variance₁ + W₂·variance₂)/W + δ²·W₁W₂/W²`. Chan, Golub & LeVeque 1979.
@@ -84,7 +84,7 @@ impl Moment {
     }
 }
 
-/// A variance corrected for the degree of freedom that the mean took; as it is where none is left.
+/// A variance corrected for the degree of freedom that the mean took; uncorrected if none is left.
 #[inline(always)]
 pub(crate) fn unbiased_variance(variance: f64, weight: f64, freedom: f64) -> f64 {
     if freedom > 0.0 { (variance * weight) / freedom } else { variance }

@@ -1,4 +1,4 @@
-//! What a channel is normalized with, and the per-channel part of the gradient.
+//! The normalization of a channel, and the per-channel part of its gradient.
 
 use super::{Moment, Policy, Reference, clipped};
 
@@ -10,7 +10,7 @@ pub(crate) struct Affine {
     pub(crate) offset: f64,
 }
 
-/// One channel of a forward pass, as normalization and gradient need it.
+/// What normalization and gradient need of one channel.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Channel {
     pub(crate) affine: Affine,
@@ -49,8 +49,8 @@ impl Channel {
         [self.r * totals.dv_x_hat + self.d * totals.dv, totals.dv]
     }
 
-    /// What the totals contribute to the gradient through mean and variance; summed over ranks where the
-    /// statistics are theirs together.
+    /// The totals' contribution to the gradient through mean and variance, to be summed over ranks that share
+    /// statistics.
     pub(crate) fn through_statistics(&self, totals: &Totals) -> [f64; 2] {
         if !self.through {
             return [0.0; 2];
@@ -58,7 +58,7 @@ impl Channel {
         [self.affine.scale * totals.dv, self.affine.scale * totals.dv_x_hat]
     }
 
-    /// From those contributions and the total weight. Statistics of no weight pass no gradient.
+    /// The terms, from those contributions and the total weight. Statistics of zero weight pass no gradient.
     pub(crate) fn terms(&self, [dv, dv_x_hat]: [f64; 2], weight: f64) -> GradientTerms {
         if !(self.through && weight > 0.0) {
             return GradientTerms::default();
@@ -68,21 +68,21 @@ impl Channel {
     }
 }
 
-/// What one call makes of a channel's moments.
+/// How one call normalizes a channel, given its moments.
 #[derive(Clone, Debug)]
 pub(crate) struct Formulas {
     pub(crate) epsilon: f64,
     pub(crate) constant_channel: Policy,
     pub(crate) gamma: Option<Vec<f64>>,
     pub(crate) beta: Option<Vec<f64>>,
-    /// Moving (or given) mean and variance. `None` if no policy can ask for them.
+    /// Moving (or given) mean and variance. `None` if no policy can use them.
     pub(crate) fixed: Option<[Vec<f64>; 2]>,
     pub(crate) renorm: Option<Reference>,
 }
 
 impl Formulas {
-    /// Channels from `first` on, normalized by these moments of the batch; constant ones by the moving
-    /// statistics where the policy says so.
+    /// Channels from `first` on, normalized by these moments of the batch; constant channels by the moving
+    /// statistics under [`Policy::UseMoving`].
     pub(crate) fn by_batch(&self, first: usize, moments: &[Moment]) -> Vec<Channel> {
         let mut channels: Vec<Channel> = moments.iter().map(|m| self.channel(m, true)).collect();
         if let Some(renorm) = &self.renorm {
@@ -141,7 +141,7 @@ impl Formulas {
         Channel { affine, inv_std: self.stddev(moment).recip(), r: 1.0, d: 0.0, through }
     }
 
-    /// gamma and beta into the affine.
+    /// Multiplies gamma and beta into the affine.
     #[inline(always)]
     fn finish(&self, first: usize, channels: &mut [Channel]) {
         for (k, channel) in channels.iter_mut().enumerate() {

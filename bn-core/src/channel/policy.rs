@@ -1,21 +1,21 @@
-//! Degenerate batches: which policy a batch meets, and which of the averages it may move.
+//! Degenerate batches: which policy applies, and which averages a batch may update.
 
 #[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
 use super::{Weight, WeightKind};
 
-/// What to do with a batch whose statistics say little or nothing.
+/// How to treat a batch whose statistics carry little or no information.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize), serde(rename_all = "snake_case"))]
 pub enum Policy {
-    /// Go on as with any batch.
+    /// Treat it like any other batch.
     Accept,
-    /// Return a typed error; nothing changes.
+    /// Return a typed error and change nothing.
     Error,
-    /// Normalize by the moving statistics and leave them as they are.
+    /// Normalize by the moving statistics, without an update.
     UseMoving,
-    /// Normalize as with any batch, but leave the moving variance as it is.
+    /// Normalize like any other batch, but do not update the moving variance.
     SkipVarianceUpdate,
 }
 
@@ -23,14 +23,15 @@ pub enum Policy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize), serde(default, deny_unknown_fields))]
 pub struct Degenerate {
-    /// One value per channel. Default [`Policy::SkipVarianceUpdate`]: `y = beta`, the moving mean moves.
+    /// One value per channel. Default [`Policy::SkipVarianceUpdate`]: `y = beta`, and only the moving mean is
+    /// updated.
     pub one_value: Policy,
-    /// No value at all. Default [`Policy::Error`]; only that and [`Policy::UseMoving`] are accepted.
+    /// No values. Default [`Policy::Error`]; the alternative is [`Policy::UseMoving`].
     pub empty: Policy,
-    /// Weights that sum to zero. Default [`Policy::Error`]; only that and [`Policy::UseMoving`] are accepted.
+    /// Weights that sum to zero. Default [`Policy::Error`]; the alternative is [`Policy::UseMoving`].
     pub zero_weight: Policy,
-    /// A channel that is constant over the batch. Default [`Policy::Accept`], as all systems do;
-    /// `UseMoving` and `SkipVarianceUpdate` act on the constant channels only.
+    /// A channel that is constant over the batch. Default [`Policy::Accept`], like all systems.
+    /// `UseMoving` and `SkipVarianceUpdate` affect the constant channels only.
     pub constant_channel: Policy,
 }
 
@@ -45,29 +46,29 @@ impl Default for Degenerate {
     }
 }
 
-/// What follows from a batch's weight.
+/// The consequence of a batch's weight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// Normalize by the batch.
     Batch,
-    /// Normalize by the moving statistics; no update.
+    /// Normalize by the moving statistics, without an update.
     Moving,
-    /// No values, and that is an error.
+    /// Refuse a batch without values.
     Empty,
-    /// No weight, and that is an error.
+    /// Refuse a batch without weight.
     ZeroWeight,
-    /// One value, and that is an error.
+    /// Refuse a batch with one value per channel.
     OneValue,
 }
 
 impl Degenerate {
-    /// Whether a batch that is normalized by its own statistics may come to need the moving ones.
+    /// Whether some policy may replace batch statistics by the moving ones.
     pub(crate) fn may_use_moving(&self) -> bool {
         [self.one_value, self.empty, self.zero_weight, self.constant_channel]
             .contains(&Policy::UseMoving)
     }
 
-    /// Decides by the weight of a batch; `any_values` tells weights that sum to zero from no values.
+    /// Decides by the weight of a batch; `any_values` distinguishes zero weights from no values.
     pub(crate) fn verdict(&self, weight: Weight, any_values: bool) -> Verdict {
         let (policy, error) = if weight.sum == 0.0 {
             let found = if any_values { self.zero_weight } else { self.empty };
@@ -84,8 +85,8 @@ impl Degenerate {
         }
     }
 
-    /// Whether a batch of this weight may move variances at all. An unbiased variance by frequency
-    /// weights needs a weight above 1: below, `W / (W − 1)` is negative or infinite.
+    /// Whether a batch of this weight may update variances. An unbiased variance by frequency weights needs a
+    /// total above 1; up to 1, `W / (W − 1)` is negative or infinite.
     pub(crate) fn moves_variance(&self, weight: Weight, unbiased_by: Option<WeightKind>) -> bool {
         let several = self.one_value == Policy::Accept || !weight.is_one_value();
         several && (unbiased_by != Some(WeightKind::Frequency) || weight.sum > 1.0)

@@ -1,20 +1,20 @@
-//! Batch renormalization: r and d in the three published variants, and the averages they refer to.
+//! Batch renormalization: r and d in the three published variants, and their reference averages.
 //!
 //! `x̂ = (x − mean) / stddev · r + d` with `stddev = √(variance + ε)`, `r = stddev / σ`,
-//! `d = (mean − μ) / σ`, clipped. What μ and σ are is where the variants differ: see [`RenormVariant`].
+//! `d = (mean − μ) / σ`, clipped. The variants differ in μ and σ: see [`RenormVariant`].
 
 #[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
 use super::Column;
 
-/// Whose batch renormalization. λ is the renorm decay, β the layer's decay.
+/// The variant of batch renormalization. λ is the renorm decay, β the layer's decay.
 ///
 /// | | reference μ, σ | first step | moving statistics |
 /// |---|---|---|---|
-/// | `Tf1` | averages λ from zero, the unfilled part given to this batch | plain batch norm | averages β of the debiased λ averages |
-/// | `Keras` | averages λ from the initial moving statistics, `σ ≥ √ε` | no normalization, unless clipped | averages β of mean and stddev |
-/// | `Paper` | averages λ from the initial moving statistics | as `Keras` | the λ averages themselves; β is not used |
+/// | `Tf1` | λ averages from zero, with this batch in place of the weight not yet gathered | plain batch norm | β averages of the debiased λ averages |
+/// | `Keras` | λ averages from the initial moving statistics, `σ ≥ √ε` | no normalization, unless clipped | β averages of mean and stddev |
+/// | `Paper` | λ averages from the initial moving statistics | as `Keras` | the λ averages themselves; β is not used |
 ///
 /// Sources: TensorFlow 1 `tf.layers.BatchNormalization` of 2017; Keras 3 and TensorFlow's present
 /// `tf.layers`; Ioffe 2017, Algorithm 1.
@@ -56,13 +56,13 @@ impl Bounds {
     }
 }
 
-/// The averages that r and d refer to.
+/// The reference averages of r and d.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct RenormAverages<T = Column> {
     pub(crate) variant: RenormVariant,
     pub(crate) mean: T,
     pub(crate) stddev: T,
-    /// `Tf1`: the weights that the two zero-started averages have gathered, mean's and stddev's.
+    /// `Tf1`: the weights that the zero-started averages of mean and stddev have gathered.
     pub(crate) weights: Option<[T; 2]>,
     /// `Keras`: the average of stddev at the layer's own decay.
     pub(crate) moving_stddev: Option<T>,
@@ -100,42 +100,42 @@ impl Reference {
     }
 }
 
-/// Gives the weight that a zero-started average has not gathered to this batch.
+/// Gives this batch the weight that a zero-started average has not gathered.
 fn fill_up(average: &mut [f64], gathered: &[f64], batch: &[f64]) {
     for ((average, weight), batch) in average.iter_mut().zip(gathered).zip(batch) {
         *average += (1.0 - weight) * batch;
     }
 }
 
-/// What the moving statistics do under renorm.
+/// How the moving statistics follow under renorm.
 pub(crate) enum Followed {
-    /// Average this mean and variance at the layer's decay, debiased if asked for.
+    /// They average this mean and variance at the layer's decay, debiased if configured.
     Average { mean: Vec<f64>, variance: Vec<f64> },
-    /// Average the batch's mean at the layer's decay; the variance is this.
+    /// The mean averages the batch's at the layer's decay; the variance takes this value.
     Stddev { variance: Vec<f64> },
-    /// Be these.
+    /// They take these values.
     Equal { mean: Vec<f64>, variance: Vec<f64> },
 }
 
 impl RenormAverages {
-    /// Moves the averages by one batch where `keep` (of the mean, of the variance) says so, and says what
-    /// the moving statistics follow. `rate` is the layer's own.
+    /// Updates the averages by one batch, in the channels that `update_mean` and `update_variance` name, and
+    /// returns what the moving statistics follow. `rate` is the layer's, `1 − β`.
     pub(crate) fn update(
         &mut self,
         mean: &[f64],
         variance: &[f64],
         rate: f64,
         epsilon: f64,
-        [keep_mean, keep_variance]: [&[bool]; 2],
+        [update_mean, update_variance]: [&[bool]; 2],
     ) -> Followed {
         let own = 1.0 - self.decay;
         let stddev: Vec<f64> = variance.iter().map(|v| (v + epsilon).sqrt()).collect();
-        self.mean.move_toward(mean, own, keep_mean);
-        self.stddev.move_toward(&stddev, own, keep_variance);
+        self.mean.move_toward(mean, own, update_mean);
+        self.stddev.move_toward(&stddev, own, update_variance);
         let squared = |stddev: f64| stddev * stddev - epsilon;
         if let Some([of_mean, of_stddev]) = &mut self.weights {
-            of_mean.update(mean, keep_mean, |w, _| super::toward(w, 1.0, own));
-            of_stddev.update(mean, keep_variance, |w, _| super::toward(w, 1.0, own));
+            of_mean.update(mean, update_mean, |w, _| super::toward(w, 1.0, own));
+            of_stddev.update(mean, update_variance, |w, _| super::toward(w, 1.0, own));
             let debiased = |sum: &Column, weight: &Column| -> Vec<f64> {
                 let each = sum.values().iter().zip(weight.values());
                 each.map(|(sum, weight)| if *weight > 0.0 { sum / weight } else { 0.0 }).collect()
@@ -147,7 +147,7 @@ impl RenormAverages {
             };
         }
         if let Some(moving_stddev) = &mut self.moving_stddev {
-            moving_stddev.move_toward(&stddev, rate, keep_variance);
+            moving_stddev.move_toward(&stddev, rate, update_variance);
             let moving = moving_stddev.values().iter();
             return Followed::Stddev { variance: moving.map(|v| squared(*v).max(0.0)).collect() };
         }
@@ -157,7 +157,7 @@ impl RenormAverages {
         }
     }
 
-    /// Replaces the averages, as if these values had gathered all their weight.
+    /// Sets the averages to these values, with all weight gathered.
     pub(crate) fn overwrite(&mut self, mean: &[f64], variance: &[f64], epsilon: f64) {
         let stddev = || variance.iter().map(|v| (v + epsilon).sqrt());
         self.mean.fill_from(mean.iter().copied());

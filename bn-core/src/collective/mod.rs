@@ -1,4 +1,4 @@
-//! Ranks that train together: what a layer needs of them ([`Collective`]), and two that run anywhere.
+//! Ranks that train together: [`Collective`], which a layer uses, and two implementations.
 
 mod exchange;
 mod single;
@@ -12,9 +12,9 @@ pub use threads::Threads;
 
 use crate::error::Result;
 
-/// A group of ranks. Every rank makes the same calls in the same order, with slices of equal length.
+/// A group of ranks. All ranks must make the same calls in the same order, with slices of equal length.
 ///
-/// Sums are taken in rank order, so that a given number of ranks repeats bit for bit.
+/// Sums are taken in rank order, so runs with the same number of ranks are equal bit for bit.
 pub trait Collective: Debug + Send + Sync {
     /// This rank, counted from 0.
     fn rank(&self) -> usize;
@@ -22,7 +22,9 @@ pub trait Collective: Debug + Send + Sync {
     /// Number of ranks.
     fn size(&self) -> usize;
 
-    /// The slices of all ranks, one after the other in rank order.
+    /// The slices of all ranks, concatenated in rank order.
+    /// # Errors
+    /// [`Error::Collective`](crate::Error::Collective) if the ranks disagree or one is gone; likewise below.
     fn all_gather(&self, local: &[f64]) -> Result<Vec<f64>>;
 
     /// Replaces the slice by its sum over ranks.

@@ -1,4 +1,4 @@
-//! Ranks as threads of one process: for tests, and for data-parallel training on one machine.
+//! Ranks as threads of one process, for tests and for data-parallel training on one machine.
 
 use std::sync::{Arc, Condvar, Mutex};
 
@@ -8,8 +8,7 @@ use crate::tensors::lock;
 
 /// One rank of a group of threads.
 ///
-/// A rank that is dropped ends the group: those that wait for it, or come after, get an error instead of
-/// waiting for ever.
+/// Dropping a rank ends the group: calls of the others return an error instead of waiting for ever.
 ///
 /// ```
 /// use bn_core::{Collective, Threads};
@@ -40,12 +39,12 @@ struct Round {
     given: Vec<Option<Vec<f64>>>,
     /// By rank: what each put into the last complete round.
     last: Arc<Vec<Vec<f64>>>,
-    /// A rank is gone.
+    /// The first rank that was dropped.
     broken: Option<usize>,
 }
 
 impl Threads {
-    /// `size` ranks that belong together, in rank order; give one to each thread.
+    /// A group of `size` ranks, in rank order, one for each thread.
     pub fn group(size: usize) -> Vec<Self> {
         let given = vec![None; size];
         let round = Arc::new((Mutex::new(Round { given, ..Round::default() }), Condvar::new()));

@@ -1,11 +1,11 @@
-//! What starts a variable, and whether it may be there already.
+//! The initial value of a variable, and whether it may exist already.
 
 #[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
-/// The value that a variable starts with.
+/// The initial value of a variable.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize), serde(rename_all = "snake_case"))]
 pub enum Initializer {
@@ -41,13 +41,12 @@ impl Initializer {
     }
 }
 
-/// Whether a layer may share variables with one that was built on the same prefix before.
-///
-/// Sharing is what TensorFlow's `reuse` does; it can only be seen on a builder backed by a `VarMap`.
+/// Whether a layer may share the variables of an earlier layer on the same prefix, as TensorFlow's `reuse`
+/// does. Only a `VarBuilder` backed by a `VarMap` shares variables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize), serde(rename_all = "snake_case"))]
 pub enum Reuse {
-    /// Share what exists, make the rest (`tf.AUTO_REUSE`).
+    /// Share what exists, create the rest (`tf.AUTO_REUSE`).
     #[default]
     Auto,
     /// Everything must exist (`reuse=True`).

@@ -16,18 +16,18 @@ use crate::activation::{Activation, Regularizer};
 use crate::channel::{Decay, Degenerate, Policy, WeightKind};
 use crate::layout::DataFormat;
 
-/// Which moving averages divide by the weight they have gathered.
+/// Which moving averages are debiased: divided by the weight that they have gathered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize), serde(rename_all = "snake_case"))]
 pub enum ZeroDebias {
-    /// Neither: both start at their initial values.
+    /// Neither; both start at their initial values.
     #[default]
     None,
     /// The mean only, TensorFlow's `zero_debias_moving_mean`.
     Mean,
     /// The variance only.
     Variance,
-    /// Both, as Haiku has it.
+    /// Both, as in Haiku.
     Both,
 }
 
@@ -41,14 +41,14 @@ impl ZeroDebias {
     }
 }
 
-/// Which variance the moving average takes. Normalization always uses the biased one.
+/// Which variance the moving average stores. Normalization always uses the biased one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize), serde(rename_all = "snake_case"))]
 pub enum StoredVariance {
     /// `Σw(x − mean)² / W`.
     #[default]
     Biased,
-    /// Corrected for the mean's degree of freedom, see [`WeightKind`].
+    /// Corrected for the degree of freedom that the mean took; see [`WeightKind`].
     Unbiased,
 }
 
@@ -57,17 +57,17 @@ pub enum StoredVariance {
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize), serde(default, deny_unknown_fields))]
 pub struct BatchNormConfig {
-    /// Where the channels are. Default [`DataFormat::Nchw`].
+    /// The channel axis. Default [`DataFormat::Nchw`].
     pub data_format: DataFormat,
     /// Weight of the old value in the moving averages, in `[0, 1)`. Default 0.9.
     pub decay: Decay,
-    /// Added to the variance before its root; above 0. Default 1e-5.
+    /// Added to the variance before the square root; above 0. Default 1e-5.
     pub epsilon: f64,
     /// Add beta. Default true.
     pub center: bool,
     /// Multiply by gamma. Default true.
     pub scale: bool,
-    /// What follows, see [`Activation`]. Default none.
+    /// Applied to the result. Default none.
     pub activation: Activation,
     /// Default zeros.
     pub beta_initializer: Initializer,
@@ -77,36 +77,36 @@ pub struct BatchNormConfig {
     pub moving_mean_initializer: Initializer,
     /// Default ones.
     pub moving_variance_initializer: Initializer,
-    /// Penalty on beta, see [`crate::BatchNorm::regularization_loss`]. Default none.
+    /// Penalty on beta; see [`crate::BatchNorm::regularization_loss`]. Default none.
     pub beta_regularizer: Option<Regularizer>,
     /// Penalty on gamma. Default none.
     pub gamma_regularizer: Option<Regularizer>,
-    /// Default [`ZeroDebias::None`]. Not with renorm `Keras` or `Paper`, whose averages are the reference
-    /// of r and d.
+    /// Which averages are debiased. Default [`ZeroDebias::None`]. Excludes the renorm variants `Keras` and
+    /// `Paper`, whose averages are the reference of r and d.
     pub zero_debias: ZeroDebias,
-    /// Default [`StoredVariance::Unbiased`], which excludes renorm.
+    /// Which variance is stored. Default [`StoredVariance::Unbiased`], which excludes renorm.
     pub stored_variance: StoredVariance,
-    /// What weights mean; decides how an unbiased stored variance is corrected.
+    /// The meaning of weights, for an unbiased stored variance. Default [`WeightKind::Frequency`].
     pub weight_kind: WeightKind,
     /// Batch renormalization. Default none.
     pub renorm: Option<RenormConfig>,
-    /// Examples per normalization group (ghost batch): contiguous groups along axis 0, the last one as
-    /// large as what is left. Default: one group, the batch.
+    /// Examples per normalization group (ghost batch): contiguous groups along axis 0; the last group takes the
+    /// rest. Default: one group, the batch.
     pub normalization_batch: Option<usize>,
-    /// Whether gamma and beta are trained; if not, they leave [`crate::BatchNorm::trainable_variables`] and no
-    /// gradient reaches them. Default true.
+    /// Whether gamma and beta are trained. If not, [`crate::BatchNorm::trainable_variables`] is empty and they get
+    /// no gradient. Default true.
     pub trainable: bool,
-    /// Whether variables may be shared with an earlier layer on the same prefix. Default [`Reuse::Auto`].
+    /// Whether the layer may share the variables of an earlier layer on the same prefix. Default [`Reuse::Auto`].
     pub reuse: Reuse,
-    /// What to do with degenerate batches.
+    /// How degenerate batches are treated.
     pub degenerate: Degenerate,
-    /// Under which names the variables are kept. Default [`Names::Own`].
+    /// The names of the variables. Default [`Names::Own`].
     pub names: Names,
 }
 
 impl Default for BatchNormConfig {
-    /// What a candle user expects, as [`BatchNormConfig::candle`]: channels on axis 1, gamma and beta,
-    /// decay 0.9, epsilon 1e-5, unbiased stored variance.
+    /// [`BatchNormConfig::candle`]: channels on axis 1, gamma and beta, decay 0.9, epsilon 1e-5, unbiased stored
+    /// variance.
     fn default() -> Self {
         Self::candle()
     }
@@ -168,8 +168,8 @@ impl BatchNormConfig {
         Self { epsilon: 1e-5, ..Self::tf_layers() }
     }
 
-    /// Haiku: epsilon 1e-5, channels last, both averages zero-debiased. Haiku gives `decay_rate`,
-    /// `create_scale` and `create_offset` no defaults; these are 0.9, true and true, the values of its examples.
+    /// Haiku: epsilon 1e-5, channels last, both averages zero-debiased. Haiku has no defaults for `decay_rate`,
+    /// `create_scale` and `create_offset`; here they are 0.9, true and true, as in its examples.
     pub fn haiku() -> Self {
         Self {
             decay: Decay::Constant(0.9),
@@ -179,19 +179,19 @@ impl BatchNormConfig {
         }
     }
 
-    /// candle-nn: as [`BatchNormConfig::torch`]; one value per channel is accepted (there it writes NaN
-    /// into the moving variance, here the variance stays as it is).
+    /// candle-nn: [`BatchNormConfig::torch`], but one value per channel is accepted. (candle-nn then writes NaN
+    /// into the moving variance; this crate does not update it.)
     pub fn candle() -> Self {
         Self { degenerate: Degenerate::default(), ..Self::torch() }
     }
 
-    /// With the variables' names of another system.
+    /// Names the variables as another system does.
     pub fn names(self, names: Names) -> Self {
         Self { names, ..self }
     }
 
-    /// TensorFlow's `fused=True` conventions on top of these options: the stored variance is unbiased and
-    /// epsilon at least 1.001e-5 (cuDNN's bound, which TensorFlow applies without saying so).
+    /// Adds TensorFlow's `fused=True` conventions: an unbiased stored variance, and an epsilon of at least
+    /// 1.001e-5 (cuDNN's bound, which TensorFlow applies silently).
     pub fn fused(self) -> Self {
         Self {
             stored_variance: StoredVariance::Unbiased,

@@ -11,13 +11,13 @@ use crate::schedule::Schedule;
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize), serde(rename_all = "snake_case"))]
 pub enum RMin {
-    /// A separate bound, in `[0, 1]`.
+    /// A bound of its own schedule, in `[0, 1]`.
     Bound(Schedule),
     /// `1 / r_max`, as in the paper.
     InverseOfRMax,
 }
 
-/// Bounds of r and d over the steps; a missing one is no bound, in every variant.
+/// Bounds of r and d over the steps. `None` means unbounded, in every variant.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize), serde(default, deny_unknown_fields))]
 pub struct Clipping {
@@ -59,7 +59,7 @@ impl Clipping {
         }
     }
 
-    /// The bounds at one step (a step is an update of the moving statistics).
+    /// The bounds at one step; a step is an update of the moving statistics.
     pub fn at(&self, step: u64) -> Bounds {
         let r_max = self.r_max.as_ref().map(|schedule| schedule.at(step));
         Bounds {
@@ -98,23 +98,23 @@ impl Clipping {
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize), serde(default, deny_unknown_fields))]
 pub struct RenormConfig {
-    /// Whose algorithm.
+    /// The algorithm.
     pub variant: RenormVariant,
-    /// λ, the weight of the old value in the averages that r and d refer to; in `[0, 1)`.
+    /// λ, the weight of the old value in the reference averages of r and d; in `[0, 1)`.
     pub decay: f64,
     /// Bounds of r and d.
     pub clipping: Clipping,
 }
 
 impl Default for RenormConfig {
-    /// Keras' variant, the one that TensorFlow has today.
+    /// Keras' variant, which is also TensorFlow's today.
     fn default() -> Self {
         Self::new(RenormVariant::Keras)
     }
 }
 
 impl RenormConfig {
-    /// A variant with decay 0.99 (the systems' default, and the paper's α = 0.01) and no bounds.
+    /// A variant with decay 0.99 (the systems' default; α = 0.01 in the paper) and no bounds.
     pub fn new(variant: RenormVariant) -> Self {
         Self { variant, decay: 0.99, clipping: Clipping::none() }
     }

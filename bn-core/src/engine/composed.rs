@@ -1,7 +1,8 @@
 //! The passes in plain tensor ops, in f64, on any device that candle has.
 //!
-//! Sums are taken on the device; the sums themselves, `[C]` values, travel to the host and what the
-//! formulas make of them travels back.
+//! Sums are taken on the device. Their `[C]` results are copied to the host, and those of the formulas back.
+
+use std::ops::Range;
 
 use candle::{DType, Tensor};
 
@@ -34,17 +35,15 @@ impl Composed {
     pub(super) fn new(operands: &Operands) -> Result<Self> {
         let Operands { view, .. } = operands;
         let wide = |t: &Tensor| view.flatten(&t.to_dtype(DType::F64)?);
-        let whole = Group {
+        let weights = operands.weights.as_ref().map(|w| flat_weights("batch norm", w, view));
+        let all = Group {
             x: wide(&operands.x)?,
-            weights: match &operands.weights {
-                Some(w) => Some(flat_weights("batch norm", w, view)?),
-                None => None,
-            },
+            weights: weights.transpose()?,
             residual: operands.residual.as_ref().map(wide).transpose()?,
             view: view.clone(),
         };
         let groups = view.groups(operands.group).into_iter();
-        let groups = groups.map(|examples| whole.rows(examples)).collect::<Result<Vec<_>>>()?;
+        let groups = groups.map(|examples| all.rows(examples)).collect::<Result<Vec<_>>>()?;
         let weights = groups.iter().map(|group| total_weight(&group.view, group.weights.as_ref()));
         Ok(Self {
             weights: weights.collect::<Result<_>>()?,
@@ -61,44 +60,37 @@ impl Composed {
         Ok(Value::of(&flat.to_dtype(self.dtype)?.reshape(self.dims.as_slice())?)?)
     }
 
-    /// Each group's part of dy, flattened, in f64.
-    fn parts(&self, dy: &Tensor) -> Result<Vec<Tensor>> {
-        let wide = dy.detach().to_dtype(DType::F64)?;
-        let mut start = 0;
-        let part = |group: &Group| -> Result<Tensor> {
-            let examples = group.view.dims()[0];
-            let part = wide.narrow(0, start, examples)?;
-            start += examples;
-            Ok(group.view.flatten(&part)?)
-        };
-        self.groups.iter().map(part).collect()
-    }
-
-    /// dv, the gradient before the activation.
-    fn before_activation(
-        &self,
-        group: &Group,
-        channels: &[Channel],
+    /// Each group with its channels and its dv, the gradient before the activation.
+    fn backward<'a>(
+        &'a self,
+        channels: &'a ByGroup<Channel>,
         dy: &Tensor,
-    ) -> Result<Tensor> {
-        if self.activation == Activation::None {
-            return Ok(dy.clone());
+    ) -> Result<Vec<(&'a Group, &'a [Channel], Tensor)>> {
+        let dy = dy.detach().to_dtype(DType::F64)?;
+        let (mut start, mut parts) = (0, Vec::with_capacity(self.groups.len()));
+        for (group, channels) in self.groups.iter().zip(channels) {
+            let examples = group.view.dims()[0];
+            let mut dv = group.view.flatten(&dy.narrow(0, start, examples)?)?;
+            start += examples;
+            if self.activation != Activation::None {
+                dv = self.activation.gradient(&group.normalized(channels)?, &dv)?;
+            }
+            parts.push((group, channels.as_slice(), dv));
         }
-        Ok(self.activation.gradient(&group.normalized(channels)?, dy)?)
+        Ok(parts)
     }
 }
 
 impl Group {
     /// Examples of axis 0: contiguous runs of the flattened outer axis.
-    fn rows(&self, examples: std::ops::Range<usize>) -> Result<Self> {
-        let per_example = self.view.outer / self.view.dims()[0].max(1);
-        let (start, len) = (examples.start * per_example, examples.len() * per_example);
+    fn rows(&self, examples: Range<usize>) -> Result<Self> {
+        let all = self.view.dims()[0];
+        let per_example = self.view.outer / all.max(1);
         let narrow = |t: &Tensor| {
-            if examples.len() == self.view.dims()[0] {
-                Ok(t.clone())
-            } else {
-                t.narrow(0, start, len)
+            if examples.len() == all {
+                return Ok(t.clone());
             }
+            t.narrow(0, examples.start * per_example, examples.len() * per_example)
         };
         Ok(Self {
             x: narrow(&self.x)?,
@@ -114,7 +106,7 @@ impl Group {
         self.view.per_channel(&vector(&column, DType::F64, self.x.device())?)
     }
 
-    /// A sum over each channel.
+    /// The sum over each channel.
     fn sum(&self, flat: &Tensor) -> candle::Result<Vec<f64>> {
         values(&flat.sum(self.view.flat_axes())?)
     }
@@ -124,7 +116,7 @@ impl Group {
         self.x.broadcast_sub(&self.column(channels, |c| c.affine.mean)?)
     }
 
-    /// What the activation is applied to.
+    /// The argument of the activation.
     fn normalized(&self, channels: &[Channel]) -> candle::Result<Tensor> {
         let scale = self.column(channels, |c| c.affine.scale)?;
         let offset = self.column(channels, |c| c.affine.offset)?;
@@ -152,11 +144,10 @@ impl Engine for Composed {
     }
 
     fn normalize(&self, channels: &ByGroup<Channel>) -> Result<Value> {
-        let mut parts = Vec::with_capacity(self.groups.len());
-        for (group, channels) in self.groups.iter().zip(channels) {
-            parts.push(self.activation.apply(&group.normalized(channels)?)?);
-        }
-        self.join(&parts)
+        let groups = self.groups.iter().zip(channels);
+        let parts =
+            groups.map(|(group, channels)| self.activation.apply(&group.normalized(channels)?));
+        self.join(&parts.collect::<candle::Result<Vec<_>>>()?)
     }
 
     fn gradient_sums(
@@ -166,16 +157,12 @@ impl Engine for Composed {
         dy: &Tensor,
     ) -> Result<ByGroup<Totals>> {
         let mut totals = Vec::with_capacity(self.groups.len());
-        for ((group, channels), dy) in self.groups.iter().zip(channels).zip(self.parts(dy)?) {
-            let dv = self.before_activation(group, channels, &dy)?;
-            let sums = group.sum(&dv)?;
-            let moment = group.sum(&(dv * group.centred(channels)?)?)?;
-            let each = channels.iter().zip(sums.into_iter().zip(moment));
-            let total = |(channel, (dv, moment)): (&Channel, (f64, f64))| Totals {
-                dv,
-                dv_x_hat: channel.inv_std * moment,
-            };
-            totals.push(each.map(total).collect());
+        for (group, channels, dv) in self.backward(channels, dy)? {
+            let (sums, centred) = (group.sum(&dv)?, group.sum(&(dv * group.centred(channels)?)?)?);
+            let each = channels.iter().zip(sums.iter().zip(centred));
+            let each =
+                each.map(|(channel, (dv, m))| Totals { dv: *dv, dv_x_hat: channel.inv_std * m });
+            totals.push(each.collect());
         }
         Ok(totals)
     }
@@ -188,9 +175,7 @@ impl Engine for Composed {
         dy: &Tensor,
     ) -> Result<(Value, Option<Value>)> {
         let (mut dxs, mut dvs) = (Vec::new(), Vec::new());
-        let groups = self.groups.iter().zip(channels).zip(terms);
-        for (((group, channels), terms), dy) in groups.zip(self.parts(dy)?) {
-            let dv = self.before_activation(group, channels, &dy)?;
+        for ((group, channels, dv), terms) in self.backward(channels, dy)?.into_iter().zip(terms) {
             let (p, q) = (group.column(terms, |t| t.p)?, group.column(terms, |t| t.q)?);
             let mut through = group.centred(channels)?.broadcast_mul(&q)?.broadcast_add(&p)?;
             if let Some(w) = &group.weights {
@@ -200,8 +185,8 @@ impl Engine for Composed {
             dxs.push((dv.broadcast_mul(&scale)? - through)?);
             dvs.push(dv);
         }
-        let with_dv = self.groups.iter().any(|group| group.residual.is_some())
-            && self.activation != Activation::None;
+        let with_dv = self.activation != Activation::None
+            && self.groups.iter().any(|group| group.residual.is_some());
         Ok((self.join(&dxs)?, with_dv.then(|| self.join(&dvs)).transpose()?))
     }
 }

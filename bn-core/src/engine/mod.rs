@@ -1,5 +1,5 @@
-//! [`Engine`]: the large passes over a layer's tensors. What they are for is decided in `pass`, by the
-//! formulas of `channel`.
+//! [`Engine`]: the large passes over a layer's tensors. `pass` decides which to run, by the formulas of
+//! `channel`.
 //!
 //! The per-channel values cross this trait as slices on the host. An engine on a device may override the
 //! provided methods ([`Engine::moments_and_normalize`], [`Engine::gradients`]) and run the same formulas there.
@@ -15,7 +15,7 @@ use crate::error::Result;
 use crate::layout::ChannelView;
 use crate::tensors::Value;
 
-/// A call's tensors, checked, contiguous, outside the graph.
+/// The tensors of a call: checked, contiguous, outside the graph.
 #[derive(Clone)]
 pub(crate) struct Operands {
     pub(crate) x: Tensor,
@@ -25,7 +25,7 @@ pub(crate) struct Operands {
     /// Of x's shape and type.
     pub(crate) residual: Option<Tensor>,
     pub(crate) activation: Activation,
-    /// Examples of axis 0 per normalization group; none for one group.
+    /// Examples of axis 0 per normalization group; `None` for one group.
     pub(crate) group: Option<usize>,
 }
 
@@ -43,21 +43,21 @@ pub(crate) struct Normalized {
 pub(crate) struct Gradients {
     pub(crate) totals: ByGroup<Totals>,
     pub(crate) dx: Value,
-    /// The gradient of the residual, if there is one; none without an activation, where it is dy itself.
+    /// The gradient of the residual; `None` without a residual, or if it equals dy (no activation).
     pub(crate) dv: Option<Value>,
 }
 
-/// The formulas that a forward pass by the batch goes through: group, first channel, moments from there on.
+/// Channels from moments: of a group, from a first channel on.
 pub(crate) trait Rule: Fn(usize, usize, &[Moment]) -> Vec<Channel> + Sync {}
 impl<F: Fn(usize, usize, &[Moment]) -> Vec<Channel> + Sync> Rule for F {}
 
-/// The large passes over one call's tensors. `y` is what normalization returned, `dy` is contiguous and of
-/// y's shape and type.
+/// The large passes over one call's tensors. `y` is the normalized result; `dy` is contiguous and has its shape
+/// and type.
 pub(crate) trait Engine: Send + Sync {
     /// Total weight of each group; all channels share it.
     fn weights(&self) -> &[Weight];
 
-    /// Means and variances above this leave no room for products in the type that the passes compute in.
+    /// Products of means or variances above this may overflow the type that the passes compute in.
     fn limit(&self) -> f64;
 
     /// Whether the gradient reads y.
@@ -68,8 +68,8 @@ pub(crate) trait Engine: Send + Sync {
     /// `y = activation((x − mean)·scale + offset + residual)`.
     fn normalize(&self, channels: &ByGroup<Channel>) -> Result<Value>;
 
-    /// Moments, formulas and y. An engine may run `rule` on some channels at a time, while their values are
-    /// in a cache.
+    /// Moments, channels and y. An engine may call `rule` for some channels at a time, while their values are
+    /// in cache.
     fn moments_and_normalize(&self, rule: &dyn Rule) -> Result<Normalized> {
         let moments = self.moments()?;
         let each = moments.iter().enumerate();
@@ -85,7 +85,7 @@ pub(crate) trait Engine: Send + Sync {
         dy: &Tensor,
     ) -> Result<ByGroup<Totals>>;
 
-    /// `dx = scale·dv − w·(p + (x − mean)·q)`, and dv where it is the gradient of a residual.
+    /// `dx = scale·dv − w·(p + (x − mean)·q)`, and dv if it is the gradient of a residual.
     fn input_gradient(
         &self,
         channels: &ByGroup<Channel>,
@@ -94,7 +94,7 @@ pub(crate) trait Engine: Send + Sync {
         dy: &Tensor,
     ) -> Result<(Value, Option<Value>)>;
 
-    /// All of the backward pass, for statistics that are this process's own.
+    /// The backward pass, for statistics that are not shared with other ranks.
     fn gradients(
         &self,
         channels: &ByGroup<Channel>,
@@ -113,15 +113,14 @@ pub(crate) trait Engine: Send + Sync {
     }
 }
 
-/// Which code computes a layer.
-///
-/// Both go through the same formulas and give the same results; `Composed` is the slower one.
+/// The code that computes a layer. Both use the same formulas and give the same results; `Composed` is
+/// slower.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Implementation {
-    /// Kernels on the CPU, plain tensor ops elsewhere.
+    /// Kernels on the CPU, candle's tensor ops elsewhere.
     #[default]
     Fused,
-    /// Plain tensor ops in f64, on every device.
+    /// candle's tensor ops in f64, on every device.
     Composed,
 }
 

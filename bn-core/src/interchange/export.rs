@@ -8,10 +8,10 @@ use crate::config::Names;
 use crate::error::Result;
 use crate::tensors::{values, vector};
 
-/// The layer's parameters and statistics under a system's names, `prefix` before each.
+/// The layer's parameters and statistics under a system's names, each after `prefix`.
 ///
-/// The moving variance is converted to the system's kind when `values_per_channel` is given and the kinds
-/// differ; otherwise it is written as it is.
+/// If `values_per_channel` is given, the moving variance is converted to the system's kind; otherwise it is
+/// written unchanged.
 /// # Errors
 /// [`Error::Value`](crate::Error::Value) for values per channel of 1 or less.
 pub fn export(

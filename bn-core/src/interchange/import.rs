@@ -1,4 +1,4 @@
-//! Another system's parameters into a layer: everything is read and checked before anything changes.
+//! Import of another system's parameters: all are read and checked before the layer changes.
 
 use super::{Named, constant_decay, convert};
 use crate::batch_norm::BatchNorm;
@@ -9,35 +9,35 @@ use crate::tensors::{values, write};
 /// How to read another system's parameters.
 #[derive(Clone, Debug, Default)]
 pub struct Import {
-    /// Before each name, without the separator.
+    /// The part of each name before the last separator.
     pub prefix: String,
     /// The kind of variance in the file. Default: the system's ([`Names::stored_variance`]).
     pub stored_variance: Option<StoredVariance>,
-    /// Values per channel behind each stored variance (`N·H·W`), to convert it to the layer's kind.
+    /// Values per channel (`N·H·W`) of the batches behind the stored variance, to convert it to the layer's kind.
     pub values_per_channel: Option<f64>,
 }
 
-/// What an import has read.
+/// The result of an import.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Imported {
-    /// Names that were used, in order.
+    /// The names that were read, in order.
     pub used: Vec<String>,
-    /// Names under the prefix that nothing was made of, in order.
+    /// The names under the prefix that were ignored, in order.
     pub unused: Vec<String>,
-    /// The kind of variance that the layer now holds. Where this is not the kind of the layer's
-    /// configuration, the number of values was not given and the variance is as it was stored.
+    /// The kind of variance that the layer now holds. It differs from the configured kind if the variance had to
+    /// be converted but the number of values was not given.
     pub variance: StoredVariance,
 }
 
 /// Sets the layer's parameters and statistics from a system's named tensors.
 ///
-/// Tensors may have any shape of `C` elements (Haiku and TensorFlow keep ones around the channels). Everything
-/// is read and checked before the first variable changes. Debias and renorm state that is missing takes over
-/// from the moving statistics, as fully gathered.
+/// Tensors may have any shape of `C` elements (Haiku and TensorFlow keep axes of size 1). All are read and
+/// checked before the first variable changes. Missing debias and renorm state is set from the moving
+/// statistics, with all weight gathered.
 /// # Errors
-/// [`Error::Missing`] with the names that were there; [`Error::Shape`] for another number of elements;
-/// [`Error::Value`] for values per channel of 1 or less, a mean that is not finite, or a variance that is not
-/// or is negative. Errors name the layer.
+/// [`Error::Missing`], with the names that exist; [`Error::Shape`] for another number of elements;
+/// [`Error::Value`] for values per channel of 1 or less, a non-finite value or a negative variance. Errors name
+/// the layer.
 pub fn import(
     bn: &BatchNorm,
     system: Names,
@@ -50,6 +50,9 @@ pub fn import(
         .import(options.stored_variance, options.values_per_channel)
         .map_err(|error| error.at(format!("import into {}", bn.name())))
 }
+
+/// Statistics by our names.
+type Columns = Vec<(String, Vec<f64>)>;
 
 /// Named tensors being read.
 struct Source<'a> {
@@ -115,7 +118,7 @@ impl Source<'_> {
     }
 
     /// The count of updates, and what else the layer has a variable for and the system a name.
-    fn more(&mut self) -> Result<(Option<f64>, Vec<(String, Vec<f64>)>)> {
+    fn more(&mut self) -> Result<(Option<f64>, Columns)> {
         let (bn, channels) = (self.bn, self.bn.channels());
         let mut updates = None;
         for name in ["updates", "moving_mean/local_step"] {

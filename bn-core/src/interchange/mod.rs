@@ -1,4 +1,4 @@
-//! Parameters under other systems' names: export to them, import from them, conventions converted.
+//! Import and export of parameters under other systems' names, with conversion of conventions.
 //!
 //! | system | gamma, beta | statistics | more |
 //! |---|---|---|---|
@@ -31,7 +31,9 @@ use crate::error::{Result, require};
 /// Named tensors, in name order.
 pub type Named = BTreeMap<String, Tensor>;
 
-/// The content of a safetensors file with these tensors; same tensors, same bytes.
+/// The content of a safetensors file with these tensors. Equal tensors give equal bytes.
+/// # Errors
+/// [`Error::Candle`](crate::Error::Candle) if a tensor cannot be read.
 pub fn to_bytes(tensors: &Named) -> Result<Vec<u8>> {
     let contiguous = |(name, t): (&String, &Tensor)| Ok((name.clone(), t.contiguous()?));
     let tensors: Vec<(String, Tensor)> = tensors.iter().map(contiguous).collect::<Result<_>>()?;
@@ -39,7 +41,9 @@ pub fn to_bytes(tensors: &Named) -> Result<Vec<u8>> {
     Ok(bytes.map_err(candle::Error::wrap)?)
 }
 
-/// The tensors of a safetensors file's content.
+/// The tensors in the content of a safetensors file.
+/// # Errors
+/// [`Error::Candle`](crate::Error::Candle) if the content is not such a file.
 pub fn from_bytes(bytes: &[u8], device: &Device) -> Result<Named> {
     let tensors: HashMap<String, Tensor> = candle::safetensors::load_buffer(bytes, device)?;
     Ok(tensors.into_iter().collect())
@@ -52,7 +56,7 @@ fn constant_decay(bn: &BatchNorm) -> Option<f64> {
     }
 }
 
-/// A stored variance in another kind, where the number of values says how; and the kind it now is.
+/// Converts a stored variance to another kind if the number of values is known; with the resulting kind.
 fn convert(
     variance: Vec<f64>,
     from: StoredVariance,

@@ -9,7 +9,7 @@ use crate::engine::ByGroup;
 use crate::error::Result;
 use crate::tensors::from_values;
 
-/// r and d of one training forward, and how much the bounds changed them.
+/// Renorm's r and d of one training pass, and how often they were clipped.
 #[derive(Clone, Debug)]
 pub struct Correction {
     r: Tensor,
@@ -19,7 +19,7 @@ pub struct Correction {
 }
 
 impl Correction {
-    /// r, `[groups, C]`: one row for each normalization batch (one row without ghost batches).
+    /// r, `[groups, C]`: one row per normalization group.
     pub fn r(&self) -> &Tensor {
         &self.r
     }
@@ -44,7 +44,7 @@ fn share_that_differ(a: &Tensor, b: &Tensor) -> Result<f64> {
     Ok(a.ne(b)?.to_dtype(DType::F64)?.mean_all()?.to_scalar::<f64>()?)
 }
 
-/// r and d of a forward pass, as tensors when somebody asks for them.
+/// What a [`Correction`] is computed from, when it is asked for.
 #[derive(Clone, Debug)]
 pub(crate) struct LastCorrection {
     pub(super) channels: Arc<ByGroup<Channel>>,
@@ -54,15 +54,21 @@ pub(crate) struct LastCorrection {
 
 impl LastCorrection {
     pub(crate) fn to_correction(&self) -> Correction {
-        let groups = || self.channels.iter().zip(&self.moments).filter(|(_, m)| !m.is_empty());
-        let shape = (groups().count(), self.moments.iter().map(Vec::len).max().unwrap_or(0));
-        let of = |value: fn(&Channel) -> f64| {
-            let each = groups().flat_map(|(channels, _)| channels.iter().map(value));
-            from_values(each.collect::<Vec<f64>>(), shape)
-        };
-        let unclipped = groups().map(|(_, moments)| self.formulas.unclipped(0, moments).into());
-        let (rs, ds): (Vec<_>, Vec<_>) = unclipped.unzip();
-        let row = |rows: Vec<Vec<f64>>| from_values(rows.concat(), shape);
-        Correction { r: of(|c| c.r), d: of(|c| c.d), unclipped_r: row(rs), unclipped_d: row(ds) }
+        let (mut all, mut groups) = ([const { Vec::new() }; 4], 0);
+        for (channels, moments) in self.channels.iter().zip(&self.moments) {
+            if moments.is_empty() {
+                continue;
+            }
+            groups += 1;
+            all[0].extend(channels.iter().map(|channel| channel.r));
+            all[1].extend(channels.iter().map(|channel| channel.d));
+            let [r, d] = self.formulas.unclipped(0, moments);
+            all[2].extend(r);
+            all[3].extend(d);
+        }
+        let columns = all[0].len().checked_div(groups).unwrap_or(0);
+        let [r, d, unclipped_r, unclipped_d] =
+            all.map(|values: Vec<f64>| from_values(values, (groups, columns)));
+        Correction { r, d, unclipped_r, unclipped_d }
     }
 }

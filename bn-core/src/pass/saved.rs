@@ -1,4 +1,4 @@
-//! [`Saved`]: a forward pass outside candle's graph that waits for its gradient.
+//! [`Saved`]: what the gradient of a forward pass outside candle's graph needs.
 
 use candle::{DType, Tensor};
 
@@ -9,12 +9,12 @@ use super::tail::Followed;
 use crate::error::{Error, Result};
 use crate::tensors::{Value, vector};
 
-/// A forward pass outside candle's graph that waits for its gradient, see
+/// What the gradient of a forward pass outside candle's graph needs; see
 /// [`BatchNorm::forward_train_saved`](crate::BatchNorm::forward_train_saved).
 ///
-/// It keeps x, the residual, and for sigmoid and tanh y, by reference (a contiguous copy of one whose memory
-/// has gaps), and values per channel. Do not change those tensors in place before the gradient is taken.
-/// In a group of ranks every rank takes its gradient.
+/// It holds x, the residual and (for sigmoid and tanh) y by reference, or a contiguous copy if the memory has
+/// gaps, and values per channel. Do not change those tensors in place before taking the gradient. In a group
+/// of ranks, every rank must take its gradient.
 pub struct Saved {
     backward: Backward,
     /// Where the gradient reads it.
@@ -35,13 +35,13 @@ pub struct Saved {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct InputGradients {
-    /// Of x's shape and type.
+    /// The gradient of x, of its shape and type.
     pub x: Tensor,
-    /// Of gamma's shape and type; `None` without gamma.
+    /// The gradient of gamma, of its shape and type; `None` without gamma.
     pub gamma: Option<Tensor>,
-    /// Of beta's shape and type; `None` without beta.
+    /// The gradient of beta, of its shape and type; `None` without beta.
     pub beta: Option<Tensor>,
-    /// Of x's shape and type; `None` without a residual.
+    /// The gradient of the residual, of x's shape and type; `None` without a residual.
     pub residual: Option<Tensor>,
 }
 
@@ -77,25 +77,25 @@ impl Saved {
         }
     }
 
-    /// `(dx, dgamma, dbeta)` for the gradient of y; none for a gamma or beta that the layer does not have.
+    /// `(dx, dgamma, dbeta)` for the gradient of y; `None` without gamma or beta.
     /// # Errors
-    /// As [`Saved::gradients`].
+    /// Those of [`Saved::gradients`].
     pub fn backward(&self, dy: &Tensor) -> Result<(Tensor, Option<Tensor>, Option<Tensor>)> {
         let InputGradients { x, gamma, beta, .. } = self.gradients(dy)?;
         Ok((x, gamma, beta))
     }
 
-    /// Only `(dgamma, dbeta)`, for a first layer whose input needs no gradient: one pass over x instead of two.
+    /// Only `(dgamma, dbeta)`, if the input needs no gradient: one pass over x instead of two.
     /// # Errors
-    /// As [`Saved::gradients`].
+    /// Those of [`Saved::gradients`].
     pub fn parameter_gradients(&self, dy: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let found = self.take(dy, false)?;
         Ok((found.gamma, found.beta))
     }
 
-    /// All gradients for the gradient of y, the residual's too.
+    /// All gradients, for the gradient of y.
     /// # Errors
-    /// [`Error::Shape`] or [`Error::DType`] for a `dy` that is not like y.
+    /// [`Error::Shape`] or [`Error::DType`] if `dy` does not have the shape and type of y.
     pub fn gradients(&self, dy: &Tensor) -> Result<InputGradients> {
         let Taken { x, gamma, beta, residual } = self.take(dy, true)?;
         let x = x.map_or_else(|| dy.zeros_like(), Ok)?;

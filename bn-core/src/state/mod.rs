@@ -1,9 +1,7 @@
-//! A layer's statistics: the variables that hold them, how a committed batch moves them, and what is
-//! pending.
+//! A layer's statistics: their variables, commits, and pending updates.
 //!
 //! One lock per layer makes a commit atomic: no update of another thread is lost, and an evaluation reads
-//! mean and variance of the same update. The values of variables on another device travel to the host and
-//! back in a commit.
+//! mean and variance of the same update. A commit copies variables on another device to the host and back.
 
 mod build;
 
@@ -44,17 +42,16 @@ struct Rules {
     renorm: Option<(RenormVariant, f64)>,
 }
 
-/// What a layer knows of its updates, apart from the variables.
+/// A layer's record of its updates.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
-    /// Updates tried, whether they took effect or not: the step that schedules go by. Unknown until the
-    /// first one; see [`State::step`].
+    /// Updates tried, effective or not: the step of schedules. Unknown before the first; see [`State::step`].
     step: Option<u64>,
     pub(crate) pending: Option<Pending>,
     pub(crate) last: Option<LastUpdate>,
     /// While population statistics are taken: the moments of each call.
     pub(crate) recorded: Option<Vec<Moments>>,
-    /// The averages hold data that did not come by updates: a checkpoint's, or a population's.
+    /// The averages were set from a checkpoint or a population.
     loaded: bool,
     pub(crate) evaluated_before_update: bool,
     /// Updates refused for a non-finite statistic.
@@ -136,8 +133,8 @@ impl State {
         self.averages.mean.value.var.dtype()
     }
 
-    /// Updates tried before the next one. Until the first one it is the count among the variables, read
-    /// then: a checkpoint may be loaded into them after the layer was built.
+    /// Updates tried so far. Before the first it is the counter among the variables, since a checkpoint may be
+    /// loaded into them after the layer was built.
     pub(crate) fn step(&self, ledger: &Ledger) -> candle::Result<u64> {
         match ledger.step {
             Some(step) => Ok(step),
@@ -149,7 +146,7 @@ impl State {
         self.ledger().step = Some(step);
     }
 
-    /// Notes an evaluation by averages that still hold their initial values.
+    /// Records an evaluation by averages that still hold their initial values.
     pub(crate) fn note_evaluation(&self) -> candle::Result<()> {
         let mut ledger = self.ledger();
         if !ledger.loaded && ledger.committed_here == 0 && !ledger.evaluated_before_update {
@@ -158,7 +155,7 @@ impl State {
         Ok(())
     }
 
-    /// Moves the averages by one batch, unless one of its statistics is not finite.
+    /// Updates the averages by one batch, unless one of its statistics is not finite.
     pub(crate) fn commit(&self, batch: Moments) -> candle::Result<()> {
         let mut ledger = self.ledger();
         let prepared = self.prepare(&ledger, batch)?;
@@ -199,8 +196,8 @@ impl State {
         Ok(())
     }
 
-    /// Replaces the averages, as if these values had gathered all their weight; then `more` by name. The
-    /// counter of updates stays, unless `committed` replaces it.
+    /// Sets the averages to these values, with all weight gathered; then `more`, by name. `None` keeps the
+    /// counter of updates.
     pub(crate) fn overwrite(
         &self,
         mean: &[f64],
@@ -251,7 +248,7 @@ impl Variable {
 }
 
 impl Ledger {
-    /// Values per channel that the average is worth: `(Σa)² / Σ(a²/n)`.
+    /// The effective number of values per channel in the average: `(Σa)² / Σ(a²/n)`.
     pub(crate) fn effective_sample_size(&self) -> f64 {
         if self.squares > 0.0 { self.gathered * self.gathered / self.squares } else { 0.0 }
     }

@@ -9,6 +9,33 @@ use bn_core::{
 use candle::{DType, Device, Tensor};
 
 #[test]
+fn own_names_keep_every_bit_of_a_layer() -> Outcome {
+    let renorm = |variant| Some(RenormConfig::new(variant));
+    for (renorm, zero_debias) in [
+        (None, ZeroDebias::Both),
+        (renorm(RenormVariant::Tf1), ZeroDebias::Mean),
+        (renorm(RenormVariant::Keras), ZeroDebias::None),
+        (renorm(RenormVariant::Paper), ZeroDebias::None),
+    ] {
+        let config = BatchNormConfig { renorm, zero_debias, ..config(Names::Keras) };
+        let config = BatchNormConfig { decay: Decay::Cumulative, ..config };
+        for dtype in [DType::F32, DType::F64] {
+            let bn = trained(&config, dtype, 3)?;
+            let named = export(&bn, Names::Own, "a.b", None)?;
+            let copy = layer(&config, 3, dtype)?;
+            let options = Import { prefix: "a.b".into(), ..Import::default() };
+            assert_eq!(import(&copy, Names::Own, &named, &options)?.unused, Vec::<String>::new());
+            let x = Numbers(7).tensor(&[4, 3]).to_dtype(dtype)?;
+            for _ in 0..2 {
+                assert_eq!(state_bits(&copy), state_bits(&bn));
+                assert_eq!(bits(&copy.forward_train(&x)?), bits(&bn.forward_train(&x)?));
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn a_missing_name_says_which_and_what_was_there() -> Outcome {
     for system in SYSTEMS {
         let bn = trained(&config(system), DType::F32, 2)?;

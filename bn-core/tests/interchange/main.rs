@@ -11,7 +11,8 @@ use bn_core::{
 use candle::{DType, Device};
 use common::{Numbers, Outcome, assert_close, bits, epsilon_of, layer, values};
 
-const SYSTEMS: [Names; 7] = [
+const SYSTEMS: [Names; 8] = [
+    Names::Own,
     Names::Torch,
     Names::Candle,
     Names::TfSlim,
@@ -71,7 +72,7 @@ fn out_and_in_again_is_the_same_layer() -> Outcome {
                 );
                 assert!(!copy.health()?.evaluated_before_update);
                 // And training goes on alike, where the system has a name for all that it needs.
-                if [Names::Torch, Names::Haiku].contains(&system) {
+                if [Names::Own, Names::Torch, Names::Haiku].contains(&system) {
                     assert_eq!(copy.health()?.committed, 5);
                     assert_eq!(copy.step(), 5);
                 }

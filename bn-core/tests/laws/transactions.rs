@@ -141,9 +141,9 @@ proptest! {
             let x = Numbers(shape.seed).tensor(&shape.dims);
             bn.forward_train(&x)?;
             let (last, of_x) = (bn.last_batch().expect("a batch"), Moments::of(&x, shape.format())?);
-            assert_close("weight", &values(&last.weight()), &values(&of_x.weight()), F64, 0.0);
-            assert_close("mean", &values(&last.mean()), &values(&of_x.mean()), F64, F64);
-            assert_close("variance", &values(&last.variance()), &values(&of_x.variance()), F64, F64);
+            assert_close("weight", &values(last.weight()), &values(of_x.weight()), F64, 0.0);
+            assert_close("mean", &values(last.mean()), &values(of_x.mean()), F64, F64);
+            assert_close("variance", &values(last.variance()), &values(of_x.variance()), F64, F64);
             bn.forward_eval(&x)?;
             assert_eq!(bn.last_batch(), Some(last));
             Ok(())
