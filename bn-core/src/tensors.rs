@@ -1,7 +1,9 @@
 //! Tensors and their values: read in place, written in place, built without a zeroing pass, and put into
 //! candle's graph with a gradient of our own. The only file that knows candle's storages.
 
+use std::marker::PhantomData;
 use std::mem::MaybeUninit;
+use std::ops::{Deref, Range};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use candle::{
@@ -40,25 +42,44 @@ macro_rules! stored {
 
 stored!(f32 F32 f32::NAN, f64 F64 f64::NAN, f16 F16 f16::NAN, bf16 BF16 bf16::NAN, i64 I64 i64::MIN);
 
-/// Calls `f` with a tensor's values; none unless it is contiguous, on the CPU, and of type `T`.
-pub(crate) fn with_slice<T: Stored, R>(t: &Tensor, f: impl FnOnce(&[T]) -> R) -> Option<R> {
+/// A tensor's values, locked for reading; `None` unless it is contiguous, on the CPU, and of type `T`.
+pub(crate) fn slice<T: Stored>(t: &Tensor) -> Option<impl Deref<Target = [T]>> {
     let (storage, layout) = t.storage_and_layout();
-    let Storage::Cpu(storage) = &*storage else {
-        return None;
-    };
     let (start, end) = layout.contiguous_offsets()?;
-    Some(f(&T::slice(storage)?[start..end]))
+    let slice = Slice { storage, range: start..end, element: PhantomData };
+    slice.get().is_some().then_some(slice)
+}
+
+struct Slice<S, T> {
+    storage: S,
+    range: Range<usize>,
+    element: PhantomData<T>,
+}
+
+impl<S: Deref<Target = Storage>, T: Stored> Slice<S, T> {
+    fn get(&self) -> Option<&[T]> {
+        match &*self.storage {
+            Storage::Cpu(storage) => T::slice(storage)?.get(self.range.clone()),
+            _ => None,
+        }
+    }
+}
+
+impl<S: Deref<Target = Storage>, T: Stored> Deref for Slice<S, T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        self.get().unwrap_or_default()
+    }
 }
 
 /// A tensor's values as f64, in order. Waits for the device, unless that is the CPU.
 pub(crate) fn values(t: &Tensor) -> Result<Vec<f64>> {
-    let in_place = match t.dtype() {
-        DType::F32 => with_slice(t, |v: &[f32]| v.iter().map(|v| f64::from(*v)).collect()),
-        DType::F64 => with_slice(t, <[f64]>::to_vec),
-        _ => None,
-    };
-    match in_place {
-        Some(values) => Ok(values),
+    if let Some(single) = slice::<f32>(t) {
+        return Ok(single.iter().map(|v| f64::from(*v)).collect());
+    }
+    match slice::<f64>(t) {
+        Some(values) => Ok(values.to_vec()),
         None => t.detach().to_dtype(DType::F64)?.flatten_all()?.to_vec1(),
     }
 }
@@ -117,25 +138,14 @@ fn copy<T>(from: &[f64], to: &mut [T], narrow: impl Fn(f64) -> T) {
     }
 }
 
-/// A vector of `len` values that `fill` writes.
-///
-/// # Safety
-/// `fill` writes every element, or returns an error.
-#[allow(unsafe_code)] // zeroing first would cost a pass over fresh memory
-pub(crate) unsafe fn filled<T: Stored, R, E>(
-    len: usize,
-    fill: impl FnOnce(&mut [MaybeUninit<T>]) -> std::result::Result<R, E>,
-) -> std::result::Result<(Vec<T>, R), E> {
-    let mut values = Vec::with_capacity(len);
-    let places = &mut values.spare_capacity_mut()[..len];
+/// Room for `len` values, to be written. Zeroing it would cost a pass over fresh memory.
+pub(crate) fn room<T: Stored>(len: usize) -> Box<[MaybeUninit<T>]> {
+    let mut room = Box::new_uninit_slice(len);
     if cfg!(debug_assertions) {
         // A value that was left out is NaN in every test.
-        places.fill(MaybeUninit::new(T::nan()));
+        room.fill(MaybeUninit::new(T::nan()));
     }
-    let result = fill(places)?;
-    // SAFETY: all of them were written, by the caller.
-    unsafe { values.set_len(len) };
-    Ok((values, result))
+    room
 }
 
 /// The result of a computation outside candle's graph: a tensor to be.

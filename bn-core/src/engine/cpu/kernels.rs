@@ -2,44 +2,26 @@
 
 use std::mem::MaybeUninit;
 
-use super::backward::Gradient;
-use super::lanes::{Element, Real};
-use super::moments::{Sample, Weights};
-use super::normalize::{Affines, Normalize};
-use super::output::Output;
-use super::parallel;
-use super::plan::{Plan, plan};
-use super::walk::{Geometry, Slab};
-use crate::activation::Activation;
+use super::backward::{Lines, Outputs, sum_slab, totals, write_slab};
+use super::input::{Back, Input};
+use super::lanes::Element;
+use super::normalize::{Affines, normalize_slab};
+use super::parallel::{first_to_last, last_to_first};
+use super::plan::plan;
+use super::walk::Slab;
 use crate::channel::{Channel, GradientTerms, Moment, Totals};
-
-/// The input of a layer, as slices.
-#[derive(Clone, Copy)]
-pub(super) struct Input<'a, T: Element> {
-    pub(super) x: &'a [T],
-    pub(super) geometry: Geometry,
-    pub(super) weights: Weights<'a, T::Real>,
-    /// Sum of all weights; the number of values per channel without.
-    pub(super) total: f64,
-    pub(super) residual: Option<&'a [T]>,
-    pub(super) activation: Activation,
-}
-
-impl<'a, T: Element> Input<'a, T> {
-    fn sample(&self) -> Sample<'a, T> {
-        Sample { x: self.x, geometry: self.geometry, weights: self.weights, total: self.total }
-    }
-}
 
 /// Means and variances by channel.
 pub(super) fn moments<T: Element>(input: &Input<'_, T>) -> Vec<Moment> {
-    let sample = input.sample();
-    match plan::<T>(input.geometry, 1) {
-        Plan::Whole(slabs) => {
-            parallel::in_order(slabs.len(), |task| sample.of_whole(&slabs[task])).concat()
-        }
-        Plan::Parts(slabs) => moments_of_parts(&sample, &slabs),
+    let plan = plan::<T>(input.geometry(), 1);
+    if plan.whole_channels {
+        return first_to_last(&plan.slabs, |slab| input.slab_moments(slab)).concat();
     }
+    let channels = input.geometry().channels;
+    input.moments_by(0..channels, |pivots| {
+        let sums = |slab: &Slab| input.sums(slab, &pivots[slab.channels.clone()]);
+        add_up(channels, &plan.slabs, &first_to_last(&plan.slabs, sums))
+    })
 }
 
 /// Computes each channel's moments, passes them to `rule`, and normalizes into `y`, which is filled. Where a
@@ -49,36 +31,23 @@ pub(super) fn forward<T: Element>(
     rule: impl Fn(usize, &[Moment]) -> Vec<Channel> + Sync,
     y: &mut [MaybeUninit<T>],
 ) -> (Vec<Moment>, Vec<Channel>) {
-    assert!(y.len() == input.x.len());
-    let sample = input.sample();
-    let normalize = normalization(input, y);
-    match plan::<T>(input.geometry, 1) {
-        Plan::Whole(slabs) => {
-            let mut parts = parallel::in_order(slabs.len(), |task| {
-                let slab = &slabs[task];
-                let moments = sample.of_whole(slab);
-                let channels = rule(slab.channels.start, &moments);
-                let affines = Affines::new(channels.iter().map(|channel| channel.affine));
-                normalize.run(slab, [&affines.mean, &affines.scale, &affines.offset]);
-                (moments, channels)
-            });
-            if parts.len() == 1 {
-                return parts.swap_remove(0);
-            }
-            let (moments, channels): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
-            (moments.concat(), channels.concat())
-        }
-        Plan::Parts(slabs) => {
-            let moments = moments_of_parts(&sample, &slabs);
-            let channels = rule(0, &moments);
-            let affines = Affines::new(channels.iter().map(|channel| channel.affine));
-            // The last slabs first: they are in the cache still.
-            parallel::in_order(slabs.len(), |task| {
-                run_part(&normalize, &slabs[slabs.len() - 1 - task], &affines);
-            });
-            (moments, channels)
-        }
+    let plan = plan::<T>(input.geometry(), 1);
+    if !plan.whole_channels {
+        let moments = moments(input);
+        let channels = rule(0, &moments);
+        normalize(input, &channels, y);
+        return (moments, channels);
     }
+    let y = input.output(y);
+    let parts = first_to_last(&plan.slabs, |slab| {
+        let moments = input.slab_moments(slab);
+        let channels = rule(slab.channels.start, &moments);
+        let affines = Affines::new(&channels);
+        normalize_slab(input, slab, affines.of(0..channels.len()), &y);
+        (moments, channels)
+    });
+    let (moments, channels): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
+    (joined(moments), joined(channels))
 }
 
 /// y by given values for each channel. `y` is filled.
@@ -87,180 +56,74 @@ pub(super) fn normalize<T: Element>(
     channels: &[Channel],
     y: &mut [MaybeUninit<T>],
 ) {
-    assert!(y.len() == input.x.len() && channels.len() == input.geometry.channels);
-    let normalize = normalization(input, y);
-    let affines = Affines::new(channels.iter().map(|channel| channel.affine));
-    let slabs = plan::<T>(input.geometry, 1).slabs();
-    // The last slabs first: where moments were taken just before, these are still in the cache.
-    parallel::in_order(slabs.len(), |task| {
-        run_part(&normalize, &slabs[slabs.len() - 1 - task], &affines);
+    assert!(channels.len() == input.geometry().channels);
+    let y = input.output(y);
+    let affines = Affines::new(channels);
+    // Where moments were taken just before, the last slabs are still in the cache.
+    last_to_first(&plan::<T>(input.geometry(), 1).slabs, |slab| {
+        normalize_slab(input, slab, affines.of(slab.channels.clone()), &y);
     });
-}
-
-/// Whether the gradient is cheaper by y than without.
-pub(super) fn wants_value<T: Element>(activation: Activation) -> bool {
-    T::PLAIN && matches!(activation, Activation::Sigmoid | Activation::Tanh)
-}
-
-/// What a backward pass reads in addition to the input.
-#[derive(Clone, Copy)]
-pub(super) struct Back<'a, T> {
-    pub(super) channels: &'a [Channel],
-    /// What the forward pass filled, where it [is wanted](wants_value).
-    pub(super) y: Option<&'a [T]>,
-    pub(super) dy: &'a [T],
 }
 
 /// `Σ dv` and `Σ dv·x̂` by channel.
-pub(super) fn gradient_sums<T: Element>(input: &Input<'_, T>, back: Back<'_, T>) -> Vec<Totals> {
-    let gradient = gradient(input, back);
-    let affines = Affines::new(back.channels.iter().map(|channel| channel.affine));
-    let slabs = plan::<T>(input.geometry, 2).slabs();
-    let parts = parallel::in_order(slabs.len(), |task| {
-        let slab = &slabs[task];
-        gradient.sums(slab, &affines.part(slab))
-    });
-    gradient.totals(back.channels, &add_up(input.geometry.channels, &slabs, &parts))
+pub(super) fn gradient_sums<T: Element>(back: &Back<'_, T>) -> Vec<Totals> {
+    let affines = Affines::new(back.channels);
+    let slabs = plan::<T>(back.input.geometry(), 2).slabs;
+    let sums =
+        first_to_last(&slabs, |slab| sum_slab(back, slab, affines.of(slab.channels.clone())));
+    totals::<T::Real>(back.channels, &add_up(back.channels.len(), &slabs, &sums))
 }
 
 /// Fills `dx`, and `dv` for a residual, from given terms.
 pub(super) fn input_gradient<T: Element>(
-    input: &Input<'_, T>,
-    back: Back<'_, T>,
+    back: &Back<'_, T>,
     terms: &[GradientTerms],
     dx: &mut [MaybeUninit<T>],
     dv: Option<&mut [MaybeUninit<T>]>,
 ) {
-    let gradient = gradient(input, back);
-    let (dx, dv) = outputs(input, dx, dv);
-    let affines = Affines::new(back.channels.iter().map(|channel| channel.affine));
-    let slabs = plan::<T>(input.geometry, 2).slabs();
-    // The last slabs first, as the sums left them in the cache.
-    parallel::in_order(slabs.len(), |task| {
-        let slab = &slabs[slabs.len() - 1 - task];
-        let of = slab.channels.clone();
-        let channels = &back.channels[of.clone()];
-        gradient.run(slab, &affines.part(slab), channels, &terms[of], (&dx, dv.as_ref()));
+    let outputs = Outputs { dx: back.input.output(dx), dv: dv.map(|dv| back.input.output(dv)) };
+    let (affines, lines) = (Affines::new(back.channels), Lines::new(back.channels, terms));
+    // The sums left the last slabs in the cache.
+    last_to_first(&plan::<T>(back.input.geometry(), 2).slabs, |slab| {
+        let of = || slab.channels.clone();
+        write_slab(back, slab, affines.of(of()), lines.of(of()), &outputs);
     });
 }
 
-/// Both in one go, with `terms` between them: from a channel and its totals. Slices are filled.
+/// [`gradient_sums`], and [`input_gradient`] by their terms. Slices are filled.
 pub(super) fn backward<T: Element>(
-    input: &Input<'_, T>,
-    back: Back<'_, T>,
-    terms: impl Fn(&Channel, &Totals) -> GradientTerms + Sync,
+    back: &Back<'_, T>,
     dx: &mut [MaybeUninit<T>],
     dv: Option<&mut [MaybeUninit<T>]>,
 ) -> Vec<Totals> {
-    let gradient = gradient(input, back);
-    let (dx, dv) = outputs(input, dx, dv);
-    let outputs = (&dx, dv.as_ref());
-    let terms_of = |channels: &[Channel], totals: &[Totals]| -> Vec<GradientTerms> {
-        channels.iter().zip(totals).map(|(channel, totals)| terms(channel, totals)).collect()
-    };
-    match plan::<T>(input.geometry, 2) {
-        Plan::Whole(slabs) => {
-            let mut parts = parallel::in_order(slabs.len(), |task| {
-                let slab = &slabs[task];
-                let channels = &back.channels[slab.channels.clone()];
-                let affines = Affines::new(channels.iter().map(|channel| channel.affine));
-                let totals = gradient.totals(channels, &gradient.sums(slab, &affines));
-                gradient.run(slab, &affines, channels, &terms_of(channels, &totals), outputs);
-                totals
-            });
-            if parts.len() == 1 { parts.swap_remove(0) } else { parts.concat() }
-        }
-        Plan::Parts(slabs) => {
-            let affines = Affines::new(back.channels.iter().map(|channel| channel.affine));
-            let parts = parallel::in_order(slabs.len(), |task| {
-                let slab = &slabs[task];
-                gradient.sums(slab, &affines.part(slab))
-            });
-            let sums = add_up(input.geometry.channels, &slabs, &parts);
-            let totals = gradient.totals(back.channels, &sums);
-            let terms = terms_of(back.channels, &totals);
-            parallel::in_order(slabs.len(), |task| {
-                let slab = &slabs[slabs.len() - 1 - task];
-                let of = slab.channels.clone();
-                let channels = &back.channels[of.clone()];
-                gradient.run(slab, &affines.part(slab), channels, &terms[of], outputs);
-            });
-            totals
-        }
+    let plan = plan::<T>(back.input.geometry(), 2);
+    if !plan.whole_channels {
+        let totals = gradient_sums(back);
+        input_gradient(back, &terms(back.channels, &totals, back.input.total), dx, dv);
+        return totals;
     }
+    let outputs = Outputs { dx: back.input.output(dx), dv: dv.map(|dv| back.input.output(dv)) };
+    let parts = first_to_last(&plan.slabs, |slab| {
+        let channels = &back.channels[slab.channels.clone()];
+        let all = || 0..channels.len();
+        let affines = Affines::new(channels);
+        let totals = totals::<T::Real>(channels, &sum_slab(back, slab, affines.of(all())));
+        let lines = Lines::new(channels, &terms(channels, &totals, back.input.total));
+        write_slab(back, slab, affines.of(all()), lines.of(all()), &outputs);
+        totals
+    });
+    joined(parts)
 }
 
-fn gradient<'a, T: Element>(input: &Input<'a, T>, back: Back<'a, T>) -> Gradient<'a, T> {
-    let len = input.x.len();
-    assert!(back.dy.len() == len && back.channels.len() == input.geometry.channels);
-    assert!(back.y.is_none_or(|y| y.len() == len));
-    Gradient {
-        x: input.x,
-        dy: back.dy,
-        geometry: input.geometry,
-        weights: input.weights,
-        residual: input.residual,
-        activation: input.activation,
-        y: back.y,
-    }
+/// Terms of dx where the statistics are of these values only.
+pub(super) fn terms(channels: &[Channel], totals: &[Totals], weight: f64) -> Vec<GradientTerms> {
+    let each = channels.iter().zip(totals);
+    each.map(|(channel, t)| channel.terms(channel.through_statistics(t), weight)).collect()
 }
 
-fn outputs<'a, T: Element>(
-    input: &Input<'_, T>,
-    dx: &'a mut [MaybeUninit<T>],
-    dv: Option<&'a mut [MaybeUninit<T>]>,
-) -> (Output<'a, T>, Option<Output<'a, T>>) {
-    let output = |slice: &'a mut [MaybeUninit<T>]| {
-        assert!(slice.len() == input.x.len());
-        Output::new(slice, input.geometry)
-    };
-    (output(dx), dv.map(output))
-}
-
-fn normalization<'a, T: Element>(
-    input: &Input<'a, T>,
-    y: &'a mut [MaybeUninit<T>],
-) -> Normalize<'a, T> {
-    Normalize {
-        x: input.x,
-        geometry: input.geometry,
-        residual: input.residual,
-        activation: input.activation,
-        y: Output::new(y, input.geometry),
-    }
-}
-
-fn run_part<T: Element>(normalize: &Normalize<'_, T>, slab: &Slab, affines: &Affines<T::Real>) {
-    let channels = slab.channels.clone();
-    normalize.run(
-        slab,
-        [
-            &affines.mean[channels.clone()],
-            &affines.scale[channels.clone()],
-            &affines.offset[channels],
-        ],
-    );
-}
-
-impl<R: Real> Affines<R> {
-    fn part(&self, slab: &Slab) -> Self {
-        let part = |of: &[R]| of[slab.channels.clone()].to_vec();
-        Self { mean: part(&self.mean), scale: part(&self.scale), offset: part(&self.offset) }
-    }
-}
-
-fn moments_of_parts<T: Element>(sample: &Sample<'_, T>, slabs: &[Slab]) -> Vec<Moment> {
-    let channels = sample.geometry.channels;
-    let mut pivots = sample.pivots(0..channels);
-    let sums = |pivots: &[T::Real]| {
-        let parts = parallel::in_order(slabs.len(), |task| {
-            let slab = &slabs[task];
-            sample.sums(slab, &pivots[slab.channels.clone()])
-        });
-        add_up(channels, slabs, &parts)
-    };
-    let first = sums(&pivots);
-    sample.settle_all(0, &mut pivots, first, sums)
+/// Results of slabs as one; without a copy where there is but one.
+fn joined<R: Clone>(mut parts: Vec<Vec<R>>) -> Vec<R> {
+    if parts.len() == 1 { parts.swap_remove(0) } else { parts.concat() }
 }
 
 /// Sums of slabs, in slab order, to sums of channels.

@@ -77,8 +77,9 @@ pub(crate) trait Element: Stored + Send + Sync + 'static {
 pub(crate) type Vector<T, S> = <<T as Element>::Real as Real>::Vector<S>;
 
 macro_rules! real {
-    ($real:ident, $vector:ident, $tiny:expr, $large:expr, $lanes:ident, $splat:ident, $as:ident, $add:ident, $sub:ident,
-     $mul:ident, $mul_add:ident, $at_most:ident, $select:ident, $total:ident) => {
+    ($real:ident $vector:ident tiny $tiny:literal large $large:expr,
+     $lanes:ident $splat:ident $as:ident $add:ident $sub:ident $mul:ident $mul_add:ident
+     $at_most:ident $select:ident $total:ident) => {
         impl Real for $real {
             type Vector<S: Simd> = S::$vector;
             const ZERO: Self = 0.0;
@@ -151,38 +152,16 @@ macro_rules! real {
     };
 }
 
-real!(
-    f32,
-    f32s,
-    1e-30,
-    1e36,
-    F32_LANES,
-    splat_f32s,
-    as_simd_f32s,
-    add_f32s,
-    sub_f32s,
-    mul_f32s,
-    mul_add_e_f32s,
-    less_than_or_equal_f32s,
-    select_f32s,
-    reduce_sum_f32s
-);
-real!(
-    f64,
-    f64s,
-    0.0,
-    f64::INFINITY,
-    F64_LANES,
-    splat_f64s,
-    as_simd_f64s,
-    add_f64s,
-    sub_f64s,
-    mul_f64s,
-    mul_add_e_f64s,
-    less_than_or_equal_f64s,
-    select_f64s,
-    reduce_sum_f64s
-);
+real! {
+    f32 f32s tiny 1e-30 large 1e36,
+    F32_LANES splat_f32s as_simd_f32s add_f32s sub_f32s mul_f32s mul_add_e_f32s
+    less_than_or_equal_f32s select_f32s reduce_sum_f32s
+}
+real! {
+    f64 f64s tiny 0.0 large f64::INFINITY,
+    F64_LANES splat_f64s as_simd_f64s add_f64s sub_f64s mul_f64s mul_add_e_f64s
+    less_than_or_equal_f64s select_f64s reduce_sum_f64s
+}
 
 macro_rules! same_type {
     ($t:ident, $lanes:ident, $as_uninit:ident) => {
@@ -301,65 +280,3 @@ fn arch() -> Arch {
     assert!(wanted == "scalar" || cfg!(not(target_arch = "x86_64")));
     Arch::Scalar
 }
-
-/// Bytes of a cache line.
-pub(super) const LINE: usize = 64;
-
-/// Prefetches the line at `start + at`, which may lie beyond the slice. Does nothing if `at` is 0.
-#[cfg(target_arch = "x86_64")]
-#[inline(always)]
-#[allow(unsafe_code)] // the intrinsic takes a raw pointer
-pub(super) fn prefetch<T>(start: *const T, at: usize) {
-    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-    if at != 0 {
-        // SAFETY: a prefetch reads nothing that the program can see, and faults at no address.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(start.wrapping_add(at).cast()) };
-    }
-}
-
-/// Other machines' own prefetching has to do.
-#[cfg(not(target_arch = "x86_64"))]
-#[inline(always)]
-pub(super) fn prefetch<T>(_: *const T, _: usize) {}
-
-/// Writes a vector past the caches, where the machine has such a store for it; see [`fence`].
-///
-/// # Safety
-/// `to` may be written, and is aligned to the vector's size. The machine has the instructions of `V`, as it
-/// does inside of [`dispatch`]. [`fence`] follows on this thread before another one reads what was written.
-#[cfg(target_arch = "x86_64")]
-#[inline(always)]
-#[allow(unsafe_code)] // the intrinsics take raw pointers, and vectors of their own types
-pub(super) unsafe fn stream<V: Pod>(to: *mut V, v: V) {
-    use std::arch::x86_64::{_mm256_stream_si256, _mm512_stream_si512};
-    // SAFETY: a vector of that size exists where the machine has its instructions; `to` by the caller.
-    unsafe {
-        match size_of::<V>() {
-            64 => _mm512_stream_si512(to.cast(), std::mem::transmute_copy(&v)),
-            32 => _mm256_stream_si256(to.cast(), std::mem::transmute_copy(&v)),
-            _ => to.write(v),
-        }
-    }
-}
-
-/// Puts what [`stream`] wrote before all that follows on this thread: other threads may read it then.
-#[cfg(target_arch = "x86_64")]
-#[allow(unsafe_code)] // the intrinsic needs SSE
-pub(super) fn fence() {
-    // SAFETY: every x86-64 has SSE.
-    unsafe { std::arch::x86_64::_mm_sfence() };
-}
-
-/// # Safety
-/// `to` may be written, and is aligned to the vector's size.
-#[cfg(not(target_arch = "x86_64"))]
-#[inline(always)]
-#[allow(unsafe_code)] // as on the other machines
-pub(super) unsafe fn stream<V: Pod>(to: *mut V, v: V) {
-    // SAFETY: by the caller.
-    unsafe { to.write(v) }
-}
-
-/// Nothing was written past the caches.
-#[cfg(not(target_arch = "x86_64"))]
-pub(super) fn fence() {}

@@ -11,8 +11,10 @@
 mod backward;
 mod exp;
 mod half_bits;
+mod input;
 mod kernels;
 mod lanes;
+mod memory;
 mod moments;
 mod normalize;
 mod output;
@@ -24,10 +26,9 @@ mod tests;
 mod walk;
 mod weights;
 
-use std::convert::Infallible;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
-use std::ops::Range;
+use std::ops::{Deref, Range};
 
 use candle::{DType, Tensor, bail};
 
@@ -36,10 +37,9 @@ use crate::activation::Activation;
 use crate::channel::{Channel, GradientTerms, Moment, Totals, Weight};
 use crate::error::{Error, Result};
 use crate::layout::ChannelView;
-use crate::tensors::{Value, filled, with_slice};
-use kernels::{Back, Input};
+use crate::tensors::{Value, room, slice};
+use input::{Back, Input, Weights};
 use lanes::{Element, Real};
-use moments::Weights;
 use walk::Geometry;
 use weights::HostWeights;
 
@@ -109,21 +109,49 @@ impl<T: Element> Cpu<T> {
         Ok(Self { x, residual, weights, activation, spans, totals, element: PhantomData })
     }
 
+    /// Locks the tensors of a forward pass.
+    fn read(&self) -> candle::Result<Read<impl Deref<Target = [T]>>> {
+        let residual = self.residual.as_ref().map(required).transpose()?;
+        Ok(Read { x: required(&self.x)?, residual })
+    }
+
+    /// Locks the tensors that a backward pass reads in addition.
+    fn read_back<'a>(
+        &self,
+        y: Option<&'a Tensor>,
+        dy: &'a Tensor,
+    ) -> candle::Result<ReadBack<impl Deref<Target = [T]> + use<'a, T>>> {
+        let y = y.filter(|_| self.reads_value()).map(required).transpose()?;
+        Ok(ReadBack { y, dy: required(dy)? })
+    }
+
     /// The kernels' input for a group.
-    fn input<'a>(&'a self, group: usize, x: &'a [T], residual: Option<&'a [T]>) -> Input<'a, T> {
+    fn input<'a>(&'a self, group: usize, read: &'a Read<impl Deref<Target = [T]>>) -> Input<'a, T> {
         let span = &self.spans[group];
-        let scale = self.weight_scale();
-        Input {
-            x: &x[span.elements.clone()],
-            geometry: span.geometry,
-            weights: match &self.weights {
-                Some(w) => w.of(&span.outer),
-                None => Weights::None,
-            },
-            total: self.totals[group].sum * scale,
-            residual: residual.map(|residual| &residual[span.elements.clone()]),
-            activation: self.activation,
-        }
+        let part = |all: &'a [T]| &all[span.elements.clone()];
+        let weights = match &self.weights {
+            Some(w) => w.of(&span.outer),
+            None => Weights::None,
+        };
+        Input::new(part(&read.x), span.geometry)
+            .with_weights(weights, self.totals[group].sum * self.weight_scale())
+            .with_activation(self.activation)
+            .with_residual(read.residual.as_deref().map(part))
+    }
+
+    /// What a group's backward kernels read.
+    fn back<'a>(
+        &'a self,
+        group: usize,
+        (read, read_back): (
+            &'a Read<impl Deref<Target = [T]>>,
+            &'a ReadBack<impl Deref<Target = [T]>>,
+        ),
+        channels: &'a ByGroup<Channel>,
+    ) -> Back<'a, T> {
+        let part = |all: &'a [T]| &all[self.spans[group].elements.clone()];
+        let y = read_back.y.as_deref().map(part);
+        Back::new(self.input(group, read), &channels[group], y, part(&read_back.dy))
     }
 
     /// What the kernels' weights are, over what the caller's are.
@@ -131,122 +159,49 @@ impl<T: Element> Cpu<T> {
         self.weights.as_ref().map_or(1.0, |w| w.scale)
     }
 
-    /// Calls `f` with the slices of x and of the residual.
-    fn with_slices<R>(&self, f: impl FnOnce(&[T], Option<&[T]>) -> R) -> candle::Result<R> {
-        let done = with_slice(&self.x, |x: &[T]| {
-            with_optional(self.residual.as_ref(), |residual| f(x, residual))
-        });
-        match done.flatten() {
-            Some(result) => Ok(result),
-            None => bail!("batch norm: a tensor has changed its type or device"),
-        }
+    /// Room for dv, where that is the gradient of a residual.
+    fn room_for_dv(&self) -> Option<Box<[MaybeUninit<T>]>> {
+        let needed = self.residual.is_some() && self.activation != Activation::None;
+        needed.then(|| room(self.x.elem_count()))
     }
 
-    /// [`Cpu::with_slices`] with y and dy.
-    fn with_gradients<R>(
-        &self,
-        y: Option<&Tensor>,
-        dy: &Tensor,
-        f: impl FnOnce(&[T], Option<&[T]>, Option<&[T]>, &[T]) -> R,
-    ) -> candle::Result<R> {
-        let y = y.filter(|_| self.reads_value());
-        let done = self.with_slices(|x, residual| {
-            with_optional(y, |y| with_slice(dy, |dy: &[T]| f(x, residual, y, dy)))
-        })?;
-        match done.flatten() {
-            Some(result) => Ok(result),
-            None => bail!("batch norm: the gradient of y is not of its type"),
-        }
-    }
-
-    /// Fills a tensor like x, group by group.
-    fn fill<K>(
-        &self,
-        mut group: impl FnMut(usize, &[T], Option<&[T]>, &mut [MaybeUninit<T>]) -> K,
-    ) -> candle::Result<(Value, Vec<K>)> {
-        let mut fill = |x: &[T], residual: Option<&[T]>, mut y: &mut [MaybeUninit<T>]| {
-            let mut results = Vec::with_capacity(self.spans.len());
-            for (g, span) in self.spans.iter().enumerate() {
-                let (part, rest) = y.split_at_mut(span.elements.len());
-                y = rest;
-                results.push(group(g, x, residual, part));
-            }
-            Ok::<_, Infallible>(results)
-        };
-        let (y, results) = self.with_slices(|x, residual| {
-            // SAFETY: the spans are all of the tensor, and the kernels write all of a span: their plans
-            // cover a geometry, which the plan's test holds them to.
-            #[allow(unsafe_code)] // zeroing first would cost a pass over fresh memory
-            let Ok(done) = unsafe { filled(x.len(), |y| fill(x, residual, y)) };
-            done
-        })?;
-        Ok((Value::new(y, self.x.shape().clone()), results))
-    }
-
-    /// Fills dx, and dv where it is the gradient of a residual, group by group.
-    fn fill_gradients<K>(
-        &self,
-        y: Option<&Tensor>,
-        dy: &Tensor,
-        mut group: impl FnMut(usize, Passed<'_, T>, Filled<'_, T>) -> K,
-    ) -> candle::Result<(Value, Option<Value>, Vec<K>)> {
-        let with_dv = self.residual.is_some() && self.activation != Activation::None;
-        let ((dx, (dv, results)), shape) = self.with_gradients(y, dy, |x, residual, y, dy| {
-            let mut fill = |mut dx: &mut [MaybeUninit<T>], mut dv: &mut [MaybeUninit<T>]| {
-                let mut results = Vec::with_capacity(self.spans.len());
-                for (g, span) in self.spans.iter().enumerate() {
-                    let (dx_part, rest) = dx.split_at_mut(span.elements.len());
-                    dx = rest;
-                    let dv_len = if with_dv { span.elements.len() } else { 0 };
-                    let (dv_part, rest) = dv.split_at_mut(dv_len);
-                    dv = rest;
-                    let passed = Passed {
-                        input: self.input(g, x, residual),
-                        y: y.map(|y| &y[span.elements.clone()]),
-                        dy: &dy[span.elements.clone()],
-                    };
-                    results.push(group(g, passed, (dx_part, with_dv.then_some(dv_part))));
-                }
-                Ok::<_, Infallible>(results)
-            };
-            let dv_len = if with_dv { x.len() } else { 0 };
-            // SAFETY: as in `fill`, for both tensors.
-            #[allow(unsafe_code)] // as above
-            let Ok(done) = unsafe { filled(x.len(), |dx| filled(dv_len, |dv| fill(dx, dv))) };
-            (done, self.x.shape().clone())
-        })?;
-        let dv = with_dv.then(|| Value::new(dv, shape.clone()));
-        Ok((Value::new(dx, shape), dv, results))
+    /// A value of x's shape.
+    ///
+    /// # Safety
+    /// Every place was written.
+    #[allow(unsafe_code)] // see `room`
+    unsafe fn value(&self, written: Box<[MaybeUninit<T>]>) -> Value {
+        // SAFETY: by the caller.
+        let values = unsafe { written.assume_init() };
+        Value::new(values.into_vec(), self.x.shape().clone())
     }
 }
 
-/// What a group's backward kernels read.
-struct Passed<'a, T: Element> {
-    input: Input<'a, T>,
-    y: Option<&'a [T]>,
-    dy: &'a [T],
+/// The values of a forward pass's tensors.
+struct Read<S> {
+    x: S,
+    residual: Option<S>,
 }
 
-impl<'a, T: Element> Passed<'a, T> {
-    fn back(&self, channels: &'a [Channel]) -> Back<'a, T> {
-        Back { channels, y: self.y, dy: self.dy }
+/// The values that a backward pass reads in addition.
+struct ReadBack<S> {
+    y: Option<S>,
+    dy: S,
+}
+
+fn required<T: Element>(t: &Tensor) -> candle::Result<impl Deref<Target = [T]>> {
+    match slice(t) {
+        Some(slice) => Ok(slice),
+        None => bail!(
+            "batch norm: expected a contiguous tensor on the CPU of x's type, got {:?} of type {:?}",
+            t.layout(),
+            t.dtype()
+        ),
     }
 }
 
-/// dx and dv, to be filled.
-type Filled<'a, T> = (&'a mut [MaybeUninit<T>], Option<&'a mut [MaybeUninit<T>]>);
-
-/// Calls `f` with a tensor's values, if there is a tensor; see [`with_slice`].
-fn with_optional<T: Element, R>(
-    t: Option<&Tensor>,
-    f: impl FnOnce(Option<&[T]>) -> R,
-) -> Option<R> {
-    match t {
-        None => Some(f(None)),
-        Some(t) => with_slice(t, |t: &[T]| f(Some(t))),
-    }
-}
-
+// Every place that a pass below hands out is written: the spans are all of the tensor, and the kernels write
+// all of a span. Their plans cover a geometry, which the plan's test holds them to.
 impl<T: Element> Engine for Cpu<T> {
     fn weights(&self) -> &[Weight] {
         &self.totals
@@ -257,29 +212,41 @@ impl<T: Element> Engine for Cpu<T> {
     }
 
     fn reads_value(&self) -> bool {
-        kernels::wants_value::<T>(self.activation)
+        input::reads_value::<T>(self.activation)
     }
 
     fn moments(&self) -> Result<ByGroup<Moment>> {
+        let read = self.read()?;
         let groups = 0..self.spans.len();
-        Ok(self.with_slices(|x, residual| {
-            groups.map(|g| kernels::moments(&self.input(g, x, residual))).collect()
-        })?)
+        Ok(groups.map(|group| kernels::moments(&self.input(group, &read))).collect())
     }
 
+    #[allow(unsafe_code)] // see above
     fn normalize(&self, channels: &ByGroup<Channel>) -> Result<Value> {
-        let (y, _) = self.fill(|g, x, residual, y| {
-            kernels::normalize(&self.input(g, x, residual), &channels[g], y);
-        })?;
-        Ok(y)
+        let read = self.read()?;
+        let mut y = room(read.x.len());
+        for (group, span) in self.spans.iter().enumerate() {
+            let y = &mut y[span.elements.clone()];
+            kernels::normalize(&self.input(group, &read), &channels[group], y);
+        }
+        // SAFETY: see above.
+        Ok(unsafe { self.value(y) })
     }
 
+    #[allow(unsafe_code)] // see above
     fn moments_and_normalize(&self, rule: &dyn Rule) -> Result<Normalized> {
-        let (y, groups) = self.fill(|g, x, residual, y| {
-            kernels::forward(&self.input(g, x, residual), |first, m| rule(g, first, m), y)
-        })?;
-        let (moments, channels) = groups.into_iter().unzip();
-        Ok(Normalized { y, moments, channels })
+        let read = self.read()?;
+        let mut y = room(read.x.len());
+        let (mut moments, mut channels) = (Vec::new(), Vec::new());
+        for (group, span) in self.spans.iter().enumerate() {
+            let rule = |first: usize, moments: &[Moment]| rule(group, first, moments);
+            let y = &mut y[span.elements.clone()];
+            let (of_moments, of_channels) = kernels::forward(&self.input(group, &read), rule, y);
+            moments.push(of_moments);
+            channels.push(of_channels);
+        }
+        // SAFETY: see above.
+        Ok(Normalized { y: unsafe { self.value(y) }, moments, channels })
     }
 
     fn gradient_sums(
@@ -288,17 +255,13 @@ impl<T: Element> Engine for Cpu<T> {
         y: Option<&Tensor>,
         dy: &Tensor,
     ) -> Result<ByGroup<Totals>> {
-        Ok(self.with_gradients(y, dy, |x, residual, y, dy| {
-            let each = self.spans.iter().zip(channels).enumerate();
-            let sums = each.map(|(g, (span, channels))| {
-                let y = y.map(|y| &y[span.elements.clone()]);
-                let back = Back { channels, y, dy: &dy[span.elements.clone()] };
-                kernels::gradient_sums(&self.input(g, x, residual), back)
-            });
-            sums.collect()
-        })?)
+        let (read, read_back) = (self.read()?, self.read_back(y, dy)?);
+        let groups = 0..self.spans.len();
+        let backs = groups.map(|group| self.back(group, (&read, &read_back), channels));
+        Ok(backs.map(|back| kernels::gradient_sums(&back)).collect())
     }
 
+    #[allow(unsafe_code)] // see above
     fn input_gradient(
         &self,
         channels: &ByGroup<Channel>,
@@ -306,27 +269,38 @@ impl<T: Element> Engine for Cpu<T> {
         y: Option<&Tensor>,
         dy: &Tensor,
     ) -> Result<(Value, Option<Value>)> {
+        let (read, read_back) = (self.read()?, self.read_back(y, dy)?);
+        let (mut dx, mut dv) = (room(read.x.len()), self.room_for_dv());
         let scale = self.weight_scale();
-        let (dx, dv, _) = self.fill_gradients(y, dy, |g, passed, (dx, dv)| {
-            let terms: Vec<_> = terms[g].iter().map(|terms| terms.for_weights(scale)).collect();
-            kernels::input_gradient(&passed.input, passed.back(&channels[g]), &terms, dx, dv);
-        })?;
-        Ok((dx, dv))
+        for (group, span) in self.spans.iter().enumerate() {
+            let terms: Vec<_> = terms[group].iter().map(|terms| terms.for_weights(scale)).collect();
+            let back = self.back(group, (&read, &read_back), channels);
+            let part = span.elements.clone();
+            let dv = dv.as_mut().map(|dv| &mut dv[part.clone()]);
+            kernels::input_gradient(&back, &terms, &mut dx[part], dv);
+        }
+        // SAFETY: see above.
+        Ok(unsafe { (self.value(dx), dv.map(|dv| self.value(dv))) })
     }
 
+    #[allow(unsafe_code)] // see above
     fn gradients(
         &self,
         channels: &ByGroup<Channel>,
         y: Option<&Tensor>,
         dy: &Tensor,
     ) -> Result<Gradients> {
-        let (dx, dv, totals) = self.fill_gradients(y, dy, |g, passed, (dx, dv)| {
-            let total = passed.input.total;
-            let terms = |channel: &Channel, totals: &Totals| {
-                channel.terms(channel.through_statistics(totals), total)
-            };
-            kernels::backward(&passed.input, passed.back(&channels[g]), terms, dx, dv)
-        })?;
+        let (read, read_back) = (self.read()?, self.read_back(y, dy)?);
+        let (mut dx, mut dv) = (room(read.x.len()), self.room_for_dv());
+        let mut totals = Vec::with_capacity(self.spans.len());
+        for (group, span) in self.spans.iter().enumerate() {
+            let back = self.back(group, (&read, &read_back), channels);
+            let part = span.elements.clone();
+            let dv = dv.as_mut().map(|dv| &mut dv[part.clone()]);
+            totals.push(kernels::backward(&back, &mut dx[part], dv));
+        }
+        // SAFETY: see above.
+        let (dx, dv) = unsafe { (self.value(dx), dv.map(|dv| self.value(dv))) };
         Ok(Gradients { totals, dx, dv })
     }
 }

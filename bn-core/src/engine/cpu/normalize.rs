@@ -1,96 +1,89 @@
-//! `y = act((x − mean)·scale + offset + residual)`, one pass.
+//! `y = activation((x − mean)·scale + offset + residual)`, one pass.
 
-use pulp::{Simd, WithSimd};
+use std::ops::Range;
 
-use super::lanes::{Element, Real, Vector, dispatch};
+use pulp::Simd;
+
+use super::input::Input;
+use super::lanes::{Element, Real, Vector};
 use super::output::Output;
-use super::tail::{Curve, Plain, Relu, Tail};
+use super::tail::{Tail, with_tail};
 use super::walk::{Geometry, Map, Place, Slab, map};
-use crate::activation::Activation;
-use crate::channel::Affine;
+use crate::channel::{Affine, Channel};
 
-/// [`Affine`] by channel in the kernels' type. What the mean loses in f32 is put into the offset, so that
-/// `x − mean` is right even where |mean| is 10⁶ standard deviations.
+/// The [`Affine`] of each channel in the kernels' type. What the mean loses in f32 is
+/// put into the offset, so that `x − mean` is right even where |mean| is 10⁶ standard deviations.
 pub(super) struct Affines<R> {
-    pub(super) mean: Vec<R>,
-    pub(super) scale: Vec<R>,
-    pub(super) offset: Vec<R>,
+    mean: Vec<R>,
+    scale: Vec<R>,
+    offset: Vec<R>,
 }
 
 impl<R: Real> Affines<R> {
-    pub(super) fn new(affines: impl ExactSizeIterator<Item = Affine>) -> Self {
-        let zeros = || vec![R::ZERO; affines.len()];
-        let (mut means, mut scales, mut offsets) = (zeros(), zeros(), zeros());
-        let into = means.iter_mut().zip(&mut scales).zip(&mut offsets);
+    pub(super) fn new(channels: &[Channel]) -> Self {
+        let mut mean = vec![R::ZERO; channels.len()];
+        let mut scale = mean.clone();
+        let mut offset = mean.clone();
+        let into = mean.iter_mut().zip(&mut scale).zip(&mut offset);
         // Into slices that are there, without branches: it becomes vector instructions.
-        for (affine, ((mean, scale), offset)) in affines.zip(into) {
-            *mean = R::from_f64(affine.mean);
-            let shift = (affine.mean - mean.to_f64()) * affine.scale;
-            // An infinite mean is rounded by nothing that an offset could make good.
+        for (channel, ((mean, scale), offset)) in channels.iter().zip(into) {
+            let exact: Affine = channel.affine;
+            *mean = R::from_f64(exact.mean);
+            *scale = R::from_f64(exact.scale);
+            let shift = lost_in::<R>(exact.mean) * exact.scale;
+            // An infinite scale has nothing that an offset could make good.
             let shift = if shift.is_finite() { shift } else { 0.0 };
-            *scale = R::from_f64(affine.scale);
-            *offset = R::from_f64(affine.offset - shift);
+            *offset = R::from_f64(exact.offset - shift);
         }
-        Self { mean: means, scale: scales, offset: offsets }
+        Self { mean, scale, offset }
+    }
+
+    /// Mean, scale and offset of some of the channels.
+    pub(super) fn of(&self, channels: Range<usize>) -> [&[R]; 3] {
+        [&self.mean[channels.clone()], &self.scale[channels.clone()], &self.offset[channels]]
     }
 }
 
-/// What a normalization reads and writes.
-pub(super) struct Normalize<'a, T: Element> {
-    pub(super) x: &'a [T],
-    pub(super) geometry: Geometry,
-    pub(super) residual: Option<&'a [T]>,
-    pub(super) activation: Activation,
-    pub(super) y: Output<'a, T>,
+/// What the mean loses where it is rounded to the kernels' type; 0 where that is no number.
+#[inline(always)]
+pub(super) fn lost_in<R: Real>(mean: f64) -> f64 {
+    let lost = mean - R::from_f64(mean).to_f64();
+    if lost.is_finite() { lost } else { 0.0 }
 }
 
-impl<T: Element> Normalize<'_, T> {
-    /// One slab of y. Slabs that run at the same time must not overlap.
-    pub(super) fn run(&self, slab: &Slab, affines: [&[T::Real]; 3]) {
-        let width = slab.run(self.geometry);
-        match self.activation {
-            Activation::None => self.with(Plain, slab, affines, width),
-            Activation::Relu => self.with(Relu, slab, affines, width),
-            other => self.with(Curve(other), slab, affines, width),
-        }
-        self.y.finish();
-    }
-
-    fn with<A: Tail>(&self, tail: A, slab: &Slab, affines: [&[T::Real]; 3], width: usize) {
-        let all = self;
-        dispatch::<T::Real, _>(width, MapSlab { all, tail, slab, affines });
-    }
+/// Fills y of one slab. Slabs that run at the same time must not overlap.
+pub(super) fn normalize_slab<T: Element>(
+    input: &Input<'_, T>,
+    slab: &Slab,
+    affines: [&[T::Real]; 3],
+    y: &Output<'_, T>,
+) {
+    with_tail!(input.activation, |tail| {
+        map(Normalize { input: *input, tail, y: *y }, slab, affines);
+    });
+    y.finish();
 }
 
-struct MapSlab<'a, T: Element, A> {
-    all: &'a Normalize<'a, T>,
+#[derive(Clone, Copy)]
+struct Normalize<'a, T: Element, A> {
+    input: Input<'a, T>,
     tail: A,
-    slab: &'a Slab,
-    affines: [&'a [T::Real]; 3],
+    y: Output<'a, T>,
 }
 
-impl<T: Element, A: Tail> WithSimd for MapSlab<'_, T, A> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        map(simd, &self, self.all.geometry, self.slab, self.affines);
+impl<T: Element, A: Tail> Map<T, 3> for Normalize<'_, T, A> {
+    fn geometry(&self) -> Geometry {
+        self.input.geometry()
     }
-}
 
-impl<T: Element, A: Tail> Map<T, 3> for MapSlab<'_, T, A> {
     #[inline(always)]
     #[allow(unsafe_code)] // see `Output`
     fn apply<S: Simd>(&self, simd: S, constants: &[Vector<T, S>; 3], place: Place) {
-        let [mean, scale, offset] = *constants;
-        self.all.y.prefetch(place.next);
-        let centred = T::Real::sub(simd, T::load(simd, &self.all.x[place.at..]), mean);
-        let mut v = T::Real::mul_add(simd, centred, scale, offset);
-        if let Some(residual) = self.all.residual {
-            v = T::Real::add(simd, v, T::load(simd, &residual[place.at..]));
-        }
+        self.y.prefetch(place.next());
+        let centred = self.input.centred(simd, constants[0], place);
+        let v = self.input.before_activation(simd, centred, constants, place);
         let y = self.tail.value::<T::Real, S>(simd, v);
-        // SAFETY: tasks have slabs that do not overlap.
-        unsafe { self.all.y.store(simd, place.at, y) };
+        // SAFETY: y is an output of this input; tasks have slabs that do not overlap.
+        unsafe { self.y.store(simd, place, y) };
     }
 }

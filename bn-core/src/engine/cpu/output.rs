@@ -5,8 +5,9 @@ use std::mem::MaybeUninit;
 
 use pulp::Simd;
 
-use super::lanes::{Element, LINE, Real, Vector, fence, prefetch, stream};
-use super::walk::Geometry;
+use super::lanes::{Element, Real, Vector};
+use super::memory::{LINE, fence, prefetch_to_write, stream};
+use super::walk::{Geometry, Place};
 
 /// Bytes from which on a slice is written past the caches: what reads it next would not find all of it there
 /// anyway, and a store into the cache first reads the line from memory that it is about to overwrite. At
@@ -14,6 +15,7 @@ use super::walk::Geometry;
 const STREAM: usize = 6 << 20;
 
 /// A slice that several tasks write, each its own places.
+#[derive(Clone, Copy)]
 pub(super) struct Output<'a, T> {
     start: *mut MaybeUninit<T>,
     len: usize,
@@ -53,28 +55,29 @@ impl<'a, T: Element> Output<'a, T> {
     #[inline(always)]
     pub(super) fn prefetch(&self, at: usize) {
         if !self.streams {
-            prefetch(self.start, at);
+            prefetch_to_write(self.start, at);
         }
     }
 
-    /// Writes a vector from index `at` on.
+    /// Writes a vector.
     ///
     /// # Safety
-    /// No other thread writes any of these places at the same time. [`Output::finish`] follows on this thread.
+    /// The slice has the length of the place's geometry. No other thread writes any of these elements at the same
+    /// time. [`Output::finish`] follows on this thread.
     #[inline(always)]
     #[allow(unsafe_code)] // see `Sync`
-    pub(super) unsafe fn store<S: Simd>(&self, simd: S, at: usize, v: Vector<T, S>) {
+    pub(super) unsafe fn store<S: Simd>(&self, simd: S, place: Place, v: Vector<T, S>) {
         let lanes = T::Real::lanes::<S>();
-        assert!(lanes <= self.len && at <= self.len - lanes);
-        // SAFETY: within the slice, by the assertion.
-        let to = unsafe { self.start.add(at) }.cast::<Vector<T, S>>();
+        debug_assert!(place.at() + lanes <= self.len);
+        // SAFETY: within the geometry, as all places are, and so within the slice, by the caller.
+        let to = unsafe { self.start.add(place.at()) }.cast::<Vector<T, S>>();
         if self.streams && to.addr().is_multiple_of(size_of::<Vector<T, S>>()) {
             // SAFETY: aligned, and as many bytes as those lanes have, for `streams` asks for `PLAIN`.
             unsafe { stream(to, v) };
             return;
         }
         // SAFETY: as above; nobody else has these places, by the caller.
-        let to = unsafe { std::slice::from_raw_parts_mut(self.start.add(at), lanes) };
+        let to = unsafe { std::slice::from_raw_parts_mut(self.start.add(place.at()), lanes) };
         T::store(simd, to, v);
     }
 

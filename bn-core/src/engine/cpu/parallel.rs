@@ -1,4 +1,4 @@
-//! Tasks on several threads, results in task order.
+//! Tasks on several threads, one for each of a list of slabs.
 //!
 //! On one of rayon's threads, tasks go to rayon's pool: a program that trains there keeps its threads busy
 //! itself. Elsewhere they go to candle's own pool, whose threads still look for work after candle's last
@@ -6,37 +6,54 @@
 //! ops, calls from several threads run one after the other there, none may come from within a task of it that
 //! runs on the submitting thread, and a panic in a task (none is known) spoils the pool for good.
 
+use std::ops::Range;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use candle::utils::{BarrierPool, barrier_pool};
 
-/// The results of `work` for `0..count`, in order.
-///
-/// The caller works too.
-pub(super) fn in_order<R: Send + Sync>(count: usize, work: impl Fn(usize) -> R + Sync) -> Vec<R> {
-    let one_by_one = || (0..count).map(&work).collect();
-    if count < 2 {
-        return one_by_one(); // without starting a pool
-    }
-    let pool = Pool::here();
-    if pool.threads() < 2 {
-        return one_by_one();
-    }
-    let results: Vec<OnceLock<R>> = (0..count).map(|_| OnceLock::new()).collect();
-    let next = AtomicUsize::new(0);
-    pool.on_each(count, || {
-        loop {
-            let task = next.fetch_add(1, Relaxed);
-            let Some(result) = results.get(task) else {
-                return;
-            };
-            result.get_or_init(|| work(task));
-        }
+/// The results of `work` for each task, in order.
+pub(super) fn first_to_last<K: Sync, R: Send + Sync>(
+    tasks: &[K],
+    work: impl Fn(&K) -> R + Sync,
+) -> Vec<R> {
+    let Some(pool) = Pool::for_tasks(tasks.len()) else {
+        return tasks.iter().map(work).collect();
+    };
+    let results: Vec<OnceLock<R>> = tasks.iter().map(|_| OnceLock::new()).collect();
+    pool.share_out(tasks.len(), Share::first, |task| {
+        results[task].get_or_init(|| work(&tasks[task]));
     });
     let all = results.into_iter().map(OnceLock::into_inner);
     // Every task was taken by a thread, and none of them left before its task was done.
     all.map(|result| result.unwrap_or_else(|| unreachable!("a task without a result"))).collect()
+}
+
+/// Does `work` for each task. After [`first_to_last`] with the same tasks, each thread begins with what it
+/// did last there, which its cache still holds.
+pub(super) fn last_to_first<K: Sync>(tasks: &[K], work: impl Fn(&K) + Sync) {
+    match Pool::for_tasks(tasks.len()) {
+        None => tasks.iter().rev().for_each(work),
+        Some(pool) => pool.share_out(tasks.len(), Share::last, |task| work(&tasks[task])),
+    }
+}
+
+/// A thread's run of the tasks. Another thread takes from it once its own share is done.
+struct Share {
+    tasks: Range<usize>,
+    taken: AtomicUsize,
+}
+
+impl Share {
+    fn first(&self) -> Option<usize> {
+        let taken = self.taken.fetch_add(1, Relaxed);
+        (taken < self.tasks.len()).then(|| self.tasks.start + taken)
+    }
+
+    fn last(&self) -> Option<usize> {
+        let taken = self.taken.fetch_add(1, Relaxed);
+        (taken < self.tasks.len()).then(|| self.tasks.end - 1 - taken)
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -46,11 +63,16 @@ enum Pool {
 }
 
 impl Pool {
-    fn here() -> Self {
-        match rayon::current_thread_index() {
+    /// The pool for this many tasks; `None` where one thread does them all.
+    fn for_tasks(count: usize) -> Option<Self> {
+        if count < 2 {
+            return None; // without starting a pool
+        }
+        let pool = match rayon::current_thread_index() {
             Some(_) => Pool::Rayon,
             None => Pool::Candle(barrier_pool()),
-        }
+        };
+        (pool.threads() > 1).then_some(pool)
     }
 
     fn threads(self) -> usize {
@@ -60,17 +82,42 @@ impl Pool {
         }
     }
 
-    /// Runs `work` on this thread and, for up to `count` in all, on the others.
-    fn on_each(self, count: usize, work: impl Fn() + Sync) {
+    /// Does `work` for each of `0..count`, as `next` takes them from a share.
+    ///
+    /// A thread has the same share in every pass over the same tasks. So it mostly finds in its own cache what
+    /// it read and wrote before; fetching that from another core's cost more than the arithmetic.
+    fn share_out(
+        self,
+        count: usize,
+        next: fn(&Share) -> Option<usize>,
+        work: impl Fn(usize) + Sync,
+    ) {
+        let threads = self.threads().min(count);
+        let start = |thread: usize| thread * count / threads;
+        let share =
+            |thread| Share { tasks: start(thread)..start(thread + 1), taken: AtomicUsize::new(0) };
+        let shares: Vec<Share> = (0..threads).map(share).collect();
+        self.on_each(threads, |thread| {
+            for share in shares[thread..].iter().chain(&shares[..thread]) {
+                while let Some(task) = next(share) {
+                    work(task);
+                }
+            }
+        });
+    }
+
+    /// Runs `work` for `0..threads`, on this thread and the others.
+    fn on_each(self, threads: usize, work: impl Fn(usize) + Sync) {
         match self {
             Pool::Rayon => rayon::in_place_scope(|scope| {
-                for _ in 1..self.threads().min(count) {
-                    scope.spawn(|_| work());
+                let work = &work;
+                for thread in 1..threads {
+                    scope.spawn(move |_| work(thread));
                 }
-                work();
+                work(0);
             }),
             // As many pieces as threads: whoever has one stays until no task is left.
-            Pool::Candle(pool) => pool.execute_chunked(self.threads(), |_| work()),
+            Pool::Candle(pool) => pool.execute_chunked(threads, |pieces| pieces.for_each(&work)),
         }
     }
 }

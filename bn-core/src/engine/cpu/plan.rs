@@ -18,70 +18,60 @@ const COLUMNS: usize = 64;
 
 /// The slabs of a geometry; together they are all of it, and none overlap.
 #[derive(Debug)]
-pub(super) enum Plan {
+pub(super) struct Plan {
+    pub(super) slabs: Vec<Slab>,
     /// Each slab holds all values of its channels.
-    Whole(Vec<Slab>),
-    /// Channels are spread over slabs.
-    Parts(Vec<Slab>),
-}
-
-impl Plan {
-    pub(super) fn slabs(self) -> Vec<Slab> {
-        match self {
-            Plan::Whole(slabs) | Plan::Parts(slabs) => slabs,
-        }
-    }
+    pub(super) whole_channels: bool,
 }
 
 /// The plan for passes that read `streams` tensors.
 pub(super) fn plan<T: Element>(geometry: Geometry, streams: usize) -> Plan {
     let Geometry { outer, channels, inner } = geometry;
     let per_channel = outer * inner;
-    let slab = |channels: Range<usize>, outer: Range<usize>, inner: Range<usize>| Slab {
-        channels,
-        outer,
-        inner,
-    };
     if per_channel * channels <= SMALL {
-        return Plan::Whole(vec![slab(0..channels, 0..outer, 0..inner)]);
+        return whole_channels(geometry, channels);
     }
+    // Channels whose values fit into the cache together.
     let fit = CACHE / (per_channel * size_of::<T>() * streams).max(1);
-    let whole = |step: usize| {
-        let mut runs: Vec<_> = cuts(channels, step).collect();
-        // Columns that fill no vector would be done one by one, and rounded otherwise than all others.
-        if let [.., before, last] = runs.as_mut_slice()
-            && inner == 1
-            && last.len() < MOST_LANES
-        {
-            before.end = last.end;
-            runs.pop();
-        }
-        let slabs = runs.into_iter().map(|c| slab(c, 0..outer, 0..inner));
-        Plan::Whole(slabs.collect())
-    };
     if inner == 1 {
         let columns = fit.min(channels.div_ceil(TASKS)) / COLUMNS * COLUMNS;
         if columns >= COLUMNS {
-            return whole(columns);
+            return whole_channels(geometry, columns);
         }
         let rows = (PART / channels).max(1).next_multiple_of(64);
-        let cut = cuts(outer, rows);
-        return Plan::Parts(cut.map(|o| slab(0..channels, o, 0..inner)).collect());
+        let slab = |outer| Slab { channels: 0..channels, outer, inner: 0..1 };
+        return Plan { slabs: cuts(outer, rows).map(slab).collect(), whole_channels: false };
     }
     if channels >= TASKS {
-        return whole(fit.min(channels / TASKS).max(1));
+        return whole_channels(geometry, fit.min(channels / TASKS).max(1));
     }
     let mut slabs = Vec::new();
     for c in 0..channels {
+        let slab = |outer, inner| Slab { channels: c..c + 1, outer, inner };
         if inner >= PART {
             for o in 0..outer {
-                slabs.extend(even_cuts(inner, PART).map(|i| slab(c..c + 1, o..o + 1, i)));
+                slabs.extend(even_cuts(inner, PART).map(|inner| slab(o..o + 1, inner)));
             }
         } else {
-            slabs.extend(cuts(outer, PART / inner).map(|o| slab(c..c + 1, o, 0..inner)));
+            slabs.extend(cuts(outer, PART / inner).map(|outer| slab(outer, 0..inner)));
         }
     }
-    Plan::Parts(slabs)
+    Plan { slabs, whole_channels: false }
+}
+
+/// Slabs that hold all values of `step` channels each.
+fn whole_channels(Geometry { outer, channels, inner }: Geometry, step: usize) -> Plan {
+    let slab = |channels| Slab { channels, outer: 0..outer, inner: 0..inner };
+    let mut slabs: Vec<Slab> = cuts(channels, step).map(slab).collect();
+    // Columns that fill no vector would be done one by one, and rounded otherwise than all others.
+    if let [.., before, last] = slabs.as_mut_slice()
+        && inner == 1
+        && last.channels.len() < MOST_LANES
+    {
+        before.channels.end = last.channels.end;
+        slabs.pop();
+    }
+    Plan { slabs, whole_channels: true }
 }
 
 /// `0..len` in steps; the last one is what is left.

@@ -1,25 +1,37 @@
-//! The activation at the end of the layer, by vectors: its value, and its gradient from the value before
-//! it, recomputed, or for the costly ones from the value itself (not a half float's, whose rounding would
-//! enter).
+//! The activation at the end of the layer, by vectors: its value, and its gradient.
+//!
+//! The gradient takes the value before the activation, recomputed. For the costly activations it takes y
+//! where that is at hand (not a half float's, whose rounding would enter).
 
 use pulp::Simd;
 
 use super::lanes::Real;
 use crate::activation::Activation;
 
-/// An activation: its value at v.
-pub(super) trait Tail: Copy + Sync {
-    fn value<R: Real, S: Simd>(self, simd: S, v: R::Vector<S>) -> R::Vector<S>;
-}
-
-/// An activation on the way back: its gradient for dy at v.
-pub(super) trait Slope: Copy + Sync {
-    /// v need not be known.
+/// An activation on vectors.
+pub(super) trait Tail: Copy {
+    /// Value and gradient are those of the identity: v need not be known.
     const IDENTITY: bool = false;
-    /// `gradient` takes the value in place of v.
-    const OF_VALUE: bool = false;
+    /// The gradient may be [taken from the value](Tail::gradient_by_value).
+    const BY_VALUE: bool = false;
+
+    /// The activation of v.
+    fn value<R: Real, S: Simd>(self, simd: S, v: R::Vector<S>) -> R::Vector<S>;
+
+    /// The gradient at v for dy.
     fn gradient<R: Real, S: Simd>(self, simd: S, v: R::Vector<S>, dy: R::Vector<S>)
     -> R::Vector<S>;
+
+    /// The gradient for dy where the value is y.
+    #[inline(always)]
+    fn gradient_by_value<R: Real, S: Simd>(
+        self,
+        simd: S,
+        y: R::Vector<S>,
+        dy: R::Vector<S>,
+    ) -> R::Vector<S> {
+        self.gradient::<R, S>(simd, y, dy)
+    }
 }
 
 /// No activation.
@@ -34,23 +46,35 @@ pub(super) struct Relu;
 #[derive(Clone, Copy)]
 pub(super) struct Curve(pub(super) Activation);
 
-/// The sigmoid where its value is at hand: `dy·y·(1 − y)`.
-#[derive(Clone, Copy)]
-pub(super) struct SigmoidAt;
-
-/// tanh where its value is at hand: `dy·(1 − y²)`.
-#[derive(Clone, Copy)]
-pub(super) struct TanhAt;
+/// Evaluates an expression with an activation's [`Tail`], compiled for each.
+macro_rules! with_tail {
+    ($activation:expr, |$tail:ident| $body:expr) => {
+        match $activation {
+            $crate::activation::Activation::None => {
+                let $tail = $crate::engine::cpu::tail::Plain;
+                $body
+            }
+            $crate::activation::Activation::Relu => {
+                let $tail = $crate::engine::cpu::tail::Relu;
+                $body
+            }
+            other => {
+                let $tail = $crate::engine::cpu::tail::Curve(other);
+                $body
+            }
+        }
+    };
+}
+pub(super) use with_tail;
 
 impl Tail for Plain {
+    const IDENTITY: bool = true;
+
     #[inline(always)]
     fn value<R: Real, S: Simd>(self, _: S, v: R::Vector<S>) -> R::Vector<S> {
         v
     }
-}
 
-impl Slope for Plain {
-    const IDENTITY: bool = true;
     #[inline(always)]
     fn gradient<R: Real, S: Simd>(self, _: S, _: R::Vector<S>, dy: R::Vector<S>) -> R::Vector<S> {
         dy
@@ -62,9 +86,7 @@ impl Tail for Relu {
     fn value<R: Real, S: Simd>(self, simd: S, v: R::Vector<S>) -> R::Vector<S> {
         R::split_at_zero(simd, v, R::splat(simd, R::ZERO), v)
     }
-}
 
-impl Slope for Relu {
     #[inline(always)]
     fn gradient<R: Real, S: Simd>(
         self,
@@ -77,6 +99,8 @@ impl Slope for Relu {
 }
 
 impl Tail for Curve {
+    const BY_VALUE: bool = true;
+
     #[inline(always)]
     fn value<R: Real, S: Simd>(self, simd: S, v: R::Vector<S>) -> R::Vector<S> {
         match self.0 {
@@ -90,9 +114,7 @@ impl Tail for Curve {
             Activation::Tanh => R::each::<S>(v, R::tanh),
         }
     }
-}
 
-impl Slope for Curve {
     #[inline(always)]
     fn gradient<R: Real, S: Simd>(
         self,
@@ -107,38 +129,25 @@ impl Slope for Curve {
                 let low = R::mul(simd, dy, R::splat(simd, R::from_f64(slope)));
                 R::split_at_zero(simd, v, low, dy)
             }
-            Activation::Sigmoid => {
-                SigmoidAt.gradient::<R, S>(simd, R::each::<S>(v, R::sigmoid), dy)
+            Activation::Sigmoid | Activation::Tanh => {
+                self.gradient_by_value::<R, S>(simd, self.value::<R, S>(simd, v), dy)
             }
-            Activation::Tanh => TanhAt.gradient::<R, S>(simd, R::each::<S>(v, R::tanh), dy),
         }
     }
-}
 
-impl Slope for SigmoidAt {
-    const OF_VALUE: bool = true;
+    /// tanh: `dy·(1 − y²)`; sigmoid: `dy·y·(1 − y)`. Nobody keeps y for the others.
     #[inline(always)]
-    fn gradient<R: Real, S: Simd>(
+    fn gradient_by_value<R: Real, S: Simd>(
         self,
         simd: S,
         y: R::Vector<S>,
         dy: R::Vector<S>,
     ) -> R::Vector<S> {
         let one = R::splat(simd, R::from_f64(1.0));
-        R::mul(simd, dy, R::mul(simd, y, R::sub(simd, one, y)))
-    }
-}
-
-impl Slope for TanhAt {
-    const OF_VALUE: bool = true;
-    #[inline(always)]
-    fn gradient<R: Real, S: Simd>(
-        self,
-        simd: S,
-        y: R::Vector<S>,
-        dy: R::Vector<S>,
-    ) -> R::Vector<S> {
-        let one = R::splat(simd, R::from_f64(1.0));
-        R::mul(simd, dy, R::sub(simd, one, R::mul(simd, y, y)))
+        if self.0 == Activation::Tanh {
+            R::mul(simd, dy, R::sub(simd, one, R::mul(simd, y, y)))
+        } else {
+            R::mul(simd, dy, R::mul(simd, y, R::sub(simd, one, y)))
+        }
     }
 }

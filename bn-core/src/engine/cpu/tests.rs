@@ -1,14 +1,14 @@
 //! Kernels against plain loops in f64, and the accuracy that the module promises.
 
-use super::kernels::{Back, Input, backward, forward, gradient_sums, input_gradient, wants_value};
+use super::input::{Back, Input, Weights, reads_value};
+use super::kernels::{backward, forward, gradient_sums, input_gradient, terms};
 use super::lanes::Element;
-use super::moments::Weights;
 use super::output::Output;
 use super::plan::{Plan, plan};
 use super::walk::Geometry;
 use crate::activation::Activation;
-use crate::channel::{Affine, Channel, GradientTerms, Moment, Totals};
-use crate::tensors::{Stored, filled};
+use crate::channel::{Affine, Channel, Moment};
+use crate::tensors::{Stored, room};
 use std::mem::MaybeUninit;
 
 /// Numbers that look random, the same on every machine.
@@ -60,8 +60,7 @@ fn moments<T: Element>(
     weights: Weights<'_, T::Real>,
     total: f64,
 ) -> Vec<Moment> {
-    let input =
-        Input { x, geometry: g, weights, total, residual: None, activation: Activation::None };
+    let input = Input::new(x, g).with_weights(weights, total);
     let separate = super::kernels::moments(&input);
     let mut y: Vec<MaybeUninit<T>> = x.iter().map(|x| MaybeUninit::new(*x)).collect();
     let (found, _) = forward(&input, standardized, &mut y);
@@ -74,8 +73,7 @@ fn moments<T: Element>(
 
 /// Slabs are disjoint boxes as large together as the geometry.
 fn check_plan(g: Geometry, plan: Plan) {
-    let whole = matches!(plan, Plan::Whole(_));
-    let slabs = plan.slabs();
+    let Plan { slabs, whole_channels: whole } = plan;
     let mut elements = 0;
     for slab in &slabs {
         assert!(
@@ -262,21 +260,13 @@ fn what_is_written_past_the_caches_is_the_same() {
         let len = g.outer * g.channels * g.inner;
         let real = |seed: u32| -> Vec<f32> { noise(len, seed).iter().map(|v| *v as f32).collect() };
         let (x, dy) = (real(3), real(5));
-        let input = Input {
-            x: &x,
-            geometry: g,
-            weights: Weights::None,
-            total: (g.outer * g.inner) as f64,
-            residual: None,
-            activation: Activation::Relu,
-        };
+        let input = Input::new(&x, g).with_activation(Activation::Relu);
         let run = |off: usize| -> [Vec<u32>; 2] {
             let (mut y, mut dx) = (Vec::new(), Vec::new());
             let (y, dx) = (output(&mut y, len, off), output(&mut dx, len, off));
             assert_eq!(Output::new(y, g).streams(), off == 0, "{shape:?}");
             let (_, channels) = forward(&input, standardized, y);
-            let back = Back { channels: &channels, y: None, dy: &dy };
-            backward(&input, back, own_terms(input.total), dx, None);
+            backward(&Back::new(input, &channels, None, &dy), dx, None);
             // SAFETY: the buffers held numbers before.
             #[allow(unsafe_code)]
             let bits = |v: &[MaybeUninit<f32>]| -> Vec<u32> {
@@ -299,16 +289,13 @@ fn standardized(_: usize, moments: &[Moment]) -> Vec<Channel> {
     moments.iter().map(channel).collect()
 }
 
-fn own_terms(total: f64) -> impl Fn(&Channel, &Totals) -> GradientTerms + Sync {
-    move |channel, totals| channel.terms(channel.through_statistics(totals), total)
-}
-
 fn fill<T: Stored, R>(len: usize, work: impl FnOnce(&mut [MaybeUninit<T>]) -> R) -> (Vec<T>, R) {
-    // SAFETY: kernels write all of their outputs; one that does not leaves NaN, which these tests see.
+    let mut places = room(len);
+    let result = work(&mut places);
+    // SAFETY: tests are built with debug assertions, where all of it was written before the kernel ran.
     #[allow(unsafe_code)]
-    let filled = unsafe { filled(len, |places| Ok::<_, std::convert::Infallible>(work(places))) };
-    let Ok(done) = filled;
-    done
+    let values = unsafe { places.assume_init() };
+    (values.into_vec(), result)
 }
 
 fn gradient_by_value_is_that_without<T: Element + PartialEq + std::fmt::Debug>(
@@ -320,25 +307,17 @@ fn gradient_by_value_is_that_without<T: Element + PartialEq + std::fmt::Debug>(
         let all = |seed: u32| -> Vec<T> { noise(len, seed).iter().map(|v| of(*v)).collect() };
         let (x, dy, residual) = (all(3), all(5), all(7));
         for activation in [Activation::Sigmoid, Activation::Tanh] {
-            assert!(wants_value::<T>(activation));
-            let input = Input {
-                x: &x,
-                geometry: g,
-                weights: Weights::None,
-                total: (g.outer * g.inner) as f64,
-                residual: Some(&residual),
-                activation,
-            };
+            assert!(reads_value::<T>(activation));
+            let input =
+                Input::new(&x, g).with_activation(activation).with_residual(Some(&residual));
             let (y, (_, channels)) = fill(len, |y| forward(&input, standardized, y));
             let gradient = |y: Option<&[T]>| {
-                let back = Back { channels: &channels, y, dy: &dy };
-                let terms = own_terms(input.total);
-                let whole = fill(len, |dx| backward(&input, back, &terms, dx, None));
+                let back = Back::new(input, &channels, y, &dy);
+                let whole = fill(len, |dx| backward(&back, dx, None));
                 // The two halves, as ranks use them, come to the same bits.
-                let totals = gradient_sums(&input, back);
-                let each = channels.iter().zip(&totals);
-                let given: Vec<_> = each.map(|(channel, t)| terms(channel, t)).collect();
-                let (dx, ()) = fill(len, |dx| input_gradient(&input, back, &given, dx, None));
+                let totals = gradient_sums(&back);
+                let given = terms(&channels, &totals, input.total);
+                let (dx, ()) = fill(len, |dx| input_gradient(&back, &given, dx, None));
                 assert!(whole == (dx, totals), "{shape:?} {activation:?}");
                 whole
             };
@@ -351,5 +330,5 @@ fn gradient_by_value_is_that_without<T: Element + PartialEq + std::fmt::Debug>(
 fn a_costly_activations_gradient_by_its_value_is_that_without() {
     gradient_by_value_is_that_without(|v| v as f32);
     gradient_by_value_is_that_without(|v| v);
-    assert!(!wants_value::<half::bf16>(Activation::Sigmoid));
+    assert!(!reads_value::<half::bf16>(Activation::Sigmoid));
 }

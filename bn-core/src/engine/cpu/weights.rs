@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use candle::{DType, Tensor};
 
+use super::input::Weights;
 use super::lanes::Real;
-use super::moments::Weights;
 use crate::channel::Weight;
 use crate::error::Result;
 use crate::layout::ChannelView;

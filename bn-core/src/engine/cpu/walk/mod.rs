@@ -1,35 +1,33 @@
-//! The loops of every kernel: a pair of sums per channel ([`Sums`]), or a new value per element ([`Map`]),
-//! over rows of one channel (channels first) or over columns of channels (channels last).
+//! The loops of every kernel: a pair of sums per channel ([`Sums`]), or a new value per element ([`Map`]).
+//! They run over rows of one channel (channels first) or over columns of channels (channels last).
 //!
-//! A vector at the end of a run that is not filled is moved back to end with the run: maps then write some
-//! values twice, sums mask the lanes they have already. No run is shorter than a vector (see
-//! [`super::lanes::dispatch`]). Sums run in the element's [`super::lanes::Real`] for at most [`FLUSH`] terms per lane and
-//! go on in f64; their order depends only on the slab.
+//! A run of elements need not end with a full vector. Its last vector is then moved back to end with the
+//! run: maps write some values twice, sums mask the lanes that they have already. No run is shorter than a
+//! vector (see [`dispatch`]). Sums run in the element's [`Real`] for at most [`FLUSH`]
+//! terms per lane and go on in f64; their order depends only on the slab.
 
 mod columns;
 mod rows;
 
 use std::ops::Range;
 
-use pulp::Simd;
+use pulp::{Simd, WithSimd};
 
-use super::lanes::{Element, Vector};
-use columns::{map_columns, sum_columns};
-use rows::{map_rows, sum_rows};
+use super::lanes::{Element, Real, Vector, dispatch};
 
 /// Terms that a lane sums up before it goes to f64. In f32 the bound of their error is 64 · 2⁻²⁴ of the
 /// sum of magnitudes.
 const FLUSH: usize = 64;
 
-/// Elements between a place and its prefetch.
+/// Elements between a place and its prefetch, at least.
 const AHEAD: usize = 1024;
 
 /// A slice read as `[outer, channels, inner]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Geometry {
-    pub(crate) outer: usize,
-    pub(crate) channels: usize,
-    pub(crate) inner: usize,
+pub(super) struct Geometry {
+    pub(super) outer: usize,
+    pub(super) channels: usize,
+    pub(super) inner: usize,
 }
 
 /// A part of a geometry.
@@ -40,21 +38,85 @@ pub(super) struct Slab {
     pub(super) inner: Range<usize>,
 }
 
-/// Where a vector starts.
+impl Geometry {
+    /// Elements.
+    pub(super) fn len(self) -> usize {
+        self.outer * self.channels * self.inner
+    }
+}
+
+impl Slab {
+    /// The length of the runs that vectors are filled from.
+    fn run(&self, geometry: Geometry) -> usize {
+        if geometry.inner == 1 { self.channels.len() } else { self.inner.len() }
+    }
+}
+
+/// Where a vector starts. [`sum`] and [`map`] make places of the geometry of what they hand them to, and the
+/// vectors lie within it: a slice of its length may be read without a check.
 #[derive(Clone, Copy)]
 pub(super) struct Place {
+    at: usize,
+    outer: usize,
+    position: usize,
+    next: usize,
+}
+
+impl Place {
     /// Index into the slice.
-    pub(super) at: usize,
+    #[inline(always)]
+    pub(super) fn at(self) -> usize {
+        self.at
+    }
+
+    /// This place in a coming row of the same channel, which is worth a prefetch. May lie beyond the slice.
+    #[inline(always)]
+    pub(super) fn next(self) -> usize {
+        self.next
+    }
+
+    /// The vector of a slice with one value per element.
+    ///
+    /// # Safety
+    /// The slice has the geometry's length.
+    #[inline(always)]
+    #[allow(unsafe_code)] // a check per vector took a quarter of a kernel's instructions
+    pub(super) unsafe fn load<T: Element, S: Simd>(self, simd: S, from: &[T]) -> Vector<T, S> {
+        let end = self.at + T::Real::lanes::<S>();
+        debug_assert!(end <= from.len());
+        // SAFETY: within the geometry, as all places are, and so within the slice, by the caller.
+        T::load(simd, unsafe { from.get_unchecked(self.at..end) })
+    }
+
     /// Index on the outer axis.
-    pub(super) outer: usize,
+    #[inline(always)]
+    pub(super) fn outer(self) -> usize {
+        self.outer
+    }
+
     /// `outer · inner size + inner`: index into a value per position.
-    pub(super) position: usize,
-    /// Where this place is in a coming row of the same channel: worth a prefetch. 0 where it is not.
-    pub(super) next: usize,
+    #[inline(always)]
+    pub(super) fn position(self) -> usize {
+        self.position
+    }
+
+    /// This many elements further in a row.
+    #[inline(always)]
+    fn plus(self, elements: usize) -> Self {
+        Self {
+            at: self.at + elements,
+            outer: self.outer,
+            position: self.position + elements,
+            next: self.next + elements,
+        }
+    }
 }
 
 /// Two sums per channel: `Σ t` and `Σ t·u`. `N` constants per channel.
-pub(super) trait Sums<T: Element, const N: usize>: Sync {
+pub(super) trait Sums<T: Element, const N: usize>: Copy {
+    /// Of all slices that are read and written.
+    fn geometry(&self) -> Geometry;
+
     fn terms<S: Simd>(
         &self,
         simd: S,
@@ -64,83 +126,97 @@ pub(super) trait Sums<T: Element, const N: usize>: Sync {
 }
 
 /// A new value per element. `N` constants per channel.
-pub(super) trait Map<T: Element, const N: usize>: Sync {
+pub(super) trait Map<T: Element, const N: usize>: Copy {
+    /// Of all slices that are read and written.
+    fn geometry(&self) -> Geometry;
+
     fn apply<S: Simd>(&self, simd: S, constants: &[Vector<T, S>; N], place: Place);
 }
 
 /// Constants by channel, starting with the slab's first.
 pub(super) type Constants<'a, T, const N: usize> = [&'a [<T as Element>::Real]; N];
 
-impl Slab {
-    /// The start of a row.
-    #[inline(always)]
-    fn row(&self, geometry: Geometry, c: usize, o: usize, ahead: usize) -> Place {
-        let at = (o * geometry.channels + c) * geometry.inner + self.inner.start;
-        Place {
-            at,
-            outer: o,
-            position: o * geometry.inner + self.inner.start,
-            next: at + ahead * geometry.channels * geometry.inner,
-        }
-    }
-
-    /// Rows from one place to the one that is fetched there: a page or so ahead, because the machine's own
-    /// prefetching stops at the end of a page and so at the end of most rows.
-    fn rows_ahead(&self) -> usize {
-        rows_ahead(self.inner.len())
-    }
-
-    /// The length of the runs that vectors are filled from.
-    pub(super) fn run(&self, geometry: Geometry) -> usize {
-        match geometry.inner {
-            1 => self.channels.len(),
-            _ => self.inner.len(),
-        }
-    }
-}
-
-fn rows_ahead(width: usize) -> usize {
-    AHEAD.div_ceil(width)
-}
-
-#[inline(always)]
-pub(super) fn sum<T: Element, S: Simd, F: Sums<T, N>, const N: usize>(
-    simd: S,
-    f: &F,
+/// A slab of a slice, and the constants of its channels.
+struct Region<'a, T: Element, const N: usize> {
     geometry: Geometry,
+    slab: &'a Slab,
+    constants: Constants<'a, T, N>,
+    /// Elements from a place to the one that is fetched there.
+    ahead: usize,
+}
+
+impl<'a, T: Element, const N: usize> Region<'a, T, N> {
+    fn new(geometry: Geometry, slab: &'a Slab, constants: Constants<'a, T, N>) -> Self {
+        // All places lie within the geometry: see `Place`.
+        assert!(slab.channels.end <= geometry.channels && slab.channels.start < slab.channels.end);
+        assert!(slab.outer.end <= geometry.outer && slab.inner.end <= geometry.inner);
+        // The machine's own prefetching stops at the end of a page. That is the end of most rows, and lines
+        // of a column lie far apart.
+        let ahead = if geometry.inner == 1 {
+            (2 * AHEAD).div_ceil(geometry.channels).max(4) * geometry.channels
+        } else {
+            AHEAD.div_ceil(slab.inner.len()) * geometry.channels * geometry.inner
+        };
+        Self { geometry, slab, constants, ahead }
+    }
+}
+
+/// Both sums of each of the slab's channels.
+pub(super) fn sum<T: Element, F: Sums<T, N>, const N: usize>(
+    f: F,
     slab: &Slab,
     constants: Constants<'_, T, N>,
-    sums: &mut [[f64; 2]],
-) {
-    match geometry.inner {
-        1 => sum_columns(simd, f, geometry, slab, constants, sums),
-        _ => sum_rows(simd, f, geometry, slab, constants, sums),
-    }
+) -> Vec<[f64; 2]> {
+    let region = Region::new(f.geometry(), slab, constants);
+    dispatch::<T::Real, _>(slab.run(region.geometry), SumLoop { f, region })
 }
 
-#[inline(always)]
-pub(super) fn map<T: Element, S: Simd, F: Map<T, N>, const N: usize>(
-    simd: S,
-    f: &F,
-    geometry: Geometry,
+/// Applies `f` to every element of the slab.
+pub(super) fn map<T: Element, F: Map<T, N>, const N: usize>(
+    f: F,
     slab: &Slab,
     constants: Constants<'_, T, N>,
 ) {
-    match geometry.inner {
-        1 => map_columns(simd, f, geometry, slab, constants),
-        _ => map_rows(simd, f, geometry, slab, constants),
+    let region = Region::new(f.geometry(), slab, constants);
+    dispatch::<T::Real, _>(slab.run(region.geometry), MapLoop { f, region });
+}
+
+struct SumLoop<'a, T: Element, F, const N: usize> {
+    f: F,
+    region: Region<'a, T, N>,
+}
+
+impl<T: Element, F: Sums<T, N>, const N: usize> WithSimd for SumLoop<'_, T, F, N> {
+    type Output = Vec<[f64; 2]>;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
+        let Self { f, region } = self;
+        let mut sums = vec![[0.0; 2]; region.slab.channels.len()];
+        if region.geometry.inner == 1 {
+            region.sum_columns(simd, f, &mut sums);
+        } else {
+            region.sum_rows(simd, f, &mut sums);
+        }
+        sums
     }
 }
 
-impl Place {
-    /// So many elements further in a row.
+struct MapLoop<'a, T: Element, F, const N: usize> {
+    f: F,
+    region: Region<'a, T, N>,
+}
+
+impl<T: Element, F: Map<T, N>, const N: usize> WithSimd for MapLoop<'_, T, F, N> {
+    type Output = ();
+
     #[inline(always)]
-    fn plus(self, elements: usize) -> Self {
-        Self {
-            at: self.at + elements,
-            outer: self.outer,
-            position: self.position + elements,
-            next: self.next + elements,
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { f, region } = self;
+        if region.geometry.inner == 1 {
+            region.map_columns(simd, f);
+        } else {
+            region.map_rows(simd, f);
         }
     }
 }

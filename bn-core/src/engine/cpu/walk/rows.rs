@@ -3,78 +3,127 @@
 use pulp::Simd;
 
 use super::super::lanes::{Element, MOST_LANES, Real, Vector};
-use super::{Constants, FLUSH, Geometry, Map, Slab, Sums};
+use super::{FLUSH, Map, Place, Region, Sums};
 
-#[inline(always)]
-pub(super) fn sum_rows<T: Element, S: Simd, F: Sums<T, N>, const N: usize>(
-    simd: S,
-    f: &F,
-    geometry: Geometry,
-    slab: &Slab,
-    constants: Constants<'_, T, N>,
-    sums: &mut [[f64; 2]],
-) {
-    let lanes = T::Real::lanes::<S>();
-    let (full, rest) = (slab.inner.len() / lanes, slab.inner.len() % lanes);
-    let mask = tail_mask::<T::Real, S>(simd, rest);
-    let zero = T::Real::splat(simd, T::Real::ZERO);
-    let ahead = slab.rows_ahead();
-    for (c, out) in slab.channels.clone().zip(sums) {
-        let constants = splats::<T, S, N>(simd, constants, c - slab.channels.start);
-        let mut a = [zero; 4];
-        let mut b = [zero; 4];
-        let mut total = [0.0; 2];
-        let mut filled = 0;
-        macro_rules! take {
-            ($lane:expr, $place:expr) => {
-                let (t, u) = f.terms(simd, &constants, $place);
-                a[$lane] = T::Real::add(simd, a[$lane], t);
-                b[$lane] = T::Real::mul_add(simd, t, u, b[$lane]);
-            };
+impl<T: Element, const N: usize> Region<'_, T, N> {
+    #[inline(always)]
+    pub(super) fn sum_rows<S: Simd, F: Sums<T, N>>(&self, simd: S, f: F, sums: &mut [[f64; 2]]) {
+        let width = self.slab.inner.len();
+        let lanes = T::Real::lanes::<S>();
+        let (full, rest) = (width / lanes, width % lanes);
+        let mask = tail_mask::<T::Real, S>(simd, rest);
+        for (k, total) in sums.iter_mut().enumerate() {
+            let constants = self.splats(simd, k);
+            let mut sums = Pairs::<T, S>::new(simd);
+            let mut filled = 0;
+            for o in self.slab.outer.clone() {
+                let row = self.row(k, o);
+                let mut done = 0;
+                while full - done >= 4 {
+                    let end = done + 4 * (FLUSH - filled).min((full - done) / 4);
+                    filled += (end - done) / 4;
+                    while done < end {
+                        for lane in 0..4 {
+                            let place = row.plus((done + lane) * lanes);
+                            sums.add(simd, lane, f.terms(simd, &constants, place));
+                        }
+                        done += 4;
+                    }
+                    if filled == FLUSH {
+                        sums.flush(simd, total);
+                        filled = 0;
+                    }
+                }
+                for lane in 0..3 {
+                    if done + lane < full {
+                        let place = row.plus((done + lane) * lanes);
+                        sums.add(simd, lane, f.terms(simd, &constants, place));
+                    }
+                }
+                if rest > 0 {
+                    let (t, u) = f.terms(simd, &constants, row.plus(width - lanes));
+                    sums.add(simd, 3, (T::Real::mul(simd, t, mask), u));
+                }
+                if done < full || rest > 0 {
+                    filled += 1;
+                    if filled == FLUSH {
+                        sums.flush(simd, total);
+                        filled = 0;
+                    }
+                }
+            }
+            sums.flush(simd, total);
         }
-        for o in slab.outer.clone() {
-            let row = slab.row(geometry, c, o, ahead);
-            let mut done = 0;
-            while full - done >= 4 {
-                let end = done + 4 * (FLUSH - filled).min((full - done) / 4);
-                filled += (end - done) / 4;
-                while done < end {
-                    take!(0, row.plus(done * lanes));
-                    take!(1, row.plus((done + 1) * lanes));
-                    take!(2, row.plus((done + 2) * lanes));
-                    take!(3, row.plus((done + 3) * lanes));
-                    done += 4;
+    }
+
+    #[inline(always)]
+    pub(super) fn map_rows<S: Simd, F: Map<T, N>>(&self, simd: S, f: F) {
+        let lanes = T::Real::lanes::<S>();
+        let width = self.slab.inner.len();
+        for k in 0..self.slab.channels.len() {
+            let constants = self.splats(simd, k);
+            for o in self.slab.outer.clone() {
+                let row = self.row(k, o);
+                let mut done = 0;
+                while done + lanes <= width {
+                    f.apply(simd, &constants, row.plus(done));
+                    done += lanes;
                 }
-                if filled == FLUSH {
-                    flush::<T::Real, S>(simd, &mut a, &mut b, &mut total);
-                    filled = 0;
-                }
-            }
-            if done < full {
-                take!(0, row.plus(done * lanes));
-            }
-            if done + 1 < full {
-                take!(1, row.plus((done + 1) * lanes));
-            }
-            if done + 2 < full {
-                take!(2, row.plus((done + 2) * lanes));
-            }
-            if rest > 0 {
-                let (t, u) = f.terms(simd, &constants, row.plus(slab.inner.len() - lanes));
-                let t = T::Real::mul(simd, t, mask);
-                a[3] = T::Real::add(simd, a[3], t);
-                b[3] = T::Real::mul_add(simd, t, u, b[3]);
-            }
-            if done < full || rest > 0 {
-                filled += 1;
-                if filled == FLUSH {
-                    flush::<T::Real, S>(simd, &mut a, &mut b, &mut total);
-                    filled = 0;
+                if done < width {
+                    f.apply(simd, &constants, row.plus(width - lanes));
                 }
             }
         }
-        flush::<T::Real, S>(simd, &mut a, &mut b, &mut total);
-        *out = total;
+    }
+
+    /// The start of a row of the slab's channel `k`.
+    #[inline(always)]
+    fn row(&self, k: usize, outer: usize) -> Place {
+        let (geometry, slab) = (self.geometry, self.slab);
+        let channel = slab.channels.start + k;
+        let at = (outer * geometry.channels + channel) * geometry.inner + slab.inner.start;
+        let position = outer * geometry.inner + slab.inner.start;
+        Place { at, outer, position, next: at + self.ahead }
+    }
+
+    /// Constants of the slab's channel `k` in every lane.
+    #[inline(always)]
+    fn splats<S: Simd>(&self, simd: S, k: usize) -> [Vector<T, S>; N] {
+        let mut splats = [T::Real::splat(simd, T::Real::ZERO); N];
+        for n in 0..N {
+            splats[n] = T::Real::splat(simd, self.constants[n][k]);
+        }
+        splats
+    }
+}
+
+/// `Σ t` and `Σ t·u` in four vectors each, so that an addition need not wait for the one before.
+struct Pairs<T: Element, S: Simd> {
+    t: [Vector<T, S>; 4],
+    t_u: [Vector<T, S>; 4],
+}
+
+impl<T: Element, S: Simd> Pairs<T, S> {
+    #[inline(always)]
+    fn new(simd: S) -> Self {
+        let zeros = [T::Real::splat(simd, T::Real::ZERO); 4];
+        Self { t: zeros, t_u: zeros }
+    }
+
+    #[inline(always)]
+    fn add(&mut self, simd: S, lane: usize, (t, u): (Vector<T, S>, Vector<T, S>)) {
+        self.t[lane] = T::Real::add(simd, self.t[lane], t);
+        self.t_u[lane] = T::Real::mul_add(simd, t, u, self.t_u[lane]);
+    }
+
+    /// Moves the sums into `total`.
+    #[inline(always)]
+    fn flush(&mut self, simd: S, total: &mut [f64; 2]) {
+        for (total, [a, b, c, d]) in total.iter_mut().zip([self.t, self.t_u]) {
+            let both = [T::Real::add(simd, a, b), T::Real::add(simd, c, d)];
+            *total += T::Real::total(simd, T::Real::add(simd, both[0], both[1]));
+        }
+        *self = Self::new(simd);
     }
 }
 
@@ -84,60 +133,4 @@ fn tail_mask<R: Real, S: Simd>(simd: S, rest: usize) -> R::Vector<S> {
     let mut mask = [R::ZERO; 2 * MOST_LANES];
     mask[MOST_LANES..].fill(R::from_f64(1.0));
     R::load(simd, &mask[MOST_LANES + rest - R::lanes::<S>()..])
-}
-
-#[inline(always)]
-fn flush<R: Real, S: Simd>(
-    simd: S,
-    a: &mut [R::Vector<S>; 4],
-    b: &mut [R::Vector<S>; 4],
-    total: &mut [f64; 2],
-) {
-    let zero = R::splat(simd, R::ZERO);
-    for (of, into) in [a, b].into_iter().zip(total) {
-        let (low, high) = (R::add(simd, of[0], of[1]), R::add(simd, of[2], of[3]));
-        *into += R::total(simd, R::add(simd, low, high));
-        *of = [zero; 4];
-    }
-}
-
-#[inline(always)]
-pub(super) fn map_rows<T: Element, S: Simd, F: Map<T, N>, const N: usize>(
-    simd: S,
-    f: &F,
-    geometry: Geometry,
-    slab: &Slab,
-    constants: Constants<'_, T, N>,
-) {
-    let lanes = T::Real::lanes::<S>();
-    let width = slab.inner.len();
-    let ahead = slab.rows_ahead();
-    for c in slab.channels.clone() {
-        let constants = splats::<T, S, N>(simd, constants, c - slab.channels.start);
-        for o in slab.outer.clone() {
-            let row = slab.row(geometry, c, o, ahead);
-            let mut done = 0;
-            while done + lanes <= width {
-                f.apply(simd, &constants, row.plus(done));
-                done += lanes;
-            }
-            if done < width {
-                f.apply(simd, &constants, row.plus(width - lanes));
-            }
-        }
-    }
-}
-
-/// Constants of one channel in every lane.
-#[inline(always)]
-fn splats<T: Element, S: Simd, const N: usize>(
-    simd: S,
-    constants: Constants<'_, T, N>,
-    channel: usize,
-) -> [Vector<T, S>; N] {
-    let mut splats = [T::Real::splat(simd, T::Real::ZERO); N];
-    for n in 0..N {
-        splats[n] = T::Real::splat(simd, constants[n][channel]);
-    }
-    splats
 }
