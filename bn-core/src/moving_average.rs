@@ -9,7 +9,7 @@ use std::sync::Mutex;
 
 use candle::{DType, Device, Tensor};
 
-use crate::channel::{Average, Column, Debias, Decay};
+use crate::channel::{Average, Column, Debias, Decay, Moving};
 use crate::error::{Error, Result};
 use crate::layout::{require_device, require_float, statistics_dtype};
 use crate::tensors::{lock, values, vector};
@@ -95,7 +95,7 @@ impl MovingAverage {
         let value = values(value)?;
         let mut now = lock(&self.now);
         let rate = self.decay.rate(now.updates, now.updates as f64);
-        now.average.update(&value, rate, &vec![true; value.len()]);
+        now.average.update(&value, rate, Moving::All);
         now.updates += 1;
         Ok(())
     }

@@ -57,6 +57,14 @@ pub(crate) fn toward(old: f64, x: f64, rate: f64) -> f64 {
     old + (x - old) * rate
 }
 
+/// Which channels an update moves.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Moving<'a> {
+    All,
+    /// Those that are true here.
+    Only(&'a [bool]),
+}
+
 /// A variable's values on the host; each is rounded to the variable's type when it is set.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Column {
@@ -80,35 +88,42 @@ impl Column {
         if self.single { (value as f32).is_finite() } else { value.is_finite() }
     }
 
-    /// `v ← new(v, x)` where `keep` says so.
+    /// `v ← new(v, x)` for the channels that move.
     #[inline(always)]
-    pub(crate) fn update(&mut self, x: &[f64], keep: &[bool], new: impl Fn(f64, f64) -> f64) {
-        let each = self.values.iter_mut().zip(x).zip(keep);
-        // The branch on the type outside of the loop, the one on `keep` as a select: vector instructions.
+    pub(crate) fn update(&mut self, x: &[f64], moving: Moving<'_>, new: impl Fn(f64, f64) -> f64) {
+        let each = self.values.iter_mut().zip(x);
+        // Loops without branches, so that they become vector instructions.
+        match moving {
+            Moving::All => each.for_each(|(v, x)| *v = new(*v, *x)),
+            Moving::Only(moves) => {
+                let each = each.zip(moves);
+                each.for_each(|((v, x), moves)| *v = if *moves { new(*v, *x) } else { *v });
+            }
+        }
+        self.round();
+    }
+
+    /// Rounds to the variable's type. What was not set has been rounded before and stays.
+    fn round(&mut self) {
         if self.single {
-            each.for_each(|((v, x), keep)| {
-                *v = if *keep { f64::from(new(*v, *x) as f32) } else { *v };
-            });
-        } else {
-            each.for_each(|((v, x), keep)| *v = if *keep { new(*v, *x) } else { *v });
+            self.values.iter_mut().for_each(|v| *v = f64::from(*v as f32));
         }
     }
 
-    /// `v ← x` where `keep` says so.
-    pub(crate) fn set(&mut self, x: &[f64], keep: &[bool]) {
-        self.update(x, keep, |_, x| x);
+    /// `v ← x` for the channels that move.
+    pub(crate) fn set(&mut self, x: &[f64], moving: Moving<'_>) {
+        self.update(x, moving, |_, x| x);
     }
 
-    /// `v ← v + (x − v)·rate` where `keep` says so.
-    pub(crate) fn move_toward(&mut self, x: &[f64], rate: f64, keep: &[bool]) {
-        self.update(x, keep, |old, x| toward(old, x, rate));
+    /// `v ← v + (x − v)·rate` for the channels that move.
+    pub(crate) fn move_toward(&mut self, x: &[f64], rate: f64, moving: Moving<'_>) {
+        self.update(x, moving, |old, x| toward(old, x, rate));
     }
 
     /// Replaces all values.
     pub(crate) fn fill_from(&mut self, x: impl Iterator<Item = f64>) {
-        for (v, x) in self.values.iter_mut().zip(x) {
-            *v = if self.single { f64::from(x as f32) } else { x };
-        }
+        self.values.iter_mut().zip(x).for_each(|(v, x)| *v = x);
+        self.round();
     }
 }
 
@@ -147,32 +162,29 @@ impl<T> Average<T> {
 }
 
 impl Average {
-    /// Moves the average by `rate` toward `x` where `keep` says so.
+    /// Moves the average by `rate` toward `x`, for the channels that move.
     ///
     /// Debiased, the value moves by its share of the gathered weight instead of being divided out of the
     /// sum: sum and weight are rounded separately, and a constant would not stay that constant.
-    pub(crate) fn update(&mut self, x: &[f64], rate: f64, keep: &[bool]) {
+    pub(crate) fn update(&mut self, x: &[f64], rate: f64, moving: Moving<'_>) {
         let Some(Debias { biased, weight }) = &mut self.debias else {
-            return self.value.move_toward(x, rate, keep);
+            return self.value.move_toward(x, rate, moving);
         };
-        let gathered: Vec<f64> = weight.values().iter().map(|w| toward(*w, 1.0, rate)).collect();
-        let before = weight.values().iter().zip(&gathered);
-        let moved: Vec<f64> = self
-            .value
-            .values()
-            .iter()
-            .zip(x)
-            .zip(before)
-            .map(|((old, x), (before, gathered))| {
-                let moved = toward(*old, *x, rate / gathered);
-                if *before > 0.0 { moved } else { *x }
-            })
-            .collect();
-        self.value.set(&moved, keep);
-        // The sum from the value, not the other way round: see above.
-        let sums: Vec<f64> = moved.iter().zip(&gathered).map(|(v, w)| v * w).collect();
-        biased.set(&sums, keep);
-        weight.set(&gathered, keep);
+        let mut moved = vec![0.0; x.len()];
+        let mut sums = moved.clone();
+        let mut gathered = moved.clone();
+        let old = self.value.values.iter().zip(&weight.values).zip(x);
+        let new = moved.iter_mut().zip(&mut sums).zip(&mut gathered);
+        for (((old, before), x), ((moved, sum), gathered)) in old.zip(new) {
+            *gathered = toward(*before, 1.0, rate);
+            let by_share = toward(*old, *x, rate / *gathered);
+            *moved = if *before > 0.0 { by_share } else { *x };
+            // The sum from the value, not the other way round: see above.
+            *sum = *moved * *gathered;
+        }
+        self.value.set(&moved, moving);
+        biased.set(&sums, moving);
+        weight.set(&gathered, moving);
     }
 
     /// Replaces the average, as if these values had gathered all their weight.

@@ -2,7 +2,7 @@
 
 use super::renorm::Followed;
 use super::unbiased_variance;
-use super::{Average, Column, Decay, Degenerate, RenormAverages, Weight, WeightKind};
+use super::{Average, Column, Decay, Degenerate, Moving, RenormAverages, Weight, WeightKind};
 
 /// The options that a commit depends on.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,37 +51,35 @@ pub(crate) fn commit(
     if !(weight.sum > 0.0 && held(column, mean) && held(column, stored)) {
         return Committed { accepted: false, skipped_variance: false };
     }
-    let keep_mean = vec![true; mean.len()];
-    let mut keep_variance =
-        vec![rules.degenerate.moves_variance(weight, rules.unbiased_by); mean.len()];
-    if rules.degenerate.skips_constant() {
-        for (keep, variance) in keep_variance.iter_mut().zip(variance) {
-            *keep &= *variance > 0.0;
-        }
-    }
-    let keep = [&keep_mean[..], &keep_variance[..]];
+    let moves_variance = rules.degenerate.moves_variance(weight, rules.unbiased_by);
+    let skips_constant = rules.degenerate.skips_constant();
+    let moves: Vec<bool> =
+        variance.iter().map(|v| moves_variance && (!skips_constant || *v > 0.0)).collect();
+    let skipped_variance = moves.contains(&false);
+    let variances = if skipped_variance { Moving::Only(&moves) } else { Moving::All };
+    let moving = [Moving::All, variances];
     let Averages { mean: moving_mean, variance: moving_variance, renorm, .. } = averages;
     let followed =
-        renorm.as_mut().map(|renorm| renorm.update(mean, variance, rate, rules.epsilon, keep));
+        renorm.as_mut().map(|renorm| renorm.update(mean, variance, rate, rules.epsilon, moving));
     match followed {
         None => {
-            moving_mean.update(mean, rate, keep[0]);
-            moving_variance.update(stored, rate, keep[1]);
+            moving_mean.update(mean, rate, moving[0]);
+            moving_variance.update(stored, rate, moving[1]);
         }
         Some(Followed::Average { mean, variance }) => {
-            moving_mean.update(&mean, rate, keep[0]);
-            moving_variance.update(&variance, rate, keep[1]);
+            moving_mean.update(&mean, rate, moving[0]);
+            moving_variance.update(&variance, rate, moving[1]);
         }
         Some(Followed::Stddev { variance }) => {
-            moving_mean.update(mean, rate, keep[0]);
-            moving_variance.value.set(&variance, keep[1]);
+            moving_mean.update(mean, rate, moving[0]);
+            moving_variance.value.set(&variance, moving[1]);
         }
         Some(Followed::Equal { mean, variance }) => {
-            moving_mean.value.set(&mean, keep[0]);
-            moving_variance.value.set(&variance, keep[1]);
+            moving_mean.value.set(&mean, moving[0]);
+            moving_variance.value.set(&variance, moving[1]);
         }
     }
-    Committed { accepted: true, skipped_variance: keep_variance.contains(&false) }
+    Committed { accepted: true, skipped_variance }
 }
 
 impl Averages {

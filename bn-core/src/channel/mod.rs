@@ -11,7 +11,7 @@ mod policy;
 mod renorm;
 
 pub use average::Decay;
-pub(crate) use average::{Average, Column, Debias, toward};
+pub(crate) use average::{Average, Column, Debias, Moving, toward};
 pub(crate) use commit::{Averages, CommitRules, Committed, commit};
 pub use moments::WeightKind;
 pub(crate) use moments::{Moment, Weight, unbiased_variance};

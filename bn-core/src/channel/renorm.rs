@@ -6,7 +6,7 @@
 #[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
-use super::Column;
+use super::{Column, Moving, toward};
 
 /// The variant of batch renormalization. λ is the renorm decay, β the layer's decay.
 ///
@@ -118,52 +118,47 @@ pub(crate) enum Followed {
 }
 
 impl RenormAverages {
-    /// Updates the averages by one batch, in the channels that `update_mean` and `update_variance` name, and
-    /// returns what the moving statistics follow. `rate` is the layer's, `1 − β`.
+    /// Updates the averages by one batch, in the channels whose mean and variance move, and returns what the
+    /// moving statistics follow. `rate` is the layer's, `1 − β`.
     pub(crate) fn update(
         &mut self,
         mean: &[f64],
         variance: &[f64],
         rate: f64,
         epsilon: f64,
-        [update_mean, update_variance]: [&[bool]; 2],
+        [means, variances]: [Moving<'_>; 2],
     ) -> Followed {
         let own = 1.0 - self.decay;
-        let stddev: Vec<f64> = variance.iter().map(|v| (v + epsilon).sqrt()).collect();
-        self.mean.move_toward(mean, own, update_mean);
-        self.stddev.move_toward(&stddev, own, update_variance);
-        let squared = |stddev: f64| stddev * stddev - epsilon;
+        let stddev = stddevs(variance, epsilon);
+        self.mean.move_toward(mean, own, means);
+        self.stddev.move_toward(&stddev, own, variances);
         if let Some([of_mean, of_stddev]) = &mut self.weights {
-            of_mean.update(mean, update_mean, |w, _| super::toward(w, 1.0, own));
-            of_stddev.update(mean, update_variance, |w, _| super::toward(w, 1.0, own));
-            let debiased = |sum: &Column, weight: &Column| -> Vec<f64> {
-                let each = sum.values().iter().zip(weight.values());
-                each.map(|(sum, weight)| if *weight > 0.0 { sum / weight } else { 0.0 }).collect()
-            };
-            let stddev = debiased(&self.stddev, of_stddev);
+            of_mean.update(mean, means, |w, _| toward(w, 1.0, own));
+            of_stddev.update(mean, variances, |w, _| toward(w, 1.0, own));
             return Followed::Average {
                 mean: debiased(&self.mean, of_mean),
-                variance: stddev.into_iter().map(squared).collect(),
+                variance: squares(&debiased(&self.stddev, of_stddev), epsilon),
             };
         }
         if let Some(moving_stddev) = &mut self.moving_stddev {
-            moving_stddev.move_toward(&stddev, rate, update_variance);
-            let moving = moving_stddev.values().iter();
-            return Followed::Stddev { variance: moving.map(|v| squared(*v).max(0.0)).collect() };
+            moving_stddev.move_toward(&stddev, rate, variances);
+            let mut variance = squares(moving_stddev.values(), epsilon);
+            variance.iter_mut().for_each(|v| *v = v.max(0.0));
+            return Followed::Stddev { variance };
         }
         Followed::Equal {
             mean: self.mean.values().to_vec(),
-            variance: self.stddev.values().iter().map(|v| squared(*v)).collect(),
+            variance: squares(self.stddev.values(), epsilon),
         }
     }
 
     /// Sets the averages to these values, with all weight gathered.
     pub(crate) fn overwrite(&mut self, mean: &[f64], variance: &[f64], epsilon: f64) {
-        let stddev = || variance.iter().map(|v| (v + epsilon).sqrt());
+        let stddev = stddevs(variance, epsilon);
         self.mean.fill_from(mean.iter().copied());
-        self.stddev.fill_from(stddev());
+        self.stddev.fill_from(stddev.iter().copied());
         if let Some(moving_stddev) = &mut self.moving_stddev {
-            moving_stddev.fill_from(stddev());
+            moving_stddev.fill_from(stddev.into_iter());
         }
         for weight in self.weights.iter_mut().flatten() {
             weight.fill_from(mean.iter().map(|_| 1.0));
@@ -194,4 +189,30 @@ impl<T> RenormAverages<T> {
         let weights = self.weights.iter().flatten();
         [&self.mean, &self.stddev].into_iter().chain(weights).chain(&self.moving_stddev)
     }
+}
+
+// Loops into vectors that are there: they become vector instructions.
+
+/// `√(variance + ε)`.
+fn stddevs(variance: &[f64], epsilon: f64) -> Vec<f64> {
+    let mut stddev = variance.to_vec();
+    stddev.iter_mut().for_each(|v| *v = (*v + epsilon).sqrt());
+    stddev
+}
+
+/// `stddev² − ε`.
+fn squares(stddev: &[f64], epsilon: f64) -> Vec<f64> {
+    let mut variance = stddev.to_vec();
+    variance.iter_mut().for_each(|v| *v = *v * *v - epsilon);
+    variance
+}
+
+/// A zero-started sum over the weight it has gathered; 0 where that is none.
+fn debiased(sum: &Column, weight: &Column) -> Vec<f64> {
+    let mut value = sum.values().to_vec();
+    for (value, weight) in value.iter_mut().zip(weight.values()) {
+        let share = *value / *weight;
+        *value = if *weight > 0.0 { share } else { 0.0 };
+    }
+    value
 }
