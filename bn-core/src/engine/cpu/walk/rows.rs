@@ -90,8 +90,8 @@ impl<T: Element, const N: usize> Region<'_, T, N> {
     #[inline(always)]
     fn splats<S: Simd>(&self, simd: S, k: usize) -> [Vector<T, S>; N] {
         let mut splats = [T::Real::splat(simd, T::Real::ZERO); N];
-        for n in 0..N {
-            splats[n] = T::Real::splat(simd, self.constants[n][k]);
+        for (splat, constants) in splats.iter_mut().zip(self.constants) {
+            *splat = T::Real::splat(simd, constants[k]);
         }
         splats
     }
