@@ -125,8 +125,13 @@ impl Formulas {
         let Some(renorm) = &self.renorm else {
             return [vec![1.0; moments.len()], vec![0.0; moments.len()]];
         };
-        let means: Vec<f64> = moments.iter().map(|moment| moment.mean).collect();
-        let stddevs: Vec<f64> = moments.iter().map(|moment| self.stddev(moment)).collect();
+        // Into vectors that are there: these become vector instructions.
+        let mut means = vec![0.0; moments.len()];
+        let mut stddevs = means.clone();
+        for ((mean, stddev), moment) in means.iter_mut().zip(&mut stddevs).zip(moments) {
+            *mean = moment.mean;
+            *stddev = self.stddev(moment);
+        }
         renorm.unclipped(first, &means, &stddevs)
     }
 
