@@ -14,7 +14,7 @@ RANDOM=${2:-1}
 program=${BN_TRAIN:-target/release/bn-train}
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-steps=150
+steps=60
 
 experiment="$folder/kill-test.toml"
 {

@@ -25,6 +25,7 @@ fn start_long_run(out: &Path) -> std::process::Child {
             "train.evaluate_every=5",
             "--seeds",
             "0",
+            "--replace",
         ])
         .args(["--arms", "decay 0.9,no-normalization,decay 0.99", "--jobs", "2", "--out"])
         .arg(out)

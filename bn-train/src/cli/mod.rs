@@ -29,8 +29,9 @@ struct Cli {
 enum Command {
     /// Train every arm of an experiment with every seed, then draw the report
     ///
-    /// The runs land in OUT/NAME/ARM/seed-N, the report in OUT/NAME/report.html. A run that is there already is
-    /// replaced when the new one ends. Ctrl-C ends within a second and keeps what was measured.
+    /// The runs land in OUT/NAME/ARM/seed-N, the report in OUT/NAME/report.html. Run again, it skips the runs that ended,
+    /// and goes on with the others from their last checkpoints. Runs of other settings are replaced only on request.
+    /// Ctrl-C lets each run end its step and make a checkpoint; a second one does not wait.
     ///
     /// Exit status: 0 when all runs ended (one that diverged is a result), 1 on an error, 130 on Ctrl-C.
     Run(run::Run),

@@ -5,6 +5,7 @@ use super::print::print;
 use crate::device::DeviceName;
 use crate::experiment::plan::{self, Plan};
 use crate::experiment::{Experiment, Flags, Registry, shipped};
+use crate::launch::earlier::{Standing, neighbours};
 use crate::launch::interruption::{EXIT_STATUS, Interruption};
 use crate::launch::{self, Job, Options, Outcome, console};
 use crate::preflight;
@@ -53,6 +54,9 @@ pub(super) struct Run {
     /// Lines of text in place of progress bars
     #[arg(long)]
     plain: bool,
+    /// Replace runs of other settings that are in the experiment's folder, each when its new run ends
+    #[arg(long)]
+    replace: bool,
     /// Do not draw the report
     #[arg(long)]
     no_report: bool,
@@ -65,16 +69,24 @@ impl Run {
         let experiment = registry.load(&self.experiment, &self.flags())?;
         let plan = Plan::new(&experiment);
         let folder = self.out.join(slug(&plan.name));
-        let options = self.options(plan.runs.len());
         let checked = preflight::check(&plan, &folder, self.device)?;
-        announce(&plan, &options, &folder)?;
+        let all = self.jobs(&plan, &folder, &checked)?;
+        let neighbours = neighbours(&experiment, &plan, &folder, &self.device.to_string())?;
+        let standing = Standing::of(&all, &neighbours, registry, self.replace)?;
+        let jobs: Vec<Job> = all
+            .iter()
+            .zip(&standing.results)
+            .filter(|(_, result)| result.is_none())
+            .map(|(job, _)| job.clone())
+            .collect();
+        let options = self.options(jobs.len());
+        announce(&plan, &options, &folder, &standing)?;
         for note in &experiment.notes {
             console::note(&format!("note: {note}"));
         }
 
         interruption.hold();
         write_manifest(&experiment, &plan, &checked, &folder)?;
-        let jobs = self.jobs(&plan, &folder, &checked)?;
         let outcome = launch::launch(&jobs, &options, interruption.requested())?;
         interruption.release();
         self.conclude(&folder, &jobs, &outcome)
@@ -127,7 +139,7 @@ impl Run {
         if outcome.was_interrupted {
             let folder = folder.display();
             console::note(&format!(
-                "interrupted: {ended} of {all} runs ended; what was measured is in {folder}"
+                "interrupted: {ended} of {all} runs ended; what was measured is in {folder}; the same command goes on"
             ));
             return Ok(ExitCode::from(EXIT_STATUS));
         }
@@ -158,10 +170,17 @@ fn unfinished(jobs: &[Job], outcome: &Outcome) -> String {
         (Some(first), _) => {
             let log = partial_path(&first.directory).join(WORKER_LOG);
             let count = failed.len();
-            format!("{count} of {all} runs failed; the first one's log is {}", log.display())
+            format!(
+                "{count} of {all} runs failed; the first one's log is {}; the same command tries again",
+                log.display()
+            )
         }
-        (None, 1) => format!("1 of {all} runs was stopped before its end"),
-        (None, stopped) => format!("{stopped} of {all} runs were stopped before their end"),
+        (None, 1) => {
+            format!("1 of {all} runs was stopped before its end; the same command goes on")
+        }
+        (None, stopped) => format!(
+            "{stopped} of {all} runs were stopped before their end; the same command goes on"
+        ),
     }
 }
 
@@ -181,7 +200,12 @@ fn write_manifest(
 }
 
 /// Says what is going to happen.
-fn announce(plan: &Plan, options: &Options, folder: &Path) -> anyhow::Result<()> {
+fn announce(
+    plan: &Plan,
+    options: &Options,
+    folder: &Path,
+    standing: &Standing,
+) -> anyhow::Result<()> {
     let steps: std::collections::BTreeSet<u64> =
         plan.runs.iter().map(|run| run.settings.train.steps).collect();
     let steps: Vec<String> = steps.iter().map(u64::to_string).collect();
@@ -200,7 +224,31 @@ fn announce(plan: &Plan, options: &Options, folder: &Path) -> anyhow::Result<()>
     let threads = counted(*threads, "thread");
     text +=
         &format!("on {device}, {jobs} at a time with {threads} each, into {}\n", folder.display());
+    text += &of_earlier(standing);
     print(&text)
+}
+
+/// What is not trained again, or not from its beginning.
+fn of_earlier(standing: &Standing) -> String {
+    let all = standing.results.len();
+    let mut text = String::new();
+    match standing.results.iter().flatten().count() {
+        0 => {}
+        ended => text += &format!("{ended} of {all} ended before, skipped\n"),
+    }
+    match standing.resumed {
+        0 => {}
+        1 => text += &format!("1 of {all} goes on from its checkpoint\n"),
+        resumed => text += &format!("{resumed} of {all} go on from their checkpoints\n"),
+    }
+    if let Some((count, version)) = &standing.other_version {
+        let this = crate::VERSION;
+        text += &format!(
+            "{} of an earlier program: {version}; this is {this}\n",
+            counted(*count, "run")
+        );
+    }
+    text
 }
 
 /// How many runs at a time, and with how many threads each, on so many cores.

@@ -99,6 +99,10 @@ impl Launcher<'_> {
             Event::Progress { step, loss, accuracy } => {
                 self.display.progress(job, step, loss, accuracy);
             }
+            Event::Warning { text } => {
+                let label = &self.jobs[job].label;
+                self.display.print(&format!("warning: {label}: {text}"));
+            }
             Event::Ended(status) => {
                 self.workers[index].job = None;
                 let was_stopped = status == Status::Interrupted;

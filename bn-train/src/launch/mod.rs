@@ -6,6 +6,7 @@
 mod attempt;
 mod child;
 pub(crate) mod console;
+pub mod earlier;
 pub mod interruption;
 mod job;
 pub mod local;

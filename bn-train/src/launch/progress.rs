@@ -112,21 +112,28 @@ impl Display {
                     bar.finish_and_clear();
                     all.remove(&bar);
                 }
-                if let Some(line) = worth_a_line {
-                    let _ = all.println(line);
-                }
             }
             Form::Lines { .. } => {
-                if let Some(line) = worth_a_line {
-                    note(&line);
-                } else if *status == Status::Finished {
+                if *status == Status::Finished {
                     let (count, all) = (self.ended, self.jobs.len());
                     let measured = measured(None, accuracy);
                     note(&format!("[{count}/{all}] {label}: finished{measured}"));
                 }
             }
         }
+        if let Some(line) = worth_a_line {
+            self.print(&line);
+        }
         self.show_overall();
+    }
+
+    /// Prints a line, above the bars where there are some.
+    pub(super) fn print(&self, line: &str) {
+        match &self.form {
+            Form::Lines { .. } => note(line),
+            // A closed standard error is no error, as in `note`.
+            Form::Bars { all, .. } => drop(all.println(line)),
+        }
     }
 
     /// Called often; writes a line of text when it is time for one.

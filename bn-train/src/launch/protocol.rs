@@ -29,6 +29,11 @@ pub(super) enum Event {
         /// Last validation accuracy.
         accuracy: Option<f64>,
     },
+    /// What the user should know, for instance that a damaged checkpoint was passed over.
+    Warning {
+        /// A sentence, with paths.
+        text: String,
+    },
     /// The run is over, and its directory is in place.
     Ended(Status),
 }

@@ -159,7 +159,8 @@ fn outputs(
     let config: RunConfig = toml::from_str(&order.config).context("malformed settings of a run")?;
     let digest = config.provenance.and_then(|provenance| provenance.digest).unwrap_or_default();
     if directory.partial().is_some_and(|partial| partial.digest() == Some(&digest)) {
-        let mut warn = |text: String| console::note(&text);
+        // A launcher that is gone is noticed by the end of the standard input.
+        let mut warn = |text: String| drop(send(&Event::Warning { text }));
         if let Some(outputs) = Outputs::resume(directory.folder(), settings, &digest, &mut warn)? {
             directory.resume()?;
             return Ok(outputs);

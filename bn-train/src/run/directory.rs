@@ -7,13 +7,15 @@
 //! To replace an older result takes two moves: the older one becomes `.seed-0.replaced`, then the partial one takes its
 //! name. A process may be killed between any two steps: [`RunDirectory::take`] completes what the last owner had begun.
 
+use super::checkpoint::Checkpoints;
 use super::files::{
     DirectoryError, make_folder, remove_folder, remove_trash, rename, sibling, sync_all, write,
     write_atomic,
 };
 use super::lock::{Lock, LockError};
 use bn_report::schema::{
-    CONFIG, LAYERS, METRICS, RunConfig, STATUS, Status, TIMING, WORKER_LOG, partial_dir,
+    CHECKPOINTS, CONFIG, LAYERS, METRICS, RunConfig, STATUS, Status, TIMING, WORKER_LOG,
+    partial_dir,
 };
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
@@ -36,6 +38,8 @@ pub struct Earlier {
     pub status: Option<Status>,
     /// Its settings; none where the file is missing or damaged.
     pub config: Option<RunConfig>,
+    /// Whether it has a checkpoint to go on from.
+    pub has_checkpoint: bool,
 }
 
 impl RunDirectory {
@@ -195,6 +199,11 @@ impl Earlier {
         self.config.as_ref()?.provenance.as_ref()?.digest.as_deref()
     }
 
+    /// Which version of the program began it, where it says so.
+    pub fn version(&self) -> Option<String> {
+        self.config.as_ref()?.provenance.as_ref()?.version.clone()
+    }
+
     /// Whether it ended as a result.
     pub fn is_result(&self) -> bool {
         self.status.as_ref().is_some_and(Status::is_result)
@@ -207,7 +216,8 @@ pub fn partial_path(complete: &Path) -> PathBuf {
     complete.with_file_name(partial_dir(&name))
 }
 
-fn read(folder: &Path) -> Option<Earlier> {
+/// What lies in the folder of a run, if it is there.
+pub fn read(folder: &Path) -> Option<Earlier> {
     if !folder.is_dir() {
         return None;
     }
@@ -215,6 +225,9 @@ fn read(folder: &Path) -> Option<Earlier> {
     Some(Earlier {
         status: read_status(folder),
         config: config.and_then(|text| toml::from_str(&text).ok()),
+        has_checkpoint: Checkpoints::new(folder.join(CHECKPOINTS), 1)
+            .steps()
+            .is_ok_and(|steps| !steps.is_empty()),
     })
 }
 

@@ -1,0 +1,179 @@
+//! Runs that were interrupted or killed go on from their last checkpoint, and end with the bytes of an undisturbed run.
+
+#![cfg(target_os = "linux")]
+
+mod common;
+
+use common::{folder, metrics, program, text};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// What every arm has in common. With a checkpoint every 7 steps and rows every 5, no two of them meet often.
+const COMMON: &str = "name = 'kills'\nseeds = [0]\n[data]\nname = 'digits'\n[model]\nkind = 'mlp'\nhidden = [24, 24]\n\
+                      [optimizer]\nlearning_rate = 0.01\n[train]\nbatch_size = 32\nevaluate_every = 5\n\
+                      [checkpoint]\nevery = 7\nkeep = 2\n";
+
+const OPTIMIZERS: [(&str, &str); 5] = [
+    ("sgd", "kind = 'sgd'"),
+    ("nesterov", "kind = 'sgd', momentum = 0.9, nesterov = true"),
+    ("adam", "kind = 'adam', clip_norm = 1.0"),
+    ("adamw", "kind = 'adamw', weight_decay = 0.01"),
+    ("rmsprop", "kind = 'rmsprop', momentum = 0.5"),
+];
+
+const NORMS: [(&str, &str); 4] = [
+    ("none", "kind = 'none'"),
+    ("batch", "kind = 'batch'"),
+    ("debiased", "kind = 'batch', decay = 0.99, zero_debias = 'both'"),
+    ("renorm", "kind = 'renorm', renorm = { variant = 'keras', decay = 0.9, schedule = 'paper' }"),
+];
+
+/// Writes an experiment with an arm for each of these optimizers and norms.
+fn experiment(
+    folder: &Path,
+    steps: u64,
+    optimizers: &[(&str, &str)],
+    norms: &[(&str, &str)],
+) -> PathBuf {
+    let mut toml = COMMON.replace("[train]\n", &format!("[train]\nsteps = {steps}\n"));
+    for (optimizer, optimizer_keys) in optimizers {
+        for (norm, norm_keys) in norms {
+            toml += &format!("[[arm]]\nname = '{optimizer} {norm}'\n");
+            toml += &format!("optimizer = {{ {optimizer_keys} }}\nnorm = {{ {norm_keys} }}\n");
+        }
+    }
+    let path = folder.join("kills.toml");
+    fs::write(&path, toml).unwrap();
+    path
+}
+
+fn command(experiment: &Path, out: &Path, jobs: &str) -> Command {
+    let mut command = program();
+    command.arg("run").arg(experiment).arg("--out").arg(out);
+    command.args(["--jobs", jobs, "--plain", "--no-report"]);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// What the experiment writes when nobody disturbs it.
+fn undisturbed(experiment: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let out = folder();
+    let output = command(experiment, out.path(), "2").output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    metrics(out.path())
+}
+
+/// The processes that train for this launcher.
+fn workers(launcher: &Child) -> Vec<u32> {
+    let path = format!("/proc/{0}/task/{0}/children", launcher.id());
+    let children = fs::read_to_string(path).unwrap_or_default();
+    children.split_whitespace().map(|process| process.parse().unwrap()).collect()
+}
+
+fn signal(name: &str, processes: &[u32]) {
+    let processes = processes.iter().map(u32::to_string);
+    // One that has just ended is no error.
+    Command::new("kill")
+        .arg(format!("-{name}"))
+        .args(processes)
+        .stderr(Stdio::null())
+        .status()
+        .unwrap();
+}
+
+/// A sequence that looks random and is the same every time (Numerical Recipes' generator).
+struct Sequence(u32);
+
+impl Sequence {
+    fn below(&mut self, bound: u32) -> u32 {
+        self.0 = self.0.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (self.0 >> 8) % bound
+    }
+}
+
+/// Kills what this sequence chooses, again and again, until the experiment has come to its end in spite of it.
+fn run_under_kills(experiment: &Path, out: &Path, most_kills: usize, sequence: &mut Sequence) {
+    for round in 0.. {
+        let jobs = (1 + sequence.below(3)).to_string();
+        let launcher = command(experiment, out, &jobs).spawn().unwrap();
+        if round < most_kills {
+            std::thread::sleep(Duration::from_millis(u64::from(sequence.below(900))));
+            let name = ["INT", "TERM", "KILL"][sequence.below(3) as usize];
+            let workers = workers(&launcher);
+            match sequence.below(3) {
+                0 => signal(name, &[launcher.id()]),
+                1 => signal(name, &workers[..workers.len().min(1)]),
+                _ => signal(name, &[&[launcher.id()], &workers[..]].concat()),
+            }
+        }
+        let output = launcher.wait_with_output().unwrap();
+        if output.status.code() == Some(0) {
+            return;
+        }
+        assert!(round < most_kills, "nobody killed it: {}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn every_optimizer_and_norm_ends_with_the_same_bytes_after_any_kills() {
+    let files = folder();
+    let experiment = experiment(files.path(), 60, &OPTIMIZERS, &NORMS);
+    let wanted = undisturbed(&experiment);
+    assert_eq!(wanted.len(), OPTIMIZERS.len() * NORMS.len());
+    for seed in [1, 2] {
+        let out = folder();
+        run_under_kills(&experiment, out.path(), 12, &mut Sequence(seed));
+        assert_eq!(metrics(out.path()), wanted, "sequence {seed}");
+    }
+}
+
+/// Starts the experiment, waits for a checkpoint, and stops it with a signal.
+fn stop_after_checkpoint(experiment: &Path, out: &Path, name: &str) -> PathBuf {
+    let mut launcher = command(experiment, out, "1").spawn().unwrap();
+    let checkpoints = out.join("kills/adam-renorm/.seed-0.partial/checkpoints");
+    let start = Instant::now();
+    while fs::read_dir(&checkpoints).map_or(0, Iterator::count) == 0 {
+        assert!(start.elapsed() < Duration::from_secs(60), "no checkpoint");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    signal(name, &[launcher.id()]);
+    assert_eq!(launcher.wait().unwrap().code(), Some(130), "it came to its end first");
+    checkpoints
+}
+
+#[test]
+fn interrupted_run_goes_on_from_its_checkpoint_and_says_so() {
+    let files = folder();
+    let experiment = experiment(files.path(), 400, &OPTIMIZERS[2..3], &NORMS[3..]);
+    let wanted = undisturbed(&experiment);
+    let out = folder();
+    stop_after_checkpoint(&experiment, out.path(), "TERM");
+    let output = command(&experiment, out.path(), "1").output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let printed = text(&output.stdout);
+    assert!(printed.contains("1 of 1 goes on from its checkpoint\n"), "{printed}");
+    assert_eq!(metrics(out.path()), wanted);
+}
+
+#[test]
+fn damaged_checkpoint_falls_back_to_the_one_before() {
+    let files = folder();
+    let experiment = experiment(files.path(), 400, &OPTIMIZERS[2..3], &NORMS[3..]);
+    let wanted = undisturbed(&experiment);
+    let out = folder();
+    let checkpoints = stop_after_checkpoint(&experiment, out.path(), "INT");
+    let entries = fs::read_dir(&checkpoints).unwrap();
+    let newest = entries.map(|entry| entry.unwrap().path()).max().unwrap();
+    let mut bytes = fs::read(&newest).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&newest, bytes).unwrap();
+    let output = command(&experiment, out.path(), "1").output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert_eq!(metrics(out.path()), wanted);
+    let message = text(&output.stderr);
+    let name = newest.file_name().unwrap().to_str().unwrap();
+    assert!(message.contains("passed over") && message.contains(name), "{message}");
+}
