@@ -4,5 +4,5 @@
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> std::process::ExitCode {
-    bn_train::cli::main(&bn_train::experiment::Registry::built_in())
+    bn_train::Laboratory::new().main()
 }

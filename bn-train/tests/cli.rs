@@ -280,6 +280,36 @@ fn status_tells_how_runs_stand() {
 }
 
 #[test]
+fn plan_tells_what_would_be_run_and_writes_nothing() {
+    let out = folder();
+    let arms = ["--arms", "decay 0.9,no-normalization", "--seeds", "0-4", "--jobs", "1"];
+    let output =
+        program().arg("plan").args(SHORT).args(arms).current_dir(out.path()).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let printed = text(&output.stdout);
+    for expected in [
+        "decay-and-renorm: 2 arms x 5 seeds = 10 runs\n",
+        "network of 1 arm: \"decay 0.9\"\n",
+        "  hidden1       60x100       6,400\n",
+        "learning rate\n  0.2 throughout\n",
+        " ms a step, ",
+        "  10 runs, 1 at a time with 2 threads each: about ",
+    ] {
+        let expected = if expected.contains("threads") {
+            let cores = std::thread::available_parallelism().map_or(1, usize::from);
+            let threads = if cores == 1 { "1 thread".into() } else { format!("{cores} threads") };
+            expected.replace("2 threads", &threads)
+        } else {
+            expected.to_owned()
+        };
+        assert!(printed.contains(&expected), "{expected:?} in\n{printed}");
+    }
+    assert_eq!(fs::read_dir(out.path()).unwrap().count(), 0, "nothing was written");
+    let message = refusal(&program().args(["plan", "--set", "optimizer.lr=1"]).output().unwrap());
+    assert!(message.contains("did you mean `optimizer.learning_rate`?"), "{message}");
+}
+
+#[test]
 fn shells_can_complete_every_command() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let output = program().args(["completion", shell]).output().unwrap();

@@ -1,7 +1,7 @@
 //! `bn-train bench`: times kernels and training steps.
 
-use crate::{bench, launch};
-use anyhow::Context as _;
+use super::respawn::respawn;
+use crate::bench;
 use clap::Args;
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
@@ -23,20 +23,10 @@ pub(super) struct Bench {
 impl Bench {
     /// Times in a process like those that train: this one, if it has their environment, or one of its own.
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        if std::env::var_os(launch::KEEPS_MEMORY).is_some() {
-            let selection = bench::Selection {
-                only: self.only,
-                threads: self.threads.get(),
-                rounds: self.rounds.get(),
-            };
-            return bench::run(&selection).map(|()| ExitCode::SUCCESS);
+        if let Some(status) = respawn(self.threads.get())? {
+            return Ok(status);
         }
-        let program = std::env::current_exe().context("cannot find this program")?;
-        let status = std::process::Command::new(program)
-            .args(std::env::args_os().skip(1))
-            .envs(launch::environment(self.threads.get()))
-            .status()
-            .context("cannot start this program again")?;
-        Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        let (only, threads, rounds) = (self.only, self.threads.get(), self.rounds.get());
+        bench::run(&bench::Selection { only, threads, rounds }).map(|()| ExitCode::SUCCESS)
     }
 }

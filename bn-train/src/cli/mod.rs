@@ -2,9 +2,13 @@
 
 mod bench;
 mod checkpoint;
+mod choice;
 mod completion;
 mod list;
+mod machine;
+mod plan;
 mod print;
+mod respawn;
 mod run;
 mod show;
 mod status;
@@ -35,6 +39,8 @@ enum Command {
     ///
     /// Exit status: 0 when all runs ended (one that diverged is a result), 1 on an error, 130 on Ctrl-C.
     Run(run::Run),
+    /// Show what `run` would do: runs, networks, schedules, time; trains nothing
+    Plan(plan::PlanArguments),
     /// Name the embedded experiments
     List,
     /// Print an embedded experiment, to copy and change
@@ -86,6 +92,7 @@ pub fn main(registry: &Registry) -> ExitCode {
     };
     let done = match cli.command {
         Command::Run(run) => run.run(registry),
+        Command::Plan(plan) => plan.run(registry),
         Command::List => list::list(registry),
         Command::Show { name } => show::show(registry, &name),
         Command::Status { folder } => status::status(registry, &folder),

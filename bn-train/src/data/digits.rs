@@ -3,7 +3,7 @@
 //! E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits" (UCI Machine Learning Repository, 1998),
 //! CC BY 4.0; `datasets/README.md` has the whole story. The file is embedded, so the program needs no download.
 
-use super::{DataError, Dataset, Description, Examples, ImageShape, Provider, stratified};
+use super::{DataError, Dataset, Description, Examples, ImageShape, Provider};
 use std::io::Read as _;
 
 const ORIGIN: &str = "the embedded digits";
@@ -11,8 +11,6 @@ const PACKED: &[u8] = include_bytes!("../../../datasets/digits.csv.gz");
 const BRIGHTEST: u8 = 16;
 const VALIDATION: usize = 270;
 const TEST: usize = 270;
-/// Never changed: results of different versions stay comparable.
-const SPLIT_SEED: u64 = 0;
 
 /// The embedded digits.
 #[derive(Debug)]
@@ -40,14 +38,8 @@ fn load() -> Result<Dataset, DataError> {
         .read_to_string(&mut text)
         .map_err(|source| DataError::Unpack { origin: ORIGIN, source })?;
     let all = parse(&text)?;
-    let parts = stratified(&all.labels, DESCRIPTION.classes, VALIDATION, TEST, SPLIT_SEED);
-    Ok(Dataset {
-        train: all.select(&parts.train),
-        validation: all.select(&parts.validation),
-        test: all.select(&parts.test),
-        classes: DESCRIPTION.classes,
-        digest: format!("blake3:{}", blake3::hash(PACKED).to_hex()),
-    })
+    let split = Dataset::stratified(&all, DESCRIPTION.classes, VALIDATION, TEST);
+    Ok(Dataset { digest: format!("blake3:{}", blake3::hash(PACKED).to_hex()), ..split })
 }
 
 /// Reads the lines; a byte of text that is no example is named by its line.
@@ -88,6 +80,7 @@ fn parse(text: &str) -> Result<Examples, DataError> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{SPLIT_SEED, stratified};
     use super::*;
 
     fn counts(examples: &Examples) -> Vec<usize> {

@@ -103,6 +103,22 @@ impl Examples {
         }
     }
 
+    /// BLAKE3 of shape, pixels and labels, as `blake3:<hex>`.
+    pub fn digest(&self) -> String {
+        let ImageShape { channels, height, width } = self.shape;
+        let mut hasher = blake3::Hasher::new();
+        for size in [channels, height, width, self.len()] {
+            hasher.update(&(size as u64).to_le_bytes());
+        }
+        for pixel in &self.pixels {
+            hasher.update(&pixel.to_le_bytes());
+        }
+        for label in &self.labels {
+            hasher.update(&label.to_le_bytes());
+        }
+        format!("blake3:{}", hasher.finalize().to_hex())
+    }
+
     /// The images as `[N, channels, height, width]` in f32, the labels as `[N]` in u32.
     ///
     /// # Errors
@@ -126,6 +142,26 @@ pub struct Dataset {
     pub test: Examples,
     /// Labels are `0..classes`.
     pub classes: usize,
-    /// BLAKE3 of the file's bytes, as `blake3:<hex>`.
+    /// BLAKE3 of the file's bytes, or of the examples, as `blake3:<hex>`.
     pub digest: String,
 }
+
+impl Dataset {
+    /// Splits `examples` with labels `0..classes`, so that each part has each class in proportion; always the same way.
+    ///
+    /// # Panics
+    /// When a part is to hold more examples than there are, or a label is not below `classes`.
+    pub fn stratified(examples: &Examples, classes: usize, validation: usize, test: usize) -> Self {
+        let parts = stratified(&examples.labels, classes, validation, test, SPLIT_SEED);
+        Self {
+            train: examples.select(&parts.train),
+            validation: examples.select(&parts.validation),
+            test: examples.select(&parts.test),
+            classes,
+            digest: examples.digest(),
+        }
+    }
+}
+
+/// Never changed: results of different versions stay comparable.
+const SPLIT_SEED: u64 = 0;

@@ -5,8 +5,8 @@ use super::catalog::Catalog;
 use super::shipped::{self, Shipped};
 use crate::data::{self, Provider};
 use crate::keys::{Kind, Kinds};
-use crate::model::{self, ModelKind, NormSettings};
-use crate::optimizer::{self, AverageSettings, OptimizerSettings};
+use crate::model::{self, Architecture, NormSettings};
+use crate::optimizer::{self, AverageSettings, BuildOptimizer};
 use crate::schedule::{self, Shape};
 use std::sync::Arc;
 
@@ -14,9 +14,9 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub struct Registry {
     pub(super) data: Kinds<Arc<dyn Provider>>,
-    pub(super) models: Kinds<ModelKind>,
+    pub(super) models: Kinds<Arc<dyn Architecture>>,
     pub(super) norms: Kinds<Option<NormSettings>>,
-    pub(super) optimizers: Kinds<OptimizerSettings>,
+    pub(super) optimizers: Kinds<Arc<dyn BuildOptimizer>>,
     pub(super) schedules: Kinds<Shape>,
     pub(super) averages: Kinds<Option<AverageSettings>>,
     shipped: Vec<Shipped>,
@@ -39,6 +39,16 @@ impl Registry {
     /// Adds a data set; one of the same name is replaced.
     pub fn add_data(&mut self, kind: Kind<Arc<dyn Provider>>) {
         self.data.add(kind);
+    }
+
+    /// Adds a family of networks; one of the same name is replaced.
+    pub fn add_model(&mut self, kind: Kind<Arc<dyn Architecture>>) {
+        self.models.add(kind);
+    }
+
+    /// Adds an optimizer; one of the same name is replaced.
+    pub fn add_optimizer(&mut self, kind: Kind<Arc<dyn BuildOptimizer>>) {
+        self.optimizers.add(kind);
     }
 
     /// Adds an experiment that is known by name; one of the same name is replaced.

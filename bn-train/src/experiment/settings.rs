@@ -8,10 +8,11 @@ use super::registry::Registry;
 use super::train::{self, TrainSettings};
 use crate::data::Source;
 use crate::keys::{Found, Keys, Leaves};
-use crate::model::{self, ModelSettings, NormSettings};
-use crate::optimizer::{self, AverageSettings, OptimizerSettings};
+use crate::model::{self, Misfit, ModelSettings, NormSettings, Sizes};
+use crate::optimizer::{self, AverageSettings, BuildOptimizer};
 use crate::schedule::{self, Schedule};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Everything that decides the numbers of a run, apart from its seed.
 #[derive(Clone, Debug)]
@@ -24,7 +25,7 @@ pub struct Settings {
     /// `[norm]`; none where `norm.kind` is `"none"`.
     pub norm: Option<NormSettings>,
     /// `[optimizer]`, less the learning rate.
-    pub optimizer: OptimizerSettings,
+    pub optimizer: Arc<dyn BuildOptimizer>,
     /// `optimizer.learning_rate`, above 0.
     pub learning_rate: f64,
     /// `[schedule]`.
@@ -69,9 +70,10 @@ fn read_into(registry: &Registry, leaves: &Leaves, found: &mut Found) -> Option<
     let mut keys = Keys::new(leaves, total_steps, found);
     let kind = registry.models.read(&mut keys);
     let activation = model::activation(&mut keys.table("model"));
-    let misfit = kind.as_ref().zip(data).and_then(|(kind, data)| kind.misfit(data.shape));
-    if let Some((name, message)) = misfit {
-        keys.table("model").refuse(name, message);
+    let sizes = data.map(|data| Sizes { input: data.shape, classes: data.classes });
+    let misfit = kind.as_ref().zip(sizes).and_then(|(kind, sizes)| kind.misfit(sizes));
+    if let Some(Misfit { key, message }) = misfit {
+        keys.table("model").refuse(key, message);
     }
     let norm = registry.norms.read(&mut keys);
     let has_norm = norm.as_ref().is_some_and(Option::is_some);

@@ -25,6 +25,8 @@
 mod entry;
 mod kind;
 mod leaf;
+mod numbers;
+mod points;
 mod problem;
 mod reader;
 mod suggestion;
@@ -33,10 +35,10 @@ mod takes;
 pub use entry::{Entry, Presence};
 pub use kind::{Kind, Kinds};
 pub use leaf::{Leaf, Leaves, dotted};
+pub use numbers::{Number, Whole, number, size, whole};
+pub use points::{bound, points};
 pub use problem::{Invalid, Place, Problem};
 pub use reader::{Found, Key, Keys};
 pub use suggestion::did_you_mean;
 pub(crate) use takes::one_of;
-pub use takes::{
-    Number, Takes, Whole, Word, bound, flag, list, number, points, text, whole, words,
-};
+pub use takes::{Takes, Word, flag, list, text, words};

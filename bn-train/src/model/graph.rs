@@ -6,9 +6,11 @@ use super::pass::{Mode, Pass};
 use super::signal::Signal;
 use super::tape::{Backward, GradientSink};
 use bn_core::BatchNorm;
-use candle::{Result, Tensor, Var};
-use candle_nn::ModuleT;
+use candle::{DType, Device, Result, Shape, Tensor, Var};
+use candle_nn::var_builder::{SimpleBackend, VarBuilderArgs};
+use candle_nn::{Init, ModuleT, VarBuilder};
 use std::fmt::Debug;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A candle module as a layer: candle's graph differentiates it, also inside a network on a tape.
 #[derive(Debug)]
@@ -22,6 +24,24 @@ impl<M> Graph<M> {
     /// `module`, of which an optimizer may change `variables`; each has its path in the network.
     pub fn new(module: M, variables: Vec<(String, Var)>) -> Self {
         Self { module, variables, norms: Vec::new() }
+    }
+
+    /// A module whose variables come from a builder: `build` gets one that stands for `builder`, and everything that the
+    /// module takes from it may be changed by an optimizer.
+    ///
+    /// # Errors
+    /// What `build` reports.
+    pub fn build(
+        builder: &VarBuilder<'_>,
+        build: impl FnOnce(VarBuilder<'_>) -> Result<M>,
+    ) -> Result<Self> {
+        let taken = Arc::new(Mutex::new(Vec::new()));
+        let recorder = Recorder { builder: builder.clone(), taken: Arc::clone(&taken) };
+        let recorder: Box<dyn SimpleBackend + '_> = Box::new(recorder);
+        let (dtype, device) = (builder.dtype(), builder.device().clone());
+        let module = build(VarBuilderArgs::new_with_args(recorder, dtype, &device))?;
+        let variables = std::mem::take(&mut *taken.lock().unwrap_or_else(PoisonError::into_inner));
+        Ok(Self::new(module, variables))
     }
 
     fn trained(&self) -> impl Iterator<Item = &Var> {
@@ -66,6 +86,41 @@ fn role(path: &str) -> Role {
         Some("gamma") => Role::Gamma,
         Some("beta") => Role::Beta,
         _ => Role::Weight,
+    }
+}
+
+/// Passes on what a builder gives, and keeps it by its path.
+struct Recorder<'a> {
+    builder: VarBuilder<'a>,
+    taken: Arc<Mutex<Vec<(String, Var)>>>,
+}
+
+impl SimpleBackend for Recorder<'_> {
+    fn get(
+        &self,
+        shape: Shape,
+        name: &str,
+        init: Init,
+        dtype: DType,
+        _device: &Device,
+    ) -> Result<Tensor> {
+        let tensor = self.builder.get_with_hints_dtype(shape, name, init, dtype)?;
+        // A variable's tensor stands for the variable.
+        let variable = Var::from_tensor(&tensor)?;
+        let path = self.builder.pp(name).prefix();
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if taken.iter().all(|(known, _)| *known != path) {
+            taken.push((path, variable));
+        }
+        Ok(tensor)
+    }
+
+    fn get_unchecked(&self, name: &str, _dtype: DType, _device: &Device) -> Result<Tensor> {
+        candle::bail!("{name}: cannot be made without a shape")
+    }
+
+    fn contains_tensor(&self, name: &str) -> bool {
+        self.builder.contains_tensor(name)
     }
 }
 

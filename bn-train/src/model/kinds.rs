@@ -1,54 +1,17 @@
 //! The kinds of networks and of norm layers that a file can name, each with its keys.
 
-use super::settings::{Activation, ModelKind, NormSettings, Position};
-use crate::data::ImageShape;
-use crate::keys::{Key, Keys, Kind, Kinds, Whole, bound, flag, list, number, whole, words};
+use super::architecture::Architecture;
+use super::settings::{Activation, NormSettings, Position};
+use super::{convnet, mlp, resnet};
+use crate::keys::{Key, Keys, Kind, Kinds, bound, flag, number, words};
 use bn_core::{
     BatchNormConfig, Clipping, DataFormat, Decay, RMin, RenormConfig, RenormVariant, ZeroDebias,
 };
+use std::sync::Arc;
 
 /// `[model]`.
-pub fn models() -> Kinds<ModelKind> {
-    let kinds = vec![
-        Kind::new("mlp", "dense layers", mlp),
-        Kind::new("convnet", "convolutions with 2x2 maximum pooling after each", convnet),
-        Kind::new(
-            "resnet",
-            "residual network for 32x32 images with projection shortcuts (He et al. 2015, section 4.2)",
-            resnet,
-        ),
-    ];
-    Kinds::new("model", "kind", kinds)
-}
-
-fn widths() -> Whole {
-    whole(1..=65_536)
-}
-
-fn mlp(keys: &mut Keys<'_>) -> Option<ModelKind> {
-    let about = "widths of the hidden layers, any number of them";
-    let hidden = Key::new("hidden", list("widths", widths()), about).also(&["widths", "layers"]);
-    Some(ModelKind::Mlp { hidden: sizes(keys.with_default(hidden, vec![100, 100, 100])?) })
-}
-
-fn convnet(keys: &mut Keys<'_>) -> Option<ModelKind> {
-    let about = "channels of the convolutions; each halves the image, so 8x8 pixels take up to 3";
-    let channels = Key::new("channels", list("channel counts", widths()), about).also(&["filters"]);
-    let channels = keys.with_default(channels, vec![16, 32]);
-    let odd = whole(1..=31).only("an odd whole number", |number| number % 2 == 1);
-    let kernel = keys.with_default(Key::new("kernel", odd, "height and width of the kernels"), 3);
-    Some(ModelKind::Convnet { channels: sizes(channels?), kernel: kernel? as usize })
-}
-
-fn resnet(keys: &mut Keys<'_>) -> Option<ModelKind> {
-    let takes = whole(8..=1202).only("a whole number 6n + 2", |depth| depth % 6 == 2);
-    let about = "layers, for n blocks in each of three groups: 20, 32, 44, 56, 110";
-    let depth = keys.with_default(Key::new("depth", takes, about), 20);
-    Some(ModelKind::Resnet { depth: depth? as usize })
-}
-
-fn sizes(numbers: Vec<u64>) -> Vec<usize> {
-    numbers.into_iter().map(|number| number as usize).collect()
+pub fn models() -> Kinds<Arc<dyn Architecture>> {
+    Kinds::new("model", "kind", vec![mlp::kind(), convnet::kind(), resnet::kind()])
 }
 
 /// `model.activation`, whatever the kind.
@@ -61,22 +24,6 @@ pub fn activation(keys: &mut Keys<'_>) -> Option<Activation> {
     ]);
     let key = Key::new("activation", activations, "after every hidden layer");
     keys.with_default(key, Activation::Relu)
-}
-
-impl ModelKind {
-    /// What is wrong with this network for images of this size: the key, and a message.
-    pub fn misfit(&self, images: ImageShape) -> Option<(&'static str, String)> {
-        let Self::Convnet { channels, .. } = self else {
-            return None;
-        };
-        let ImageShape { height, width, .. } = images;
-        let halvings = height.min(width).checked_ilog2().unwrap_or(0) as usize;
-        let message = format!(
-            "`model.channels` has {} layers; images of {height}x{width} can be halved {halvings} times at most",
-            channels.len()
-        );
-        (channels.len() > halvings).then_some(("channels", message))
-    }
 }
 
 /// `[norm]`; a kind without norm layers gives `Some(None)`.

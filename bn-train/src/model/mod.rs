@@ -6,7 +6,6 @@
 //! variables or norm layers asks [`Layer::visit`].
 
 mod settings;
-mod kinds;
 mod parameters;
 mod signal;
 mod gradients;
@@ -22,12 +21,16 @@ mod norm;
 mod graph;
 mod finish;
 mod block;
+mod architecture;
 mod mlp;
 mod convnet;
 mod resnet;
+mod kinds;
 
 pub use activation::Activate;
+pub use architecture::{Architecture, Misfit, ModelSettings};
 pub use block::Block;
+pub use convnet::Convnet;
 pub use convolution::{Convolution, ConvolutionSizes};
 pub use dense::Dense;
 pub use finish::Hidden;
@@ -35,11 +38,13 @@ pub use gradients::Gradients;
 pub use graph::Graph;
 pub use kinds::{activation, models, norms};
 pub use layer::{Chain, Item, Layer, Named, Parameter, Role, norm_layers, parameters, statistics};
+pub use mlp::Mlp;
 pub use norm::Norm;
 pub use parameters::Parameters;
 pub use pass::{Mode, MomentsByPath, Observer, Pass};
 pub use pool::{Flatten, MaxPool, MeanOverMap};
-pub use settings::{Activation, ModelKind, ModelSettings, NormSettings, Position};
+pub use resnet::Resnet;
+pub use settings::{Activation, NormSettings, Position};
 pub use signal::Signal;
 pub use tape::{Backward, GradientSink, Tape};
 
@@ -96,14 +101,9 @@ impl Model {
     ) -> Result<Self> {
         let parameters = Parameters::new(seed).into_builder(device);
         let hidden = Hidden::new(norm, settings.activation);
-        let layers = match &settings.kind {
-            ModelKind::Mlp { hidden: widths } => mlp::build(widths, hidden, sizes, &parameters),
-            ModelKind::Convnet { channels, kernel } => {
-                convnet::build(channels, *kernel, hidden, sizes, &parameters)
-            }
-            ModelKind::Resnet { depth } => resnet::build(*depth, hidden, sizes, &parameters),
-        };
-        layers.map(Self::new)
+        let layers = settings.architecture.build(sizes, hidden, &parameters)?;
+        let is_normalized = !norm_layers(&*layers).is_empty();
+        Ok(Self { layers, is_normalized })
     }
 
     /// Scores `[N, classes]` of images `[N, channels, height, width]`.

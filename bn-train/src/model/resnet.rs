@@ -3,6 +3,7 @@
 //! beginning with stride 2, the mean over the map, and a dense layer to the classes.
 
 use super::Sizes;
+use super::architecture::Architecture;
 use super::block::Block;
 use super::convolution::{Convolution, ConvolutionSizes};
 use super::dense::Dense;
@@ -11,35 +12,64 @@ use super::layer::{Chain, Layer, Named};
 use super::pass::Pass;
 use super::pool::MeanOverMap;
 use super::signal::Signal;
+use crate::keys::{Key, Keys, Kind, whole};
 use candle::Result;
 use candle_nn::VarBuilder;
+use std::sync::Arc;
 
 /// Channels and first stride of each group.
 const GROUPS: [(usize, usize); 3] = [(16, 1), (32, 2), (64, 2)];
 
-pub(super) fn build(
-    depth: usize,
-    hidden: Hidden<'_>,
-    sizes: Sizes,
-    builder: &VarBuilder<'_>,
-) -> Result<Chain> {
-    let mut chain = Chain::new();
-    let mut inputs = GROUPS[0].0;
-    let first =
-        ConvolutionSizes { inputs: sizes.input.channels, outputs: inputs, kernel: 3, stride: 1 };
-    chain.push(convolution(first, hidden, &builder.pp("conv"))?);
-    for (group, (outputs, stride)) in GROUPS.into_iter().enumerate() {
-        for index in 0..(depth - 2) / 6 {
-            let builder = builder.pp(format!("group{}.block{}", group + 1, index + 1));
-            let stride = if index == 0 { stride } else { 1 };
-            let sizes = ConvolutionSizes { inputs, outputs, kernel: 3, stride };
-            chain.push(Residual::build(sizes, hidden, &builder)?);
-            inputs = outputs;
+/// A residual network for 32x32 images.
+#[derive(Clone, Copy, Debug)]
+pub struct Resnet {
+    /// Layers with weights, shortcuts not counted: `6n + 2` for `n` blocks in each of the three groups.
+    pub depth: usize,
+}
+
+/// `model.kind = "resnet"`.
+pub(super) fn kind() -> Kind<Arc<dyn Architecture>> {
+    let about =
+        "residual network for 32x32 images with projection shortcuts (He et al. 2015, section 4.2)";
+    Kind::new("resnet", about, |keys: &mut Keys<'_>| Some(Arc::new(read(keys)?) as _))
+}
+
+fn read(keys: &mut Keys<'_>) -> Option<Resnet> {
+    let takes = whole(8..=1202).only("a whole number 6n + 2", |depth| depth % 6 == 2);
+    let about = "layers, for n blocks in each of three groups: 20, 32, 44, 56, 110";
+    let depth = keys.with_default(Key::new("depth", takes, about), 20);
+    Some(Resnet { depth: depth? as usize })
+}
+
+impl Architecture for Resnet {
+    fn build(
+        &self,
+        sizes: Sizes,
+        hidden: Hidden<'_>,
+        builder: &VarBuilder<'_>,
+    ) -> Result<Box<dyn Layer>> {
+        let mut chain = Chain::new();
+        let mut inputs = GROUPS[0].0;
+        let first = ConvolutionSizes {
+            inputs: sizes.input.channels,
+            outputs: inputs,
+            kernel: 3,
+            stride: 1,
+        };
+        chain.push(convolution(first, hidden, &builder.pp("conv"))?);
+        for (group, (outputs, stride)) in GROUPS.into_iter().enumerate() {
+            for index in 0..(self.depth - 2) / 6 {
+                let builder = builder.pp(format!("group{}.block{}", group + 1, index + 1));
+                let stride = if index == 0 { stride } else { 1 };
+                let sizes = ConvolutionSizes { inputs, outputs, kernel: 3, stride };
+                chain.push(Residual::build(sizes, hidden, &builder)?);
+                inputs = outputs;
+            }
         }
+        chain.push(MeanOverMap);
+        chain.push(Dense::build(inputs, sizes.classes, true, &builder.pp("output"))?);
+        Ok(Box::new(chain))
     }
-    chain.push(MeanOverMap);
-    chain.push(Dense::build(inputs, sizes.classes, true, &builder.pp("output"))?);
-    Ok(chain)
 }
 
 fn convolution(

@@ -1,45 +1,6 @@
-//! What a network is made of: its family and sizes, its activation, its norm layers.
+//! What a file says of the hidden layers of a network: their norm layers, their activation.
 
 use bn_core::BatchNormConfig;
-
-/// A network.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ModelSettings {
-    /// What the net is made of.
-    pub kind: ModelKind,
-    /// After every hidden layer.
-    pub activation: Activation,
-}
-
-impl ModelSettings {
-    /// A net of this family with this activation.
-    pub fn new(kind: ModelKind, activation: Activation) -> Self {
-        Self { kind, activation }
-    }
-}
-
-/// A family of networks, with its sizes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ModelKind {
-    /// Dense layers of these widths, then one to the classes.
-    Mlp {
-        /// Widths, each at least 1; empty for softmax regression.
-        hidden: Vec<usize>,
-    },
-    /// Convolutions, each followed by 2x2 maximum pooling, then one dense layer to the classes.
-    Convnet {
-        /// Channels of each convolution, each at least 1; no more of them than the image can be halved.
-        channels: Vec<usize>,
-        /// Height and width of the convolutions' kernels; odd.
-        kernel: usize,
-    },
-    /// A residual network for 32x32 images (He et al. 2015, section 4.2) with projection shortcuts.
-    Resnet {
-        /// Layers with weights, shortcuts not counted: `6n + 2` for `n` blocks in each of the three groups.
-        depth: usize,
-    },
-}
 
 /// A normalization layer.
 #[derive(Clone, Debug, PartialEq)]

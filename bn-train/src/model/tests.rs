@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::experiment::{Registry, Settings};
-use crate::optimizer::{OptimizerKind, OptimizerSettings, Sgd};
+use crate::optimizer::{BuildOptimizer as _, OptimizerKind, OptimizerSettings, Sgd};
 
 const SIZES: Sizes = Sizes { input: ImageShape { channels: 1, height: 8, width: 8 }, classes: 10 };
 

@@ -1,18 +1,27 @@
 //! The keys of `[optimizer]` and `[average]`.
 
 use super::average::{AverageSettings, AveragedStatistics};
-use super::{Adam, OptimizerKind, OptimizerSettings, RmsProp, Sgd};
+use super::{Adam, BuildOptimizer, OptimizerKind, OptimizerSettings, RmsProp, Sgd};
 use crate::keys::{Key, Keys, Kind, Kinds, flag, number, words};
+use std::sync::Arc;
 
 /// `[optimizer]`, less the learning rate.
-pub fn optimizers() -> Kinds<OptimizerSettings> {
+pub fn optimizers() -> Kinds<Arc<dyn BuildOptimizer>> {
     let kinds = vec![
-        Kind::new("sgd", "stochastic gradient descent with momentum", sgd),
-        Kind::new("adam", "Adam, with weight decay in the gradient", adam),
-        Kind::new("adamw", "Adam, with weight decay apart from the gradient", adamw),
-        Kind::new("rmsprop", "RMSProp with momentum", rmsprop),
+        kind("sgd", "stochastic gradient descent with momentum", sgd),
+        kind("adam", "Adam, with weight decay in the gradient", adam),
+        kind("adamw", "Adam, with weight decay apart from the gradient", adamw),
+        kind("rmsprop", "RMSProp with momentum", rmsprop),
     ];
     Kinds::new("optimizer", "kind", kinds)
+}
+
+fn kind(
+    name: &'static str,
+    about: &'static str,
+    read: fn(&mut Keys<'_>) -> Option<OptimizerSettings>,
+) -> Kind<Arc<dyn BuildOptimizer>> {
+    Kind::new(name, about, move |keys: &mut Keys<'_>| Some(Arc::new(read(keys)?) as _))
 }
 
 /// `optimizer.learning_rate`, whatever the kind.

@@ -42,7 +42,16 @@ pub trait Optimizer: Debug + Send {
     fn load(&mut self, state: State) -> std::result::Result<(), StateError>;
 }
 
-/// An optimizer before it knows its variables; the learning rate comes with each step.
+/// What `[optimizer]` describes: an optimizer before it knows its variables. The learning rate comes with each step.
+pub trait BuildOptimizer: Debug + Send + Sync {
+    /// An optimizer of those `parameters` that may be changed, in the order of their paths.
+    ///
+    /// # Errors
+    /// What candle reports, for instance too little memory on the device.
+    fn build(&self, parameters: Vec<Parameter>) -> Result<Box<dyn Optimizer>>;
+}
+
+/// An optimizer that this crate brings.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OptimizerSettings {
     /// The rule of an update.
@@ -133,12 +142,8 @@ impl From<OptimizerKind> for OptimizerSettings {
     }
 }
 
-impl OptimizerSettings {
-    /// An optimizer of those `parameters` that may be changed, in the order of their paths.
-    ///
-    /// # Errors
-    /// What candle reports, for instance too little memory on the device.
-    pub fn build(&self, parameters: Vec<Parameter>) -> Result<Box<dyn Optimizer>> {
+impl BuildOptimizer for OptimizerSettings {
+    fn build(&self, parameters: Vec<Parameter>) -> Result<Box<dyn Optimizer>> {
         Ok(match self.kind {
             OptimizerKind::Sgd(sgd) => Box::new(Elementwise::new(self, sgd, parameters)?),
             OptimizerKind::Adam(adam) => Box::new(Elementwise::new(self, adam, parameters)?),

@@ -1,0 +1,114 @@
+//! A curve in the terminal, made of block characters.
+
+/// Columns of a curve.
+const WIDTH: usize = 60;
+/// Lines of a curve.
+const HEIGHT: usize = 5;
+/// Parts of a character cell, from empty to full.
+const BLOCKS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+
+/// Draws `value` over the steps `0..steps`; a single line where it is the same at all of them.
+pub(super) fn draw(steps: u64, value: impl Fn(u64) -> f64) -> Vec<String> {
+    let last = steps.saturating_sub(1);
+    let values: Vec<f64> = (0..WIDTH).map(|column| value(step_of(column, last))).collect();
+    let highest = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let lowest = values.iter().copied().fold(f64::INFINITY, f64::min);
+    if highest == lowest {
+        return vec![format!("{} throughout", number(highest))];
+    }
+    // Heights are in proportion to the values, unless these are all far from 0.
+    let floor = if lowest >= 0.0 && lowest < 0.5 * highest { 0.0 } else { lowest };
+    let eighths: Vec<usize> = values
+        .iter()
+        .map(|value| ((value - floor) / (highest - floor) * (8 * HEIGHT) as f64).round() as usize)
+        .collect();
+    let labels = [number(highest), number(floor)];
+    let margin = labels.iter().map(|label| label.chars().count()).max().unwrap_or(0);
+    let mut lines = Vec::new();
+    for line in (0..HEIGHT).rev() {
+        let label = match line {
+            0 => &labels[1],
+            line if line == HEIGHT - 1 => &labels[0],
+            _ => "",
+        };
+        let cells: String =
+            eighths.iter().map(|&height| BLOCKS[height.saturating_sub(8 * line).min(8)]).collect();
+        lines.push(format!("{label:>margin$} │{}", cells.trim_end()));
+    }
+    let end = format!("step {steps}");
+    lines.push(format!("{:margin$} └{}", "", "─".repeat(WIDTH)));
+    lines.push(format!("{:margin$}  0{end:>width$}", "", width = WIDTH - 1));
+    lines
+}
+
+/// The step that stands for a column: the first for the first column, the last for the last.
+fn step_of(column: usize, last: u64) -> u64 {
+    (column as f64 / (WIDTH - 1) as f64 * last as f64).round() as u64
+}
+
+/// Up to four digits that count.
+fn number(value: f64) -> String {
+    if value == 0.0 {
+        return "0".to_owned();
+    }
+    if value.abs() < 1e-3 || value.abs() >= 1e5 {
+        return format!("{value:.2e}");
+    }
+    let digits = (3 - value.abs().log10().floor() as i32).max(0) as usize;
+    let text = format!("{value:.digits$}");
+    if text.contains('.') {
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    } else {
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_never_changes_is_said_not_drawn() {
+        assert_eq!(draw(100, |_| 0.2), ["0.2 throughout"]);
+        assert_eq!(draw(1, |step| step as f64), ["0 throughout"]);
+    }
+
+    #[test]
+    fn curve_fills_its_lines_in_proportion() {
+        let lines = draw(101, |step| step as f64 / 100.0);
+        assert_eq!(lines.len(), HEIGHT + 2);
+        assert!(lines[0].starts_with("1 │") && lines[0].ends_with('█'), "{lines:#?}");
+        assert!(lines[HEIGHT - 1].starts_with("0 │ "), "{lines:#?}");
+        let full = |line: &str| line.matches('█').count();
+        let heights: Vec<usize> = lines[..HEIGHT].iter().map(|line| full(line)).collect();
+        assert!(heights.windows(2).all(|pair| pair[0] < pair[1]), "{heights:?}");
+        // A half of 5 lines, over 60 columns, to within the rounding of cells.
+        let eighths: usize = lines[..HEIGHT]
+            .iter()
+            .flat_map(|line| line.chars())
+            .filter_map(|cell| BLOCKS.iter().position(|block| *block == cell).filter(|at| *at > 0))
+            .sum();
+        assert!((eighths as f64 - 0.5 * (8 * HEIGHT * WIDTH) as f64).abs() < 0.5 * WIDTH as f64);
+        assert!(lines[HEIGHT + 1].ends_with("step 101"));
+    }
+
+    #[test]
+    fn jumps_show_where_they_are() {
+        let lines = draw(60, |step| if step < 30 { 1.0 } else { 0.1 });
+        assert_eq!(lines[0], format!("1 │{}", "█".repeat(30)));
+    }
+
+    #[test]
+    fn labels_keep_the_digits_that_count() {
+        for (value, text) in [
+            (0.2, "0.2"),
+            (1.0, "1"),
+            (0.12345, "0.1235"),
+            (1500.0, "1500"),
+            (1e-5, "1.00e-5"),
+            (12.5, "12.5"),
+        ] {
+            assert_eq!(number(value), text);
+        }
+    }
+}

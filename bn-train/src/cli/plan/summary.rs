@@ -1,0 +1,147 @@
+//! What a network is made of: its layers, the shapes of their results, and how many numbers they hold.
+
+use super::super::terminal::table;
+use crate::model::{Mode, Model, Observer, Pass, parameters, statistics};
+use candle::{Result, Tensor};
+
+/// A layer with its result and its parameters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Row {
+    path: String,
+    /// Of its result; none for a layer that shows none.
+    shape: Option<Vec<usize>>,
+    parameters: usize,
+}
+
+/// The layers of a network, in the order in which they compute.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Summary {
+    rows: Vec<Row>,
+    trained: usize,
+    statistics: usize,
+}
+
+impl Summary {
+    /// Shows `images` to `model`; nothing changes.
+    pub(super) fn new(model: &Model, images: &Tensor) -> Result<Self> {
+        let mut outputs = Outputs::default();
+        let mut pass = Pass::evaluate(Mode::Moving).with_observer(&mut outputs);
+        model.forward(images, &mut pass)?;
+        drop(pass);
+        let mut rows = outputs.rows;
+        for parameter in parameters(model.layers()) {
+            let count = parameter.var.elem_count();
+            let layer = parameter.path.rsplit_once('.').map_or("", |(layer, _)| layer);
+            match rows.iter_mut().find(|row| row.path == layer) {
+                Some(row) => row.parameters += count,
+                None => rows.push(Row { path: layer.to_owned(), shape: None, parameters: count }),
+            }
+        }
+        let trained = parameters(model.layers()).into_iter().filter(|known| known.is_trained);
+        Ok(Self {
+            rows,
+            trained: trained.map(|parameter| parameter.var.elem_count()).sum(),
+            statistics: statistics(model.layers()).iter().map(|(_, var)| var.elem_count()).sum(),
+        })
+    }
+
+    /// A line per layer, and the sums.
+    pub(super) fn lines(&self) -> Vec<String> {
+        let head = ["layer", "result", "parameters"].map(ToOwned::to_owned).to_vec();
+        let cells = |row: &Row| {
+            let shape = row.shape.as_ref().map_or(String::new(), |shape| {
+                shape.iter().map(ToString::to_string).collect::<Vec<_>>().join("x")
+            });
+            let parameters =
+                if row.parameters == 0 { String::new() } else { thousands(row.parameters) };
+            vec![row.path.clone(), shape, parameters]
+        };
+        let rows: Vec<Vec<String>> =
+            std::iter::once(head).chain(self.rows.iter().map(cells)).collect();
+        let mut lines = table(&rows);
+        let (trained, statistics) = (thousands(self.trained), thousands(self.statistics));
+        lines.push(format!("{trained} trained parameters, {statistics} numbers of statistics"));
+        lines
+    }
+}
+
+/// The results of layers, by path.
+#[derive(Debug, Default)]
+struct Outputs {
+    rows: Vec<Row>,
+}
+
+impl Observer for Outputs {
+    fn output(&mut self, path: &str, y: &Tensor) -> Result<()> {
+        let shape = Some(y.dims().to_vec());
+        self.rows.push(Row { path: path.to_owned(), shape, parameters: 0 });
+        Ok(())
+    }
+}
+
+/// `12,345`.
+fn thousands(number: usize) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::ImageShape;
+    use crate::experiment::Registry;
+    use crate::model::Sizes;
+    use candle::{DType, Device};
+
+    fn lines(model: &str, input: ImageShape) -> Vec<String> {
+        let text = format!("optimizer.learning_rate = 1\ntrain.steps = 1\n{model}");
+        let settings = Registry::built_in().settings(&text).unwrap();
+        let sizes = Sizes { input, classes: 10 };
+        let norm = settings.norm.as_ref();
+        let model = Model::build(&settings.model, norm, sizes, 0, &Device::Cpu).unwrap();
+        let dims = (2, input.channels, input.height, input.width);
+        let images = Tensor::zeros(dims, DType::F32, &Device::Cpu).unwrap();
+        Summary::new(&model, &images).unwrap().lines()
+    }
+
+    #[test]
+    fn layers_have_their_shapes_and_counts() {
+        let digits = ImageShape { channels: 1, height: 8, width: 8 };
+        let lines = lines("model.hidden = [100]", digits);
+        assert_eq!(
+            lines,
+            [
+                "layer         result  parameters",
+                "hidden1        2x100       6,400",
+                "hidden1.norm   2x100         200",
+                "output          2x10       1,010",
+                "7,610 trained parameters, 201 numbers of statistics",
+            ]
+        );
+    }
+
+    #[test]
+    fn resnet_20_has_the_parameters_of_the_paper() {
+        let colour = ImageShape { channels: 3, height: 32, width: 32 };
+        let lines = lines("model = { kind = 'resnet', depth = 20 }", colour);
+        // He et al. 2015, table 6: 0.27 million.
+        let last = lines.last().unwrap();
+        assert!(last.starts_with("27"), "{last}");
+        assert!(
+            lines.iter().any(|line| line.starts_with("group3.block3.conv2.norm")),
+            "{lines:#?}"
+        );
+    }
+
+    #[test]
+    fn numbers_are_grouped() {
+        assert_eq!([0, 999, 1000, 1_234_567].map(thousands), ["0", "999", "1,000", "1,234,567"]);
+    }
+}

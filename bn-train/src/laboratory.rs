@@ -1,0 +1,107 @@
+//! The command line with kinds of one's own.
+
+use crate::cli;
+use crate::data::Provider;
+use crate::experiment::Registry;
+use crate::experiment::shipped::Shipped;
+use crate::keys::{Keys, Kind};
+use crate::model::Architecture;
+use crate::optimizer::BuildOptimizer;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+/// What a program trains: everything that bn-train knows, and networks, data sets, optimizers and experiments of the program's own.
+///
+/// `examples/own_model.rs` is a whole program. Its binary takes the same command line as `bn-train`; experiments name what
+/// was added (`model.kind = "mixed"`), and `show template` explains it.
+///
+/// ```no_run
+/// use bn_train::Laboratory;
+/// # use bn_train::model::{Architecture, Chain, Dense, Flatten, Hidden, Layer, Sizes};
+/// # #[derive(Debug)]
+/// # struct Linear;
+/// # impl Architecture for Linear {
+/// #     fn build(
+/// #         &self,
+/// #         sizes: Sizes,
+/// #         _hidden: Hidden<'_>,
+/// #         builder: &candle_nn::VarBuilder<'_>,
+/// #     ) -> candle::Result<Box<dyn Layer>> {
+/// #         let mut layers = Chain::new();
+/// #         layers.push(Flatten);
+/// #         layers.push(Dense::build(sizes.input.pixels(), sizes.classes, true, &builder.pp("output"))?);
+/// #         Ok(Box::new(layers))
+/// #     }
+/// # }
+///
+/// fn main() -> std::process::ExitCode {
+///     Laboratory::new().model("linear", "softmax regression", |_| Some(Linear)).main()
+/// }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Laboratory {
+    registry: Registry,
+}
+
+impl Laboratory {
+    /// Everything that bn-train brings.
+    pub fn new() -> Self {
+        Self { registry: Registry::built_in() }
+    }
+
+    /// With a family of networks that a file calls `name`. `about` says what it is, in a few words; `read` reads its keys in
+    /// `[model]`, and returns nothing where one of them is wrong. One of the same name is replaced.
+    pub fn model<A: Architecture + 'static>(
+        mut self,
+        name: &str,
+        about: &str,
+        read: impl Fn(&mut Keys<'_>) -> Option<A> + Send + Sync + 'static,
+    ) -> Self {
+        let read = move |keys: &mut Keys<'_>| Some(Arc::new(read(keys)?) as Arc<dyn Architecture>);
+        self.registry.add_model(Kind::new(name, about, read));
+        self
+    }
+
+    /// With a data set that a file calls `name`; as [`Laboratory::model`].
+    pub fn data<P: Provider + 'static>(
+        mut self,
+        name: &str,
+        about: &str,
+        read: impl Fn(&mut Keys<'_>) -> Option<P> + Send + Sync + 'static,
+    ) -> Self {
+        let read = move |keys: &mut Keys<'_>| Some(Arc::new(read(keys)?) as Arc<dyn Provider>);
+        self.registry.add_data(Kind::new(name, about, read));
+        self
+    }
+
+    /// With an optimizer that a file calls `name`; as [`Laboratory::model`].
+    pub fn optimizer<O: BuildOptimizer + 'static>(
+        mut self,
+        name: &str,
+        about: &str,
+        read: impl Fn(&mut Keys<'_>) -> Option<O> + Send + Sync + 'static,
+    ) -> Self {
+        let read =
+            move |keys: &mut Keys<'_>| Some(Arc::new(read(keys)?) as Arc<dyn BuildOptimizer>);
+        self.registry.add_optimizer(Kind::new(name, about, read));
+        self
+    }
+
+    /// With an experiment that `run NAME` and `show NAME` know: its TOML.
+    pub fn experiment(mut self, name: &'static str, text: &'static str) -> Self {
+        self.registry.add_experiment(Shipped { name, text });
+        self
+    }
+
+    /// Does what the command line asks. Runs are trained by processes of this same program, so `main` calls nothing else
+    /// that writes to the standard output.
+    pub fn main(&self) -> ExitCode {
+        cli::main(&self.registry)
+    }
+}
+
+impl Default for Laboratory {
+    fn default() -> Self {
+        Self::new()
+    }
+}

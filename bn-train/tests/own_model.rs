@@ -1,0 +1,73 @@
+//! A program with a network, a data set and an experiment of its own has the whole command line.
+
+mod common;
+
+use common::{folder, state, text};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// The example, built as this test was: `cargo test --test own_model` alone does not build it.
+fn example() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let profile = test.ancestors().nth(2).unwrap();
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "--quiet", "--package", "bn-train", "--example", "own_model"]);
+    if profile.ends_with("release") {
+        cargo.arg("--release");
+    }
+    assert!(cargo.arg("--target-dir").arg(profile.parent().unwrap()).status().unwrap().success());
+    profile.join("examples/own_model")
+}
+
+fn rings(program: &Path, out: &Path, arguments: &[&str]) -> Output {
+    let output = Command::new(program)
+        .args(["run", "rings", "--seeds", "0-1", "--out"])
+        .arg(out)
+        .args(arguments)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    output
+}
+
+#[test]
+fn own_kinds_are_listed_trained_and_reported() {
+    let program = example();
+    let template = Command::new(&program).args(["show", "template"]).output().unwrap();
+    let template = text(&template.stdout);
+    assert!(template.contains("# width = 16 "), "{template}");
+    assert!(template.contains("# mixed: width of the hidden layer"), "{template}");
+    assert!(template.contains("\"rings\": 1,000 points of a plane"), "{template}");
+
+    let (one, two) = (folder(), folder());
+    rings(&program, one.path(), &["--jobs", "1"]);
+    rings(&program, two.path(), &["--jobs", "2", "--no-report"]);
+    assert!(one.path().join("rings/report.html").is_file());
+    for arm in ["batch-norm", "none"] {
+        let run = |out: &Path| out.join(format!("rings/{arm}/seed-1"));
+        assert_eq!(state(&run(one.path())), "finished");
+        let metrics = |out: &Path| fs::read_to_string(run(out).join("metrics.csv")).unwrap();
+        assert_eq!(metrics(one.path()), metrics(two.path()));
+        let last = metrics(one.path());
+        let last = last.lines().rfind(|line| line.contains("validation")).unwrap();
+        let accuracy: f64 = last.rsplit_once(',').unwrap().1.parse().unwrap();
+        // A third is guessing; both layers have to learn for more than the ring in the middle.
+        assert!(accuracy > 0.8, "{last}");
+    }
+}
+
+#[test]
+fn problems_with_own_keys_say_what_is_accepted() {
+    let out = folder();
+    let output = Command::new(example())
+        .args(["run", "rings", "--set", "model.width=0", "--out"])
+        .arg(out.path())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let message = text(&output.stderr);
+    let expected =
+        "--set model.width=0: `model.width` is 0; expected a whole number from 1 to 65536";
+    assert!(message.contains(expected), "{message}");
+}
