@@ -12,8 +12,8 @@ use crate::weights::require_values;
 
 /// Mean and biased variance over `axes`: `variance = Σ(x − mean)² / count`.
 ///
-/// Shapes: `x` is anything; the results lose `axes`, or keep them with size 1 with `keep_dims`.
-/// They have `x`'s type, or f32 where `x` is f16 or bf16. Gradients flow to `x`.
+/// Shapes: `x` has any shape; the results do not have `axes`, or with `keep_dims` have them with size 1.
+/// They have `x`'s type, or f32 for f16 and bf16. Gradients flow to `x`.
 ///
 /// ```
 /// use candle::{Device, Tensor};
@@ -24,8 +24,8 @@ use crate::weights::require_values;
 /// # Ok::<(), bn_core::Error>(())
 /// ```
 /// # Errors
-/// [`Error::DType`] for integers; [`Error::Axis`] for an axis that does not exist or is named twice;
-/// [`Error::Empty`] when there is no value to average.
+/// [`Error::DType`] for integers; [`Error::Axis`] for an axis that does not exist or is listed twice;
+/// [`Error::Empty`] for an `x` without elements.
 ///
 /// Source: `tf.nn.moments`.
 pub fn moments(x: &Tensor, axes: &[usize], keep_dims: bool) -> Result<(Tensor, Tensor)> {
@@ -34,10 +34,10 @@ pub fn moments(x: &Tensor, axes: &[usize], keep_dims: bool) -> Result<(Tensor, T
 
 /// Weighted mean and variance over `axes`: `mean = Σwx / Σw`, `variance = Σw(x − mean)² / Σw`.
 ///
-/// Shapes: `weights` broadcasts to `x` (aligned at the last axis, as NumPy does); results as in
-/// [`moments`]. Gradients flow to `x` and to `weights`. No correction for the degrees of freedom:
-/// [`Moments::unbiased_variance`] has both kinds. Where the weights sum to 0, mean, variance and their
-/// gradients are 0, as in TensorFlow.
+/// Shapes: `weights` broadcasts to `x`, aligned at the last axis as in NumPy; results as in [`moments`].
+/// Gradients flow to `x` and `weights`. The variance is biased;
+/// [`Moments::unbiased_variance`](crate::Moments::unbiased_variance) corrects it. If the weights sum to 0, mean,
+/// variance and their gradients are 0, as in TensorFlow.
 ///
 /// ```
 /// use candle::{Device, Tensor};
@@ -49,8 +49,8 @@ pub fn moments(x: &Tensor, axes: &[usize], keep_dims: bool) -> Result<(Tensor, T
 /// # Ok::<(), bn_core::Error>(())
 /// ```
 /// # Errors
-/// As [`moments`]; [`Error::Shape`] for weights that do not broadcast to `x`; on the CPU
-/// [`Error::Weight`] for one that is negative or not finite (elsewhere reading them would stall the device).
+/// Those of [`moments`]; [`Error::Shape`] for weights that do not broadcast to `x`; on the CPU
+/// [`Error::Weight`] for a negative or non-finite weight (on other devices, reading them would be slow).
 ///
 /// Source: `tf.nn.weighted_moments`.
 pub fn weighted_moments(
@@ -73,8 +73,8 @@ pub fn weighted_moments(
 ///
 /// Shapes: `mean`, `variance`, `offset` and `scale` broadcast to `x`, aligned at the last axis: `[C]` for
 /// channels last, or the shapes that [`crate::moments`] with `keep_dims` returns. `y` has x's shape and
-/// type. Gradients flow to all of them. The mean is taken off before scaling (TensorFlow folds it into the
-/// offset, which cancels where |mean| is much larger than the stddev).
+/// type. Gradients flow to all of them. The mean is subtracted before scaling (TensorFlow folds it into the
+/// offset, which loses digits if |mean| is much larger than the stddev).
 ///
 /// ```
 /// use candle::{Device, Tensor};

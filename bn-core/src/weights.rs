@@ -37,7 +37,7 @@ pub(crate) fn full_rank(op: &'static str, w: &Tensor, view: &ChannelView) -> Res
     Ok(w.reshape(dims)?)
 }
 
-/// Refuses negative and non-finite weights, where they can be read at no cost.
+/// Refuses negative and non-finite weights, if they can be read at no cost.
 pub(crate) fn require_values(op: &'static str, weights: &Tensor) -> Result<()> {
     if weights.device().is_cpu() { checked_values(op, weights).map(drop) } else { Ok(()) }
 }

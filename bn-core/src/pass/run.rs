@@ -20,11 +20,11 @@ pub(super) struct Run {
     pub(super) backward: Backward,
     pub(super) update: Option<Moments>,
     pub(super) correction: Option<LastCorrection>,
-    /// Some rank will go backward through statistics that are shared: all have to.
+    /// Some rank will run a backward pass through shared statistics, so all must.
     pub(super) forced: bool,
 }
 
-/// What was normalized, and by what.
+/// The normalized batch, and its statistics.
 struct Passed {
     /// Moments are empty for a group that was not normalized by its own.
     normalized: Normalized,
@@ -38,13 +38,13 @@ struct Passed {
 type Computing = Option<Box<dyn Engine>>;
 
 impl Layer {
-    /// The exchange of a call whose statistics, or whose update, are of all ranks.
+    /// The exchange of a call whose statistics or update cover all ranks.
     pub(crate) fn exchange(&self, call: &Call<'_>) -> Option<Exchange<'_>> {
         let needed = self.together(call) || call.update;
         Exchange::among(self.ranks.as_ref().filter(|_| needed), self.channels)
     }
 
-    /// Batch statistics are of all ranks. Ghost batches stay within their rank.
+    /// Whether the statistics are those of all ranks. Ghost batches stay within their rank.
     fn together(&self, call: &Call<'_>) -> bool {
         matches!(call.statistics, Statistics::Batch) && self.config.normalization_batch.is_none()
     }
@@ -79,8 +79,8 @@ impl Layer {
         Ok(Run { y, backward, update: batch.filter(|_| call.update), correction, forced })
     }
 
-    /// Every group by its own moments, or by the moving statistics where a policy says so: moments and y in
-    /// one call of the engine. With an exchange, the update is of all ranks.
+    /// Normalizes every group by its own moments, or by the moving statistics under a policy, in one call of the
+    /// engine. With an exchange, the update covers all ranks.
     fn by_own_batch(
         &self,
         input: &mut Input,
@@ -128,8 +128,8 @@ impl Layer {
         Ok(Passed { normalized, batch, shared: None, forced: false })
     }
 
-    /// By the moments of all ranks together, or by moving or given statistics: first the moments, if they
-    /// are needed, then y.
+    /// Normalizes by the moments of all ranks, or by moving or given statistics: first the moments, if they are
+    /// needed, then y.
     fn step_by_step(
         &self,
         input: &mut Input,
