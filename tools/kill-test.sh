@@ -88,7 +88,7 @@ while ((kills < kills_wanted)); do
     while :; do
         start "$out" $((1 + RANDOM % 3))
         before=$kills
-        sleep "$(printf '0.%03d' $((RANDOM % 1000)))"
+        sleep "$(printf '0.%03d' $((RANDOM % 400)))"
         strike
         await
         ((status != 0)) || break
