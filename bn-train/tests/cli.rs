@@ -27,7 +27,7 @@ fn a_run_leaves_all_its_files_and_a_report() {
     };
     assert_eq!(
         names(&place),
-        ["checkpoints", "config.toml", "metrics.csv", "status.json", "timing.csv"]
+        ["checkpoints", "config.toml", "layers.csv", "metrics.csv", "status.json", "timing.csv"]
     );
     assert_eq!(names(place.parent().unwrap()), ["seed-3"]);
     assert_eq!(state(&place), "finished");
@@ -52,15 +52,18 @@ fn a_run_leaves_all_its_files_and_a_report() {
     let training = |step: u64, examples: u64| {
         ["loss", "accuracy"].map(|m| format!("{step},0,{examples},train,batch,{m}"))
     };
-    let testing = ["moving", "batch"]
-        .into_iter()
-        .flat_map(|s| ["loss", "accuracy"].map(|m| format!("12,0,720,test,{s},{m}")));
+    let last = |split: &'static str, statistics: &'static [&str]| {
+        statistics
+            .iter()
+            .flat_map(move |s| ["loss", "accuracy"].map(|m| format!("12,0,720,{split},{s},{m}")))
+    };
     let expected: Vec<String> = evaluation(0, 0)
         .chain(training(5, 300))
         .chain(evaluation(5, 300))
         .chain(training(12, 720))
         .chain(evaluation(12, 720))
-        .chain(testing)
+        .chain(last("validation", &["population"]))
+        .chain(last("test", &["moving", "batch", "population"]))
         .collect();
     assert_eq!(keys, expected);
     let rows =
