@@ -22,6 +22,10 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// Bytes that a run in progress holds for its last words, should the disk be full: status and log.
+const RESERVE_BYTES: usize = 16 * 1024;
+const RESERVE: &str = ".reserve";
+
 /// The folders of one run, owned by this process for as long as this lives.
 #[derive(Debug)]
 pub struct RunDirectory {
@@ -84,6 +88,7 @@ impl RunDirectory {
     pub fn begin(&self, config: &str) -> Result<(), DirectoryError> {
         remove_folder(&self.partial)?;
         make_folder(&self.partial)?;
+        self.reserve();
         self.write_config_and_status(config, &Status::Running)
     }
 
@@ -92,6 +97,7 @@ impl RunDirectory {
     /// # Errors
     /// [`DirectoryError`] with the path that cannot be written.
     pub fn resume(&self) -> Result<(), DirectoryError> {
+        self.reserve();
         write_atomic(&self.partial.join(STATUS), &Status::Running.to_json())
     }
 
@@ -100,6 +106,7 @@ impl RunDirectory {
     /// # Errors
     /// [`DirectoryError`] with what could not be written or moved; also when the run's folder or one of its files has vanished.
     pub fn close(&self, status: &Status) -> Result<(), DirectoryError> {
+        self.release();
         if status.is_result() {
             self.sync_files()?;
         }
@@ -119,6 +126,7 @@ impl RunDirectory {
         log: &str,
     ) -> Result<(), DirectoryError> {
         make_folder(&self.partial)?;
+        self.release();
         self.log(log)?;
         if self.partial.join(CONFIG).exists() {
             write_atomic(&self.partial.join(STATUS), &status.to_json())
@@ -135,10 +143,22 @@ impl RunDirectory {
         if text.is_empty() {
             return Ok(());
         }
+        self.release();
         let path = self.partial.join(WORKER_LOG);
         let file = OpenOptions::new().create(true).append(true).open(&path);
         file.and_then(|mut file| file.write_all(format!("{}\n", text.trim_end()).as_bytes()))
             .map_err(|error| DirectoryError::new(&path, "write this file", error))
+    }
+
+    /// Takes the room, as far as there is some: where there is none, the first rows will say so.
+    fn reserve(&self) {
+        let _ = write(&self.partial.join(RESERVE), &"\n".repeat(RESERVE_BYTES));
+    }
+
+    /// Gives back the room of [`reserve`](Self::reserve).
+    fn release(&self) {
+        // That it is not there is no error, and any other leaves a small file behind.
+        let _ = fs::remove_file(self.partial.join(RESERVE));
     }
 
     fn write_config_and_status(&self, config: &str, status: &Status) -> Result<(), DirectoryError> {

@@ -190,6 +190,24 @@ fn run_whose_process_died_gets_its_status_and_log() {
 }
 
 #[test]
+fn run_holds_room_for_its_last_words_until_it_ends() {
+    let folder = self::folder();
+    let path = folder.path().join("arm/seed-0");
+    let reserve = path.with_file_name(".seed-0.partial").join(RESERVE);
+    let directory = take(&path);
+    for status in [failed(), Status::Interrupted] {
+        directory.begin("").unwrap();
+        assert_eq!(fs::metadata(&reserve).unwrap().len(), RESERVE_BYTES as u64);
+        directory.close(&status).unwrap();
+        assert!(!reserve.exists());
+    }
+    directory.resume().unwrap();
+    assert!(reserve.exists());
+    directory.log("a reason").unwrap();
+    assert!(!reserve.exists());
+}
+
+#[test]
 fn errors_name_the_path() {
     let folder = self::folder();
     let file = folder.path().join("file");
