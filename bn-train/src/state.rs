@@ -1,20 +1,14 @@
 //! Named state: everything that a run must remember, by path, and its form as bytes.
 //!
 //! A part of a training run (a network, an optimizer, a sampler) puts what it holds into a [`State`] and takes it out
-//! again. Paths are joined with dots: `model.hidden1.weight`, `optimizer.velocity.hidden1.weight`, `sampler.step`. The
-//! bytes are a safetensors file, so other programs can read the tensors; the other values stand in its metadata. Files
+//! again. Paths are joined with dots: `model.hidden1.weight`, `optimizer.velocity.hidden1.weight`, `sampler.step`. Files
 //! and folders are not handled here.
 
-use candle::{DType, Device, Tensor, Var};
-use safetensors::SafeTensors;
-use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap};
-use std::fmt;
+mod bytes;
 
-/// The only key of the file's metadata. One key, because a map of several would be written in random order.
-const METADATA_KEY: &str = "bn-train";
-/// Stands in the place of the digest while the digest is computed; of the same length.
-const NO_DIGEST: &str = "blake3:0000000000000000000000000000000000000000000000000000000000000000";
+use candle::{DType, Tensor, Var};
+use std::collections::BTreeMap;
+use std::fmt;
 
 /// One value of a [`State`].
 #[derive(Clone, Debug)]
@@ -246,119 +240,6 @@ impl State {
     fn full_path(&self, name: &str) -> String {
         if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
     }
-}
-
-/// What the metadata hold besides the tensors. The digest comes first: see [`digest_position`].
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Metadata {
-    /// BLAKE3 of the whole file, with [`NO_DIGEST`] in the digest's own place.
-    digest: String,
-    values: BTreeMap<String, Plain>,
-}
-
-/// A value that is no tensor, as JSON.
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Plain {
-    Whole(u64),
-    /// The bits in hexadecimal digits.
-    Number(String),
-    Text(String),
-}
-
-impl State {
-    /// The state as a safetensors file: equal states give equal bytes.
-    ///
-    /// # Errors
-    /// [`StateError`] when a tensor is of a type that safetensors cannot hold, or cannot be copied to the host.
-    pub fn to_bytes(&self) -> Result<Vec<u8>, StateError> {
-        let mut tensors: Vec<(&str, &Tensor)> = Vec::new();
-        let mut values = BTreeMap::new();
-        for (name, value) in &self.values {
-            let plain = match value {
-                Value::Tensor(tensor) => {
-                    tensors.push((name, tensor));
-                    continue;
-                }
-                Value::Whole(value) => Plain::Whole(*value),
-                Value::Number(value) => Plain::Number(format!("{:016x}", value.to_bits())),
-                Value::Text(text) => Plain::Text(text.clone()),
-            };
-            values.insert(name.clone(), plain);
-        }
-        let metadata = Metadata { digest: NO_DIGEST.to_owned(), values };
-        let metadata = serde_json::to_string(&metadata).map_err(damaged)?;
-        let metadata = HashMap::from([(METADATA_KEY.to_owned(), metadata)]);
-        let mut bytes = safetensors::serialize(tensors, Some(metadata)).map_err(damaged)?;
-        let digest = digest(&bytes);
-        let place = digest_position(&bytes, NO_DIGEST)
-            .ok_or_else(|| StateError::Damaged("no place for the digest".to_owned()))?;
-        bytes[place..place + digest.len()].copy_from_slice(digest.as_bytes());
-        Ok(bytes)
-    }
-
-    /// The state that [`State::to_bytes`] made these of, with its tensors on the CPU.
-    ///
-    /// # Errors
-    /// [`StateError::Damaged`] when a single bit of them has changed, or they are something else.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, StateError> {
-        let (_, header) = SafeTensors::read_metadata(bytes).map_err(damaged)?;
-        let text = header.metadata().as_ref().and_then(|metadata| metadata.get(METADATA_KEY));
-        let text = text.ok_or_else(|| {
-            StateError::Damaged(format!("its metadata have no key {METADATA_KEY:?}"))
-        })?;
-        let metadata: Metadata = serde_json::from_str(text).map_err(damaged)?;
-        check_digest(bytes, &metadata.digest)?;
-        let mut values = BTreeMap::new();
-        for (name, plain) in metadata.values {
-            values.insert(name, plain.into_value()?);
-        }
-        for (name, tensor) in candle::safetensors::load_buffer(bytes, &Device::Cpu)? {
-            values.insert(name, Value::Tensor(tensor));
-        }
-        Ok(Self { path: String::new(), values })
-    }
-}
-
-impl Plain {
-    fn into_value(self) -> Result<Value, StateError> {
-        Ok(match self {
-            Self::Whole(value) => Value::Whole(value),
-            Self::Number(bits) => {
-                Value::Number(f64::from_bits(u64::from_str_radix(&bits, 16).map_err(damaged)?))
-            }
-            Self::Text(text) => Value::Text(text),
-        })
-    }
-}
-
-fn damaged(reason: impl fmt::Display) -> StateError {
-    StateError::Damaged(reason.to_string())
-}
-
-fn digest(bytes: &[u8]) -> String {
-    format!("blake3:{}", blake3::hash(bytes).to_hex())
-}
-
-/// Where `digest` stands in a file. Its metadata are written first, and in them the digest: so the first occurrence is
-/// not a text of the state's own.
-fn digest_position(bytes: &[u8], digest: &str) -> Option<usize> {
-    bytes.windows(digest.len()).position(|window| window == digest.as_bytes())
-}
-
-fn check_digest(bytes: &[u8], expected: &str) -> Result<(), StateError> {
-    let place = digest_position(bytes, expected).filter(|_| expected.len() == NO_DIGEST.len());
-    let place = place.ok_or_else(|| StateError::Damaged("it has no digest".to_owned()))?;
-    let mut without = bytes.to_vec();
-    without[place..place + NO_DIGEST.len()].copy_from_slice(NO_DIGEST.as_bytes());
-    let found = digest(&without);
-    if found == expected {
-        return Ok(());
-    }
-    Err(StateError::Damaged(format!(
-        "its bytes have the digest {found}, it was written with {expected}"
-    )))
 }
 
 #[cfg(test)]

@@ -4,9 +4,12 @@
 //! files or the new one. What is inside is proven by a digest. The newest of the files that can be read is where a run
 //! goes on; a damaged one is passed over with a warning.
 
+mod header;
+
+pub use header::{Best, Header};
+
 use super::files::DirectoryError;
 use crate::state::{State, StateError};
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -16,39 +19,6 @@ pub const SCHEMA: u64 = 1;
 
 const PREFIX: &str = "step-";
 const SUFFIX: &str = ".safetensors";
-
-/// What a checkpoint says of itself.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Header {
-    /// Digest of the run's settings: a checkpoint continues this run and no other.
-    pub run_digest: String,
-    /// Optimizer updates done.
-    pub step: u64,
-    /// Lengths, in bytes, of the files that grow with the run, by name: what is written after this is written again.
-    pub files: BTreeMap<String, u64>,
-    /// The best checkpoint so far, this one included.
-    pub best: Option<Best>,
-}
-
-/// The checkpoint with the highest score.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Best {
-    /// Its step.
-    pub step: u64,
-    /// Its score, the validation accuracy.
-    pub score: f64,
-}
-
-impl Best {
-    /// The better of a run's best so far and a new score; equal scores leave the older.
-    pub fn of(before: Option<Self>, step: u64, score: Option<f64>) -> Option<Self> {
-        let new = score.filter(|score| !score.is_nan()).map(|score| Self { step, score });
-        match (before, new) {
-            (Some(before), Some(new)) if new.score > before.score => Some(new),
-            (before, new) => before.or(new),
-        }
-    }
-}
 
 /// A run at one step.
 #[derive(Clone, Debug)]
@@ -288,46 +258,6 @@ impl Checkpoint {
         let mut all = self.state.clone();
         all.put_state("checkpoint", self.header.to_state());
         all.to_bytes()
-    }
-}
-
-impl Header {
-    fn to_state(&self) -> State {
-        let mut state = State::new();
-        state.put("schema", SCHEMA);
-        state.put("run_digest", self.run_digest.as_str());
-        state.put("step", self.step);
-        for (name, length) in &self.files {
-            state.put(&format!("files.{name}"), *length);
-        }
-        if let Some(best) = self.best {
-            state.put("best.step", best.step);
-            state.put("best.score", best.score);
-        }
-        state
-    }
-
-    /// Reads all but the schema.
-    fn from_state(mut state: State) -> Result<Self, StateError> {
-        let mut files = BTreeMap::new();
-        let mut lengths = state.take_state("files");
-        let names: Vec<String> = lengths.iter().map(|(name, _)| name.to_owned()).collect();
-        for name in names {
-            files.insert(name.clone(), lengths.take_whole(&name)?);
-        }
-        let mut best = state.take_state("best");
-        let header = Self {
-            run_digest: state.take_text("run_digest")?,
-            step: state.take_whole("step")?,
-            files,
-            best: if best.is_empty() {
-                None
-            } else {
-                Some(Best { step: best.take_whole("step")?, score: best.take_number("score")? })
-            },
-        };
-        state.finish()?;
-        Ok(header)
     }
 }
 

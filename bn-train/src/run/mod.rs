@@ -14,6 +14,7 @@ mod measure;
 mod metrics;
 mod outputs;
 mod probe;
+mod recent;
 mod session;
 mod shadow;
 mod telemetry;

@@ -8,6 +8,7 @@ use super::device_data::DeviceData;
 use super::divergence::first_not_finite;
 use super::evaluation::Score;
 use super::probe::LayerProbe;
+use super::recent::Recent;
 use super::shadow::Shadows;
 use crate::data::Batches;
 use crate::experiment::Settings;
@@ -290,46 +291,6 @@ fn moving_statistics(model: &Model) -> Vec<(String, Var)> {
         |path: &str| path.ends_with(".moving_mean") || path.ends_with(".moving_variance");
     let all = statistics(model.layers()).into_iter();
     all.filter(|(path, _)| is_moving(path)).collect()
-}
-
-/// Sums of the training scores since they were last asked for.
-#[derive(Debug, Default)]
-struct Recent {
-    steps: u64,
-    loss: f64,
-    accuracy: f64,
-}
-
-impl Recent {
-    fn add(&mut self, score: Score) {
-        self.steps += 1;
-        self.loss += score.loss;
-        self.accuracy += score.accuracy;
-    }
-
-    /// The mean, if there was a step; starts afresh.
-    fn take(&mut self) -> Option<Score> {
-        let Self { steps, loss, accuracy } = std::mem::take(self);
-        (steps > 0).then(|| Score { loss: loss / steps as f64, accuracy: accuracy / steps as f64 })
-    }
-
-    fn state(&self) -> State {
-        let mut state = State::new();
-        state.put("steps", self.steps);
-        state.put("loss", self.loss);
-        state.put("accuracy", self.accuracy);
-        state
-    }
-
-    fn from_state(mut state: State) -> std::result::Result<Self, StateError> {
-        let recent = Self {
-            steps: state.take_whole("steps")?,
-            loss: state.take_number("loss")?,
-            accuracy: state.take_number("accuracy")?,
-        };
-        state.finish()?;
-        Ok(recent)
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Laws of named state: what is put in comes out, bit by bit; what does not fit is named; damage is seen.
 
 use super::*;
+use candle::Device;
 
 fn tensor(values: &[f32], shape: &[usize]) -> Tensor {
     Tensor::from_slice(values, shape, &Device::Cpu).unwrap()

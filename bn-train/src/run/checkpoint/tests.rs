@@ -3,6 +3,7 @@
 use super::*;
 use candle::{Device, Tensor};
 use proptest::prelude::*;
+use std::collections::BTreeMap;
 
 fn checkpoint(step: u64, score: Option<f64>, before: Option<Best>) -> Checkpoint {
     let mut state = State::new();
