@@ -1,10 +1,11 @@
 //! `bn-train run`: trains an experiment and draws its report.
 
+use super::choice::Choice;
 use super::list::counted;
+use super::machine::{Machine, Share};
 use super::print::print;
-use crate::device::DeviceName;
 use crate::experiment::plan::{self, Plan};
-use crate::experiment::{Experiment, Flags, Registry, shipped};
+use crate::experiment::{Experiment, Registry};
 use crate::launch::earlier::{Standing, neighbours};
 use crate::launch::interruption::{EXIT_STATUS, Interruption};
 use crate::launch::{self, Job, Options, Outcome, console};
@@ -24,33 +25,13 @@ use std::process::ExitCode;
   bn-train show decay-and-renorm > mine.toml && bn-train run mine.toml
   bn-train run runs/decay-and-renorm/decay-0.9/seed-0/config.toml --out again   # repeats one run")]
 pub(super) struct Run {
-    /// Name of an embedded experiment, or path of a TOML file
-    #[arg(default_value = shipped::DEFAULT)]
-    experiment: String,
-    /// Replace a key in every arm, for instance train.steps=100 or norm={decay=0.9}; may be repeated
-    #[arg(long, value_name = "KEY=VALUE")]
-    set: Vec<String>,
-    /// Name of the experiment's folder, in place of its own
-    #[arg(long, value_name = "NAME")]
-    name: Option<String>,
+    #[command(flatten)]
+    choice: Choice,
     /// Where to put the folder of the experiment
     #[arg(long, value_name = "DIR", default_value = "runs")]
     out: PathBuf,
-    /// Seeds in place of the experiment's own, for instance 0,1,5-9
-    #[arg(long, value_name = "SEED,...", allow_hyphen_values = true)]
-    seeds: Option<String>,
-    /// Train only these arms, by name or folder; may be repeated
-    #[arg(long, value_name = "NAME,...")]
-    arms: Vec<String>,
-    /// Runs at a time, each a process of its own [default: the cores, divided by --threads; 1 on a GPU]
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
-    jobs: Option<usize>,
-    /// Threads of each run; its numbers do not depend on it [default: its share of the cores]
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
-    threads: Option<usize>,
-    /// cpu, cuda or cuda:N
-    #[arg(long, default_value_t)]
-    device: DeviceName,
+    #[command(flatten)]
+    machine: Machine,
     /// Lines of text in place of progress bars
     #[arg(long)]
     plain: bool,
@@ -66,12 +47,12 @@ impl Run {
     /// Trains, and draws the report.
     pub(super) fn run(self, registry: &Registry) -> anyhow::Result<ExitCode> {
         let interruption = Interruption::listen()?;
-        let experiment = registry.load(&self.experiment, &self.flags())?;
+        let experiment = self.choice.load(registry)?;
         let plan = Plan::new(&experiment);
         let folder = self.out.join(slug(&plan.name));
-        let checked = preflight::check(&plan, &folder, self.device)?;
+        let checked = preflight::check(&plan, &folder, self.machine.device)?;
         let all = self.jobs(&plan, &folder, &checked)?;
-        let neighbours = neighbours(&experiment, &plan, &folder, &self.device.to_string())?;
+        let neighbours = neighbours(&experiment, &plan, &folder, &self.machine.device.to_string())?;
         let standing = Standing::of(&all, &neighbours, registry, self.replace)?;
         let jobs: Vec<Job> = all
             .iter()
@@ -92,24 +73,9 @@ impl Run {
         self.conclude(&folder, &jobs, &outcome)
     }
 
-    fn flags(&self) -> Flags {
-        Flags {
-            set: self.set.clone(),
-            name: self.name.clone(),
-            seeds: self.seeds.clone(),
-            arms: self.arms.clone(),
-        }
-    }
-
     fn options(&self, runs: usize) -> Options {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let jobs = self.jobs.or(match self.device {
-            DeviceName::Cpu => None,
-            // Each process needs a context and memory of its own on the GPU.
-            DeviceName::Cuda(_) => Some(1),
-        });
-        let (jobs, threads) = share(cores, runs, jobs, self.threads);
-        Options { jobs, threads, device: self.device, plain: self.plain }
+        let Share { jobs, threads } = self.machine.share(runs);
+        Options { jobs, threads, device: self.machine.device, plain: self.plain }
     }
 
     fn jobs(
@@ -118,7 +84,7 @@ impl Run {
         folder: &Path,
         checked: &preflight::Checked,
     ) -> anyhow::Result<Vec<Job>> {
-        let device = self.device.to_string();
+        let device = self.machine.device.to_string();
         let job = |run: &plan::Run| {
             let config = plan.config(run, &checked.surroundings, crate::VERSION, &device);
             Ok(Job {
@@ -251,44 +217,14 @@ fn of_earlier(standing: &Standing) -> String {
     text
 }
 
-/// How many runs at a time, and with how many threads each, on so many cores.
-fn share(cores: usize, runs: usize, jobs: Option<usize>, threads: Option<usize>) -> (usize, usize) {
-    let jobs = jobs.unwrap_or_else(|| cores / threads.unwrap_or(1)).clamp(1, runs.max(1));
-    (jobs, threads.unwrap_or(cores / jobs).max(1))
-}
-
-/// A number of things of which there must be one.
-fn at_least_one(text: &str) -> Result<usize, String> {
-    let number = text.parse().ok().filter(|&number| number > 0);
-    number.ok_or_else(|| "expected a whole number from 1".to_owned())
-}
-
 /// The command that was typed, for the manifest.
 fn command_line() -> String {
-    let words = std::env::args().skip(1);
+    let mut words = std::env::args();
+    let program = words.next().unwrap_or_default();
+    let program = Path::new(&program).file_name().map(|name| name.to_string_lossy().into_owned());
     let quote = |word: String| {
         if word.contains([' ', '"', '\'', '$']) { format!("{word:?}") } else { word }
     };
-    std::iter::once("bn-train".to_owned()).chain(words.map(quote)).collect::<Vec<_>>().join(" ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cores_are_shared_among_jobs_and_threads() {
-        for (cores, runs, jobs, threads, expected) in [
-            (8, 35, None, None, (8, 1)),
-            (8, 2, None, None, (2, 4)),
-            (8, 35, Some(2), None, (2, 4)),
-            (8, 35, None, Some(4), (2, 4)),
-            (8, 35, Some(3), Some(5), (3, 5)),
-            (2, 35, None, Some(4), (1, 4)),
-            (2, 1, Some(4), None, (1, 2)),
-            (2, 9, Some(4), None, (4, 1)),
-        ] {
-            assert_eq!(share(cores, runs, jobs, threads), expected, "{cores} cores, {runs} runs");
-        }
-    }
+    let program = program.unwrap_or_else(|| "bn-train".to_owned());
+    std::iter::once(program).chain(words.map(quote)).collect::<Vec<_>>().join(" ")
 }

@@ -6,7 +6,9 @@ use super::terminal::{Colour, Painter, duration, table};
 use crate::experiment::Registry;
 use anyhow::Context as _;
 use bn_report::read::{Record, Run, read_experiment};
-use bn_report::schema::{Split, Statistics, Status, TIMING, TimingRow, partial_seed_dir, seed_dir};
+use bn_report::schema::{
+    METRICS, Split, Statistics, Status, TIMING, TimingRow, partial_seed_dir, seed_dir,
+};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -38,7 +40,12 @@ struct Standing {
     accuracy: Option<f64>,
     /// Until the end of the run, at the pace so far.
     seconds_left: Option<f64>,
+    /// Since it last wrote a row; none where nothing says it.
+    silent_seconds: Option<f64>,
 }
+
+/// After this a run that is said to go on may have been killed.
+const LONG_SILENCE: f64 = 60.0;
 
 impl Standing {
     fn of(registry: &Registry, arm: &str, run: &Run, place: &Path) -> anyhow::Result<Self> {
@@ -51,6 +58,7 @@ impl Standing {
                 steps: None,
                 accuracy: None,
                 seconds_left: None,
+                silent_seconds: None,
             });
         };
         let settings = registry.settings(&record.config.settings.to_string()).ok();
@@ -64,6 +72,7 @@ impl Standing {
             step,
             steps,
             accuracy: accuracy(record),
+            silent_seconds: silent_seconds(&place.join(partial_seed_dir(run.seed)).join(METRICS)),
             seconds_left: steps.zip(pace).and_then(|(steps, (step, seconds))| {
                 (step > 0).then(|| seconds * steps.saturating_sub(step) as f64 / step as f64)
             }),
@@ -91,9 +100,12 @@ impl Standing {
         match &self.status {
             Some(Status::Diverged { step, reason }) => format!("at step {step}: {reason}"),
             Some(Status::Failed { error }) => error.clone(),
-            Some(Status::Running) => {
-                self.seconds_left.map_or(String::new(), |left| format!("{} left", duration(left)))
-            }
+            Some(Status::Running) => match (self.silent_seconds, self.seconds_left) {
+                (Some(silent), _) if silent > LONG_SILENCE => {
+                    format!("no row for {}; it may have been killed", duration(silent))
+                }
+                (_, left) => left.map_or(String::new(), |left| format!("{} left", duration(left))),
+            },
             _ => String::new(),
         }
     }
@@ -107,6 +119,12 @@ fn accuracy(record: &Record) -> Option<f64> {
             && matches!(row.statistics, None | Some(Statistics::Moving))
     };
     record.rows.iter().rev().find(is_accuracy)?.value
+}
+
+/// How long ago a file was last written.
+fn silent_seconds(path: &Path) -> Option<f64> {
+    let written = std::fs::metadata(path).and_then(|file| file.modified()).ok()?;
+    written.elapsed().ok().map(|silence| silence.as_secs_f64())
 }
 
 /// The last whole row of a run's `timing.csv`; none where there is none yet.
@@ -184,7 +202,16 @@ mod tests {
             steps: Some(100),
             accuracy: (step > 0).then_some(0.5),
             seconds_left: left,
+            silent_seconds: None,
         }
+    }
+
+    #[test]
+    fn long_silence_is_told() {
+        let running = standing("a", Some(Status::Running), 50, Some(10.0));
+        let silent = |seconds| Standing { silent_seconds: Some(seconds), ..running.clone() };
+        assert_eq!(silent(59.0).remark(), "10 s left");
+        assert_eq!(silent(200.0).remark(), "no row for 3 min 20 s; it may have been killed");
     }
 
     #[test]
