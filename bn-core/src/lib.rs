@@ -109,7 +109,7 @@ pub use pass::{Correction, InputGradients, Saved};
 pub use population::{PopulationOptions, PopulationReport, population_statistics};
 pub use schedule::Schedule;
 pub use sequential::{Observer, Sequential};
-pub use state::Pending;
+pub use state::{Evaluation, Pending};
 pub use updates::Updates;
 
 /// Guides: the exact semantics, and where to find each parameter of another system.

@@ -11,6 +11,7 @@ use crate::collective::Exchange;
 use crate::config::StoredVariance;
 use crate::error::{Error, Result};
 use crate::moments::Moments;
+use crate::state::Evaluation;
 use crate::tensors::values;
 
 const OP: &str = "population_statistics";
@@ -134,7 +135,7 @@ struct Pass<'a> {
 impl<'a> Pass<'a> {
     fn start(layers: &'a [&'a BatchNorm]) -> Self {
         for layer in layers {
-            layer.layer.state.ledger().recorded = Some(Vec::new());
+            layer.set_evaluation(Evaluation::Batch);
         }
         let samples = layers.iter().map(|layer| Sample::new(layer.channels())).collect();
         Self { layers, samples }
@@ -151,8 +152,7 @@ impl<'a> Pass<'a> {
         for batch in batches.take(options.max_batches.unwrap_or(usize::MAX)) {
             forward(batch)?;
             for (layer, sample) in self.layers.iter().zip(&mut self.samples) {
-                let calls = layer.layer.state.ledger().recorded.replace(Vec::new());
-                if let Some(batch) = Moments::merge_all(&calls.unwrap_or_default())? {
+                if let Some(batch) = layer.take_recorded()? {
                     sample.add(&batch);
                 }
             }
@@ -175,7 +175,7 @@ impl<'a> Pass<'a> {
 impl Drop for Pass<'_> {
     fn drop(&mut self) {
         for layer in self.layers {
-            layer.layer.state.ledger().recorded = None;
+            layer.set_evaluation(Evaluation::Moving);
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::engine::Implementation;
 use crate::error::Result;
 use crate::moments::Moments;
 use crate::pass::{Forward, LastCorrection, Layer, Saved};
-use crate::state::Pending;
+use crate::state::{Evaluation, Pending};
 use crate::tensors::lock;
 use crate::updates::Updates;
 
@@ -93,6 +93,38 @@ impl BatchNorm {
         self.forward_with(x, &self.train_call())
     }
 
+    /// Sets what evaluation passes of the layer and its clones normalize by, also inside of modules that know only
+    /// `forward_t(x, false)`: to measure a net by the statistics of each batch, or by given ones.
+    ///
+    /// ```
+    /// use bn_core::{BatchNormConfig, Evaluation};
+    /// use candle::{DType, Device, Tensor};
+    /// use candle_nn::{ModuleT, VarBuilder, VarMap};
+    /// # let vb = VarBuilder::from_varmap(&VarMap::new(), DType::F32, &Device::Cpu);
+    /// let bn = BatchNormConfig::torch().build(1, vb)?;
+    /// let x = Tensor::new(&[[1f32], [3.]], &Device::Cpu)?;
+    /// bn.set_evaluation(Evaluation::Batch);
+    /// bn.forward_t(&x, false)?;
+    /// let moments = bn.take_recorded()?.unwrap();
+    /// assert_eq!(moments.mean().to_vec1::<f64>()?, [2.]);
+    /// bn.set_evaluation(Evaluation::Given(moments)); // or back to Evaluation::Moving
+    /// # Ok::<(), bn_core::Error>(())
+    /// ```
+    pub fn set_evaluation(&self, evaluation: Evaluation) {
+        let mut ledger = self.layer.state.ledger();
+        ledger.evaluation = evaluation;
+        ledger.recorded.clear();
+    }
+
+    /// The merged moments of the batches evaluated by [`Evaluation::Batch`] since it was set, or since this was last
+    /// called; `None` if there was none.
+    /// # Errors
+    /// None for batches of one layer: they have as many channels.
+    pub fn take_recorded(&self) -> Result<Option<Moments>> {
+        let recorded = std::mem::take(&mut self.layer.state.ledger().recorded);
+        Moments::merge_all(&recorded)
+    }
+
     /// Normalizes by the moving statistics.
     /// # Errors
     /// See [`BatchNorm::forward_with`].
@@ -109,11 +141,18 @@ impl BatchNorm {
     /// [`Empty`](crate::Error::Empty), [`ZeroWeight`](crate::Error::ZeroWeight), [`OneValue`](crate::Error::OneValue)
     /// or [`ConstantChannel`](crate::Error::ConstantChannel) by the configured policies.
     pub fn forward_with(&self, x: &Tensor, call: &Call<'_>) -> Result<Tensor> {
-        if let Some(call) = self.recording(call) {
-            return self.named(self.record(x, &call));
-        }
-        let forward = self.layer.forward(x, call, self.layer.exchange(call));
-        self.named(forward.and_then(|forward| self.apply(forward)))
+        let y = match self.evaluation(call) {
+            Evaluation::Moving => {
+                let forward = self.layer.forward(x, call, self.layer.exchange(call));
+                forward.and_then(|forward| self.apply(forward))
+            }
+            Evaluation::Batch => self.record(x, call),
+            Evaluation::Given(moments) => {
+                let call = Call { statistics: Statistics::Given(&moments), ..*call };
+                self.layer.forward(x, &call, None).map(|forward| forward.y)
+            }
+        };
+        self.named(y)
     }
 
     /// A training step outside candle's graph: y, and what its gradient needs.
@@ -179,21 +218,22 @@ impl BatchNorm {
         Ok(y)
     }
 
-    /// While population statistics are taken: the call by batch statistics that replaces this one.
-    fn recording<'a>(&self, call: &Call<'a>) -> Option<Call<'a>> {
-        let given = matches!(call.statistics, Statistics::Given(_));
-        if given || self.layer.state.ledger().recorded.is_none() {
-            return None;
+    /// What replaces this call's statistics.
+    fn evaluation(&self, call: &Call<'_>) -> Evaluation {
+        let evaluation = self.layer.state.ledger().evaluation.clone();
+        match (call.statistics, &evaluation) {
+            (Statistics::Given(_), _) | (Statistics::Batch, Evaluation::Given(_)) => {
+                Evaluation::Moving
+            }
+            _ => evaluation,
         }
-        Some(Call { statistics: Statistics::Batch, update: true, renorm: false, ..*call })
     }
 
     /// Normalizes by this rank's batch and records its moments.
     fn record(&self, x: &Tensor, call: &Call<'_>) -> Result<Tensor> {
-        let forward = self.layer.forward(x, call, None)?;
-        if let Some(recorded) = self.layer.state.ledger().recorded.as_mut() {
-            recorded.extend(forward.update);
-        }
+        let call = Call { statistics: Statistics::Batch, update: true, renorm: false, ..*call };
+        let forward = self.layer.forward(x, &call, None)?;
+        self.layer.state.ledger().recorded.extend(forward.update);
         Ok(forward.y)
     }
 

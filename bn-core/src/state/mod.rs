@@ -42,6 +42,19 @@ struct Rules {
     renorm: Option<(RenormVariant, f64)>,
 }
 
+/// What evaluation passes normalize by, see [`BatchNorm::set_evaluation`](crate::BatchNorm::set_evaluation).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Evaluation {
+    /// The moving statistics.
+    #[default]
+    Moving,
+    /// Those of the batch, by this rank alone. While it is set, training passes are evaluations too, and each
+    /// batch's moments are recorded: [`BatchNorm::take_recorded`](crate::BatchNorm::take_recorded).
+    Batch,
+    /// These, `[C]`.
+    Given(Moments),
+}
+
 /// A layer's record of its updates.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
@@ -49,8 +62,10 @@ pub(crate) struct Ledger {
     step: Option<u64>,
     pub(crate) pending: Option<Pending>,
     pub(crate) last: Option<LastUpdate>,
-    /// While population statistics are taken: the moments of each call.
-    pub(crate) recorded: Option<Vec<Moments>>,
+    /// What evaluation passes use in place of the moving statistics.
+    pub(crate) evaluation: Evaluation,
+    /// Moments of the batches evaluated by [`Evaluation::Batch`].
+    pub(crate) recorded: Vec<Moments>,
     /// The averages were set from a checkpoint or a population.
     loaded: bool,
     pub(crate) evaluated_before_update: bool,

@@ -124,3 +124,44 @@ fn decay() -> Takes<ShadowDecay> {
     };
     Takes::new("a number, 0 <= it < 1, or \"cumulative\"", read, write)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::experiment::Registry;
+
+    fn read(lines: &str) -> Result<ProbeSettings, String> {
+        let text = format!("optimizer.learning_rate = 0.1\ntrain.steps = 10\n{lines}");
+        let settings = Registry::built_in().settings(&text);
+        settings.map(|settings| settings.probes).map_err(|invalid| invalid.to_string())
+    }
+
+    #[test]
+    fn shadows_are_read_in_their_order() {
+        let probes = read("shadow = { decays = [0.99, 'cumulative', 0], zero_debias = 'both' }");
+        let decays = probes.unwrap().shadows.into_iter().map(|shadow| shadow.decay);
+        let constant = |decay| ShadowDecay::constant(decay).unwrap();
+        let want = [constant(0.99), ShadowDecay::Cumulative, constant(0.0)];
+        assert_eq!(decays.collect::<Vec<_>>(), want);
+    }
+
+    #[test]
+    fn what_shadows_cannot_be_is_refused_with_the_reason() {
+        for (lines, reason) in [
+            (
+                "norm.kind = 'renorm'\nshadow.decays = [0.9]",
+                "renorm reads its own moving statistics",
+            ),
+            ("norm.kind = 'none'\nshadow.decays = [0.9]", "needs norm layers"),
+            ("shadow.decays = [0.9, 0.9]", "names a decay twice"),
+            ("shadow.decays = [1.0]", "0 <= it < 1, or \"cumulative\""),
+            ("shadow.decays = ['mean']", "0 <= it < 1, or \"cumulative\""),
+            ("population.examples = 1", "from 2"),
+            ("evaluate.batch_size = 0", "from 1"),
+        ] {
+            let message = read(lines).unwrap_err();
+            assert!(message.contains(reason), "{lines}: {message}");
+        }
+        assert!(read("norm.kind = 'none'").is_ok());
+    }
+}

@@ -1,11 +1,11 @@
 //! Any candle module as a layer.
 
 use super::layer::{Item, Layer, Named, Role};
-use super::norm::visit_norm;
+use super::norm::{given, visit_norm};
 use super::pass::{Mode, Pass};
 use super::signal::Signal;
 use super::tape::{Backward, GradientSink};
-use bn_core::BatchNorm;
+use bn_core::{BatchNorm, Evaluation};
 use candle::{DType, Device, Result, Shape, Tensor, Var};
 use candle_nn::var_builder::{SimpleBackend, VarBuilderArgs};
 use candle_nn::{Init, ModuleT, VarBuilder};
@@ -44,6 +44,20 @@ impl<M> Graph<M> {
         Ok(Self::new(module, variables))
     }
 
+    /// With the norm layers inside of `module`, each with its path. They normalize as the pass says, also where the module
+    /// knows only training and evaluation. Their parameters are trained as they say themselves; where they are among the
+    /// variables too, the norm layers' word counts.
+    pub fn with_norms(self, norms: Vec<(String, BatchNorm)>) -> Self {
+        let of_norm = |(_, norm): &(String, BatchNorm)| {
+            let all = norm.affine_variables().into_iter().chain(norm.statistics());
+            all.map(|(_, variable)| variable.id()).collect::<Vec<_>>()
+        };
+        let held: Vec<_> = norms.iter().flat_map(of_norm).collect();
+        let mut variables = self.variables;
+        variables.retain(|(_, variable)| !held.contains(&variable.id()));
+        Self { variables, norms, ..self }
+    }
+
     fn trained(&self) -> impl Iterator<Item = &Var> {
         let affine = self.norms.iter().filter(|(_, norm)| norm.config().trainable);
         let affine = affine.flat_map(|(_, norm)| [norm.gamma(), norm.beta()]).flatten();
@@ -59,7 +73,15 @@ impl<M: ModuleT + Debug> Layer for Graph<M> {
         }
         let trained: Vec<Var> = self.trained().cloned().collect();
         if !pass.records(&[x], !trained.is_empty()) {
+            let evaluating = Evaluating::start(&self.norms, pass)?;
             let y = self.module.forward_t(&x.tensor().detach(), trains)?;
+            if pass.is_recording() {
+                for (path, norm) in evaluating.norms {
+                    if let Some(moments) = norm.take_recorded()? {
+                        pass.add_moments(path, &moments)?;
+                    }
+                }
+            }
             return Ok(Signal::new(y.detach()));
         }
         // A variable of its own: the gradient of x is found here, and no graph reaches beyond the module.
@@ -75,6 +97,33 @@ impl<M: ModuleT + Debug> Layer for Graph<M> {
         }
         for (path, norm) in &self.norms {
             visit_norm(path, norm, visitor);
+        }
+    }
+}
+
+/// While this lives, the norm layers of a module evaluate as a pass says.
+struct Evaluating<'a> {
+    norms: &'a [(String, BatchNorm)],
+}
+
+impl<'a> Evaluating<'a> {
+    fn start(norms: &'a [(String, BatchNorm)], pass: &Pass<'_>) -> Result<Self> {
+        let evaluating = Self { norms };
+        for (path, norm) in norms {
+            norm.set_evaluation(match pass.mode() {
+                Mode::Train | Mode::Moving => Evaluation::Moving,
+                Mode::Batch => Evaluation::Batch,
+                Mode::Given(statistics) => Evaluation::Given(given(statistics, path)?.clone()),
+            });
+        }
+        Ok(evaluating)
+    }
+}
+
+impl Drop for Evaluating<'_> {
+    fn drop(&mut self) {
+        for (_, norm) in self.norms {
+            norm.set_evaluation(Evaluation::Moving);
         }
     }
 }

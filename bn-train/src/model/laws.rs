@@ -297,6 +297,54 @@ fn given_moments_of_a_batch_evaluate_as_the_batch_itself() {
     assert!(error.to_string().contains("`second`"), "{error}");
 }
 
+/// A module of the user's with a norm layer inside.
+#[derive(Debug)]
+struct Inside(bn_core::BatchNorm);
+
+impl ModuleT for Inside {
+    fn forward_t(&self, x: &Tensor, train: bool) -> Result<Tensor> {
+        self.0.forward_t(x, train)?.tanh()
+    }
+}
+
+#[test]
+fn modes_reach_the_norm_layers_inside_of_a_module() {
+    let config = norm(DataFormat::Nchw);
+    let inside = config.build(3, builder().pp("inside")).unwrap();
+    let mut module = Chain::new();
+    let norms = vec![("inside".to_owned(), inside.clone())];
+    // Named twice, they are held once.
+    let variables = inside.affine_variables().into_iter().chain(inside.statistics()).collect();
+    module.push(Graph::new(Inside(inside), variables).with_norms(norms));
+    assert_eq!(parameters(&module).len(), 2);
+    let mut layers = Chain::new();
+    layers.push(Norm::build(&config, 3, builder().pp("inside")).unwrap());
+    layers.push(Activate::new("tanh", bn_core::Activation::Tanh));
+    assert_tape_equals_graph("a norm inside", &module, &numbers("x", &[6, 3]));
+    let x = numbers("x", &[6, 3]);
+    // As many training passes as the comparison has made.
+    for _ in 0..2 {
+        run(&layers, &x, Pass::train());
+    }
+    let same = |got: Vec<f32>, want: Vec<f32>| {
+        got.iter().zip(&want).all(|(got, want)| (got - want).abs() <= 1e-6)
+    };
+    let before = state(&module);
+    let (mut recorded, mut expected) = (MomentsByPath::new(), MomentsByPath::new());
+    let other = numbers("other", &[9, 3]);
+    let by_batch = run(&layers, &other, Pass::record(&mut expected));
+    assert!(same(run(&module, &other, Pass::record(&mut recorded)), by_batch));
+    assert_eq!(recorded, expected);
+    for mode in [Mode::Moving, Mode::Batch, Mode::Given(&recorded)] {
+        let want = run(&layers, &x, Pass::evaluate(mode));
+        assert!(same(run(&module, &x, Pass::evaluate(mode)), want), "{mode:?}");
+    }
+    assert_eq!(state(&module), before);
+    // Each pass leaves the layer as it was for the next.
+    let moving = run(&layers, &x, Pass::evaluate(Mode::Moving));
+    assert!(same(run(&module, &x, Pass::evaluate(Mode::Moving)), moving));
+}
+
 /// The paths of all results, in order.
 #[derive(Default)]
 struct Paths(Vec<String>);

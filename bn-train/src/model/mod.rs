@@ -51,7 +51,7 @@ pub use tape::{Backward, GradientSink, Tape};
 use crate::data::ImageShape;
 use crate::ops::buffer::is_plain;
 use crate::ops::softmax_cross_entropy;
-use candle::{Device, Result, Tensor, Var};
+use candle::{DType, Device, Result, Tensor, Var};
 
 /// What a network turns images into: one score per class.
 #[derive(Clone, Copy, Debug)]
@@ -166,7 +166,9 @@ impl Model {
             let store = loss.backward()?;
             gradients.add_all(self.trainable().iter().map(|(_, variable)| variable), &store)?;
         }
-        Ok(StepOutput { loss: mean, accuracy: accuracy(scores, labels)?, gradients })
+        let scores = scores.detach().to_device(&Device::Cpu)?.to_dtype(DType::F32)?.contiguous()?;
+        let accuracy = softmax_cross_entropy(&scores, &labels.to_device(&Device::Cpu)?)?.accuracy;
+        Ok(StepOutput { loss: mean, accuracy, gradients })
     }
 
     /// The network's layers, for [`parameters`], [`norm_layers`] and [`statistics`].
@@ -179,23 +181,6 @@ impl Model {
         let trained = parameters(self.layers()).into_iter().filter(|found| found.is_trained);
         trained.map(|found| (found.path, found.var)).collect()
     }
-}
-
-/// Share of rows whose highest score is that of their label. Scores that are not numbers are never right.
-pub fn accuracy(scores: &Tensor, labels: &Tensor) -> Result<f64> {
-    let (rows, classes) = scores.dims2()?;
-    let scores = scores.flatten_all()?.to_vec1::<f32>()?;
-    let labels = labels.to_vec1::<u32>()?;
-    let is_right = |(row, label): (&[f32], &u32)| {
-        let own = row[*label as usize];
-        row.iter().enumerate().all(|(class, &score)| class == *label as usize || own > score)
-    };
-    let right = scores
-        .chunks_exact(classes)
-        .zip(&labels)
-        .filter(|&(row, label)| is_right((row, label)))
-        .count();
-    Ok(right as f64 / rows as f64)
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! The norm layer as networks see it: bn-core's `BatchNorm`, which every pass uses as its mode says.
 
 use super::layer::{Item, Layer, Named, Role};
-use super::pass::{Mode, Pass};
+use super::pass::{Mode, MomentsByPath, Pass};
 use super::signal::Signal;
 use super::tape::{Backward, GradientSink};
-use bn_core::{BatchNorm, BatchNormConfig, Call, Saved};
+use bn_core::{BatchNorm, BatchNormConfig, Call, Moments, Saved};
 use candle::{Result, Tensor, Var};
 use candle_nn::VarBuilder;
 use std::borrow::Cow;
@@ -83,10 +83,7 @@ impl Norm {
             Mode::Train => Ok(Call { weights: pass.weights(), ..Call::train() }),
             Mode::Moving => Ok(Call::eval()),
             Mode::Batch => Ok(by_batch),
-            Mode::Given(statistics) => match statistics.get(&self.path) {
-                Some(moments) => Ok(Call::given(moments)),
-                None => candle::bail!("no statistics are given for norm layer `{}`", self.path),
-            },
+            Mode::Given(statistics) => given(statistics, &self.path).map(Call::given),
         }
     }
 }
@@ -98,6 +95,14 @@ impl Layer for Norm {
 
     fn visit<'a>(&'a self, visitor: &mut dyn FnMut(Named<'a>)) {
         visit_norm(&self.path, &self.layer, visitor);
+    }
+}
+
+/// The statistics of the norm layer at `path`.
+pub(super) fn given<'a>(statistics: &'a MomentsByPath, path: &str) -> Result<&'a Moments> {
+    match statistics.get(path) {
+        Some(moments) => Ok(moments),
+        None => candle::bail!("no statistics are given for norm layer `{path}`"),
     }
 }
 

@@ -130,14 +130,6 @@ fn position_decides_what_is_normalized() {
     assert_ne!(scores("before"), scores("after"));
 }
 
-#[test]
-fn accuracy_counts_rows_whose_label_scores_highest() {
-    let scores = [[1.0_f32, 2.0], [3.0, 0.0], [f32::NAN, f32::NAN], [1.0, 1.0]];
-    let scores = Tensor::new(&scores, &Device::Cpu).unwrap();
-    let labels = Tensor::new(&[1_u32, 1, 0, 0], &Device::Cpu).unwrap();
-    assert_eq!(accuracy(&scores, &labels).unwrap(), 0.25);
-}
-
 /// The backward of the layers, and candle's, over every kind of layer, norm and activation.
 #[test]
 fn gradients_are_those_of_the_graph() {

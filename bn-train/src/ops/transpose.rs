@@ -143,10 +143,8 @@ mod tests {
                     for (index, number) in packed.iter().enumerate() {
                         let (lane, at) = (index % lanes, index / lanes);
                         let channel = at / points * lanes + lane;
-                        let want = match channel < channels {
-                            true => (channel * points + at % points) as f32,
-                            false => 0.0,
-                        };
+                        let number_there = (channel * points + at % points) as f32;
+                        let want = if channel < channels { number_there } else { 0.0 };
                         assert_eq!(*number, want, "{channels} {points} {lanes}");
                     }
                     let mut back = vec![f32::NAN; planes.len()];

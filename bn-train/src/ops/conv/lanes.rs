@@ -13,10 +13,7 @@ pub(super) fn block(channels: usize) -> usize {
         return HALF;
     }
     let vectors = channels.div_ceil(lanes);
-    match vectors.is_multiple_of(2) || vectors > 4 {
-        true => MOST_VECTORS * lanes,
-        false => lanes,
-    }
+    if vectors.is_multiple_of(2) || vectors > 4 { MOST_VECTORS * lanes } else { lanes }
 }
 
 /// Lanes of AVX2, where AVX-512 has twice as many: as fast for as many channels, and twice as fast as half empty vectors.
@@ -24,9 +21,10 @@ const HALF: usize = 8;
 
 /// Runs a kernel over blocks of so many channels, in the vectors that [`block`] chose.
 pub(super) fn dispatch<W: WithSimd>(block: usize, kernel: W) -> W::Output {
-    match block == HALF && lanes() == 2 * HALF {
-        true => in_halves(kernel),
-        false => pulp::Arch::new().dispatch(kernel),
+    if block == HALF && lanes() == 2 * HALF {
+        in_halves(kernel)
+    } else {
+        pulp::Arch::new().dispatch(kernel)
     }
 }
 

@@ -188,8 +188,32 @@ fn threads_change_no_bit() {
             pool.install(|| case.ours())
         };
         let one = on(1);
-        assert_eq!(one, on(2), "{shape:?}");
-        assert_eq!(one, on(5), "{shape:?}");
+        // More threads than groups of images share out the channels of a group.
+        for threads in [2, 5, 16, 64] {
+            assert_eq!(one, on(threads), "{shape:?}, {threads} threads");
+        }
+    }
+}
+
+#[test]
+fn every_thread_has_a_part_of_the_weights_gradient() {
+    for (threads, groups, blocks, inputs) in
+        [(1, 8, 4, 64), (8, 8, 1, 16), (9, 8, 1, 16), (64, 8, 2, 64), (32, 8, 1, 3), (100, 1, 3, 7)]
+    {
+        let share = Share::new(threads, groups, blocks, inputs);
+        let tasks = groups * blocks / share.blocks * (inputs / share.inputs);
+        assert!(tasks >= threads.min(groups * blocks * inputs), "{share:?}");
+        // The tasks' parts are all pairs of block and input of all groups, each once.
+        let mut seen = vec![0; groups * blocks * inputs];
+        for task in 0..tasks {
+            let Part { group, first_block, first_input } = share.part(task, blocks, inputs);
+            for block in first_block..first_block + share.blocks {
+                for input in first_input..first_input + share.inputs {
+                    seen[(group * blocks + block) * inputs + input] += 1;
+                }
+            }
+        }
+        assert!(seen.iter().all(|&times| times == 1), "{share:?}");
     }
 }
 
