@@ -46,7 +46,8 @@ pub(super) fn notes(raw: &Raw) -> Vec<String> {
             format!("{key} is {} in every arm; it overrides the value set in {list}", leaf.value)
         })
     };
-    raw.set.iter().filter_map(note).collect()
+    // An arm's own name is no key that a flag overrides.
+    raw.set.iter().filter(|(key, _)| *key != "name").filter_map(note).collect()
 }
 
 /// The names of the arms that have one, and problems with the names.

@@ -337,6 +337,9 @@ fn a_key_set_twice_is_refused() {
     );
     let twice = Flags { name: Some("a".into()), ..flags(&["name=b"]) };
     assert!(refused_with(MINIMAL, &twice)[0].contains("`name` is set twice"));
+    let named = Flags { name: Some("quick".into()), ..Flags::default() };
+    let named = parse(&format!("{MINIMAL}[[arm]]\nname = 'a'\n"), &named).unwrap();
+    assert_eq!((named.name.as_str(), named.notes.len()), ("quick", 0));
 }
 
 #[test]
