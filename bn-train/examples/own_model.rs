@@ -1,26 +1,20 @@
 //! A network, a data set and an experiment of one's own: `cargo run --example own_model -- run rings`.
 
-use bn_train::Laboratory;
 use bn_train::data::{DataError, Dataset, Description, Examples, ImageShape, Provider};
 use bn_train::keys::{Key, size};
 use bn_train::model::{Architecture, Block, Chain, Dense, Flatten, Graph, Hidden, Layer, Sizes};
-use candle_nn::VarBuilder as Vb;
+type Built = candle::Result<Box<dyn Layer>>;
 
 /// A dense layer of ours with its norm and activation, then one of candle's.
 #[derive(Debug)]
 struct Mixed(usize);
 
 impl Architecture for Mixed {
-    fn build(
-        &self,
-        sizes: Sizes,
-        hidden: Hidden<'_>,
-        vb: &Vb<'_>,
-    ) -> candle::Result<Box<dyn Layer>> {
+    fn build(&self, sizes: Sizes, hidden: Hidden<'_>, vb: &candle_nn::VarBuilder<'_>) -> Built {
         let (first, second) = (vb.pp("first"), vb.pp("second"));
-        let dense = Dense::build(sizes.input.pixels(), self.0, hidden.needs_bias(), &first)?;
         let mut layers = Chain::new();
         layers.push(Flatten);
+        let dense = Dense::build(sizes.input.pixels(), self.0, hidden.needs_bias(), &first)?;
         layers.push(Block::build(dense, self.0, hidden, &first)?);
         layers.push(Graph::build(&second, |vb| candle_nn::linear(self.0, sizes.classes, vb))?);
         Ok(Box::new(layers))
@@ -40,9 +34,9 @@ impl Provider for Rings {
     fn load(&self) -> Result<Dataset, DataError> {
         let point = |i: u32| [0.618_034, 0.754_878].map(|step| (step * i as f32).fract());
         let radius = |[x, y]: [f32; 2]| (x - 0.5).hypot(y - 0.5);
-        let labels = (0..1000).map(|i| [0.326, 0.461].map(|r| radius(point(i)) > r));
-        let labels = labels.map(|[a, b]| u32::from(a) + u32::from(b)).collect();
+        let class = |i| [0.326, 0.461].iter().filter(|r| radius(point(i)) > **r).count() as u32;
         let pixels = (0..1000).flat_map(point).collect();
+        let labels = (0..1000).map(class).collect();
         Ok(Dataset::stratified(&Examples { shape: POINT, pixels, labels }, 3, 200, 200))
     }
 }
@@ -55,11 +49,10 @@ train = { epochs = 30, evaluate_every = 50 }
 arm = [{ name = 'batch norm', norm.decay = 0.9 }, { name = 'none', norm.kind = 'none' }]";
 
 fn main() -> std::process::ExitCode {
-    let width = |keys: &mut bn_train::keys::Keys<'_>| {
-        keys.with_default(Key::new("width", size(), "width of the hidden layer"), 16)
-    };
-    Laboratory::new()
-        .model("mixed", "two layers, ours and candle's", move |keys| width(keys).map(Mixed))
+    bn_train::Laboratory::new()
+        .model("mixed", "two layers, ours and candle's", |keys| {
+            keys.with_default(Key::new("width", size(), "of the hidden layer"), 16).map(Mixed)
+        })
         .data("rings", "1,000 points of a plane, in three rings", |_| Some(Rings))
         .experiment("rings", EXPERIMENT)
         .main()

@@ -37,7 +37,7 @@ fn own_kinds_are_listed_trained_and_reported() {
     let template = Command::new(&program).args(["show", "template"]).output().unwrap();
     let template = text(&template.stdout);
     assert!(template.contains("# width = 16 "), "{template}");
-    assert!(template.contains("# mixed: width of the hidden layer"), "{template}");
+    assert!(template.contains("# mixed: of the hidden layer"), "{template}");
     assert!(template.contains("\"rings\": 1,000 points of a plane"), "{template}");
 
     let (one, two) = (folder(), folder());
