@@ -12,7 +12,8 @@ fn example() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let profile = test.ancestors().nth(2).unwrap();
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--quiet", "--package", "bn-train", "--example", "own_model"]);
+    // The workspace, so that its dependencies are those of the tests and need not be built again.
+    cargo.args(["build", "--quiet", "--workspace", "--example", "own_model"]);
     if profile.ends_with("release") {
         cargo.arg("--release");
     }
