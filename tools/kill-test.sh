@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Kills training at random moments, runs it again until it ends, and compares what it wrote with what an undisturbed
-# run writes. Every optimizer meets every kind of norm.
+# run writes. Every optimizer meets every kind of norm, and there are other networks, averages, and a pair of networks.
 #
 #     tools/kill-test.sh KILLS [SEED]
 #
@@ -28,6 +28,28 @@ experiment="$folder/kill-test.toml"
                 "${optimizer//\"/}" "${norm//\"/}" "$optimizer" "$norm"
         done
     done
+    # Other networks, and all that has state beside weights.
+    cat <<'ARMS'
+[[arm]]
+name = "convnet"
+model = { kind = "convnet", channels = [4, 8] }
+[[arm]]
+name = "resnet"
+model = { kind = "resnet", depth = 8 }
+train.steps = 20
+[[arm]]
+name = "averaged weights"
+average = { kind = "ema", decay = 0.9, statistics = "recomputed" }
+[[arm]]
+name = "accumulated, with shadows"
+train.accumulate = 4
+shadow.decays = [0.9, "cumulative"]
+population.when = "evaluations"
+[[arm]]
+name = "gan"
+task = { kind = "gan", latent = 4, hidden = [16] }
+optimizer = { kind = "adam", learning_rate = 0.001 }
+ARMS
 } >"$experiment"
 
 # Starts the runs in the background; $launcher is their process.

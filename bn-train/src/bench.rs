@@ -2,12 +2,13 @@
 //! `tools/torch_reference.py`, and by how much the steps raised the process's peak of memory. `tools/compare_speed.py`
 //! runs the two by turns.
 
-use crate::data::ImageShape;
+use crate::data::{Batch, ImageShape};
 use crate::experiment::{Registry, Settings};
-use crate::model::{Model, Sizes, parameters};
+use crate::model::Sizes;
 use crate::ops::conv::{self, ConvShape};
 use crate::ops::parallel::awake;
 use crate::random::{Purpose, Stream};
+use crate::task::Turn;
 use anyhow::Context as _;
 use candle::{Device, Tensor};
 use std::hint::black_box;
@@ -172,18 +173,19 @@ fn perceptron(depth: usize, width: usize, norm: bool) -> String {
 fn training(model: &str, input: ImageShape, batch: usize) -> anyhow::Result<Step> {
     let settings = settings(model)?;
     let sizes = Sizes { input, classes: 10 };
-    let model = Model::build(&settings.model, settings.norm.as_ref(), sizes, 0, &Device::Cpu)?;
-    let mut optimizer = settings.optimizer.build(parameters(model.layers()))?;
+    let networks = settings.networks(sizes, 0, &Device::Cpu)?;
+    let mut optimizer = settings.optimizer.build(networks.parameters().collect())?;
     let images = numbers("images", batch * input.pixels());
     let dims = (batch, input.channels, input.height, input.width);
     let images = Tensor::from_vec(images, dims, &Device::Cpu)?;
     let mut stream = Stream::new(0, Purpose::Initialize("labels"));
     let labels: Vec<u32> = (0..batch).map(|_| stream.below(10) as u32).collect();
-    let labels = Tensor::new(labels, &Device::Cpu)?;
+    let batch = Batch::new(images, Tensor::new(labels, &Device::Cpu)?);
     Ok(Box::new(move || {
-        let output = model.train_step(&images, &labels)?;
-        optimizer.step(&output.gradients, 0.01)?;
-        black_box(output.loss);
+        let models = networks.models();
+        let learned = networks.task().learn(0, models, &batch, &mut Turn::default())?;
+        optimizer.step(&learned.gradients, 0.01)?;
+        black_box(learned.scores);
         Ok(())
     }))
 }

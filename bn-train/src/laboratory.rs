@@ -7,10 +7,12 @@ use crate::experiment::shipped::Shipped;
 use crate::keys::{Keys, Kind};
 use crate::model::Architecture;
 use crate::optimizer::BuildOptimizer;
+use crate::task::Task;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-/// What a program trains: everything that bn-train knows, and networks, data sets, optimizers and experiments of the program's own.
+/// What a program trains: everything that bn-train knows, and networks, data sets, tasks, optimizers and experiments of the program's
+/// own.
 ///
 /// `examples/own_model.rs` is a whole program. Its binary takes the same command line as `bn-train`; experiments name what
 /// was added (`model.kind = "mixed"`), and `show template` explains it.
@@ -84,6 +86,18 @@ impl Laboratory {
         let read =
             move |keys: &mut Keys<'_>| Some(Arc::new(read(keys)?) as Arc<dyn BuildOptimizer>);
         self.registry.add_optimizer(Kind::new(name, about, read));
+        self
+    }
+
+    /// With something to learn that a file calls `name`; as [`Laboratory::model`].
+    pub fn task<T: Task + 'static>(
+        mut self,
+        name: &str,
+        about: &str,
+        read: impl Fn(&mut Keys<'_>) -> Option<T> + Send + Sync + 'static,
+    ) -> Self {
+        let read = move |keys: &mut Keys<'_>| Some(Arc::new(read(keys)?) as Arc<dyn Task>);
+        self.registry.add_task(Kind::new(name, about, read));
         self
     }
 

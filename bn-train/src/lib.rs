@@ -7,40 +7,33 @@
 #![doc = include_str!("../examples/own_model.rs")]
 //! ```
 //!
-//! [`model`] has the layers, [`data`] what a data set is, [`keys`] how keys of a file are read, [`optimizer`] the optimizers.
-//! The other modules are public for the tests and benchmarks of this crate; they may change at any time.
+//! [`model`] has the layers, [`data`] what a data set is, [`keys`] how keys of a file are read, [`optimizer`] the optimizers,
+//! [`task`] what networks learn together; [`state`] and [`random`] are what these are saved by and draw from.
 //!
 //! Data flows one way: an experiment (TOML) is checked and unfolded into a plan of runs; each run goes to a worker process,
 //! which trains it and writes a run directory; bn-report turns the directories into curves and a page.
 
+// `pub` in a private module says what the rest of the crate may use.
+#![allow(unreachable_pub)]
+
 // Modules in reading order; each uses only those above it (`tests/architecture.rs` holds that, and
 // `reorder_modules = false` in rustfmt.toml keeps the order).
-#[doc(hidden)]
 pub mod random;
 pub mod keys;
-#[doc(hidden)]
 pub mod state;
-#[doc(hidden)]
-pub mod schedule;
-#[doc(hidden)]
-pub mod device;
-#[doc(hidden)]
-pub mod ops;
+mod schedule;
+mod device;
+mod ops;
 pub mod data;
 pub mod model;
 pub mod optimizer;
-#[doc(hidden)]
-pub mod experiment;
-#[doc(hidden)]
-pub mod run;
-#[doc(hidden)]
-pub mod preflight;
-#[doc(hidden)]
-pub mod launch;
-#[doc(hidden)]
-pub mod bench;
-#[doc(hidden)]
-pub mod cli;
+pub mod task;
+mod experiment;
+mod run;
+mod preflight;
+mod launch;
+mod bench;
+mod cli;
 mod laboratory;
 
 pub use laboratory::Laboratory;

@@ -44,7 +44,7 @@ pub fn check(plan: &Plan, folder: &Path, device_name: DeviceName) -> anyhow::Res
             surroundings.data.insert(source.identity().to_owned(), data.digest);
         }
         if let Some(data) = loaded.get(source.identity()) {
-            data.model(&run.settings, run.seed).with_context(|| format!("arm {arm:?}"))?;
+            data.networks(&run.settings, run.seed).with_context(|| format!("arm {arm:?}"))?;
         }
     }
     // Last, so that an experiment that cannot run leaves no folder behind.

@@ -17,6 +17,8 @@ pub enum Purpose<'a> {
     Shuffle(u64),
     /// Which examples of this class go to which split.
     Split(u64),
+    /// What networks make something of, in this part of the batch at this step.
+    Noise(u64, u64),
 }
 
 /// A stream of random numbers; see the module's text for what sets it apart from others.
@@ -34,6 +36,9 @@ impl Stream {
             }
             Purpose::Shuffle(epoch) => name.update(b"shuffle").update(&epoch.to_le_bytes()),
             Purpose::Split(class) => name.update(b"split").update(&class.to_le_bytes()),
+            Purpose::Noise(step, part) => {
+                name.update(b"noise").update(&step.to_le_bytes()).update(&part.to_le_bytes())
+            }
         };
         Self(ChaCha8Rng::from_seed(*name.finalize().as_bytes()))
     }

@@ -2,7 +2,7 @@
 //!
 //! Steps count optimizer updates from 0, so the first update uses `factor(0)`.
 
-use crate::keys::{Key, Keys, Kind, Kinds, number, points, whole};
+use crate::keys::{Key, Keys, Kind, Kinds, Span, number, points, span};
 
 /// How the learning rate moves during a run, as a factor on `optimizer.learning_rate`.
 #[derive(Clone, Debug, PartialEq)]
@@ -85,8 +85,9 @@ pub fn shapes() -> Kinds<Shape> {
 }
 
 fn step(keys: &mut Keys<'_>) -> Option<Shape> {
-    let every = Key::new("every", whole(1..=u64::MAX), "steps between two changes; no default");
-    let every = keys.required(every, 500);
+    let every = Key::new("every", span(1), "from one change to the next; no default");
+    let length = keys.length();
+    let every = keys.required(every, Span::Steps(500)).map(|every| every.steps(length));
     let about = "what the rate is multiplied by at each change";
     let factor = Key::new("factor", number().from(0.0), about).also(&["gamma"]);
     let factor = keys.with_default(factor, 0.1);
@@ -108,9 +109,9 @@ fn piecewise(keys: &mut Keys<'_>) -> Option<Shape> {
 
 /// `schedule.warmup_steps`, whatever the kind.
 pub fn warmup_steps(keys: &mut Keys<'_>) -> Option<u64> {
-    let about = "rise from 0 over this many steps first";
-    let key = Key::new("warmup_steps", whole(0..=u64::MAX), about).also(&["warmup"]);
-    keys.with_default(key, 0)
+    let about = "rise from 0 over so many steps first";
+    let key = Key::new("warmup_steps", span(0), about).also(&["warmup"]);
+    keys.steps(key, 0)
 }
 
 #[cfg(test)]

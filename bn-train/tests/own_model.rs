@@ -1,4 +1,4 @@
-//! A program with a network, a data set and an experiment of its own has the whole command line.
+//! A program with a network, a data set, an optimizer and experiments of its own has the whole command line.
 
 mod common;
 
@@ -6,35 +6,37 @@ use common::{folder, state, text};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
-/// The example, built as this test was: `cargo test --test own_model` alone does not build it.
-fn example() -> PathBuf {
+/// An example, built as this test was: `cargo test --test own_model` alone does not build it.
+fn example(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let profile = test.ancestors().nth(2).unwrap();
     let mut cargo = Command::new(env!("CARGO"));
     // The workspace, so that its dependencies are those of the tests and need not be built again.
-    cargo.args(["build", "--quiet", "--workspace", "--example", "own_model"]);
+    cargo.args(["build", "--quiet", "--workspace", "--example", name]);
     if profile.ends_with("release") {
         cargo.arg("--release");
     }
     assert!(cargo.arg("--target-dir").arg(profile.parent().unwrap()).status().unwrap().success());
-    profile.join("examples/own_model")
+    profile.join("examples").join(name)
+}
+
+fn command(program: &Path, experiment: &str, out: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command.args(["run", experiment, "--seeds", "0-1", "--out"]).arg(out).args(arguments);
+    command
 }
 
 fn rings(program: &Path, out: &Path, arguments: &[&str]) -> Output {
-    let output = Command::new(program)
-        .args(["run", "rings", "--seeds", "0-1", "--out"])
-        .arg(out)
-        .args(arguments)
-        .output()
-        .unwrap();
+    let output = command(program, "rings", out, arguments).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     output
 }
 
 #[test]
 fn own_kinds_are_listed_trained_and_reported() {
-    let program = example();
+    let program = example("own_model");
     let template = Command::new(&program).args(["show", "template"]).output().unwrap();
     let template = text(&template.stdout);
     assert!(template.contains("# width = 16 "), "{template}");
@@ -61,7 +63,7 @@ fn own_kinds_are_listed_trained_and_reported() {
 #[test]
 fn problems_with_own_keys_say_what_is_accepted() {
     let out = folder();
-    let output = Command::new(example())
+    let output = Command::new(example("own_model"))
         .args(["run", "rings", "--set", "model.width=0", "--out"])
         .arg(out.path())
         .output()
@@ -71,4 +73,49 @@ fn problems_with_own_keys_say_what_is_accepted() {
     let expected =
         "--set model.width=0: `model.width` is 0; expected a whole number from 1 to 65536";
     assert!(message.contains(expected), "{message}");
+}
+
+/// A file of `folder` and below whose name begins like this.
+fn has_file(folder: &Path, prefix: &str) -> bool {
+    let Ok(entries) = fs::read_dir(folder) else { return false };
+    entries.filter_map(Result::ok).any(|entry| {
+        entry.file_name().to_string_lossy().starts_with(prefix) || has_file(&entry.path(), prefix)
+    })
+}
+
+#[test]
+fn killed_runs_of_own_kinds_go_on_to_the_same_bytes() {
+    let long =
+        ["--jobs", "1", "--no-report", "--set", "train.epochs=150", "--set", "checkpoint.every=10"];
+    for (name, experiment, arms) in [
+        ("own_model", "rings", ["batch-norm", "none"]),
+        ("own_optimizer", "signs", ["slow", "fast"]),
+    ] {
+        let program = example(name);
+        let (straight, killed) = (folder(), folder());
+        let output = command(&program, experiment, straight.path(), &long).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+
+        let mut launcher = command(&program, experiment, killed.path(), &long).spawn().unwrap();
+        let start = Instant::now();
+        while !has_file(killed.path(), "step-") {
+            assert!(start.elapsed() < Duration::from_secs(60), "no checkpoint of {experiment}");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        launcher.kill().unwrap();
+        launcher.wait().unwrap();
+        let output = command(&program, experiment, killed.path(), &long).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        for arm in arms {
+            for seed in ["seed-0", "seed-1"] {
+                let file = |out: &Path, name: &str| {
+                    fs::read(out.join(experiment).join(arm).join(seed).join(name)).unwrap()
+                };
+                for name in ["metrics.csv", "layers.csv"] {
+                    let same = file(killed.path(), name) == file(straight.path(), name);
+                    assert!(same, "{experiment}, {arm}, {seed}: {name}");
+                }
+            }
+        }
+    }
 }

@@ -3,8 +3,8 @@
 use super::print::print_all;
 use crate::device::DeviceName;
 use crate::experiment::{Flags, Registry, Settings};
-use crate::model::Model;
-use crate::run::{Checkpoint, DeviceData, ExportNames, Measured, export, load_model, measure};
+use crate::run::{Checkpoint, DeviceData, ExportNames, Measured, export, measure};
+use crate::task::Networks;
 use anyhow::Context as _;
 use bn_report::schema::CONFIG;
 use clap::Args;
@@ -43,8 +43,8 @@ pub(super) struct Export {
 impl Evaluate {
     pub(super) fn run(&self, registry: &Registry) -> anyhow::Result<ExitCode> {
         let saved = Saved::load(registry, &self.checkpoint, self.config.as_deref(), self.device)?;
-        let measured = measure(&saved.model, &saved.data, &saved.settings)?;
-        print_all(&table(saved.step, &measured))
+        let measured = measure(&saved.networks, &saved.data, &saved.settings)?;
+        print_all(&table(saved.step, &saved.networks.metrics(), &measured))
     }
 }
 
@@ -52,7 +52,7 @@ impl Export {
     pub(super) fn run(&self, registry: &Registry) -> anyhow::Result<ExitCode> {
         let saved =
             Saved::load(registry, &self.checkpoint, self.config.as_deref(), DeviceName::Cpu)?;
-        let named = export(&saved.model, self.names)?;
+        let named = export(&saved.networks, self.names)?;
         let bytes = bn_core::interchange::to_bytes(&named)?;
         std::fs::write(&self.output, bytes)
             .with_context(|| format!("{}: cannot write this file", self.output.display()))?;
@@ -68,7 +68,7 @@ impl Export {
 /// A checkpoint with what it belongs to.
 struct Saved {
     settings: Settings,
-    model: Model,
+    networks: Networks,
     data: DeviceData,
     /// Updates done.
     step: u64,
@@ -99,11 +99,12 @@ impl Saved {
             .with_context(|| format!("{}: expected the settings of one run", config.display()))?;
         let settings = arm.settings;
         let data = DeviceData::new(&settings.data.load()?, &device.open()?)?;
-        let model = data.model(&settings, seed)?;
+        let networks = data.networks(&settings, seed)?;
         let mut checkpoint = Checkpoint::read(path)?;
-        load_model(&model, &mut checkpoint.state)
+        networks
+            .load(&mut checkpoint.state)
             .with_context(|| format!("{} does not fit {}", path.display(), config.display()))?;
-        Ok(Self { settings, model, data, step: checkpoint.header.step })
+        Ok(Self { settings, networks, data, step: checkpoint.header.step })
     }
 }
 
@@ -117,19 +118,18 @@ fn beside(checkpoint: &Path) -> PathBuf {
     }
 }
 
-fn table(step: u64, measured: &[Measured]) -> String {
-    let mut text = format!(
-        "step {step}\n{:<12} {:<12} {:>10} {:>10}\n",
-        "split", "statistics", "loss", "accuracy"
-    );
-    for Measured { split, statistics, score } in measured {
+fn table(step: u64, metrics: &[String], measured: &[Measured]) -> String {
+    let cells = |cells: Vec<String>| -> String {
+        let widths = metrics.iter().map(|name| name.len().max(10));
+        let columns = cells.iter().zip(widths).map(|(cell, width)| format!(" {cell:>width$}"));
+        columns.collect()
+    };
+    let mut text = format!("step {step}\n{:<12} {:<12}", "split", "statistics");
+    text += &format!("{}\n", cells(metrics.to_vec()));
+    for Measured { split, statistics, scores } in measured {
         let statistics = statistics.map_or_else(String::new, |statistics| statistics.to_string());
-        text += &format!(
-            "{:<12} {statistics:<12} {:>10.6} {:>10.6}\n",
-            split.name(),
-            score.loss,
-            score.accuracy
-        );
+        let scores = cells(scores.iter().map(|score| format!("{score:.6}")).collect());
+        text += &format!("{:<12} {statistics:<12}{scores}\n", split.name());
     }
     text
 }

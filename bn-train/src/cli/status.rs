@@ -4,11 +4,10 @@ use super::list::counted;
 use super::print::print_all;
 use super::terminal::{Colour, Painter, duration, table};
 use crate::experiment::Registry;
+use crate::run::{is_held, lock_of};
 use anyhow::Context as _;
 use bn_report::read::{Record, Run, read_experiment};
-use bn_report::schema::{
-    METRICS, Split, Statistics, Status, TIMING, TimingRow, partial_seed_dir, seed_dir,
-};
+use bn_report::schema::{Split, Statistics, Status, TIMING, TimingRow, partial_seed_dir, seed_dir};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -37,15 +36,12 @@ struct Standing {
     /// Updates of the whole run; none where its settings cannot be read.
     steps: Option<u64>,
     /// Of the last evaluation, by moving statistics where there are some.
-    accuracy: Option<f64>,
+    headline: Option<(String, f64)>,
     /// Until the end of the run, at the pace so far.
     seconds_left: Option<f64>,
-    /// Since it last wrote a row; none where nothing says it.
-    silent_seconds: Option<f64>,
+    /// Whether a process trains it.
+    is_owned: bool,
 }
-
-/// After this a run that is said to go on may have been killed.
-const LONG_SILENCE: f64 = 60.0;
 
 impl Standing {
     fn of(registry: &Registry, arm: &str, run: &Run, place: &Path) -> anyhow::Result<Self> {
@@ -56,9 +52,9 @@ impl Standing {
                 status: None,
                 step: 0,
                 steps: None,
-                accuracy: None,
+                headline: None,
                 seconds_left: None,
-                silent_seconds: None,
+                is_owned: false,
             });
         };
         let settings = registry.settings(&record.config.settings.to_string()).ok();
@@ -71,8 +67,8 @@ impl Standing {
             status: Some(record.status.clone()),
             step,
             steps,
-            accuracy: accuracy(record),
-            silent_seconds: silent_seconds(&place.join(partial_seed_dir(run.seed)).join(METRICS)),
+            headline: headline(record),
+            is_owned: is_held(&lock_of(&place.join(seed_dir(run.seed)))),
             seconds_left: steps.zip(pace).and_then(|(steps, (step, seconds))| {
                 (step > 0).then(|| seconds * steps.saturating_sub(step) as f64 / step as f64)
             }),
@@ -80,14 +76,15 @@ impl Standing {
     }
 
     fn is_running(&self) -> bool {
-        self.status == Some(Status::Running)
+        self.status == Some(Status::Running) && self.is_owned
     }
 
     /// The word for its state, and the word's colour.
     fn state(&self) -> (&'static str, Colour) {
         match &self.status {
             None => ("to come", Colour::Grey),
-            Some(Status::Running) => ("running", Colour::Cyan),
+            Some(Status::Running) if self.is_owned => ("running", Colour::Cyan),
+            Some(Status::Running) => ("killed", Colour::Red),
             Some(Status::Finished) => ("finished", Colour::Green),
             Some(Status::Diverged { .. }) => ("diverged", Colour::Yellow),
             Some(Status::Interrupted) => ("interrupted", Colour::Yellow),
@@ -100,31 +97,29 @@ impl Standing {
         match &self.status {
             Some(Status::Diverged { step, reason }) => format!("at step {step}: {reason}"),
             Some(Status::Failed { error }) => error.clone(),
-            Some(Status::Running) => match (self.silent_seconds, self.seconds_left) {
-                (Some(silent), _) if silent > LONG_SILENCE => {
-                    format!("no row for {}; it may have been killed", duration(silent))
-                }
-                (_, left) => left.map_or(String::new(), |left| format!("{} left", duration(left))),
-            },
+            Some(Status::Running) if !self.is_owned => {
+                "no process trains it; `bn-train run` goes on from its last checkpoint".to_owned()
+            }
+            Some(Status::Running) => {
+                self.seconds_left.map_or(String::new(), |left| format!("{} left", duration(left)))
+            }
             _ => String::new(),
         }
     }
 }
 
-/// Validation accuracy of the last evaluation: by moving statistics, or by none where a net has no norm layer.
-fn accuracy(record: &Record) -> Option<f64> {
-    let is_accuracy = |row: &&bn_report::schema::MetricRow| {
-        row.metric == "accuracy"
+/// Metrics by which runs are judged.
+const HEADLINES: [&str; 2] = ["accuracy", "distance"];
+
+/// What the last evaluation on the validation split said: by moving statistics, or by none where a net has no norm layer.
+fn headline(record: &Record) -> Option<(String, f64)> {
+    let is_headline = |row: &&bn_report::schema::MetricRow| {
+        HEADLINES.contains(&row.metric.as_str())
             && row.split == Split::Validation
             && matches!(row.statistics, None | Some(Statistics::Moving))
     };
-    record.rows.iter().rev().find(is_accuracy)?.value
-}
-
-/// How long ago a file was last written.
-fn silent_seconds(path: &Path) -> Option<f64> {
-    let written = std::fs::metadata(path).and_then(|file| file.modified()).ok()?;
-    written.elapsed().ok().map(|silence| silence.as_secs_f64())
+    let row = record.rows.iter().rev().find(is_headline)?;
+    Some((row.metric.clone(), row.value?))
 }
 
 /// The last whole row of a run's `timing.csv`; none where there is none yet.
@@ -143,7 +138,7 @@ fn last_timing(arm: &Path, seed: u64) -> anyhow::Result<Option<TimingRow>> {
 
 fn render(name: &str, runs: &[Standing], painter: Painter) -> String {
     let mut counts: Vec<String> = Vec::new();
-    for state in ["finished", "diverged", "running", "interrupted", "failed", "to come"] {
+    for state in ["finished", "diverged", "running", "killed", "interrupted", "failed", "to come"] {
         let count = runs.iter().filter(|run| run.state().0 == state).count();
         if count > 0 {
             counts.push(format!("{count} {state}"));
@@ -156,9 +151,11 @@ fn render(name: &str, runs: &[Standing], painter: Painter) -> String {
         let steps = run.steps.map_or(String::new(), |steps| format!("/{steps}"));
         let step =
             if run.status.is_some() { format!("step {}{steps}", run.step) } else { String::new() };
-        let accuracy =
-            run.accuracy.map_or(String::new(), |accuracy| format!("accuracy {accuracy:.3}"));
-        vec![run.label.clone(), run.state().0.to_owned(), step, accuracy]
+        let headline = run
+            .headline
+            .as_ref()
+            .map_or(String::new(), |(metric, value)| format!("{metric} {value:.3}"));
+        vec![run.label.clone(), run.state().0.to_owned(), step, headline]
     };
     let rows: Vec<Vec<String>> = runs.iter().map(cells).collect();
     for (run, line) in runs.iter().zip(table(&rows)) {
@@ -200,18 +197,19 @@ mod tests {
             status,
             step,
             steps: Some(100),
-            accuracy: (step > 0).then_some(0.5),
+            headline: (step > 0).then_some(("accuracy".to_owned(), 0.5)),
             seconds_left: left,
-            silent_seconds: None,
+            is_owned: true,
         }
     }
 
     #[test]
-    fn long_silence_is_told() {
+    fn a_run_that_no_process_trains_was_killed() {
         let running = standing("a", Some(Status::Running), 50, Some(10.0));
-        let silent = |seconds| Standing { silent_seconds: Some(seconds), ..running.clone() };
-        assert_eq!(silent(59.0).remark(), "10 s left");
-        assert_eq!(silent(200.0).remark(), "no row for 3 min 20 s; it may have been killed");
+        assert_eq!((running.state().0, running.remark().as_str()), ("running", "10 s left"));
+        let killed = Standing { is_owned: false, ..running };
+        assert_eq!(killed.state().0, "killed");
+        assert!(killed.remark().contains("goes on from its last checkpoint"));
     }
 
     #[test]

@@ -3,11 +3,13 @@
 //! One file per format; this one has the types they share. Nothing here depends on the seed of a run: the split of a
 //! data set is fixed, so that runs of different seeds are judged on the same examples.
 
+mod batch;
 mod batches;
 mod digits;
 mod source;
 mod split;
 
+pub use batch::{Batch, in_batches};
 pub use batches::Batches;
 pub use source::{Provider, Source, sources};
 pub use split::{Parts, stratified};
@@ -123,11 +125,11 @@ impl Examples {
     ///
     /// # Errors
     /// What candle reports, for instance too little memory on the device.
-    pub fn to_tensors(&self, device: &Device) -> candle::Result<(Tensor, Tensor)> {
+    pub fn to_batch(&self, device: &Device) -> candle::Result<Batch> {
         let ImageShape { channels, height, width } = self.shape;
         let images =
             Tensor::from_slice(&self.pixels, (self.len(), channels, height, width), device)?;
-        Ok((images, Tensor::from_slice(&self.labels, self.len(), device)?))
+        Ok(Batch::new(images, Tensor::from_slice(&self.labels, self.len(), device)?))
     }
 }
 

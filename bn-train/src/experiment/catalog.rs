@@ -26,6 +26,7 @@ impl Catalog {
         let nothing = Leaves::new();
         let (mut arm, mut selectors) = (Vec::new(), Vec::new());
         add_kinds(&mut arm, &mut selectors, &registry.data);
+        add_kinds(&mut arm, &mut selectors, &registry.tasks);
         add_kinds(&mut arm, &mut selectors, &registry.models);
         add_kinds(&mut arm, &mut selectors, &registry.norms);
         add_kinds(&mut arm, &mut selectors, &registry.optimizers);
@@ -161,8 +162,9 @@ impl Catalog {
 }
 
 /// The tables of an arm, in the order in which a reader should meet them.
-const TABLES: [&str; 13] = [
+const TABLES: [&str; 14] = [
     "data",
+    "task",
     "model",
     "norm",
     "optimizer",
@@ -236,7 +238,7 @@ mod tests {
             ("norm.decay.x", false, "expected a number"),
             ("seeds", true, "belongs to the experiment"),
             ("norm.colour", true, "[norm] takes kind, position, decay"),
-            ("weather", false, "expected data, model, norm"),
+            ("weather", false, "expected data, task, model, norm"),
             ("model.depth", true, "it applies where model.kind is \"resnet\""),
             ("norm.decay", true, "it applies where norm.kind is \"batch\" or \"renorm\""),
         ] {

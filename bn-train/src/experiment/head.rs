@@ -1,6 +1,6 @@
 //! The keys of the experiment as a whole: its name, its question, its seeds, its target.
 
-use crate::keys::{Entry, Found, Key, Keys, Leaves, list, number, text, whole, words};
+use crate::keys::{Entry, Found, Key, Keys, Leaves, RunLength, list, number, text, whole, words};
 use bn_report::schema::{Split, Statistics, Target};
 
 /// What the experiment as a whole says.
@@ -14,7 +14,7 @@ pub(super) struct Head {
 
 /// Reads the head; none where something is wrong with it.
 pub(super) fn read(leaves: &Leaves, found: &mut Found) -> Option<Head> {
-    let mut keys = Keys::new(leaves, 1, found);
+    let mut keys = Keys::new(leaves, RunLength::UNKNOWN, found);
     let about = "names the folder of the runs; without it, the name of the file does";
     let name = keys.optional(Key::new("name", text(), about), "template".to_owned());
     let about = "stands at the head of the report";

@@ -22,11 +22,9 @@ mod train;
 
 pub use load::{Flags, LoadError};
 pub use output::OutputSettings;
-pub use probes::{PopulationWhen, ProbeSettings};
 pub use registry::Registry;
 pub use selection::Selection;
 pub use settings::Settings;
-pub use train::TrainSettings;
 
 use bn_report::schema::Target;
 

@@ -1,6 +1,6 @@
 //! `[layers]`, `[checkpoint]` and `[tensorboard]`: what a run writes beside its rows. None of it changes a number.
 
-use crate::keys::{Key, Keys, flag, whole};
+use crate::keys::{Key, Keys, flag, span, whole};
 
 /// What a run writes beside its rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,13 +17,13 @@ pub struct OutputSettings {
 }
 
 pub(super) fn read(keys: &mut Keys<'_>) -> Option<OutputSettings> {
-    let about = "steps between two that layers.csv has rows of; 0 for no such file";
-    let layers_every = Key::new("every", whole(0..=u64::MAX), about).watches();
-    let layers_every = keys.table("layers").with_default(layers_every, 50);
+    let about = "from one step that layers.csv has rows of to the next; 0 for no such file";
+    let layers_every = Key::new("every", span(0), about).watches();
+    let layers_every = keys.table("layers").steps(layers_every, 50);
     let mut table = keys.table("checkpoint");
-    let about = "steps between two checkpoints; the last step always has one";
-    let every = Key::new("every", whole(1..=u64::MAX), about).also(&["save_every"]).watches();
-    let every = table.with_default(every, 1000);
+    let about = "from one checkpoint to the next; the last step always has one";
+    let every = Key::new("every", span(1), about).also(&["save_every"]).watches();
+    let every = table.steps(every, 1000);
     let about = "checkpoints that are kept, apart from the best one";
     let keep = Key::new("keep", whole(1..=1_000_000), about).also(&["keep_last", "max_to_keep"]);
     let keep = table.with_default(keep.watches(), 2);

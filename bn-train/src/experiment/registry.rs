@@ -8,12 +8,14 @@ use crate::keys::{Kind, Kinds};
 use crate::model::{self, Architecture, NormSettings};
 use crate::optimizer::{self, AverageSettings, BuildOptimizer};
 use crate::schedule::{self, Shape};
+use crate::task::{self, Task};
 use std::sync::Arc;
 
 /// What experiments may name. A value, so that a program can add kinds of its own.
 #[derive(Clone, Debug)]
 pub struct Registry {
     pub(super) data: Kinds<Arc<dyn Provider>>,
+    pub(super) tasks: Kinds<Arc<dyn Task>>,
     pub(super) models: Kinds<Arc<dyn Architecture>>,
     pub(super) norms: Kinds<Option<NormSettings>>,
     pub(super) optimizers: Kinds<Arc<dyn BuildOptimizer>>,
@@ -27,6 +29,7 @@ impl Registry {
     pub fn built_in() -> Self {
         Self {
             data: data::sources(),
+            tasks: task::tasks(),
             models: model::models(),
             norms: model::norms(),
             optimizers: optimizer::optimizers(),
@@ -39,6 +42,11 @@ impl Registry {
     /// Adds a data set; one of the same name is replaced.
     pub fn add_data(&mut self, kind: Kind<Arc<dyn Provider>>) {
         self.data.add(kind);
+    }
+
+    /// Adds a task; one of the same name is replaced.
+    pub fn add_task(&mut self, kind: Kind<Arc<dyn Task>>) {
+        self.tasks.add(kind);
     }
 
     /// Adds a family of networks; one of the same name is replaced.

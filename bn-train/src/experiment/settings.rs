@@ -7,10 +7,12 @@ use super::probes::{self, ProbeSettings};
 use super::registry::Registry;
 use super::train::{self, TrainSettings};
 use crate::data::Source;
-use crate::keys::{Found, Keys, Leaves};
+use crate::keys::{Found, Keys, Leaves, RunLength};
 use crate::model::{self, Misfit, ModelSettings, NormSettings, Sizes};
 use crate::optimizer::{self, AverageSettings, BuildOptimizer};
 use crate::schedule::{self, Schedule};
+use crate::task::{Blueprint, Networks, Task};
+use candle::Device;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -22,6 +24,8 @@ pub struct Settings {
     pub data: Source,
     /// `[model]`.
     pub model: ModelSettings,
+    /// `[task]`.
+    pub task: Arc<dyn Task>,
     /// `[norm]`; none where `norm.kind` is `"none"`.
     pub norm: Option<NormSettings>,
     /// `[optimizer]`, less the learning rate.
@@ -51,6 +55,17 @@ impl PartialEq for Settings {
     }
 }
 
+impl Settings {
+    /// The networks that are described, untrained.
+    ///
+    /// # Errors
+    /// As [`Networks::build`].
+    pub fn networks(&self, sizes: Sizes, seed: u64, device: &Device) -> candle::Result<Networks> {
+        let (model, norm) = (&self.model, self.norm.as_ref());
+        Networks::build(&self.task, &Blueprint { model, norm, sizes, seed, device })
+    }
+}
+
 /// Reads the settings of one arm from all that is said about it; none where something is wrong.
 pub(super) fn read(registry: &Registry, leaves: &Leaves) -> (Option<Settings>, Found) {
     let mut found = Found::default();
@@ -61,13 +76,14 @@ pub(super) fn read(registry: &Registry, leaves: &Leaves) -> (Option<Settings>, F
 
 /// Reads every table, whatever is wrong with the others.
 fn read_into(registry: &Registry, leaves: &Leaves, found: &mut Found) -> Option<Settings> {
-    let mut keys = Keys::new(leaves, 1, found);
+    let mut keys = Keys::new(leaves, RunLength::UNKNOWN, found);
     let provider = registry.data.read(&mut keys);
     let data = provider.as_ref().map(|provider| provider.describe());
     let train = train::read(&mut keys.table("train"), data);
 
-    let total_steps = train.as_ref().map_or(1, |train| train.steps);
-    let mut keys = Keys::new(leaves, total_steps, found);
+    let length = train.as_ref().map_or(RunLength::UNKNOWN, |train| train.length);
+    let mut keys = Keys::new(leaves, length, found);
+    let task = registry.tasks.read(&mut keys);
     let kind = registry.models.read(&mut keys);
     let activation = model::activation(&mut keys.table("model"));
     let sizes = data.map(|data| Sizes { input: data.shape, classes: data.classes });
@@ -104,6 +120,7 @@ fn read_into(registry: &Registry, leaves: &Leaves, found: &mut Found) -> Option<
     Some(Settings {
         data: Source::new(identity, provider?),
         model: ModelSettings::new(kind?, activation?),
+        task: task?,
         norm: norm?,
         optimizer: optimizer?,
         learning_rate: learning_rate?,

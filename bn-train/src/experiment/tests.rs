@@ -191,7 +191,8 @@ fn every_wrong_value_is_told_with_its_place_and_what_is_accepted() {
         ("train", "evaluate_at = [0.5]", "a list of steps"),
         ("train", "epochs = 3", "`train.epochs` and `train.steps` say the same; drop one"),
         ("train", "evaluate_every = 1.5", "a whole number from 1"),
-        ("train", "evaluate_every = '20'", "a whole number from 1; write 20"),
+        ("train", "evaluate_every = '20'", "or epochs, as in \"2 epochs\"; write 20"),
+        ("train", "evaluate_every = '-2 epochs'", "or epochs, as in"),
         ("model", "hidden = '50,50'", "each a whole number from 1 to 65536; write [50,50]"),
         (
             "optimizer",
@@ -223,7 +224,7 @@ fn wrong_keys_of_the_experiment_are_told() {
         ("name = ''", "expected a text"),
         ("norm = 3", "expected [norm] with some of its keys"),
         ("arm = 3", "and [[arm]]"),
-        ("weather = 'fine'", "expected data, model, norm"),
+        ("weather = 'fine'", "expected data, task, model, norm"),
         ("target = { metric = 'accuracy' }", "needs `target.value`"),
         ("target = { metric = 'speed', value = 1 }", "\"accuracy\" or \"loss\""),
         ("normm = { decay = 0.5 }", "did you mean `norm.decay`"),

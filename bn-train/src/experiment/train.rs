@@ -1,7 +1,7 @@
 //! `[train]`: how long to train, and when to evaluate.
 
 use crate::data::Description;
-use crate::keys::{Key, Keys, list, number, whole};
+use crate::keys::{Key, Keys, RunLength, Span, list, number, span, whole};
 
 /// How long to train, and when to evaluate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -9,6 +9,8 @@ use crate::keys::{Key, Keys, list, number, whole};
 pub struct TrainSettings {
     /// Optimizer updates, at least 1.
     pub steps: u64,
+    /// The same, with the updates of an epoch.
+    pub length: RunLength,
     /// Examples per update, from 1 to the number of training examples.
     pub batch_size: usize,
     /// Passes that a batch is computed in, each over an equal part of it; at least 1.
@@ -50,9 +52,9 @@ pub(super) fn read(keys: &mut Keys<'_>, data: Option<Description>) -> Option<Tra
     let accumulate = Key::new("accumulate", whole(1..=u64::MAX), about);
     let accumulate = accumulate.also(&["gradient_accumulation_steps", "accumulate_grad_batches"]);
     let accumulate = keys.with_default(accumulate, 1).map(|parts| parts as usize);
-    let about = "steps between two evaluations; the first and the last step are always evaluated";
-    let every = Key::new("evaluate_every", whole(1..=u64::MAX), about);
-    let evaluate_every = keys.with_default(every.also(&["eval_every", "log_every"]), 50);
+    let about = "from one evaluation to the next; the first and the last step are always evaluated";
+    let every = Key::new("evaluate_every", span(1), about).also(&["eval_every", "log_every"]);
+    let evaluate_every = keys.with_default(every, Span::Steps(50));
     let about = "further steps to evaluate at; those past the end are never reached";
     let at = Key::new("evaluate_at", list("steps", whole(0..=u64::MAX)), about);
     let evaluate_at = keys.with_default(at, Vec::new());
@@ -73,36 +75,19 @@ pub(super) fn read(keys: &mut Keys<'_>, data: Option<Description>) -> Option<Tra
         keys.refuse("batch_size", message);
         return None;
     }
-    let steps = match (steps?, epochs?) {
+    let per_epoch = data.map_or(1, |data| (data.train / batch_size) as u64);
+    let mut length = RunLength { per_epoch, ..RunLength::UNKNOWN };
+    length.steps = match (steps?, epochs?) {
         (Some(steps), _) => steps,
-        (None, epochs) => updates(epochs?, data?.train, batch_size),
+        (None, epochs) => data.and(epochs.map(|epochs| Span::Epochs(epochs).steps(length)))?,
     };
     evaluate_at.sort_unstable();
     Some(TrainSettings {
-        steps,
+        steps: length.steps,
+        length,
         batch_size,
         accumulate,
-        evaluate_every: evaluate_every?,
+        evaluate_every: evaluate_every?.steps(length),
         evaluate_at,
     })
-}
-
-/// Updates in so many passes over so many examples, at least 1.
-fn updates(epochs: f64, examples: usize, batch_size: usize) -> u64 {
-    let per_epoch = (examples / batch_size) as f64;
-    // A float that is too large becomes the largest number of steps.
-    ((epochs * per_epoch).round() as u64).max(1)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn epochs_count_whole_batches() {
-        assert_eq!(updates(1.0, 1257, 60), 20);
-        assert_eq!(updates(2.5, 1257, 60), 50);
-        assert_eq!(updates(0.01, 1257, 60), 1);
-        assert_eq!(updates(1e300, 1257, 60), u64::MAX);
-    }
 }

@@ -3,6 +3,7 @@
 use super::entry::Entry;
 use super::leaf::Leaves;
 use super::reader::{Found, Key, Keys};
+use super::span::RunLength;
 use super::takes::{Takes, one_of};
 use std::fmt;
 use std::sync::Arc;
@@ -37,7 +38,7 @@ impl<T> Kind<T> {
     /// Its keys in the table `table`, in the order in which it asks for them.
     pub fn entries(&self, table: &str) -> Vec<Entry> {
         let mut found = Found::default();
-        (self.read)(&mut Keys::new(&Leaves::new(), 1, &mut found).table(table));
+        (self.read)(&mut Keys::new(&Leaves::new(), RunLength::UNKNOWN, &mut found).table(table));
         found.entries
     }
 }
@@ -131,7 +132,7 @@ mod tests {
         let leaves: Leaves =
             values.iter().map(|(path, value)| ((*path).to_owned(), leaf(value))).collect();
         let mut found = Found::default();
-        let thing = kinds.read(&mut Keys::new(&leaves, 1, &mut found));
+        let thing = kinds.read(&mut Keys::new(&leaves, RunLength::UNKNOWN, &mut found));
         (thing, found)
     }
 

@@ -29,6 +29,7 @@ mod numbers;
 mod points;
 mod problem;
 mod reader;
+mod span;
 mod suggestion;
 mod takes;
 
@@ -39,6 +40,7 @@ pub use numbers::{Number, Whole, number, size, whole};
 pub use points::{bound, points};
 pub use problem::{Invalid, Place, Problem};
 pub use reader::{Found, Key, Keys};
+pub use span::{RunLength, Span, span};
 pub use suggestion::did_you_mean;
 pub(crate) use takes::one_of;
 pub use takes::{Takes, Word, flag, list, text, words};

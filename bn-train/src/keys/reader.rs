@@ -3,6 +3,7 @@
 use super::entry::{Entry, Presence};
 use super::leaf::{Leaf, Leaves};
 use super::problem::{Place, Problem};
+use super::span::{RunLength, Span};
 use super::suggestion::did_you_mean;
 use super::takes::Takes;
 use std::collections::BTreeMap;
@@ -62,7 +63,7 @@ pub struct Keys<'a> {
     leaves: &'a Leaves,
     /// Empty at the top of a file; `model.` within `[model]`.
     prefix: String,
-    total_steps: u64,
+    length: RunLength,
     found: &'a mut Found,
 }
 
@@ -75,13 +76,19 @@ enum Taken<T> {
 
 impl<'a> Keys<'a> {
     /// The keys at the top of a file that says `leaves`; what is read goes to `found`.
-    pub fn new(leaves: &'a Leaves, total_steps: u64, found: &'a mut Found) -> Self {
-        Self { leaves, prefix: String::new(), total_steps, found }
+    pub fn new(leaves: &'a Leaves, length: RunLength, found: &'a mut Found) -> Self {
+        Self { leaves, prefix: String::new(), length, found }
     }
 
-    /// Updates of the run that is described, for what is scaled to its length; 1 where they are not known.
-    pub fn total_steps(&self) -> u64 {
-        self.total_steps
+    /// How long the run is that is described, for what is scaled to it.
+    pub fn length(&self) -> RunLength {
+        self.length
+    }
+
+    /// The steps that a key with a default says, in steps or epochs.
+    pub fn steps(&mut self, key: Key<Span>, default: u64) -> Option<u64> {
+        let span = self.with_default(key, Span::Steps(default))?;
+        Some(span.steps(self.length))
     }
 
     /// The keys of the table `name`.
@@ -89,7 +96,7 @@ impl<'a> Keys<'a> {
         Keys {
             leaves: self.leaves,
             prefix: format!("{}{name}.", self.prefix),
-            total_steps: self.total_steps,
+            length: self.length,
             found: &mut *self.found,
         }
     }

@@ -2,7 +2,7 @@
 
 use super::child::{Heard, Worker};
 use super::job::{Job, Options, Outcome};
-use super::progress::Display;
+use super::progress::{Display, Shown};
 use super::protocol::Event;
 use super::worker::{PATIENCE, PATIENCE_WITH_OWNER};
 use crate::run::RunDirectory;
@@ -96,8 +96,8 @@ impl Launcher<'_> {
             return;
         };
         match event {
-            Event::Progress { step, loss, accuracy } => {
-                self.display.progress(job, step, loss, accuracy);
+            Event::Progress { step, loss, headline } => {
+                self.display.progress(job, Shown { step, loss, headline });
             }
             Event::Warning { text } => {
                 let label = &self.jobs[job].label;

@@ -17,11 +17,32 @@ const LINE_EVERY: Duration = Duration::from_secs(5);
 pub(super) struct Display {
     jobs: Vec<(String, u64)>,
     ended: usize,
-    /// Step, loss and accuracy of each job in progress.
-    running: BTreeMap<usize, (u64, Option<f64>, Option<f64>)>,
+    /// Each job in progress.
+    running: BTreeMap<usize, Running>,
     steps_done: u64,
+    /// Of these, steps that an earlier launch had done.
+    steps_before: u64,
     start: Instant,
     form: Form,
+}
+
+/// What is shown of a job in progress.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Shown {
+    /// Updates done.
+    pub(super) step: u64,
+    /// Training loss of the last batch.
+    pub(super) loss: Option<f64>,
+    /// Name and value of the last evaluation.
+    pub(super) headline: Option<(String, f64)>,
+}
+
+/// A job in progress.
+#[derive(Default)]
+struct Running {
+    shown: Shown,
+    /// The step that it went on from; none until it is heard of.
+    first: Option<u64>,
 }
 
 enum Form {
@@ -50,15 +71,22 @@ impl Display {
             Form::Bars { all, overall, of_worker: BTreeMap::new(), worker_of: BTreeMap::new() }
         };
         let running = BTreeMap::new();
-        let mut display =
-            Self { jobs, ended: 0, running, steps_done: 0, start: Instant::now(), form };
+        let mut display = Self {
+            jobs,
+            ended: 0,
+            running,
+            steps_done: 0,
+            steps_before: 0,
+            start: Instant::now(),
+            form,
+        };
         display.show_overall();
         display
     }
 
     /// A worker has begun a job.
     pub(super) fn begin(&mut self, worker: usize, job: usize) {
-        self.running.insert(job, (0, None, None));
+        self.running.insert(job, Running::default());
         if let Form::Bars { all, overall, of_worker, worker_of } = &mut self.form {
             let (label, steps) = &self.jobs[job];
             let bar = all.insert_before(
@@ -74,27 +102,32 @@ impl Display {
     }
 
     /// A job in progress has done so many steps.
-    pub(super) fn progress(
-        &mut self,
-        job: usize,
-        step: u64,
-        loss: Option<f64>,
-        accuracy: Option<f64>,
-    ) {
-        self.running.insert(job, (step, loss, accuracy));
-        if let Form::Bars { of_worker, worker_of, .. } = &self.form
+    pub(super) fn progress(&mut self, job: usize, shown: Shown) {
+        let running = self.running.entry(job).or_default();
+        let goes_on = running.first.is_none() && shown.step > 0;
+        if running.first.is_none() {
+            running.first = Some(shown.step);
+            self.steps_before += shown.step;
+        }
+        if let Form::Bars { overall, of_worker, worker_of, .. } = &self.form
             && let Some(bar) = worker_of.get(&job).and_then(|worker| of_worker.get(worker))
         {
-            bar.set_position(step);
-            bar.set_message(measured(loss, accuracy));
+            bar.set_position(shown.step);
+            bar.set_message(measured(shown.loss, shown.headline.as_ref()));
+            if goes_on {
+                // The steps that a checkpoint brings took no time now.
+                bar.reset_eta();
+                overall.reset_eta();
+            }
         }
+        running.shown = shown;
         self.show_overall();
     }
 
     /// A job is over.
     pub(super) fn end(&mut self, job: usize, status: &Status) {
         self.ended += 1;
-        let accuracy = self.running.remove(&job).and_then(|(_, _, accuracy)| accuracy);
+        let headline = self.running.remove(&job).and_then(|running| running.shown.headline);
         let (label, steps) = &self.jobs[job];
         self.steps_done += steps;
         let worth_a_line = match status {
@@ -116,7 +149,7 @@ impl Display {
             Form::Lines { .. } => {
                 if *status == Status::Finished {
                     let (count, all) = (self.ended, self.jobs.len());
-                    let measured = measured(None, accuracy);
+                    let measured = measured(None, headline.as_ref());
                     note(&format!("[{count}/{all}] {label}: finished{measured}"));
                 }
             }
@@ -145,9 +178,10 @@ impl Display {
             return;
         }
         *last = Instant::now();
-        let one = |(job, (step, loss, accuracy)): (&usize, &(u64, Option<f64>, Option<f64>))| {
+        let one = |(job, Running { shown, .. }): (&usize, &Running)| {
             let (label, steps) = &self.jobs[*job];
-            format!("{label}: step {step}/{steps}{}", measured(*loss, *accuracy))
+            let measured = measured(shown.loss, shown.headline.as_ref());
+            format!("{label}: step {}/{steps}{measured}", shown.step)
         };
         let running: Vec<String> = self.running.iter().map(one).collect();
         let left = self
@@ -173,21 +207,26 @@ impl Display {
 
     /// Steps done in all jobs.
     fn position(&self) -> u64 {
-        self.steps_done + self.running.values().map(|(step, _, _)| step).sum::<u64>()
+        self.steps_done + self.running.values().map(|job| job.shown.step).sum::<u64>()
     }
 
     fn seconds_left(&self) -> Option<f64> {
         let total: u64 = self.jobs.iter().map(|(_, steps)| steps).sum();
-        let done = self.position();
-        (done > 0).then(|| self.start.elapsed().as_secs_f64() * (total - done) as f64 / done as f64)
+        seconds_left(self.start.elapsed(), self.steps_before, self.position(), total)
     }
 }
 
-fn measured(loss: Option<f64>, accuracy: Option<f64>) -> String {
+/// Time for the steps that are left at the pace of this launch, which began after `before` steps.
+fn seconds_left(elapsed: Duration, before: u64, done: u64, total: u64) -> Option<f64> {
+    let now = done.checked_sub(before).filter(|now| *now > 0)?;
+    Some(elapsed.as_secs_f64() * total.saturating_sub(done) as f64 / now as f64)
+}
+
+fn measured(loss: Option<f64>, headline: Option<&(String, f64)>) -> String {
     let loss = loss.map_or(String::new(), |loss| format!(", loss {loss:.3}"));
-    let accuracy =
-        accuracy.map_or(String::new(), |accuracy| format!(", validation accuracy {accuracy:.3}"));
-    loss + &accuracy
+    let headline = headline
+        .map_or(String::new(), |(metric, value)| format!(", validation {metric} {value:.3}"));
+    loss + &headline
 }
 
 fn style(text: &str) -> ProgressStyle {
@@ -198,4 +237,18 @@ fn style(text: &str) -> ProgressStyle {
     };
     ProgressStyle::with_template(&format!("{{bar:24{bar}}} {text}"))
         .unwrap_or_else(|error| unreachable!("the template is fixed: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_left_counts_the_steps_of_this_launch() {
+        let minute = Duration::from_secs(60);
+        assert_eq!(seconds_left(minute, 0, 100, 300), Some(120.0));
+        // 900 steps came out of checkpoints: 100 took a minute, so the last 100 take one too.
+        assert_eq!(seconds_left(minute, 900, 1000, 1100), Some(60.0));
+        assert_eq!(seconds_left(minute, 900, 900, 1100), None);
+    }
 }

@@ -26,8 +26,8 @@ pub(super) enum Event {
         step: u64,
         /// Training loss of the last batch.
         loss: Option<f64>,
-        /// Last validation accuracy.
-        accuracy: Option<f64>,
+        /// The metric by which runs are judged, of the last evaluation on the validation split.
+        headline: Option<(String, f64)>,
     },
     /// What the user should know, for instance that a damaged checkpoint was passed over.
     Warning {

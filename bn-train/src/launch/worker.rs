@@ -130,9 +130,10 @@ impl Worker<'_> {
             // The last step too, so that what is shown of a finished run is how it ended.
             if reported.elapsed() >= REPORT_EVERY || progress.step == settings.train.steps {
                 reported = Instant::now();
-                let Progress { step, loss, accuracy } = progress;
+                let Progress { step, loss, headline } = progress;
+                let headline = headline.map(|(metric, value)| (metric.to_owned(), value));
                 // A launcher that is gone is noticed by the end of the standard input.
-                let _ = send(&Event::Progress { step, loss, accuracy });
+                let _ = send(&Event::Progress { step, loss, headline });
             }
         };
         Ok(train(settings, seed, &data, outputs, &self.stop, &mut on_progress)?)

@@ -125,7 +125,7 @@ fn clipping(keys: &mut Keys<'_>) -> Option<Clipping> {
             keys.refuse(name, message);
         }
     }
-    Some(Clipping::paper(keys.total_steps()))
+    Some(Clipping::paper(keys.length().steps))
 }
 
 fn rising(from: f64, to: f64) -> bn_core::Schedule {

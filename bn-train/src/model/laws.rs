@@ -4,6 +4,7 @@ use super::*;
 use crate::random::{Purpose, Stream};
 use bn_core::{BatchNormConfig, DataFormat, Moments};
 use candle::DType;
+use candle::Device;
 use candle_nn::{ModuleT, VarBuilder};
 
 fn builder() -> VarBuilder<'static> {
@@ -36,7 +37,7 @@ fn on_tape(layer: &dyn Layer, x: &Tensor, dy: &dyn Fn(&Tensor) -> Tensor) -> Vec
     let x = tape.input(x.clone());
     let mut pass = Pass::train_on(tape);
     let y = layer.forward(&x, &mut pass).unwrap();
-    let gradients = pass.backward(&y, dy(y.tensor())).unwrap();
+    let gradients = pass.backward(&y, &dy(y.tensor()), Vec::new).unwrap();
     let of_variables =
         parameters(layer).into_iter().map(|found| host(gradients.get(&found.var).unwrap()));
     let mut all = vec![host(y.tensor()), host(gradients.of_input(&x).unwrap())];
@@ -171,12 +172,12 @@ fn no_graph_reaches_beyond_its_module() {
     let x = Signal::new(numbers("x", &[5, 3]));
     let y = gate("first").forward(&x, &mut pass).unwrap();
     assert!(!y.tensor().track_op());
-    let backward = pass.backward(&y, numbers("dy", &[5, 3])).unwrap();
+    let backward = pass.backward(&y, &numbers("dy", &[5, 3]), Vec::new).unwrap();
     let mut tape = Tape::new();
     let x = tape.input(numbers("x", &[5, 3]));
     let mut pass = Pass::train_on(tape);
     let y = gate("first").forward(&x, &mut pass).unwrap();
-    let gradients = pass.backward(&y, numbers("dy", &[5, 3])).unwrap();
+    let gradients = pass.backward(&y, &numbers("dy", &[5, 3]), Vec::new).unwrap();
     assert!(!gradients.of_input(&x).unwrap().track_op());
     assert!(backward.of_input(&Signal::new(numbers("x", &[5, 3]))).is_none());
 }
@@ -209,13 +210,13 @@ fn nothing_before_the_first_variable_is_walked() {
     chain.push(Dense::build(3, 2, true, &builder()).unwrap());
     let mut pass = Pass::train();
     let y = chain.forward(&Signal::new(numbers("x", &[5, 3])), &mut pass).unwrap();
-    let gradients = pass.backward(&y, numbers("dy", &[5, 2])).unwrap();
+    let gradients = pass.backward(&y, &numbers("dy", &[5, 2]), Vec::new).unwrap();
     assert!(parameters(&chain).iter().all(|found| gradients.get(&found.var).is_some()));
     // Behind it, it is.
     chain.push(Unwalked);
     let mut pass = Pass::train();
     let y = chain.forward(&Signal::new(numbers("x", &[5, 3])), &mut pass).unwrap();
-    assert!(pass.backward(&y, numbers("dy", &[5, 2])).is_err());
+    assert!(pass.backward(&y, &numbers("dy", &[5, 2]), Vec::new).is_err());
 }
 
 #[test]
@@ -226,7 +227,9 @@ fn a_tape_refuses_what_no_kernel_computes() {
         .unwrap_err();
     assert!(error.to_string().contains("F64"), "{error}");
     let pass = Pass::evaluate(Mode::Moving);
-    assert!(pass.backward(&Signal::new(numbers("x", &[1])), numbers("x", &[1])).is_err());
+    assert!(
+        pass.backward(&Signal::new(numbers("x", &[1])), &numbers("x", &[1]), Vec::new).is_err()
+    );
 }
 
 fn net() -> Chain {
@@ -364,7 +367,7 @@ fn an_observer_sees_every_result_in_order_and_changes_none() {
     let observed = run(&seen, &x, Pass::train().with_observer(&mut paths));
     assert_eq!(observed, run(&unseen, &x, Pass::train()));
     assert_eq!(state(&seen), state(&unseen));
-    assert_eq!(paths.0, ["dense", "first", "second"]);
+    assert_eq!(paths.0, ["dense", "first", "activation", "second"]);
 }
 
 #[test]

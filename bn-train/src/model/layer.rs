@@ -121,7 +121,12 @@ impl Chain {
 
     /// Puts `layer` behind the others.
     pub fn push(&mut self, layer: impl Layer + 'static) {
-        self.0.push(Box::new(layer));
+        self.push_boxed(Box::new(layer));
+    }
+
+    /// Puts `layer` behind the others.
+    pub fn push_boxed(&mut self, layer: Box<dyn Layer>) {
+        self.0.push(layer);
     }
 }
 

@@ -42,16 +42,15 @@ pub use mlp::Mlp;
 pub use norm::Norm;
 pub use parameters::Parameters;
 pub use pass::{Mode, MomentsByPath, Observer, Pass};
-pub use pool::{Flatten, MaxPool, MeanOverMap};
+pub use pool::{Flatten, MaxPool, MeanOverMap, Reshape};
 pub use resnet::Resnet;
 pub use settings::{Activation, NormSettings, Position};
 pub use signal::Signal;
 pub use tape::{Backward, GradientSink, Tape};
 
 use crate::data::ImageShape;
-use crate::ops::buffer::is_plain;
-use crate::ops::softmax_cross_entropy;
-use candle::{DType, Device, Result, Tensor, Var};
+use candle::{Result, Tensor, Var};
+use candle_nn::VarBuilder;
 
 /// What a network turns images into: one score per class.
 #[derive(Clone, Copy, Debug)]
@@ -62,23 +61,12 @@ pub struct Sizes {
     pub classes: usize,
 }
 
-/// A network that classifies: it turns images into one score per class.
+/// A network: it turns images into one score per class, or into what else its task makes of its results.
 #[derive(Debug)]
 pub struct Model {
     layers: Box<dyn Layer>,
     /// Whether it has a norm layer, so that statistics matter.
     pub is_normalized: bool,
-}
-
-/// What a training pass computes from one batch.
-#[derive(Debug)]
-pub struct StepOutput {
-    /// Mean cross-entropy in nats; may be infinite or not a number.
-    pub loss: f64,
-    /// Share of examples whose own class scored highest.
-    pub accuracy: f64,
-    /// Of the loss, for an optimizer; none where the loss is not finite.
-    pub gradients: Gradients,
 }
 
 impl Model {
@@ -88,7 +76,7 @@ impl Model {
         Self { layers: Box::new(layers), is_normalized }
     }
 
-    /// The network that `settings` describe, normalized as `norm` says, with the initial values that belong to `seed`.
+    /// The network that `settings` describe, normalized as `norm` says, with the variables of `parameters`.
     ///
     /// # Errors
     /// What candle or the norm layer report, for instance too little memory on the device.
@@ -96,12 +84,10 @@ impl Model {
         settings: &ModelSettings,
         norm: Option<&NormSettings>,
         sizes: Sizes,
-        seed: u64,
-        device: &Device,
+        parameters: &VarBuilder<'_>,
     ) -> Result<Self> {
-        let parameters = Parameters::new(seed).into_builder(device);
         let hidden = Hidden::new(norm, settings.activation);
-        let layers = settings.architecture.build(sizes, hidden, &parameters)?;
+        let layers = settings.architecture.build(sizes, hidden, parameters)?;
         let is_normalized = !norm_layers(&*layers).is_empty();
         Ok(Self { layers, is_normalized })
     }
@@ -111,7 +97,7 @@ impl Model {
     /// # Errors
     /// What candle or the norm layers report.
     pub fn forward(&self, images: &Tensor, pass: &mut Pass<'_>) -> Result<Tensor> {
-        self.layers.forward(&Signal::new(images.clone()), pass).map(Signal::into_tensor)
+        self.apply(&Signal::new(images.clone()), pass).map(Signal::into_tensor)
     }
 
     /// Scores in a pass that nothing is learned from.
@@ -122,53 +108,23 @@ impl Model {
         self.forward(images, &mut Pass::evaluate(mode))
     }
 
-    /// A training pass over images and their labels: the loss, and its gradients.
+    /// What the network makes of a signal, in any pass. Networks that are differentiated together share the pass.
     ///
     /// # Errors
     /// As [`Model::forward`].
-    pub fn train_step(&self, images: &Tensor, labels: &Tensor) -> Result<StepOutput> {
-        if is_plain(images) {
-            self.train_step_in(Pass::train(), images, labels)
-        } else {
-            self.train_step_in(Pass::train_by_graph(), images, labels)
-        }
+    pub fn apply(&self, x: &Signal, pass: &mut Pass<'_>) -> Result<Signal> {
+        self.layers.forward(x, pass)
     }
 
-    /// A training pass with an observer, weights or a collective.
+    /// The gradients of a loss by everything that may be trained here, for the gradient `dy` of the loss by `y`, a result
+    /// of `pass`.
     ///
     /// # Errors
-    /// As [`Model::forward`].
-    pub fn train_step_in(
-        &self,
-        mut pass: Pass<'_>,
-        images: &Tensor,
-        labels: &Tensor,
-    ) -> Result<StepOutput> {
-        let scores = self.layers.forward(&Signal::new(images.clone()), &mut pass)?;
-        if pass.is_by_graph() {
-            return self.differentiate_graph(scores.tensor(), labels);
-        }
-        let loss = softmax_cross_entropy(&scores.tensor().contiguous()?, labels)?;
-        let gradients = if loss.mean.is_finite() {
-            pass.backward(&scores, loss.gradient)?
-        } else {
-            Gradients::new()
-        };
-        Ok(StepOutput { loss: loss.mean, accuracy: loss.accuracy, gradients })
-    }
-
-    /// The rest of a training pass that candle's graph differentiates.
-    fn differentiate_graph(&self, scores: &Tensor, labels: &Tensor) -> Result<StepOutput> {
-        let loss = candle_nn::loss::cross_entropy(scores, labels)?;
-        let mean = f64::from(loss.to_scalar::<f32>()?);
-        let mut gradients = Gradients::new();
-        if mean.is_finite() {
-            let store = loss.backward()?;
-            gradients.add_all(self.trainable().iter().map(|(_, variable)| variable), &store)?;
-        }
-        let scores = scores.detach().to_device(&Device::Cpu)?.to_dtype(DType::F32)?.contiguous()?;
-        let accuracy = softmax_cross_entropy(&scores, &labels.to_device(&Device::Cpu)?)?.accuracy;
-        Ok(StepOutput { loss: mean, accuracy, gradients })
+    /// As [`Pass::backward`].
+    pub fn gradients(&self, pass: Pass<'_>, y: &Signal, dy: &Tensor) -> Result<Gradients> {
+        pass.backward(y, dy, || {
+            self.trainable().into_iter().map(|(_, variable)| variable).collect()
+        })
     }
 
     /// The network's layers, for [`parameters`], [`norm_layers`] and [`statistics`].

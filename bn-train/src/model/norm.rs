@@ -4,7 +4,7 @@ use super::layer::{Item, Layer, Named, Role};
 use super::pass::{Mode, MomentsByPath, Pass};
 use super::signal::Signal;
 use super::tape::{Backward, GradientSink};
-use bn_core::{BatchNorm, BatchNormConfig, Call, Moments, Saved};
+use bn_core::{Activation, BatchNorm, BatchNormConfig, Call, Correction, Moments, Saved};
 use candle::{Result, Tensor, Var};
 use candle_nn::VarBuilder;
 use std::borrow::Cow;
@@ -14,15 +14,27 @@ use std::borrow::Cow;
 pub struct Norm {
     layer: BatchNorm,
     path: String,
+    /// Shows what the norm's activation is applied to; none where there is no activation.
+    shown: Option<Shown>,
+}
+
+/// What an observer sees of a norm layer that also applies an activation.
+#[derive(Debug)]
+struct Shown {
+    /// The same variables without the activation.
+    linear: BatchNorm,
+    /// Where the activation's results are shown.
+    activation: String,
 }
 
 impl Norm {
     /// `layer`, which lies at `path` in the network.
     pub fn new(layer: BatchNorm, path: impl Into<String>) -> Self {
-        Self { layer, path: path.into() }
+        Self { layer, path: path.into(), shown: None }
     }
 
-    /// A new layer at `builder`'s prefix.
+    /// A new layer at `builder`'s prefix. With an activation in `config`, an observer sees what goes into the activation at
+    /// the layer's path, and what comes out at `activation` beside it.
     ///
     /// # Errors
     /// As [`BatchNormConfig::build`].
@@ -32,7 +44,17 @@ impl Norm {
         builder: VarBuilder<'_>,
     ) -> Result<Self> {
         let path = builder.prefix();
-        Ok(Self { layer: config.build(channels, builder)?, path })
+        let layer = config.build(channels, builder.clone())?;
+        let shown = if config.activation == Activation::None {
+            None
+        } else {
+            // A second layer on the prefix: it shares variables and state.
+            let config = BatchNormConfig { activation: Activation::None, ..config.clone() };
+            let linear = config.build(channels, builder)?;
+            let block = path.rsplit_once('.').map_or("", |(block, _)| block);
+            Some(Shown { linear, activation: joined(block, "activation") })
+        };
+        Ok(Self { layer, path, shown })
     }
 
     /// `activation(norm(x) + residual)`, by the statistics that the pass asks for.
@@ -72,8 +94,37 @@ impl Norm {
             let y = layer.forward_with(x.tensor(), &call)?;
             Signal::new(if pass.is_by_graph() { y } else { y.detach() })
         };
-        pass.observe(&self.path, y.tensor())?;
+        if pass.is_observed() {
+            self.show(x, residual, &y, pass)?;
+        }
         Ok(y)
+    }
+
+    /// Shows an observer what the activation was applied to, and what it made of that. Nothing changes.
+    fn show(
+        &self,
+        x: &Signal,
+        residual: Option<&Signal>,
+        y: &Signal,
+        pass: &mut Pass<'_>,
+    ) -> Result<()> {
+        let Some(Shown { linear, activation }) = &self.shown else {
+            return pass.observe(&self.path, y.tensor());
+        };
+        let mut call = self.call(pass)?;
+        let is_by_batch = pass.mode() == Mode::Train && !self.layer.is_frozen();
+        if is_by_batch {
+            call = Call { weights: pass.weights(), ..Call::batch_statistics() };
+        }
+        let mut z = linear.forward_with(&x.tensor().detach(), &call)?.detach();
+        if let (true, Some(correction)) = (is_by_batch, self.layer.last_correction()) {
+            z = corrected(&z, &self.layer, &correction)?;
+        }
+        if let Some(residual) = residual {
+            z = (z + residual.tensor().detach())?;
+        }
+        pass.observe(&self.path, &z)?;
+        pass.observe(activation, y.tensor())
     }
 
     fn call<'a>(&self, pass: &Pass<'a>) -> Result<Call<'a>> {
@@ -86,6 +137,32 @@ impl Norm {
             Mode::Given(statistics) => given(statistics, &self.path).map(Call::given),
         }
     }
+}
+
+fn joined(block: &str, name: &str) -> String {
+    if block.is_empty() { name.to_owned() } else { format!("{block}.{name}") }
+}
+
+/// `γ (x̂ r + d) + β` of `z = γ x̂ + β`, with x of `[N, C, …]` and r and d of `[groups, C]`.
+fn corrected(z: &Tensor, layer: &BatchNorm, correction: &Correction) -> Result<Tensor> {
+    let dims = z.dims().to_vec();
+    let (groups, channels) = correction.r().dims2()?;
+    let z = z.reshape((groups, dims[0] / groups, channels, ()))?;
+    let by_group = |values: &Tensor| values.to_dtype(z.dtype())?.reshape((groups, 1, channels, 1));
+    let by_channel = |variable: Option<&Var>| match variable {
+        Some(variable) => {
+            variable.as_detached_tensor().to_dtype(z.dtype())?.reshape((1, 1, channels, 1))
+        }
+        None => Tensor::zeros((1, 1, channels, 1), z.dtype(), z.device()),
+    };
+    let beta = by_channel(layer.beta())?;
+    let d = by_group(correction.d())?;
+    let d = match layer.gamma() {
+        Some(gamma) => d.broadcast_mul(&by_channel(Some(gamma))?)?,
+        None => d,
+    };
+    let scaled = z.broadcast_sub(&beta)?.broadcast_mul(&by_group(correction.r())?)?;
+    scaled.broadcast_add(&d)?.broadcast_add(&beta)?.reshape(dims)
 }
 
 impl Layer for Norm {

@@ -1,10 +1,11 @@
 //! One pass through a network: what it is for, and what travels with it from layer to layer.
 
+use super::gradients::Gradients;
 use super::signal::Signal;
 use super::tape::{Backward, Tape};
 use crate::ops::buffer::is_plain;
 use bn_core::{Collective, Moments, Updates};
-use candle::{Result, Tensor};
+use candle::{Result, Tensor, Var};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -79,6 +80,11 @@ impl<'a> Pass<'a> {
     /// A training pass in candle's graph, on any device.
     pub fn train_by_graph() -> Self {
         Self::new(Mode::Train, Differentiation::Graph)
+    }
+
+    /// A training pass over x: on a tape where there are kernels for x, else in candle's graph.
+    pub fn train_for(x: &Tensor) -> Self {
+        if is_plain(x) { Self::train() } else { Self::train_by_graph() }
     }
 
     /// A pass that nothing is learned from. In [`Mode::Train`] it still moves the moving statistics.
@@ -174,6 +180,11 @@ impl<'a> Pass<'a> {
         }
     }
 
+    /// Whether somebody sees the results of layers.
+    pub fn is_observed(&self) -> bool {
+        self.observer.is_some()
+    }
+
     /// Shows a layer's result to the observer, if there is one.
     ///
     /// # Errors
@@ -206,14 +217,28 @@ impl<'a> Pass<'a> {
         Ok(())
     }
 
-    /// Walks back from `y`, whose gradient is `dy`.
+    /// Walks back from `y`, whose gradient is `dy`. `trained` names the variables whose gradients are wanted of candle's
+    /// graph; a tape finds all of them.
     ///
     /// # Errors
-    /// Without a tape; and what an operation's way back reports.
-    pub fn backward(self, y: &Signal, dy: Tensor) -> Result<super::Gradients> {
+    /// In a pass that is not differentiated; and what an operation's way back reports.
+    pub fn backward(
+        self,
+        y: &Signal,
+        dy: &Tensor,
+        trained: impl FnOnce() -> Vec<Var>,
+    ) -> Result<Gradients> {
         match self.differentiation {
-            Differentiation::Tape(tape) => tape.backward(y, dy),
-            _ => candle::bail!("backward: this pass has no tape"),
+            Differentiation::Tape(tape) => tape.backward(y, dy.clone()),
+            Differentiation::Graph => {
+                // The sum's gradient spreads a one over y, and the product turns it into dy.
+                let dy = dy.to_device(y.tensor().device())?.to_dtype(y.tensor().dtype())?;
+                let store = (y.tensor() * dy)?.sum_all()?.backward()?;
+                let mut gradients = Gradients::new();
+                gradients.add_all(&trained(), &store)?;
+                Ok(gradients)
+            }
+            Differentiation::None => candle::bail!("backward: nothing is learned from this pass"),
         }
     }
 }

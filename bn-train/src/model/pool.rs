@@ -15,18 +15,33 @@ pub struct Flatten;
 impl Layer for Flatten {
     fn forward(&self, x: &Signal, pass: &mut Pass<'_>) -> Result<Signal> {
         let y = x.tensor().flatten_from(1)?;
-        Ok(pass.result(y, &[x], false, || FlattenBackward { dims: x.tensor().dims().to_vec() }))
+        Ok(pass.result(y, &[x], false, || ReshapeBackward { dims: x.tensor().dims().to_vec() }))
+    }
+
+    fn visit<'a>(&'a self, _: &mut dyn FnMut(Named<'a>)) {}
+}
+
+/// The numbers of each example in these dimensions: `[N, …]` becomes `[N, dimensions]`.
+#[derive(Debug)]
+pub struct Reshape(pub Vec<usize>);
+
+impl Layer for Reshape {
+    fn forward(&self, x: &Signal, pass: &mut Pass<'_>) -> Result<Signal> {
+        let mut dims = vec![x.tensor().dim(0)?];
+        dims.extend(&self.0);
+        let y = x.tensor().reshape(dims)?;
+        Ok(pass.result(y, &[x], false, || ReshapeBackward { dims: x.tensor().dims().to_vec() }))
     }
 
     fn visit<'a>(&'a self, _: &mut dyn FnMut(Named<'a>)) {}
 }
 
 #[derive(Debug)]
-struct FlattenBackward {
+struct ReshapeBackward {
     dims: Vec<usize>,
 }
 
-impl Backward for FlattenBackward {
+impl Backward for ReshapeBackward {
     fn backward(self: Box<Self>, dy: Tensor, sink: &mut GradientSink<'_>) -> Result<()> {
         sink.input(0, dy.reshape(self.dims)?)
     }

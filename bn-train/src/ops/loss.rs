@@ -1,78 +1,243 @@
-//! Softmax and cross-entropy as one operation: the loss, how many examples are right, and the gradient.
-
-use std::mem::MaybeUninit;
+//! Losses of a classifier as one operation: the loss, how many examples are right, and the gradient.
+//!
+//! Rows are computed by tasks on any number of threads; what is summed over rows is summed in their order.
 
 use super::buffer::{Numbers, filled, tensor};
+use super::parallel;
 use candle::{Result, Tensor};
+use std::mem::MaybeUninit;
+
+/// What is made of one example's scores and its label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LossFunction {
+    /// `log Σ exp(score) − score of the label`, in nats.
+    CrossEntropy,
+    /// Mean over classes of `(score − target)²`, with target 1 for the label's class and 0 for the others.
+    SquaredError,
+}
 
 /// What a batch of scores comes to.
 #[derive(Clone, Debug)]
 pub struct Loss {
-    /// Mean cross-entropy in nats; may be infinite or not a number.
+    /// Mean over the examples; may be infinite or not a number.
     pub mean: f64,
-    /// Share of examples whose own class scored highest.
+    /// Share of examples whose own class scored highest, whatever their weights.
     pub accuracy: f64,
-    /// Of the scores.
+    /// Of the mean, by score.
     pub gradient: Tensor,
 }
 
-/// Mean over rows of `log Σ exp(score) − score of the label`, for f32 scores `[N, classes]` on the CPU and labels `[N]`.
-///
-/// # Errors
-/// For tensors of other types or shapes, and a label that is no class.
-pub fn softmax_cross_entropy(scores: &Tensor, labels: &Tensor) -> Result<Loss> {
-    let (rows, classes) = scores.dims2()?;
-    let labels = labels.to_vec1::<u32>()?;
-    if labels.len() != rows || labels.iter().any(|&label| label as usize >= classes) {
-        candle::bail!("softmax_cross_entropy: expected {rows} labels below {classes}");
+/// What one row of scores comes to.
+#[derive(Clone, Copy)]
+struct Row {
+    loss: f64,
+    is_right: bool,
+    /// The highest score, and the sum of `exp(score - highest)`: what the gradient of the cross-entropy needs.
+    highest: f32,
+    total: f32,
+}
+
+const EMPTY: Row = Row { loss: 0.0, is_right: false, highest: 0.0, total: 0.0 };
+
+/// Scores that are not worth a second thread.
+const SMALL: usize = 1 << 12;
+
+impl LossFunction {
+    /// The loss of f32 scores `[N, classes]` on the CPU by labels `[N]`: the mean over examples, or the mean weighted by
+    /// `weights`, `[N]`, none of them negative.
+    ///
+    /// # Errors
+    /// For tensors of other types or shapes, a label that is no class, and weights that add up to nothing.
+    pub fn loss(self, scores: &Tensor, labels: &Tensor, weights: Option<&Tensor>) -> Result<Loss> {
+        let (rows, classes) = scores.dims2()?;
+        let labels = labels.to_vec1::<u32>()?;
+        if labels.len() != rows || labels.iter().any(|&label| label as usize >= classes) {
+            candle::bail!("loss: expected {rows} labels below {classes}");
+        }
+        let divisors = divisors(weights, rows)?;
+        let numbers = Numbers::of(scores)?;
+        let per_task = SMALL.div_ceil(classes);
+        let mut found = vec![EMPTY; rows];
+        parallel::chunks(&mut found, per_task, |task, found| {
+            for (index, found) in found.iter_mut().enumerate() {
+                let row = task * per_task + index;
+                *found = self.row(&numbers[row * classes..][..classes], labels[row] as usize);
+            }
+        });
+        let fill = |gradient: &mut [MaybeUninit<f32>]| {
+            parallel::chunks(gradient, per_task * classes, |task, gradient| {
+                for (index, slots) in gradient.chunks_exact_mut(classes).enumerate() {
+                    let row = task * per_task + index;
+                    let divisor = divisors.as_ref().map_or(rows as f32, |all| all[row] as f32);
+                    let scores = &numbers[row * classes..][..classes];
+                    self.gradient(scores, labels[row] as usize, found[row], divisor, slots);
+                }
+            });
+        };
+        // SAFETY: there are as many rows of scores, and as many labels, as rows of the gradient.
+        #[allow(unsafe_code)] // see `filled`
+        let gradient = unsafe { filled(rows * classes, fill) };
+        let mean = match &divisors {
+            None => found.iter().map(|row| row.loss).sum::<f64>() / rows as f64,
+            Some(divisors) => {
+                found.iter().zip(divisors).map(|(row, divisor)| row.loss / divisor).sum()
+            }
+        };
+        let right = found.iter().filter(|row| row.is_right).count();
+        Ok(Loss {
+            mean,
+            accuracy: right as f64 / rows as f64,
+            gradient: tensor(gradient, (rows, classes))?,
+        })
     }
-    let numbers = Numbers::of(scores)?;
-    let (mut sum, mut right) = (0.0, 0);
-    let fill = |gradient: &mut [MaybeUninit<f32>]| {
-        let each = numbers.chunks_exact(classes).zip(&labels);
-        for ((row, &label), gradient) in each.zip(gradient.chunks_exact_mut(classes)) {
-            let own = row[label as usize];
-            let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            let total: f32 = row.iter().map(|score| (score - largest).exp()).sum();
-            sum += f64::from(total.ln() - (own - largest));
-            // A score that is not a number is never right.
-            let others = row.iter().enumerate().filter(|(class, _)| *class != label as usize);
-            right += usize::from(others.fold(true, |best, (_, score)| best && own > *score));
-            for (class, (slot, score)) in gradient.iter_mut().zip(row).enumerate() {
-                let target = if class == label as usize { 1.0 } else { 0.0 };
-                slot.write(((score - largest).exp() / total - target) / rows as f32);
+
+    fn row(self, scores: &[f32], label: usize) -> Row {
+        let own = scores[label];
+        // A score that is not a number is never right.
+        let others = scores.iter().enumerate().filter(|(class, _)| *class != label);
+        let is_right = others.fold(true, |best, (_, score)| best && own > *score);
+        match self {
+            Self::CrossEntropy => {
+                let highest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                let total: f32 = scores.iter().map(|score| (score - highest).exp()).sum();
+                let loss = f64::from(total.ln() - (own - highest));
+                Row { loss, is_right, highest, total }
+            }
+            Self::SquaredError => {
+                let square = |(class, &score): (usize, &f32)| {
+                    (f64::from(score) - target(class, label)).powi(2)
+                };
+                let sum: f64 = scores.iter().enumerate().map(square).sum();
+                Row { loss: sum / scores.len() as f64, is_right, ..EMPTY }
             }
         }
+    }
+
+    /// The gradient of the mean by one example's scores: that of its own loss over `divisor`.
+    fn gradient(
+        self,
+        scores: &[f32],
+        label: usize,
+        row: Row,
+        divisor: f32,
+        slots: &mut [MaybeUninit<f32>],
+    ) {
+        let each = slots.iter_mut().zip(scores).enumerate();
+        match self {
+            Self::CrossEntropy => {
+                for (class, (slot, score)) in each {
+                    let probability = (score - row.highest).exp() / row.total;
+                    slot.write((probability - target(class, label) as f32) / divisor);
+                }
+            }
+            Self::SquaredError => {
+                let divisor = divisor * scores.len() as f32 / 2.0;
+                for (class, (slot, score)) in each {
+                    slot.write((score - target(class, label) as f32) / divisor);
+                }
+            }
+        }
+    }
+}
+
+fn target(class: usize, label: usize) -> f64 {
+    if class == label { 1.0 } else { 0.0 }
+}
+
+/// What each example's loss is divided by in the weighted mean: the sum of the weights over its own.
+fn divisors(weights: Option<&Tensor>, rows: usize) -> Result<Option<Vec<f64>>> {
+    let Some(weights) = weights else {
+        return Ok(None);
     };
-    // SAFETY: there are as many rows of scores, and as many labels, as rows of the gradient.
-    #[allow(unsafe_code)] // see `filled`
-    let gradient = unsafe { filled(rows * classes, fill) };
-    Ok(Loss {
-        mean: sum / rows as f64,
-        accuracy: right as f64 / rows as f64,
-        gradient: tensor(gradient, (rows, classes))?,
-    })
+    let weights = weights.to_vec1::<f32>()?;
+    let sum: f64 = weights.iter().copied().map(f64::from).sum();
+    if weights.len() != rows || sum.is_nan() || sum <= 0.0 {
+        candle::bail!("loss: expected {rows} weights with a sum above 0, got a sum of {sum}");
+    }
+    // A weight of 0 divides by infinity: the example has no part.
+    Ok(Some(weights.iter().map(|&weight| sum / f64::from(weight)).collect()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ops::parallel::on_threads;
     use candle::{Device, Var};
 
-    #[test]
-    fn equals_candles() {
+    fn example() -> (Var, Tensor) {
         let scores = [[1.0_f32, 2.0, -3.0], [30.0, 0.5, 0.25], [0.0, 0.0, 0.0], [-1e4, 1e4, 3.0]];
-        let scores = Var::new(&scores, &Device::Cpu).unwrap();
         let labels = Tensor::new(&[1_u32, 2, 0, 1], &Device::Cpu).unwrap();
-        let loss = softmax_cross_entropy(&scores, &labels).unwrap();
-        let theirs = candle_nn::loss::cross_entropy(&scores, &labels).unwrap();
+        (Var::new(&scores, &Device::Cpu).unwrap(), labels)
+    }
+
+    /// Checks loss and gradient against candle's graph.
+    fn check(loss: &Loss, theirs: &Tensor, scores: &Var) {
         let want = f64::from(theirs.to_scalar::<f32>().unwrap());
         assert!((loss.mean - want).abs() < 1e-6 * want, "{} {want}", loss.mean);
-        assert_eq!(loss.accuracy, 0.5);
-        let want = theirs.backward().unwrap().get(&scores).unwrap().clone();
-        let difference = (want - loss.gradient).unwrap().abs().unwrap();
+        let want = theirs.backward().unwrap().get(scores).unwrap().clone();
+        let difference = (&want - &loss.gradient).unwrap().abs().unwrap();
         let largest = difference.flatten_all().unwrap().max(0).unwrap();
-        assert!(largest.to_scalar::<f32>().unwrap() < 1e-7);
+        let scale = want.abs().unwrap().flatten_all().unwrap().max(0).unwrap();
+        let scale = scale.to_scalar::<f32>().unwrap();
+        assert!(largest.to_scalar::<f32>().unwrap() < 1e-6 * scale);
+    }
+
+    #[test]
+    fn cross_entropy_equals_candles() {
+        let (scores, labels) = example();
+        let loss = LossFunction::CrossEntropy.loss(&scores, &labels, None).unwrap();
+        assert_eq!(loss.accuracy, 0.5);
+        check(&loss, &candle_nn::loss::cross_entropy(&scores, &labels).unwrap(), &scores);
+    }
+
+    #[test]
+    fn squared_error_equals_candles_of_one_hot_targets() {
+        let (scores, labels) = example();
+        let targets = candle_nn::encoding::one_hot(labels.clone(), 3, 1_f32, 0_f32).unwrap();
+        let loss = LossFunction::SquaredError.loss(&scores, &labels, None).unwrap();
+        check(&loss, &candle_nn::loss::mse(&scores, &targets).unwrap(), &scores);
+    }
+
+    #[test]
+    fn a_weight_of_two_is_the_example_twice() {
+        let (scores, labels) = example();
+        let weights = Tensor::new(&[1_f32, 2.0, 0.0, 1.0], &Device::Cpu).unwrap();
+        let twice = Tensor::new(&[0_u32, 1, 1, 3], &Device::Cpu).unwrap();
+        let repeated = scores.index_select(&twice, 0).unwrap();
+        let repeated_labels = labels.index_select(&twice, 0).unwrap();
+        for function in [LossFunction::CrossEntropy, LossFunction::SquaredError] {
+            let weighted = function.loss(&scores, &labels, Some(&weights)).unwrap();
+            let plain = function.loss(&repeated, &repeated_labels, None).unwrap();
+            assert!((weighted.mean - plain.mean).abs() < 1e-6 * plain.mean);
+            let ours = weighted.gradient.to_vec2::<f32>().unwrap();
+            let theirs = plain.gradient.to_vec2::<f32>().unwrap();
+            for class in 0..3 {
+                let scale = theirs[1][class].abs().max(1e-6);
+                assert!((ours[1][class] - 2.0 * theirs[1][class]).abs() < 1e-5 * scale);
+                assert_eq!(ours[2][class], 0.0);
+            }
+        }
+        let none = Tensor::zeros(4, candle::DType::F32, &Device::Cpu).unwrap();
+        assert!(LossFunction::CrossEntropy.loss(&scores, &labels, Some(&none)).is_err());
+    }
+
+    #[test]
+    fn threads_change_no_bit() {
+        let (rows, classes) = (999, 100);
+        let scores: Vec<f32> = (0..rows * classes).map(|i| (i as f32 * 0.37).sin() * 5.0).collect();
+        let scores = Tensor::from_vec(scores, (rows, classes), &Device::Cpu).unwrap();
+        let labels: Vec<u32> = (0..rows as u32).map(|i| i * 7 % 100).collect();
+        let labels = Tensor::new(labels, &Device::Cpu).unwrap();
+        for function in [LossFunction::CrossEntropy, LossFunction::SquaredError] {
+            let on = |threads| {
+                let loss = on_threads(threads, || function.loss(&scores, &labels, None)).unwrap();
+                let gradient = loss.gradient.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+                let bits: Vec<u32> = gradient.into_iter().map(f32::to_bits).collect();
+                (loss.mean.to_bits(), loss.accuracy.to_bits(), bits)
+            };
+            let one = on(1);
+            assert!(one == on(2) && one == on(8));
+        }
     }
 
     #[test]
@@ -83,12 +248,14 @@ mod tests {
         {
             let is_right = scores[0] > scores[1];
             let scores = Tensor::new(&[scores], &Device::Cpu).unwrap();
-            let loss = softmax_cross_entropy(&scores, &labels).unwrap();
-            assert!(!loss.mean.is_finite());
-            assert_eq!(loss.accuracy, f64::from(u8::from(is_right)));
+            for function in [LossFunction::CrossEntropy, LossFunction::SquaredError] {
+                let loss = function.loss(&scores, &labels, None).unwrap();
+                assert!(!loss.mean.is_finite());
+                assert_eq!(loss.accuracy, f64::from(u8::from(is_right)));
+            }
         }
         let scores = Tensor::new(&[[1.0_f32, 2.0]], &Device::Cpu).unwrap();
         let wrong = Tensor::new(&[2_u32], &Device::Cpu).unwrap();
-        assert!(softmax_cross_entropy(&scores, &wrong).is_err());
+        assert!(LossFunction::CrossEntropy.loss(&scores, &wrong, None).is_err());
     }
 }

@@ -19,7 +19,7 @@ use buffer::{Numbers, Slot as _, filled, tensor};
 use candle::{Result, Tensor};
 
 pub use conv::conv2d;
-pub use loss::{Loss, softmax_cross_entropy};
+pub use loss::LossFunction;
 
 /// Lanes of this machine's vectors of f32.
 fn lanes() -> usize {

@@ -1,8 +1,9 @@
 //! A data set on the device that trains on it.
 
-use crate::data::Dataset;
+use crate::data::{Batch, Dataset};
 use crate::experiment::Settings;
-use crate::model::{Model, Sizes};
+use crate::model::Sizes;
+use crate::task::Networks;
 use bn_report::schema::Split;
 use candle::{Device, Tensor};
 
@@ -11,9 +12,9 @@ use candle::{Device, Tensor};
 pub struct DeviceData {
     device: Device,
     sizes: Sizes,
-    train: (Tensor, Tensor),
-    validation: (Tensor, Tensor),
-    test: (Tensor, Tensor),
+    train: Batch,
+    validation: Batch,
+    test: Batch,
 }
 
 impl DeviceData {
@@ -25,40 +26,39 @@ impl DeviceData {
         Ok(Self {
             device: device.clone(),
             sizes: Sizes { input: data.train.shape, classes: data.classes },
-            train: data.train.to_tensors(device)?,
-            validation: data.validation.to_tensors(device)?,
-            test: data.test.to_tensors(device)?,
+            train: data.train.to_batch(device)?,
+            validation: data.validation.to_batch(device)?,
+            test: data.test.to_batch(device)?,
         })
     }
 
-    /// The network that `settings` describe, for this data.
+    /// The networks that `settings` describe, for this data.
     ///
     /// # Errors
-    /// As [`Model::build`].
-    pub fn model(&self, settings: &Settings, seed: u64) -> candle::Result<Model> {
-        Model::build(&settings.model, settings.norm.as_ref(), self.sizes, seed, &self.device)
+    /// As [`Networks::build`].
+    pub fn networks(&self, settings: &Settings, seed: u64) -> candle::Result<Networks> {
+        settings.networks(self.sizes, seed, &self.device)
     }
 
     /// Training examples.
     pub fn train_len(&self) -> usize {
-        self.train.1.elem_count()
+        self.train.len()
     }
 
-    /// Images and labels of a split.
-    pub(super) fn split(&self, split: Split) -> (&Tensor, &Tensor) {
-        let (images, labels) = match split {
+    /// The examples of a split.
+    pub(super) fn split(&self, split: Split) -> &Batch {
+        match split {
             Split::Train => &self.train,
             Split::Validation => &self.validation,
             Split::Test => &self.test,
-        };
-        (images, labels)
+        }
     }
 
-    /// Images and labels of the training examples at `indices`.
-    pub(super) fn batch(&self, indices: &[usize]) -> candle::Result<(Tensor, Tensor)> {
+    /// The training examples at `indices`.
+    pub(super) fn batch(&self, indices: &[usize]) -> candle::Result<Batch> {
         let indices: Vec<u32> = indices.iter().map(|&index| index as u32).collect();
         let indices = Tensor::new(indices, &self.device)?;
-        let (images, labels) = &self.train;
-        Ok((images.index_select(&indices, 0)?, labels.index_select(&indices, 0)?))
+        let Batch { images, labels, .. } = &self.train;
+        Ok(Batch::new(images.index_select(&indices, 0)?, labels.index_select(&indices, 0)?))
     }
 }

@@ -46,6 +46,11 @@ pub struct Earlier {
     pub has_checkpoint: bool,
 }
 
+/// The lock of whoever trains the run whose results go to `complete`.
+pub fn lock_of(complete: &Path) -> PathBuf {
+    sibling(complete, "lock")
+}
+
 impl RunDirectory {
     /// Takes possession of the run that belongs at `complete`, after whoever owns it now has ended, and completes what
     /// a killed owner had begun.
@@ -60,7 +65,7 @@ impl RunDirectory {
             complete: complete.to_owned(),
             partial: partial_path(complete),
             replaced: sibling(complete, "replaced"),
-            _lock: Lock::acquire(&sibling(complete, "lock"), patience)?,
+            _lock: Lock::acquire(&lock_of(complete), patience)?,
         };
         directory.recover()?;
         Ok(directory)

@@ -1,21 +1,26 @@
 //! Where a network's numbers stop being finite.
 
-use crate::model::{Mode, Model, Observer, Pass, parameters};
+use crate::model::{Mode, Observer, Pass};
+use crate::task::Networks;
 use candle::{DType, Result, Tensor};
 
-/// The first of `model`'s layers, in the order of a pass over `images` by batch statistics, whose result has a number that
-/// is not finite; or the path of a parameter that has one, which comes first. None where all of them are finite.
+/// The first layer of the evaluated network, in the order of a pass over `images` (or as much noise) by batch statistics,
+/// whose result has a number that is not finite; or the path of a parameter of any network that has one, which comes first.
+/// None where all of them are finite.
 ///
 /// # Errors
 /// What candle or the norm layers report.
-pub(super) fn first_not_finite(model: &Model, images: &Tensor) -> Result<Option<String>> {
-    for parameter in parameters(model.layers()) {
+pub(super) fn first_not_finite(networks: &Networks, images: &Tensor) -> Result<Option<String>> {
+    for parameter in networks.parameters() {
         if !is_finite(&parameter.var)? {
             return Ok(Some(parameter.path));
         }
     }
     let mut first = First(None);
-    model.forward(images, &mut Pass::evaluate(Mode::Batch).with_observer(&mut first))?;
+    let inputs = networks.task().inputs(images)?;
+    let mut pass = Pass::evaluate(Mode::Batch).with_observer(&mut first);
+    networks.evaluated().forward(&inputs, &mut pass)?;
+    drop(pass);
     Ok(first.0)
 }
 

@@ -8,7 +8,8 @@
 //! Images and maps are flattened channel by channel, as `PyTorch` does. The moving variances are written as they are stored:
 //! evaluation reads them, whatever their kind.
 
-use crate::model::{Model, Parameter, Role, norm_layers, parameters};
+use crate::model::{Parameter, Role, norm_layers};
+use crate::task::Networks;
 use bn_core::Names;
 use bn_core::interchange::{self, Named};
 use candle::Tensor;
@@ -38,19 +39,20 @@ impl FromStr for ExportNames {
     }
 }
 
-/// The parameters and moving statistics of `model` by name.
+/// The parameters and moving statistics of `networks` by name.
 ///
 /// # Errors
 /// What bn-core reports.
-pub fn export(model: &Model, names: ExportNames) -> bn_core::Result<Named> {
+pub fn export(networks: &Networks, names: ExportNames) -> bn_core::Result<Named> {
     let mut named = Named::new();
-    for parameter in parameters(model.layers()) {
+    for parameter in networks.parameters() {
         if matches!(parameter.role, Role::Weight | Role::Bias) {
             let (name, tensor) = renamed(&parameter, names)?;
             named.insert(name, tensor);
         }
     }
-    for (path, norm) in norm_layers(model.layers()) {
+    let norms = networks.models().iter().flat_map(|model| norm_layers(model.layers()));
+    for (path, norm) in norms {
         let (system, prefix) = match names {
             ExportNames::Candle => (Names::Candle, path),
             ExportNames::PyTorch => (Names::Torch, path),

@@ -92,6 +92,12 @@ impl Lock {
     }
 }
 
+/// Whether a living process holds the lock at `path`. To look takes the lock for a moment if nobody has it.
+pub fn is_held(path: &Path) -> bool {
+    let Ok(file) = File::open(path) else { return false };
+    matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
+}
+
 impl Drop for Lock {
     fn drop(&mut self) {
         // While the lock is held: nobody else can be in the possession of this file. That it stays does no harm.
@@ -158,7 +164,9 @@ mod tests {
         let first = Lock::acquire(&path, Duration::ZERO).unwrap();
         let refused = Lock::acquire(&path, Duration::from_millis(30)).unwrap_err().to_string();
         assert!(refused.contains(&format!("process {} on ", std::process::id())), "{refused}");
+        assert!(is_held(&path));
         drop(first);
+        assert!(!is_held(&path));
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
         drop(Lock::acquire(&path, Duration::ZERO).unwrap());
     }
@@ -185,6 +193,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(".lock");
         std::fs::write(&path, "no owner at all").unwrap();
+        assert!(!is_held(&path));
         drop(Lock::acquire(&path, Duration::ZERO).unwrap());
     }
 }

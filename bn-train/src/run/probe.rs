@@ -4,7 +4,7 @@
 //! the norm layers have made of the batch. It reads what is there anyway, so the step's numbers are those of a step that
 //! nobody watched.
 
-use crate::model::{Gradients, Model, Observer, norm_layers, parameters};
+use crate::model::{Gradients, Model, MomentsByPath, Observer, norm_layers, parameters};
 use crate::ops::buffer::{Numbers, is_plain};
 use bn_core::Correction;
 use bn_report::schema::LayerRow;
@@ -81,6 +81,46 @@ impl LayerProbe {
     }
 }
 
+/// How far the moving statistics of `model`'s norm layers are from those of the population, after `step` updates.
+///
+/// Root mean squares over channels: `population_mean_gap` of `(moving mean - mean) / sqrt(variance + epsilon)`,
+/// `population_log_variance_gap` of `ln((moving variance + epsilon) / (variance + epsilon))`.
+///
+/// # Errors
+/// What candle reports.
+pub fn population_gaps(
+    step: u64,
+    model: &Model,
+    population: &MomentsByPath,
+) -> Result<Vec<LayerRow>> {
+    let mut probe = LayerProbe::new(step);
+    for (path, layer) in norm_layers(model.layers()) {
+        let Some(moments) = population.get(&path) else {
+            continue;
+        };
+        let numbers = |values: &Tensor| {
+            values.to_dtype(DType::F64)?.to_device(&Device::Cpu)?.to_vec1::<f64>()
+        };
+        let (mean, variance) = (numbers(&moments.mean())?, numbers(&moments.variance())?);
+        let (moving_mean, moving_variance) =
+            (numbers(&layer.moving_mean()?)?, numbers(&layer.moving_variance()?)?);
+        let epsilon = layer.config().epsilon;
+        let channels = 0..mean.len();
+        let of_mean = |c: usize| (moving_mean[c] - mean[c]) / (variance[c] + epsilon).sqrt();
+        let of_variance =
+            |c: usize| ((moving_variance[c] + epsilon) / (variance[c] + epsilon)).ln();
+        for (metric, gaps) in [
+            ("population_mean_gap", channels.clone().map(of_mean).collect::<Vec<_>>()),
+            ("population_log_variance_gap", channels.map(of_variance).collect()),
+        ] {
+            if let Some(gap) = rms(&gaps) {
+                probe.push(&path, metric, gap);
+            }
+        }
+    }
+    Ok(probe.rows)
+}
+
 impl Observer for LayerProbe {
     fn output(&mut self, path: &str, y: &Tensor) -> Result<()> {
         let y = y.detach().to_device(&Device::Cpu)?.to_dtype(DType::F32)?.contiguous()?;
@@ -139,27 +179,33 @@ fn norm(values: &Tensor) -> Result<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::ImageShape;
+    use crate::data::{Batch, ImageShape};
     use crate::experiment::Registry;
-    use crate::model::{Pass, Sizes};
+    use crate::model::Sizes;
+    use crate::task::{Networks, Turn};
 
-    fn watched(norm: &str) -> Vec<LayerRow> {
+    fn networks(norm: &str) -> Networks {
         let text = format!(
             "optimizer.learning_rate = 0.1\ntrain.steps = 10\nmodel.hidden = [3, 4]\nnorm = {{ {norm} }}"
         );
         let settings =
             Registry::built_in().settings(&text).unwrap_or_else(|invalid| panic!("{invalid}"));
         let input = ImageShape { channels: 1, height: 2, width: 2 };
-        let sizes = Sizes { input, classes: 2 };
-        let model =
-            Model::build(&settings.model, settings.norm.as_ref(), sizes, 0, &Device::Cpu).unwrap();
+        settings.networks(Sizes { input, classes: 2 }, 0, &Device::Cpu).unwrap()
+    }
+
+    fn batch() -> Batch {
         let pixels: Vec<f32> = (0..24).map(|i| (i * i % 7) as f32).collect();
         let images = Tensor::from_vec(pixels, (6, 1, 2, 2), &Device::Cpu).unwrap();
-        let labels = Tensor::new(&[0_u32, 1, 1, 0, 1, 0], &Device::Cpu).unwrap();
+        Batch::new(images, Tensor::new(&[0_u32, 1, 1, 0, 1, 0], &Device::Cpu).unwrap())
+    }
+
+    fn watched(norm: &str) -> Vec<LayerRow> {
+        let networks = networks(norm);
         let mut probe = LayerProbe::new(7);
-        let pass = Pass::train().with_observer(&mut probe);
-        let output = model.train_step_in(pass, &images, &labels).unwrap();
-        probe.finish(&model, &output.gradients).unwrap()
+        let mut turn = Turn { observer: Some(&mut probe), ..Turn::default() };
+        let learned = networks.task().learn(0, networks.models(), &batch(), &mut turn).unwrap();
+        probe.finish(networks.evaluated(), &learned.gradients).unwrap()
     }
 
     fn value(rows: &[LayerRow], layer: &str, metric: &str) -> Option<f64> {
@@ -183,6 +229,37 @@ mod tests {
         assert_eq!(value(&rows, "hidden1.norm.gamma", "norm"), Some(3.0_f64.sqrt()));
         assert!(value(&rows, "hidden2.norm", "mean_gap").unwrap() > 0.0);
         assert!(value(&rows, "hidden2.norm", "r_p50").is_none());
+    }
+
+    #[test]
+    fn norm_rows_are_of_what_the_activation_is_applied_to() {
+        let rows = watched("kind = 'batch'");
+        // The default activation is a rectifier: its results have no negative percentile, what goes in does.
+        assert!(value(&rows, "hidden1.norm", "p15").unwrap() < 0.0);
+        assert!(value(&rows, "hidden1.activation", "p15").unwrap() >= 0.0);
+        // Of a rectifier's input and output the larger values are the same.
+        let p85 = |layer| value(&rows, layer, "p85").unwrap();
+        assert!((p85("hidden1.norm") - p85("hidden1.activation")).abs() < 1e-6);
+        let rows = watched("kind = 'renorm', decay = 0.5, renorm.variant = 'paper'");
+        let p85 = |layer| value(&rows, layer, "p85").unwrap();
+        assert!((p85("hidden1.norm") - p85("hidden1.activation")).abs() < 1e-5);
+    }
+
+    #[test]
+    fn gaps_are_between_moving_and_population_statistics() {
+        let (networks, batch) = (networks("decay = 0.5"), batch());
+        let population = networks.population(&batch.images, 6).unwrap();
+        let rows = population_gaps(3, networks.evaluated(), &population).unwrap();
+        assert!(rows.iter().all(|row| row.step == 3));
+        let moments = &population["hidden1.norm"];
+        let of = |values: Tensor| values.to_vec1::<f64>().unwrap();
+        let gaps = of(moments.mean()).into_iter().zip(of(moments.variance()));
+        // Moving statistics start at mean 0 and variance 1.
+        let squares = gaps.map(|(mean, variance)| mean * mean / (variance + 1e-3));
+        let want = (squares.sum::<f64>() / 3.0).sqrt();
+        let got = value(&rows, "hidden1.norm", "population_mean_gap").unwrap();
+        assert!((got - want).abs() < 1e-6 * want, "{got} {want}");
+        assert!(value(&rows, "hidden2.norm", "population_log_variance_gap").unwrap() > 0.0);
     }
 
     #[test]

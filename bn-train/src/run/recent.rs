@@ -1,45 +1,49 @@
 //! The training scores since they were last written down.
 
-use super::evaluation::Score;
 use crate::state::{State, StateError};
 
 /// Sums of the training scores since they were last asked for.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Recent {
+    names: &'static [&'static str],
     steps: u64,
-    loss: f64,
-    accuracy: f64,
+    sums: Vec<f64>,
 }
 
 impl Recent {
-    pub(super) fn add(&mut self, score: Score) {
-        self.steps += 1;
-        self.loss += score.loss;
-        self.accuracy += score.accuracy;
+    /// None yet, of scores with these names.
+    pub(super) fn new(names: &'static [&'static str]) -> Self {
+        Self { names, steps: 0, sums: vec![0.0; names.len()] }
     }
 
-    /// The mean, if there was a step; starts afresh.
-    pub(super) fn take(&mut self) -> Option<Score> {
-        let Self { steps, loss, accuracy } = std::mem::take(self);
-        (steps > 0).then(|| Score { loss: loss / steps as f64, accuracy: accuracy / steps as f64 })
+    pub(super) fn add(&mut self, scores: &[f64]) {
+        self.steps += 1;
+        for (sum, score) in self.sums.iter_mut().zip(scores) {
+            *sum += score;
+        }
+    }
+
+    /// The means, if there was a step; starts afresh.
+    pub(super) fn take(&mut self) -> Option<Vec<f64>> {
+        let Self { steps, sums, .. } = std::mem::replace(self, Self::new(self.names));
+        (steps > 0).then(|| sums.into_iter().map(|sum| sum / steps as f64).collect())
     }
 
     pub(super) fn state(&self) -> State {
         let mut state = State::new();
         state.put("steps", self.steps);
-        state.put("loss", self.loss);
-        state.put("accuracy", self.accuracy);
+        for (name, sum) in self.names.iter().zip(&self.sums) {
+            state.put(name, *sum);
+        }
         state
     }
 
-    pub(super) fn from_state(mut state: State) -> Result<Self, StateError> {
-        let recent = Self {
-            steps: state.take_whole("steps")?,
-            loss: state.take_number("loss")?,
-            accuracy: state.take_number("accuracy")?,
-        };
-        state.finish()?;
-        Ok(recent)
+    pub(super) fn load(&mut self, mut state: State) -> Result<(), StateError> {
+        self.steps = state.take_whole("steps")?;
+        for (name, sum) in self.names.iter().zip(&mut self.sums) {
+            *sum = state.take_number(name)?;
+        }
+        state.finish()
     }
 }
 
@@ -49,12 +53,14 @@ mod tests {
 
     #[test]
     fn mean_covers_the_steps_since_the_last_one_also_after_a_load() {
-        let mut recent = Recent::default();
+        let mut recent = Recent::new(&["loss", "accuracy"]);
         assert_eq!(recent.take(), None);
-        recent.add(Score { loss: 1.0, accuracy: 0.0 });
-        let mut recent = Recent::from_state(recent.state()).unwrap();
-        recent.add(Score { loss: 2.0, accuracy: 1.0 });
-        assert_eq!(recent.take(), Some(Score { loss: 1.5, accuracy: 0.5 }));
+        recent.add(&[1.0, 0.0]);
+        let saved = recent.state();
+        let mut recent = Recent::new(&["loss", "accuracy"]);
+        recent.load(saved).unwrap();
+        recent.add(&[2.0, 1.0]);
+        assert_eq!(recent.take(), Some(vec![1.5, 0.5]));
         assert_eq!(recent.take(), None);
     }
 }

@@ -6,29 +6,30 @@
 
 use super::checkpoint::{Best, Checkpoint, CheckpointError, Checkpoints, Header};
 use super::device_data::DeviceData;
-use super::evaluation::{Score, evaluate, population, spread};
 use super::files::DirectoryError;
 use super::outputs::Outputs;
+use super::probe::population_gaps;
 use super::telemetry::{Moment, passes, rows};
 use super::trainer::{Stepped, Trainer};
 use super::writer::Writers;
+use crate::data::Batch;
 use crate::experiment::Settings;
 use crate::model::{Mode, MomentsByPath};
 use crate::optimizer::AveragedStatistics;
 use crate::state::StateError;
+use crate::task::Headline;
 use bn_report::schema::{MetricRow, Split, Statistics, Status};
-use candle::Tensor;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// How far a run is.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Progress {
     /// Updates done.
     pub step: u64,
-    /// Training loss of the last batch.
+    /// Loss of the last batch; of the first network, where there are several.
     pub loss: Option<f64>,
-    /// Last validation accuracy, by moving statistics.
-    pub accuracy: Option<f64>,
+    /// The last evaluation on the validation split, by moving statistics: the metric by which runs are judged.
+    pub headline: Option<(&'static str, f64)>,
 }
 
 /// Why a run could not go on.
@@ -75,7 +76,7 @@ pub fn train(
         saved: None,
         best: None,
         loss: None,
-        accuracy: None,
+        headline: None,
     };
     let ended = match resumed {
         Some(checkpoint) => session.resume(checkpoint)?,
@@ -94,11 +95,11 @@ pub fn train(
             return Ok(Status::Interrupted);
         }
         let ended = match session.trainer.step()? {
-            Stepped::Updated(score) => {
-                session.loss = Some(score.loss);
+            Stepped::Updated(scores) => {
+                session.loss = scores.first().copied();
                 session.finish_step()?
             }
-            Stepped::Diverged { score, layer } => Some(session.blow_up(score, layer)?),
+            Stepped::Diverged { scores, layer } => Some(session.blow_up(&scores, layer)?),
         };
         if let Some(status) = ended {
             return Ok(status);
@@ -120,12 +121,14 @@ struct Session<'a> {
     /// Of the last batch.
     loss: Option<f64>,
     /// Of the last evaluation.
-    accuracy: Option<f64>,
+    headline: Option<f64>,
 }
 
 impl Session<'_> {
     fn progress(&self) -> Progress {
-        Progress { step: self.trainer.updates(), loss: self.loss, accuracy: self.accuracy }
+        let metric = self.trainer.networks().task().headline().metric;
+        let headline = self.headline.map(|value| (metric, value));
+        Progress { step: self.trainer.updates(), loss: self.loss, headline }
     }
 
     fn resume(&mut self, checkpoint: Checkpoint) -> Result<Option<Status>, TrainError> {
@@ -145,10 +148,12 @@ impl Session<'_> {
             self.writers.pause(self.now())?;
             let evaluation = self.evaluate(is_last)?;
             self.writers.resume();
-            self.accuracy = Some(evaluation.accuracy);
-            score = Some(evaluation.accuracy);
-            if !evaluation.training_loss.is_finite() {
-                return Ok(Some(diverged(step, "validation loss", evaluation.training_loss, None)));
+            self.headline = Some(evaluation.headline);
+            score = Some(evaluation.headline);
+            if !evaluation.first.is_finite() {
+                let metric = &self.trainer.networks().metrics()[0];
+                let what = format!("validation {metric}");
+                return Ok(Some(diverged(step, &what, evaluation.first, None)));
             }
         }
         if is_last || (step > 0 && step.is_multiple_of(self.settings.output.checkpoint_every)) {
@@ -183,26 +188,31 @@ impl Session<'_> {
     /// The mean over the steps since the last rows.
     fn training_rows(&mut self) -> Vec<MetricRow> {
         let recent = self.trainer.take_recent();
-        recent.map_or_else(Vec::new, |score| {
-            rows(self.now(), Split::Train, self.batch_statistics(), "", score).to_vec()
+        let names = self.trainer.networks().task().training_metrics();
+        recent.map_or_else(Vec::new, |scores| {
+            rows(self.now(), Split::Train, self.batch_statistics(), "", names, &scores).collect()
         })
     }
 
     /// What training normalizes with.
     fn batch_statistics(&self) -> Option<Statistics> {
-        self.trainer.model().is_normalized.then_some(Statistics::Batch)
+        self.trainer.networks().is_normalized().then_some(Statistics::Batch)
     }
 
     /// Statistics beside the layers' own and the batch's: of the population, and of shadow averages.
     fn other_statistics(
-        &self,
+        &mut self,
         is_last: bool,
     ) -> Result<Vec<(Statistics, MomentsByPath)>, TrainError> {
-        let (model, probes) = (self.trainer.model(), &self.settings.probes);
+        let (networks, probes) = (self.trainer.networks(), &self.settings.probes);
         let mut all = Vec::new();
-        if model.is_normalized && probes.population.applies(is_last) {
-            let images = spread(self.data.split(Split::Train).0, probes.population_examples)?;
-            all.push((Statistics::Population, population(model, &images, probes.batch_size)?));
+        if networks.is_normalized() && probes.population.applies(is_last) {
+            let moments = self.population()?;
+            if self.settings.output.layers_every.is_some() {
+                let gaps = population_gaps(self.now().step, networks.evaluated(), &moments)?;
+                self.writers.layers(&gaps)?;
+            }
+            all.push((Statistics::Population, moments));
         }
         let shadows = self.trainer.shadows();
         for (index, shadow) in shadows.kinds().enumerate() {
@@ -211,58 +221,62 @@ impl Session<'_> {
         Ok(all)
     }
 
+    /// Of the norm layers, over training examples and with the weights as they are.
+    fn population(&self) -> candle::Result<MomentsByPath> {
+        let probes = &self.settings.probes;
+        let examples = self.data.split(Split::Train).spread(probes.population_examples)?;
+        self.trainer.networks().population(&examples.images, probes.batch_size)
+    }
+
     fn split_rows(
         &self,
         split: Split,
         others: &[(Statistics, MomentsByPath)],
         all: &mut Vec<MetricRow>,
     ) -> Result<Evaluation, TrainError> {
-        let model = self.trainer.model();
+        let networks = self.trainer.networks();
         let batch_size = self.settings.probes.batch_size;
-        let (images, labels) = self.data.split(split);
-        let mut scores = Vec::new();
-        for &(mode, statistics) in passes(model.is_normalized) {
-            let score = evaluate(model, images, labels, mode, batch_size)?;
-            all.extend(rows(self.now(), split, statistics, "", score));
-            scores.push(score);
+        let (examples, names) = (self.data.split(split), networks.metrics());
+        let mut passed = Vec::new();
+        for &(mode, statistics) in passes(networks.is_normalized()) {
+            let scores = networks.evaluate(examples, mode, batch_size)?;
+            all.extend(rows(self.now(), split, statistics, "", &names, &scores));
+            passed.push(scores);
         }
         for (statistics, moments) in others {
-            let score = evaluate(model, images, labels, Mode::Given(moments), batch_size)?;
-            all.extend(rows(self.now(), split, Some(*statistics), "", score));
+            let scores = networks.evaluate(examples, Mode::Given(moments), batch_size)?;
+            all.extend(rows(self.now(), split, Some(*statistics), "", &names, &scores));
         }
         if let Some(average) = self.trainer.average() {
-            let (statistics, score) =
-                average.evaluate(|| self.score_by_average_statistics(images, labels))?;
-            all.extend(rows(self.now(), split, statistics, "averaged_", score));
+            let (statistics, scores) =
+                average.evaluate(|| self.scores_by_average_statistics(examples))?;
+            all.extend(rows(self.now(), split, statistics, "averaged_", &names, &scores));
         }
-        Ok(Evaluation {
-            accuracy: scores[0].accuracy,
-            training_loss: scores[scores.len() - 1].loss,
-        })
+        let headline = networks.task().headline().metric;
+        let index = names.iter().position(|name| name == headline).unwrap_or(0);
+        Ok(Evaluation { headline: passed[0][index], first: passed[passed.len() - 1][0] })
     }
 
-    /// Scores the network, which holds averaged weights, by the statistics that belong to them.
-    fn score_by_average_statistics(
+    /// Scores the networks, which hold averaged weights, by the statistics that belong to them.
+    fn scores_by_average_statistics(
         &self,
-        images: &Tensor,
-        labels: &Tensor,
-    ) -> candle::Result<(Option<Statistics>, Score)> {
-        let (model, probes) = (self.trainer.model(), &self.settings.probes);
+        examples: &Batch,
+    ) -> candle::Result<(Option<Statistics>, Vec<f64>)> {
+        let (networks, batch_size) = (self.trainer.networks(), self.settings.probes.batch_size);
         let average = self.settings.average.as_ref();
         let recomputes =
             average.is_some_and(|average| average.statistics == AveragedStatistics::Recomputed);
-        if recomputes && model.is_normalized {
-            let training = spread(self.data.split(Split::Train).0, probes.population_examples)?;
-            let moments = population(model, &training, probes.batch_size)?;
-            let score = evaluate(model, images, labels, Mode::Given(&moments), probes.batch_size)?;
-            return Ok((Some(Statistics::Population), score));
+        if recomputes && networks.is_normalized() {
+            let moments = self.population()?;
+            let scores = networks.evaluate(examples, Mode::Given(&moments), batch_size)?;
+            return Ok((Some(Statistics::Population), scores));
         }
-        let (mode, statistics) = passes(model.is_normalized)[0];
-        Ok((statistics, evaluate(model, images, labels, mode, probes.batch_size)?))
+        let (mode, statistics) = passes(networks.is_normalized())[0];
+        Ok((statistics, networks.evaluate(examples, mode, batch_size)?))
     }
 
     /// Writes the rows of a training loss that is not finite: the mean of those before it, and its own, which is absent.
-    fn blow_up(&mut self, score: Score, layer: Option<String>) -> Result<Status, TrainError> {
+    fn blow_up(&mut self, scores: &[f64], layer: Option<String>) -> Result<Status, TrainError> {
         let before = self.now();
         self.write_layers()?;
         self.writers.pause(before)?;
@@ -273,18 +287,21 @@ impl Session<'_> {
             examples: before.examples + self.settings.train.batch_size as u64,
             ..before
         };
-        all.extend(rows(at, Split::Train, self.batch_statistics(), "", score));
+        let names = self.trainer.networks().task().training_metrics();
+        all.extend(rows(at, Split::Train, self.batch_statistics(), "", names, scores));
         self.writers.rows(&all)?;
-        Ok(diverged(step, "training loss", score.loss, layer))
+        let which = scores.iter().position(|score| !score.is_finite()).unwrap_or(0);
+        Ok(diverged(step, &format!("training {}", spaced(names[which])), scores[which], layer))
     }
 
-    /// Makes a checkpoint of this step, unless there is one. `score` is the step's validation accuracy, if it has one.
+    /// Makes a checkpoint of this step, unless there is one. `score` is the step's headline, if it was evaluated.
     fn save(&mut self, score: Option<f64>) -> Result<(), TrainError> {
         let step = self.trainer.updates();
         if self.saved == Some(step) {
             return Ok(());
         }
-        self.best = Best::of(self.best, step, score);
+        let Headline { is_higher_better, .. } = self.trainer.networks().task().headline();
+        self.best = Best::of(self.best, step, score, is_higher_better);
         let header = Header {
             run_digest: self.run_digest.clone(),
             step,
@@ -300,9 +317,14 @@ impl Session<'_> {
 /// What an evaluation tells the loop.
 struct Evaluation {
     /// By moving statistics, where there are some.
-    accuracy: f64,
-    /// Loss in the mode that is nearest to training: if this is not finite, nor will the next step be.
-    training_loss: f64,
+    headline: f64,
+    /// The first metric in the mode that is nearest to training: if this is not finite, nor will the next step be.
+    first: f64,
+}
+
+/// `discriminator loss` for `discriminator_loss`.
+fn spaced(name: &str) -> String {
+    name.replace('_', " ")
 }
 
 fn diverged(step: u64, what: &str, value: f64, layer: Option<String>) -> Status {

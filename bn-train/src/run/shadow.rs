@@ -151,10 +151,11 @@ impl Track {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::ImageShape;
+    use crate::data::{Batch, ImageShape};
     use crate::experiment::{Registry, Settings};
-    use crate::model::{Sizes, parameters};
+    use crate::model::{Parameters, Sizes, parameters};
     use crate::random::{Purpose, Stream};
+    use crate::task::{Classification, Learned, Task as _, Turn};
     use candle::Device;
 
     fn settings(norm: &str) -> Settings {
@@ -167,15 +168,21 @@ mod tests {
     fn model(settings: &Settings) -> Model {
         let input = ImageShape { channels: 1, height: 4, width: 4 };
         let sizes = Sizes { input, classes: 10 };
-        Model::build(&settings.model, settings.norm.as_ref(), sizes, 0, &Device::Cpu).unwrap()
+        let parameters = Parameters::new(0).into_builder(&Device::Cpu);
+        Model::build(&settings.model, settings.norm.as_ref(), sizes, &parameters).unwrap()
     }
 
-    fn batch(step: u64) -> (Tensor, Tensor) {
+    fn batch(step: u64) -> Batch {
         let mut stream = Stream::new(step, Purpose::Initialize("images"));
         let pixels: Vec<f32> = (0..12 * 16).map(|_| stream.unit()).collect();
         let labels: Vec<u32> = (0..12).map(|i| i * 7 % 10).collect();
         let images = Tensor::from_vec(pixels, (12, 1, 4, 4), &Device::Cpu).unwrap();
-        (images, Tensor::new(labels, &Device::Cpu).unwrap())
+        Batch::new(images, Tensor::new(labels, &Device::Cpu).unwrap())
+    }
+
+    fn learn(model: &Model, step: u64) -> Learned {
+        let models = std::slice::from_ref(model);
+        Classification::default().learn(0, models, &batch(step), &mut Turn::default()).unwrap()
     }
 
     /// Moving means and variances after each of 20 steps, to the bit.
@@ -185,9 +192,8 @@ mod tests {
         let mut shadows = Shadows::new(&model, shadows).unwrap();
         let mut optimizer = settings.optimizer.build(parameters(model.layers())).unwrap();
         for step in 0..20 {
-            let (images, labels) = batch(step);
-            let output = model.train_step(&images, &labels).unwrap();
-            optimizer.step(&output.gradients, 0.1).unwrap();
+            let learned = learn(&model, step);
+            optimizer.step(&learned.gradients, 0.1).unwrap();
             shadows.follow(&model).unwrap();
         }
         (model, shadows)
@@ -238,8 +244,7 @@ mod tests {
         let path = norm_layers(model.layers())[0].0.clone();
         let mut sum = vec![0.0; 9];
         for step in 0..7 {
-            let (images, labels) = batch(step);
-            model.train_step(&images, &labels).unwrap();
+            learn(&model, step);
             shadows.follow(&model).unwrap();
             let last = norm_layers(model.layers())[0].1.last_batch().unwrap().mean();
             for (sum, mean) in sum.iter_mut().zip(last.to_vec1::<f64>().unwrap()) {

@@ -3,7 +3,6 @@
 //! Training rows hold the mean over the steps since the last look, by batch statistics, because that is what training
 //! computes anyway. A net without norm layers has no statistics: the cell is empty.
 
-use super::evaluation::Score;
 use crate::model::Mode;
 use bn_report::schema::{MetricRow, Split, Statistics};
 
@@ -18,24 +17,24 @@ pub struct Moment {
     pub examples: u64,
 }
 
-/// The rows of one score: loss and accuracy, each with `prefix` before its name.
+/// The rows of scores, each with `prefix` before its name.
 pub(super) fn rows(
     at: Moment,
     split: Split,
     statistics: Option<Statistics>,
     prefix: &str,
-    score: Score,
-) -> [MetricRow; 2] {
-    let row = |metric: &str, value: f64| MetricRow {
+    names: &[impl AsRef<str>],
+    scores: &[f64],
+) -> impl Iterator<Item = MetricRow> {
+    names.iter().zip(scores).map(move |(name, value)| MetricRow {
         step: at.step,
         epoch: at.epoch,
         examples: at.examples,
         split,
         statistics,
-        metric: format!("{prefix}{metric}"),
-        value: value.is_finite().then_some(value),
-    };
-    [row("loss", score.loss), row("accuracy", score.accuracy)]
+        metric: format!("{prefix}{}", name.as_ref()),
+        value: value.is_finite().then_some(*value),
+    })
 }
 
 /// The passes that judge a net, each with what its rows say of statistics.
@@ -54,8 +53,10 @@ mod tests {
     #[test]
     fn what_is_not_a_number_is_absent() {
         let at = Moment { step: 1, epoch: 0, examples: 60 };
-        let score = Score { loss: f64::INFINITY, accuracy: 0.5 };
-        let [loss, accuracy] = rows(at, Split::Train, None, "", score);
-        assert_eq!((loss.value, accuracy.value), (None, Some(0.5)));
+        let names = ["loss", "accuracy"];
+        let rows: Vec<_> =
+            rows(at, Split::Train, None, "", &names, &[f64::INFINITY, 0.5]).collect();
+        assert_eq!((rows[0].value, rows[1].value), (None, Some(0.5)));
+        assert_eq!(rows[1].metric, "accuracy");
     }
 }

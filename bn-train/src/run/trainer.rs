@@ -1,4 +1,4 @@
-//! A network in training: everything that the next step depends on, with a name.
+//! Networks in training: everything that the next step depends on, with a name.
 //!
 //! `k` steps, [`Trainer::state`], a new trainer, [`Trainer::load`] and `k` more steps are `2k` steps, bit by bit. The order
 //! of examples and all random draws follow from the seed and the step, so the step is all there is to save of them. No
@@ -6,26 +6,26 @@
 
 use super::device_data::DeviceData;
 use super::divergence::first_not_finite;
-use super::evaluation::Score;
 use super::probe::LayerProbe;
 use super::recent::Recent;
 use super::shadow::Shadows;
-use crate::data::Batches;
+use crate::data::{Batch, Batches};
 use crate::experiment::Settings;
-use crate::model::{Gradients, Model, Observer, Pass, StepOutput, parameters, statistics};
-use crate::ops::buffer::is_plain;
+use crate::model::{Gradients, Observer, parameters};
 use crate::optimizer::{AveragedStatistics, Optimizer, WeightAverage};
 use crate::schedule::Schedule;
 use crate::state::{State, StateError};
+use crate::task::{Learned, MODEL, Networks, Turn};
 use bn_core::Updates;
 use bn_report::schema::LayerRow;
-use candle::{Result, Tensor, Var};
+use candle::Result;
 
-/// A network in training.
+/// Networks in training: one, or several that a step updates one after the other.
 #[derive(Debug)]
 pub struct Trainer {
-    model: Model,
-    optimizer: Box<dyn Optimizer>,
+    networks: Networks,
+    /// One for each network.
+    optimizers: Vec<Box<dyn Optimizer>>,
     learning_rate: f64,
     schedule: Schedule,
     total_steps: u64,
@@ -48,36 +48,39 @@ pub struct Trainer {
 /// What became of a step.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Stepped {
-    /// The network was updated. The score is that of the batch, before the update.
-    Updated(Score),
-    /// The loss is not finite: nothing was updated, and the trainer cannot go on.
+    /// The networks were updated. The scores are those of the batch, before the update, by
+    /// [`Task::training_metrics`](crate::task::Task::training_metrics).
+    Updated(Vec<f64>),
+    /// A loss is not finite: its network was not updated, and the trainer cannot go on.
     Diverged {
-        /// Of the batch.
-        score: Score,
+        /// Of the batch; those of networks that come after the one with the loss are not numbers.
+        scores: Vec<f64>,
         /// The first layer with a result that is not finite; none where all of them are.
         layer: Option<String>,
     },
 }
 
 impl Trainer {
-    /// The network that `settings` describe, untrained, on `data`.
+    /// The networks that `settings` describe, untrained, on `data`.
     ///
     /// # Errors
     /// What candle or the norm layers report, for instance too little memory on the device.
     pub fn new(settings: &Settings, seed: u64, data: &DeviceData) -> Result<Self> {
-        let model = data.model(settings, seed)?;
+        let networks = data.networks(settings, seed)?;
         let average = match &settings.average {
             None => None,
             Some(settings) => {
-                let mut averaged = model.trainable();
+                let mut averaged = networks.trainable();
                 if settings.statistics == AveragedStatistics::Averaged {
-                    averaged.extend(moving_statistics(&model));
+                    averaged.extend(networks.moving_statistics());
                 }
                 Some(WeightAverage::new(settings.decay, averaged)?)
             }
         };
+        let build =
+            |model: &crate::model::Model| settings.optimizer.build(parameters(model.layers()));
         Ok(Self {
-            optimizer: settings.optimizer.build(parameters(model.layers()))?,
+            optimizers: networks.models().iter().map(build).collect::<Result<_>>()?,
             learning_rate: settings.learning_rate,
             schedule: settings.schedule.clone(),
             total_steps: settings.train.steps,
@@ -87,26 +90,26 @@ impl Trainer {
             accumulate: settings.train.accumulate,
             data: data.clone(),
             average,
-            shadows: Shadows::new(&model, &settings.probes.shadows)?,
+            shadows: Shadows::new(networks.evaluated(), &settings.probes.shadows)?,
             layers_every: settings.output.layers_every,
             layer_rows: Vec::new(),
             step: 0,
-            recent: Recent::default(),
-            model,
+            recent: Recent::new(networks.task().training_metrics()),
+            networks,
         })
     }
 
-    /// The network.
-    pub fn model(&self) -> &Model {
-        &self.model
+    /// The networks.
+    pub fn networks(&self) -> &Networks {
+        &self.networks
     }
 
-    /// The averages of its weights, where they are kept.
+    /// The averages of their weights, where they are kept.
     pub fn average(&self) -> Option<&WeightAverage> {
         self.average.as_ref()
     }
 
-    /// The averages of other decays that follow its moving statistics.
+    /// The averages of other decays that follow the evaluated network's moving statistics.
     pub fn shadows(&self) -> &Shadows {
         &self.shadows
     }
@@ -131,80 +134,93 @@ impl Trainer {
         self.step * self.batch_size as u64
     }
 
-    /// Mean of the training scores since this was last called, if there are any.
-    pub fn take_recent(&mut self) -> Option<Score> {
+    /// Means of the training scores since this was last called, if there are any.
+    pub fn take_recent(&mut self) -> Option<Vec<f64>> {
         self.recent.take()
     }
 
-    /// One update by the next batch.
+    /// One update of every network by the next batch.
     ///
     /// # Errors
     /// What candle or the norm layers report.
     pub fn step(&mut self) -> Result<Stepped> {
-        let (images, labels) = self.data.batch(self.batches.at(self.step))?;
-        let is_watched =
-            self.layers_every.is_some_and(|every| (self.step + 1).is_multiple_of(every));
-        let mut probe = is_watched.then(|| LayerProbe::new(self.step + 1));
-        let observer = probe.as_mut().map(|probe| probe as &mut dyn Observer);
-        let output = if self.accumulate == 1 {
-            self.model.train_step_in(training_pass(&images, observer), &images, &labels)?
-        } else {
-            self.accumulated_step(&images, &labels, observer)?
-        };
-        if let Some(probe) = probe {
-            self.layer_rows = probe.finish(&self.model, &output.gradients)?;
+        let batch = self.data.batch(self.batches.at(self.step))?;
+        let rate = self.learning_rate * self.schedule.factor(self.step, self.total_steps);
+        let mut scores = Vec::new();
+        for network in 0..self.networks.models().len() {
+            let Learned { scores: own, gradients } = self.learn(network, &batch)?;
+            let is_finite = own.iter().all(|score| score.is_finite());
+            scores.extend(own);
+            if !is_finite {
+                scores.resize(self.networks.task().training_metrics().len(), f64::NAN);
+                let layer = first_not_finite(&self.networks, &batch.images)?;
+                return Ok(Stepped::Diverged { scores, layer });
+            }
+            self.optimizers[network].step(&gradients, rate)?;
         }
-        let score = Score { loss: output.loss, accuracy: output.accuracy };
-        if !score.loss.is_finite() {
-            let layer = first_not_finite(&self.model, &images)?;
-            return Ok(Stepped::Diverged { score, layer });
-        }
-        let factor = self.schedule.factor(self.step, self.total_steps);
-        self.optimizer.step(&output.gradients, self.learning_rate * factor)?;
-        self.shadows.follow(&self.model)?;
+        self.shadows.follow(self.networks.evaluated())?;
         if let Some(average) = &mut self.average {
             average.update()?;
         }
         self.step += 1;
-        self.recent.add(score);
-        Ok(Stepped::Updated(score))
+        self.recent.add(&scores);
+        Ok(Stepped::Updated(scores))
     }
 
-    /// The batch in parts: mean loss and gradients over the parts, and one update of the moving statistics, by the moments
-    /// of all parts together. The observer sees the first part.
-    fn accumulated_step(
-        &self,
-        images: &Tensor,
-        labels: &Tensor,
-        mut observer: Option<&mut dyn Observer>,
-    ) -> Result<StepOutput> {
+    /// The gradients of one network, watched where it is time to.
+    fn learn(&mut self, network: usize, batch: &Batch) -> Result<Learned> {
+        let is_watched =
+            self.layers_every.is_some_and(|every| (self.step + 1).is_multiple_of(every));
+        let mut probe = is_watched.then(|| LayerProbe::new(self.step + 1));
+        let observer = probe.as_mut().map(|probe| probe as &mut dyn Observer);
+        let mut turn = Turn { observer, seed: self.seed, step: self.step, ..Turn::default() };
+        let learned = if self.accumulate == 1 {
+            self.networks.task().learn(network, self.networks.models(), batch, &mut turn)?
+        } else {
+            self.learn_in_parts(network, batch, turn)?
+        };
+        if let Some(probe) = probe {
+            let rows = probe.finish(&self.networks.models()[network], &learned.gradients)?;
+            self.layer_rows.extend(rows);
+        }
+        Ok(learned)
+    }
+
+    /// The batch in parts: mean scores and gradients over the parts, and one update of the moving statistics, by the
+    /// moments of all parts together. The observer sees the first part.
+    fn learn_in_parts(&self, network: usize, batch: &Batch, turn: Turn<'_>) -> Result<Learned> {
         let updates = Updates::new();
-        let (mut loss, mut accuracy) = (0.0, 0.0);
+        let Turn { mut observer, seed, step, .. } = turn;
+        let mut scores: Vec<f64> = Vec::new();
         let mut gradients = Gradients::new();
         let parts = self.accumulate;
         let share = 1.0 / parts as f64;
         let size = self.batch_size / parts;
-        let trainable = self.model.trainable();
+        let models = self.networks.models();
+        let trainable = models[network].trainable();
         for part in 0..parts {
-            let images = images.narrow(0, part * size, size)?;
-            let labels = labels.narrow(0, part * size, size)?;
+            let batch = batch.narrow(part * size..(part + 1) * size)?;
             let observer = observer.take().map(|observer| observer as &mut dyn Observer);
-            let pass = training_pass(&images, observer);
-            let output = self.model.train_step_in(pass.with_updates(&updates), &images, &labels)?;
-            loss += share * output.loss;
-            accuracy += share * output.accuracy;
-            if !output.loss.is_finite() {
+            let updates_of_all = Some(&updates);
+            let mut turn =
+                Turn { observer, updates: updates_of_all, seed, step, part: part as u64 };
+            let learned = self.networks.task().learn(network, models, &batch, &mut turn)?;
+            scores.resize(learned.scores.len(), 0.0);
+            for (mean, score) in scores.iter_mut().zip(&learned.scores) {
+                *mean += share * score;
+            }
+            if learned.scores.iter().any(|score| !score.is_finite()) {
                 updates.discard();
-                return Ok(StepOutput { loss, accuracy, gradients: Gradients::new() });
+                return Ok(Learned { scores, gradients: Gradients::new() });
             }
             for (_, variable) in &trainable {
-                if let Some(gradient) = output.gradients.get(variable) {
+                if let Some(gradient) = learned.gradients.get(variable) {
                     gradients.add(variable, (gradient * share)?)?;
                 }
             }
         }
         updates.commit()?;
-        Ok(StepOutput { loss, accuracy, gradients })
+        Ok(Learned { scores, gradients })
     }
 
     /// Everything that the next step depends on.
@@ -215,12 +231,10 @@ impl Trainer {
         let mut state = State::new();
         state.put("seed", self.seed);
         state.put("step", self.step);
-        let mut model = State::new();
-        for (path, variable) in variables(&self.model) {
-            model.put_tensor(&path, &variable)?;
+        state.put_state(MODEL, self.networks.state()?);
+        for (name, optimizer) in self.networks.task().networks().iter().zip(&self.optimizers) {
+            state.put_state(&optimizer_path(name), optimizer.state()?);
         }
-        state.put_state("model", model);
-        state.put_state("optimizer", self.optimizer.state()?);
         if let Some(average) = &self.average {
             state.put_state("average", average.state()?);
         }
@@ -241,8 +255,10 @@ impl Trainer {
     pub fn load(&mut self, mut state: State) -> std::result::Result<(), StateError> {
         state.expect("seed", self.seed)?;
         self.step = state.take_whole("step")?;
-        load_model(&self.model, &mut state)?;
-        self.optimizer.load(state.take_state("optimizer"))?;
+        self.networks.load(&mut state)?;
+        for (name, optimizer) in self.networks.task().networks().iter().zip(&mut self.optimizers) {
+            optimizer.load(state.take_state(&optimizer_path(name)))?;
+        }
         if let Some(average) = &mut self.average {
             average.load(state.take_state("average"))?;
         }
@@ -251,46 +267,15 @@ impl Trainer {
             shadows.restore(&path, &variable)?;
         }
         shadows.finish()?;
-        self.shadows.resume(&self.model);
-        self.recent = Recent::from_state(state.take_state("recent"))?;
+        self.shadows.resume(self.networks.evaluated());
+        self.recent.load(state.take_state("recent"))?;
         state.finish()
     }
 }
 
-/// A training pass over `images`: on a tape where there are kernels, else in candle's graph.
-fn training_pass<'a>(images: &Tensor, observer: Option<&'a mut dyn Observer>) -> Pass<'a> {
-    let pass = if is_plain(images) { Pass::train() } else { Pass::train_by_graph() };
-    match observer {
-        Some(observer) => pass.with_observer(observer),
-        None => pass,
-    }
-}
-
-/// Puts the variables of a saved trainer into `model`, and takes them out of `state`.
-///
-/// # Errors
-/// [`StateError`] with the path of what is missing or does not fit.
-pub fn load_model(model: &Model, state: &mut State) -> std::result::Result<(), StateError> {
-    let mut saved = state.take_state("model");
-    for (path, variable) in variables(model) {
-        saved.restore(&path, &variable)?;
-    }
-    saved.finish()
-}
-
-/// All parameters and statistics of `model`, frozen ones too.
-fn variables(model: &Model) -> Vec<(String, Var)> {
-    let parameters = parameters(model.layers()).into_iter();
-    let parameters = parameters.map(|parameter| (parameter.path, parameter.var));
-    parameters.chain(statistics(model.layers())).collect()
-}
-
-/// The moving means and variances of `model`.
-fn moving_statistics(model: &Model) -> Vec<(String, Var)> {
-    let is_moving =
-        |path: &str| path.ends_with(".moving_mean") || path.ends_with(".moving_variance");
-    let all = statistics(model.layers()).into_iter();
-    all.filter(|(path, _)| is_moving(path)).collect()
+/// Where the state of a network's optimizer is.
+fn optimizer_path(network: &str) -> String {
+    if network.is_empty() { "optimizer".to_owned() } else { format!("optimizer.{network}") }
 }
 
 #[cfg(test)]

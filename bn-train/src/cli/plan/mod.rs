@@ -101,9 +101,9 @@ fn load(plan: &Plan, device: &Device) -> anyhow::Result<Data> {
 fn build<'a>(run: &'a Run, data: &Data, device: &Device) -> anyhow::Result<Built<'a>> {
     let context = || format!("arm {:?}", run.arm);
     let examples = &data[run.settings.data.identity()];
-    let model = examples.data.model(&run.settings, run.seed).with_context(context)?;
+    let networks = examples.data.networks(&run.settings, run.seed).with_context(context)?;
     let images = examples.images(run.settings.train.pass_size(), device).with_context(context)?;
-    let summary = Summary::new(&model, &images).with_context(context)?;
+    let summary = Summary::new(&networks, &images).with_context(context)?;
     Ok(Built { run, summary })
 }
 

@@ -2,6 +2,7 @@
 
 use super::super::terminal::table;
 use crate::model::{Mode, Model, Observer, Pass, parameters, statistics};
+use crate::task::Networks;
 use candle::{Result, Tensor};
 
 /// A layer with its result and its parameters.
@@ -22,11 +23,23 @@ pub(super) struct Summary {
 }
 
 impl Summary {
-    /// Shows `images` to `model`; nothing changes.
-    pub(super) fn new(model: &Model, images: &Tensor) -> Result<Self> {
+    /// Shows `images` to `networks`; nothing changes.
+    pub(super) fn new(networks: &Networks, images: &Tensor) -> Result<Self> {
+        let mut summary = Self { rows: Vec::new(), trained: 0, statistics: 0 };
+        let evaluated = networks.task().evaluated();
+        for (index, model) in networks.models().iter().enumerate() {
+            // The evaluated network may compute from something else than images; all others see images.
+            let inputs =
+                if index == evaluated { networks.task().inputs(images)? } else { images.clone() };
+            summary.add(model, &inputs)?;
+        }
+        Ok(summary)
+    }
+
+    fn add(&mut self, model: &Model, inputs: &Tensor) -> Result<()> {
         let mut outputs = Outputs::default();
         let mut pass = Pass::evaluate(Mode::Moving).with_observer(&mut outputs);
-        model.forward(images, &mut pass)?;
+        model.forward(inputs, &mut pass)?;
         drop(pass);
         let mut rows = outputs.rows;
         for parameter in parameters(model.layers()) {
@@ -38,11 +51,11 @@ impl Summary {
             }
         }
         let trained = parameters(model.layers()).into_iter().filter(|known| known.is_trained);
-        Ok(Self {
-            rows,
-            trained: trained.map(|parameter| parameter.var.elem_count()).sum(),
-            statistics: statistics(model.layers()).iter().map(|(_, var)| var.elem_count()).sum(),
-        })
+        self.rows.append(&mut rows);
+        self.trained += trained.map(|parameter| parameter.var.elem_count()).sum::<usize>();
+        let of_model = statistics(model.layers());
+        self.statistics += of_model.iter().map(|(_, var)| var.elem_count()).sum::<usize>();
+        Ok(())
     }
 
     /// A line per layer, and the sums.
@@ -104,11 +117,10 @@ mod tests {
         let text = format!("optimizer.learning_rate = 1\ntrain.steps = 1\n{model}");
         let settings = Registry::built_in().settings(&text).unwrap();
         let sizes = Sizes { input, classes: 10 };
-        let norm = settings.norm.as_ref();
-        let model = Model::build(&settings.model, norm, sizes, 0, &Device::Cpu).unwrap();
+        let networks = settings.networks(sizes, 0, &Device::Cpu).unwrap();
         let dims = (2, input.channels, input.height, input.width);
         let images = Tensor::zeros(dims, DType::F32, &Device::Cpu).unwrap();
-        Summary::new(&model, &images).unwrap().lines()
+        Summary::new(&networks, &images).unwrap().lines()
     }
 
     #[test]
@@ -118,10 +130,11 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "layer         result  parameters",
-                "hidden1        2x100       6,400",
-                "hidden1.norm   2x100         200",
-                "output          2x10       1,010",
+                "layer               result  parameters",
+                "hidden1              2x100       6,400",
+                "hidden1.norm         2x100         200",
+                "hidden1.activation   2x100",
+                "output                2x10       1,010",
                 "7,610 trained parameters, 201 numbers of statistics",
             ]
         );

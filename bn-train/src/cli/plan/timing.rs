@@ -35,7 +35,7 @@ impl Examples {
     /// Images of the first `size` training examples.
     pub(super) fn images(&self, size: usize, device: &Device) -> Result<Tensor> {
         let first: Vec<usize> = (0..size).collect();
-        Ok(self.dataset.train.select(&first).to_tensors(device)?.0)
+        Ok(self.dataset.train.select(&first).to_batch(device)?.images)
     }
 }
 
@@ -62,12 +62,15 @@ impl Pace {
             trainer.step()?;
         }
         let step_seconds = seconds_each(&mut || trainer.step().map(|_| ()))?;
-        let (validation, _) = examples.dataset.validation.to_tensors(device)?;
-        let model = trainer.model();
+        let validation = examples.dataset.validation.to_batch(device)?;
+        let (networks, size) = (trainer.networks(), settings.probes.batch_size);
         let modes: &[Mode<'_>] =
-            if model.is_normalized { &[Mode::Moving, Mode::Batch] } else { &[Mode::Moving] };
-        let mut evaluation =
-            || modes.iter().try_for_each(|&mode| model.evaluate(&validation, mode).map(|_| ()));
+            if networks.is_normalized() { &[Mode::Moving, Mode::Batch] } else { &[Mode::Moving] };
+        let mut evaluation = || {
+            modes
+                .iter()
+                .try_for_each(|&mode| networks.evaluate(&validation, mode, size).map(|_| ()))
+        };
         Ok(Self { step_seconds, evaluation_seconds: seconds_each(&mut evaluation)? })
     }
 

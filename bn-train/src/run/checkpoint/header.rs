@@ -17,21 +17,29 @@ pub struct Header {
     pub best: Option<Best>,
 }
 
-/// The checkpoint with the highest score.
+/// The checkpoint with the best score.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Best {
     /// Its step.
     pub step: u64,
-    /// Its score, the validation accuracy.
+    /// Its score: the metric by which runs are judged, on the validation split.
     pub score: f64,
 }
 
 impl Best {
     /// The better of a run's best so far and a new score; equal scores leave the older.
-    pub fn of(before: Option<Self>, step: u64, score: Option<f64>) -> Option<Self> {
+    pub fn of(
+        before: Option<Self>,
+        step: u64,
+        score: Option<f64>,
+        is_higher_better: bool,
+    ) -> Option<Self> {
         let new = score.filter(|score| !score.is_nan()).map(|score| Self { step, score });
+        let is_better = |new: f64, before: f64| {
+            if is_higher_better { new > before } else { new < before }
+        };
         match (before, new) {
-            (Some(before), Some(new)) if new.score > before.score => Some(new),
+            (Some(before), Some(new)) if is_better(new.score, before.score) => Some(new),
             (before, new) => before.or(new),
         }
     }

@@ -18,7 +18,7 @@ fn checkpoint(step: u64, score: Option<f64>, before: Option<Best>) -> Checkpoint
                 ("metrics.csv".to_owned(), 100 + step),
                 ("layers.csv".to_owned(), 0),
             ]),
-            best: Best::of(before, step, score),
+            best: Best::of(before, step, score, true),
         },
         state,
     }
@@ -60,13 +60,15 @@ fn what_is_saved_is_read_back() {
 
 #[test]
 fn a_better_score_replaces_the_best_and_an_equal_one_does_not() {
-    let first = Best::of(None, 1, Some(0.5));
+    let first = Best::of(None, 1, Some(0.5), true);
     assert_eq!(first, Some(Best { step: 1, score: 0.5 }));
-    assert_eq!(Best::of(first, 2, Some(0.5)), first);
-    assert_eq!(Best::of(first, 2, None), first);
-    assert_eq!(Best::of(first, 2, Some(f64::NAN)), first);
-    assert_eq!(Best::of(first, 2, Some(0.6)), Some(Best { step: 2, score: 0.6 }));
-    assert_eq!(Best::of(None, 2, Some(f64::NAN)), None);
+    assert_eq!(Best::of(first, 2, Some(0.5), true), first);
+    assert_eq!(Best::of(first, 2, None, true), first);
+    assert_eq!(Best::of(first, 2, Some(f64::NAN), true), first);
+    assert_eq!(Best::of(first, 2, Some(0.6), true), Some(Best { step: 2, score: 0.6 }));
+    assert_eq!(Best::of(None, 2, Some(f64::NAN), true), None);
+    let lower = Best::of(first, 2, Some(0.4), false);
+    assert_eq!(lower, Some(Best { step: 2, score: 0.4 }));
 }
 
 #[test]

@@ -3,23 +3,23 @@
 use super::*;
 use crate::experiment::{Flags, Registry};
 use crate::model::Mode;
-use crate::run::{Checkpoint, DeviceData, load_model};
+use crate::run::{Checkpoint, DeviceData};
 use candle::Device;
 use serde_json::Value;
 
 /// The network of `arm` as `tests/torch/export.py` had it.
-fn network(arm: &str) -> Model {
+fn network(arm: &str) -> Networks {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/torch/export");
     let config = std::fs::read_to_string(format!("{folder}/{arm}.toml")).unwrap();
     let experiment =
         Registry::built_in().parse("config.toml", "run", &config, &Flags::default()).unwrap();
     let settings = &experiment.arms[0].settings;
     let data = DeviceData::new(&settings.data.load().unwrap(), &Device::Cpu).unwrap();
-    let model = data.model(settings, 5).unwrap();
+    let networks = data.networks(settings, 5).unwrap();
     let path = format!("{folder}/{arm}.checkpoint.safetensors");
     let mut checkpoint = Checkpoint::read(path.as_ref()).unwrap();
-    load_model(&model, &mut checkpoint.state).unwrap();
-    model
+    networks.load(&mut checkpoint.state).unwrap();
+    networks
 }
 
 /// `pattern` of the script.
@@ -42,7 +42,7 @@ fn pytorch_computes_the_same_outputs_from_the_exported_file() {
         assert!(bytes == std::fs::read(format!("{folder}/{arm}.pytorch.safetensors")).unwrap());
 
         let images = Tensor::from_vec(pattern(5 * 64, 1000), (5, 1, 8, 8), &Device::Cpu).unwrap();
-        let outputs = model.evaluate(&images, Mode::Moving).unwrap();
+        let outputs = model.evaluated().evaluate(&images, Mode::Moving).unwrap();
         let outputs = outputs.flatten_all().unwrap().to_vec1::<f32>().unwrap();
         let want = torch[arm].as_array().unwrap();
         assert_eq!(want.len(), 50);

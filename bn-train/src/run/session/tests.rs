@@ -96,8 +96,14 @@ fn a_run_that_is_interrupted_anywhere_writes_the_same_rows() {
     // Four evaluations of six passes, three with training rows, and the test.
     assert_eq!(straight.metrics().len(), 2 * (4 * 6 + 3 + 6));
     let straight = straight.all();
-    let layers = straight.iter().filter(|row| matches!(row, Row::Layer(_))).count();
-    assert!(layers > 6 && layers % 6 == 0, "{layers}");
+    let of_layers = straight.iter().filter_map(|row| match row {
+        Row::Layer(row) => Some(row.metric.starts_with("population_")),
+        _ => None,
+    });
+    let (gaps, watched): (Vec<bool>, Vec<bool>) = of_layers.partition(|is_gap| *is_gap);
+    // Six steps were watched. The population was taken at four evaluations, and a layer has two gaps.
+    assert!(watched.len() > 6 && watched.len() % 6 == 0, "{}", watched.len());
+    assert!(gaps.len() >= 8 && gaps.len() % 8 == 0, "{}", gaps.len());
     for first in 0..12 {
         let folder = tempfile::tempdir().unwrap();
         let memory = Memory::default();

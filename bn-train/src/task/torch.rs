@@ -1,9 +1,10 @@
 //! Five updates of the same net from the same weights on the same batch as PyTorch: the losses of all steps and the
-//! gradients after the last are the same to 1e-4. `torch/generate.py` made the values.
+//! gradients after the last are the same to 1e-4. `tests/torch/generate.py` made the values.
 
-use bn_train::data::ImageShape;
-use bn_train::experiment::Registry;
-use bn_train::model::{Model, Sizes, parameters};
+use super::Turn;
+use crate::data::{Batch, ImageShape};
+use crate::experiment::Registry;
+use crate::model::{Sizes, parameters};
 use candle::{Device, Tensor};
 use serde_json::Value;
 
@@ -38,7 +39,8 @@ fn number(value: &Value) -> f64 {
 }
 
 fn train_as_torch(which: &str, model: &str, input: ImageShape, batch: usize) {
-    let values: Value = serde_json::from_str(include_str!("torch/values.json")).unwrap();
+    let values: Value =
+        serde_json::from_str(include_str!("../../tests/torch/values.json")).unwrap();
     let values = &values[which];
     let text = format!(
         "model = {{ {model} }}\nnorm.epsilon = 1e-5\noptimizer = {{ learning_rate = 0.05, momentum = 0.9 }}\ntrain.steps = 5\n"
@@ -46,8 +48,8 @@ fn train_as_torch(which: &str, model: &str, input: ImageShape, batch: usize) {
     let settings =
         Registry::built_in().settings(&text).unwrap_or_else(|invalid| panic!("{invalid}"));
     let sizes = Sizes { input, classes: 10 };
-    let model =
-        Model::build(&settings.model, settings.norm.as_ref(), sizes, 0, &Device::Cpu).unwrap();
+    let networks = settings.networks(sizes, 0, &Device::Cpu).unwrap();
+    let model = networks.evaluated();
     for (salt, (name, variable)) in model.trainable().iter().enumerate() {
         let values = initial(name, variable.dims(), salt as u64);
         variable.set(&Tensor::from_vec(values, variable.dims(), &Device::Cpu).unwrap()).unwrap();
@@ -57,13 +59,19 @@ fn train_as_torch(which: &str, model: &str, input: ImageShape, batch: usize) {
     let dims = (batch, input.channels, input.height, input.width);
     let images = Tensor::from_vec(pixels, dims, &Device::Cpu).unwrap();
     let labels: Vec<u32> = (0..batch as u32).map(|i| 7 * i % 10).collect();
-    let labels = Tensor::new(labels, &Device::Cpu).unwrap();
+    let batch = Batch::new(images, Tensor::new(labels, &Device::Cpu).unwrap());
 
     let mut optimizer = settings.optimizer.build(parameters(model.layers())).unwrap();
     let losses = values["losses"].as_array().unwrap();
     for (step, want) in losses.iter().enumerate() {
-        let output = model.train_step(&images, &labels).unwrap();
-        assert_close(output.loss, number(want), number(want), &format!("{which}: loss {step}"));
+        let output =
+            settings.task.learn(0, networks.models(), &batch, &mut Turn::default()).unwrap();
+        assert_close(
+            output.scores[0],
+            number(want),
+            number(want),
+            &format!("{which}: loss {step}"),
+        );
         if step + 1 < losses.len() {
             optimizer.step(&output.gradients, settings.learning_rate).unwrap();
             continue;

@@ -1,0 +1,208 @@
+//! A generative adversarial pair: a generator of images from noise, and a discriminator of real and generated images.
+//!
+//! One step updates the discriminator by `−log D(x) − log(1 − D(G(z)))`, then the generator by `−log D(G(z))`: the losses of
+//! Goodfellow et al. 2014, the generator's in the form that does not saturate. Real and generated images go through the
+//! discriminator as batches of their own, as in Radford et al. 2016, so batch norm sees each by its own statistics.
+
+use super::distance::Features;
+use super::{Blueprint, Headline, Learned, Task, Turn};
+use crate::data::{Batch, ImageShape, in_batches};
+use crate::model::{
+    Activate, Architecture as _, Chain, Hidden, Mlp, Mode, Model, Parameters, Reshape, Signal,
+    Sizes,
+};
+use crate::random::{Purpose, Stream};
+use bn_core::{Activation, Updates};
+use candle::{DType, Device, Result, Tensor};
+
+/// A generator, which is a perceptron, and a discriminator, which is the network of `[model]` with one score.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Gan {
+    /// Numbers of noise that an image is generated from, at least 1.
+    pub latent: usize,
+    /// Widths of the generator's hidden layers.
+    pub hidden: Vec<usize>,
+    /// What makes pixels of the generator's last layer.
+    pub output: Output,
+    /// Whether the discriminator has the norm layers of `[norm]`; the generator always has.
+    pub is_discriminator_normalized: bool,
+}
+
+/// What makes pixels of numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Nothing: any number.
+    Linear,
+    /// `1 / (1 + exp(-x))`: from 0 to 1.
+    Sigmoid,
+    /// From -1 to 1.
+    Tanh,
+}
+
+const DISCRIMINATOR: usize = 0;
+const GENERATOR: usize = 1;
+/// Seed of the noise of evaluations, the same for all runs.
+const EVALUATION_SEED: u64 = 0;
+/// Real images that an evaluation compares with as many generated ones, at most.
+const COMPARED: usize = 1024;
+
+impl Task for Gan {
+    fn networks(&self) -> &'static [&'static str] {
+        &["discriminator", "generator"]
+    }
+
+    fn build(&self, plan: &Blueprint<'_>) -> Result<Vec<Model>> {
+        let builder = Parameters::new(plan.seed).into_builder(plan.device);
+        let norm = plan.norm.filter(|_| self.is_discriminator_normalized);
+        let sizes = Sizes { classes: 1, ..plan.sizes };
+        let discriminator = Model::build(plan.model, norm, sizes, &builder.pp("discriminator"))?;
+
+        let image = plan.sizes.input;
+        let noise = ImageShape { channels: self.latent, height: 1, width: 1 };
+        let sizes = Sizes { input: noise, classes: image.pixels() };
+        let hidden = Hidden::new(plan.norm, plan.model.activation);
+        let builder = builder.pp("generator");
+        let mut generator = Chain::new();
+        generator.push_boxed(Mlp { hidden: self.hidden.clone() }.build(sizes, hidden, &builder)?);
+        let output = match self.output {
+            Output::Linear => Activation::None,
+            Output::Sigmoid => Activation::Sigmoid,
+            Output::Tanh => Activation::Tanh,
+        };
+        generator.push(Activate::new(builder.pp("pixels").prefix(), output));
+        generator.push(Reshape(vec![image.channels, image.height, image.width]));
+        Ok(vec![discriminator, Model::new(generator)])
+    }
+
+    fn evaluated(&self) -> usize {
+        GENERATOR
+    }
+
+    fn training_metrics(&self) -> &'static [&'static str] {
+        &["discriminator_loss", "generator_loss"]
+    }
+
+    fn metrics(&self, _classes: usize) -> Vec<String> {
+        vec!["distance".to_owned()]
+    }
+
+    fn headline(&self) -> Headline {
+        Headline { metric: "distance", is_higher_better: false }
+    }
+
+    fn learn(
+        &self,
+        network: usize,
+        models: &[Model],
+        batch: &Batch,
+        turn: &mut Turn<'_>,
+    ) -> Result<Learned> {
+        let noise = self.noise(turn.stream(), batch.len(), batch.images.device())?;
+        match network {
+            DISCRIMINATOR => learn_to_tell(models, batch, &noise, turn),
+            _ => learn_to_pass(models, &noise, turn),
+        }
+    }
+
+    fn inputs(&self, images: &Tensor) -> Result<Tensor> {
+        let stream = Stream::new(EVALUATION_SEED, Purpose::Noise(0, 0));
+        self.noise(stream, images.dim(0)?, images.device())
+    }
+
+    fn evaluate(
+        &self,
+        model: &Model,
+        examples: &Batch,
+        mode: Mode<'_>,
+        batch_size: usize,
+    ) -> Result<Vec<f64>> {
+        let real = examples.spread(COMPARED)?.images;
+        let noise = self.inputs(&real)?;
+        let features = Features::of_images(real.flatten_from(1)?.dim(1)?);
+        let (mut from_real, mut from_generated) = (Vec::new(), Vec::new());
+        for range in in_batches(real.dim(0)?, batch_size) {
+            let generated = model.evaluate(&noise.narrow(0, range.start, range.len())?, mode)?;
+            from_generated.extend(features.compute(&generated)?);
+            from_real.extend(features.compute(&real.narrow(0, range.start, range.len())?)?);
+        }
+        Ok(vec![features.distance(&from_real, &from_generated)])
+    }
+}
+
+impl Gan {
+    /// `[count, latent, 1, 1]` from the standard normal distribution.
+    fn noise(&self, mut stream: Stream, count: usize, device: &Device) -> Result<Tensor> {
+        let numbers: Vec<f32> = (0..count * self.latent).map(|_| stream.normal(0.0, 1.0)).collect();
+        Tensor::from_vec(numbers, (count, self.latent, 1, 1), device)
+    }
+}
+
+/// The discriminator's step. The generator's images are of its batch statistics, and it does not change.
+fn learn_to_tell(
+    models: &[Model],
+    batch: &Batch,
+    noise: &Tensor,
+    turn: &mut Turn<'_>,
+) -> Result<Learned> {
+    let discriminator = &models[DISCRIMINATOR];
+    let generated = models[GENERATOR].evaluate(noise, Mode::Batch)?;
+    // Two passes, and one update of the moving statistics by both.
+    let own = Updates::new();
+    let updates = turn.updates.unwrap_or(&own);
+    let mut loss = 0.0;
+    let mut gradients = crate::model::Gradients::new();
+    let trainable = discriminator.trainable();
+    for (images, is_real) in [(&batch.images, true), (&generated, false)] {
+        let mut pass = turn.pass(images).with_updates(updates);
+        let scores = discriminator.apply(&Signal::new(images.clone()), &mut pass)?;
+        let (mean, gradient) = logistic(scores.tensor(), is_real)?;
+        loss += mean;
+        let found = discriminator.gradients(pass, &scores, &gradient)?;
+        for (_, variable) in &trainable {
+            if let Some(gradient) = found.get(variable) {
+                gradients.add(variable, gradient.clone())?;
+            }
+        }
+    }
+    if !loss.is_finite() {
+        updates.discard();
+    } else if turn.updates.is_none() {
+        own.commit()?;
+    }
+    Ok(Learned { scores: vec![loss], gradients })
+}
+
+/// The generator's step, through a discriminator that does not change.
+fn learn_to_pass(models: &[Model], noise: &Tensor, turn: &mut Turn<'_>) -> Result<Learned> {
+    let (generator, discriminator) = (&models[GENERATOR], &models[DISCRIMINATOR]);
+    let mut pass = turn.pass(noise);
+    let images = generator.apply(&Signal::new(noise.clone()), &mut pass)?;
+    let dropped = Updates::new();
+    let mut pass = pass.with_updates(&dropped);
+    let scores = discriminator.apply(&images, &mut pass)?;
+    let (loss, gradient) = logistic(scores.tensor(), true)?;
+    let gradients = generator.gradients(pass, &scores, &gradient)?;
+    dropped.discard();
+    Ok(Learned { scores: vec![loss], gradients })
+}
+
+/// Mean over the batch of `log(1 + exp(-score))` for images that should pass as real, of `log(1 + exp(score))` for others;
+/// and its gradient by the scores, `[N, 1]`.
+fn logistic(scores: &Tensor, is_real: bool) -> Result<(f64, Tensor)> {
+    let values: Vec<f32> =
+        scores.detach().to_device(&Device::Cpu)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
+    let sign = if is_real { -1.0 } else { 1.0 };
+    let count = values.len() as f64;
+    let mut sum = 0.0;
+    let mut gradient = Vec::with_capacity(values.len());
+    for value in values {
+        let z = sign * f64::from(value);
+        // Both forms are log(1 + exp(z)); the exponent of neither overflows.
+        sum += z.max(0.0) + (-z.abs()).exp().ln_1p();
+        gradient.push((sign / (1.0 + (-z).exp()) / count) as f32);
+    }
+    Ok((sum / count, Tensor::from_vec(gradient, scores.dims(), &Device::Cpu)?))
+}
+
+#[cfg(test)]
+mod tests;
