@@ -4,6 +4,7 @@ mod bench;
 mod checkpoint;
 mod choice;
 mod completion;
+mod data;
 mod list;
 mod machine;
 mod plan;
@@ -50,6 +51,9 @@ enum Command {
         /// Its name, as `bn-train list` has it
         name: String,
     },
+    /// Look at data sets without training on them
+    #[command(subcommand)]
+    Data(data::Data),
     /// Say how each run of an experiment stands
     Status {
         /// The experiment's folder, for instance runs/decay-and-renorm
@@ -95,6 +99,7 @@ pub fn main(registry: &Registry) -> ExitCode {
         Command::Plan(plan) => plan.run(registry),
         Command::List => list::list(registry),
         Command::Show { name } => show::show(registry, &name),
+        Command::Data(data) => data.run(registry),
         Command::Status { folder } => status::status(registry, &folder),
         Command::Evaluate(evaluate) => evaluate.run(registry),
         Command::Export(export) => export.run(registry),

@@ -80,7 +80,8 @@ fn parse(text: &str) -> Result<Examples, DataError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{SPLIT_SEED, stratified};
+    use super::super::dataset::SPLIT_SEED;
+    use super::super::stratified;
     use super::*;
 
     fn counts(examples: &Examples) -> Vec<usize> {

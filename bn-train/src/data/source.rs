@@ -1,6 +1,6 @@
 //! Data sets that experiments can name.
 
-use super::{DataError, Dataset, Description, digits};
+use super::{DataError, Dataset, Description, digits, glyphs, plane};
 use crate::keys::{Keys, Kind, Kinds};
 use std::fmt;
 use std::sync::Arc;
@@ -60,5 +60,7 @@ impl Source {
 pub fn sources() -> Kinds<Arc<dyn Provider>> {
     let about = "1,797 handwritten digits of 8x8 pixels, embedded in the program";
     let digits = |_: &mut Keys<'_>| Some(Arc::new(digits::Digits) as Arc<dyn Provider>);
-    Kinds::new("data", "name", vec![Kind::new("digits", about, digits)])
+    let digits = Kind::new("digits", about, digits);
+    let kinds = vec![digits, glyphs::kind(), plane::spirals(), plane::blobs()];
+    Kinds::new("data", "name", kinds)
 }

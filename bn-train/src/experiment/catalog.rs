@@ -237,7 +237,7 @@ mod tests {
             ("norm", false, "[norm]"),
             ("norm.decay.x", false, "expected a number"),
             ("seeds", true, "belongs to the experiment"),
-            ("norm.colour", true, "[norm] takes kind, position, decay"),
+            ("norm.flavour", true, "[norm] takes kind, position, decay"),
             ("weather", false, "expected data, task, model, norm"),
             ("model.depth", true, "it applies where model.kind is \"resnet\""),
             ("norm.decay", true, "it applies where norm.kind is \"batch\" or \"renorm\""),

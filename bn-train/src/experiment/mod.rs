@@ -6,6 +6,7 @@
 
 mod assemble;
 mod catalog;
+mod data_in_use;
 pub mod digest;
 mod head;
 mod load;
@@ -20,6 +21,7 @@ pub mod shipped;
 mod template;
 mod train;
 
+pub use data_in_use::DataInUse;
 pub use load::{Flags, LoadError};
 pub use output::OutputSettings;
 pub use registry::Registry;

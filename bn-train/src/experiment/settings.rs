@@ -74,11 +74,18 @@ pub(super) fn read(registry: &Registry, leaves: &Leaves) -> (Option<Settings>, F
     (settings, found)
 }
 
+/// Reads `[data]`; none where something is wrong with it.
+pub(super) fn data(registry: &Registry, leaves: &Leaves, found: &mut Found) -> Option<Source> {
+    let provider = registry.data.read(&mut Keys::new(leaves, RunLength::UNKNOWN, found))?;
+    let identity = found.written.get("data").map(ToString::to_string).unwrap_or_default();
+    Some(Source::new(identity, provider))
+}
+
 /// Reads every table, whatever is wrong with the others.
 fn read_into(registry: &Registry, leaves: &Leaves, found: &mut Found) -> Option<Settings> {
+    let source = data(registry, leaves, found);
+    let data = source.as_ref().map(Source::describe);
     let mut keys = Keys::new(leaves, RunLength::UNKNOWN, found);
-    let provider = registry.data.read(&mut keys);
-    let data = provider.as_ref().map(|provider| provider.describe());
     let train = train::read(&mut keys.table("train"), data);
 
     let length = train.as_ref().map_or(RunLength::UNKNOWN, |train| train.length);
@@ -116,9 +123,8 @@ fn read_into(registry: &Registry, leaves: &Leaves, found: &mut Found) -> Option<
     let average = registry.averages.read(&mut keys);
     let output = output::read(&mut keys);
 
-    let identity = found.written.get("data").map(ToString::to_string).unwrap_or_default();
     Some(Settings {
-        data: Source::new(identity, provider?),
+        data: source?,
         model: ModelSettings::new(kind?, activation?),
         task: task?,
         norm: norm?,

@@ -1,0 +1,110 @@
+//! Another camera: what test images may be seen with.
+
+/// Blur, then contrast, then brightness.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Shift {
+    /// Factor of the distance from middle grey.
+    pub(super) contrast: f32,
+    /// Added to each pixel.
+    pub(super) brightness: f32,
+    /// Standard deviation of a Gaussian, in pixels.
+    pub(super) blur: f32,
+}
+
+/// None.
+impl Default for Shift {
+    fn default() -> Self {
+        Self { contrast: 1.0, brightness: 0.0, blur: 0.0 }
+    }
+}
+
+impl Shift {
+    /// Shifts one plane of `size` rows and columns; results stay in `0..=1`.
+    pub(super) fn apply(self, plane: &mut [f32], size: usize) {
+        if self == Self::default() {
+            return;
+        }
+        if self.blur > 0.0 {
+            let kernel = gaussian(self.blur);
+            blur(plane, size, 1, &kernel);
+            blur(plane, 1, size, &kernel);
+        }
+        for pixel in plane {
+            *pixel = (0.5 + self.contrast * (*pixel - 0.5) + self.brightness).clamp(0.0, 1.0);
+        }
+    }
+}
+
+/// Weights of a pixel and of those to one side of it; all of them, both sides, add up to 1.
+fn gaussian(deviation: f32) -> Vec<f32> {
+    let reach = (3.0 * deviation).ceil() as usize;
+    let weight = |away: usize| (-0.5 * (away as f32 / deviation).powi(2)).exp();
+    let weights: Vec<f32> = (0..=reach).map(weight).collect();
+    let sum = 2.0 * weights.iter().sum::<f32>() - weights[0];
+    weights.into_iter().map(|weight| weight / sum).collect()
+}
+
+/// Blurs lines of pixels: of one line, they are `step` apart, and the lines `line_step`. The border goes on beyond itself.
+fn blur(plane: &mut [f32], line_step: usize, step: usize, kernel: &[f32]) {
+    let count = line_step.max(step);
+    let mut line = vec![0.0; count];
+    for first in (0..count).map(|line| line * line_step) {
+        for (at, value) in line.iter_mut().enumerate() {
+            *value = plane[first + at * step];
+        }
+        for at in 0..count {
+            let beside =
+                |away: usize| line[at.saturating_sub(away)] + line[(at + away).min(count - 1)];
+            let others = kernel.iter().enumerate().skip(1);
+            let sum: f32 = others.map(|(away, weight)| weight * beside(away)).sum();
+            plane[first + at * step] = kernel[0] * line[at] + sum;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shifted(shift: Shift, plane: &[f32], size: usize) -> Vec<f32> {
+        let mut plane = plane.to_vec();
+        shift.apply(&mut plane, size);
+        plane
+    }
+
+    #[test]
+    fn an_even_plane_stays_even_under_blur() {
+        for deviation in [0.3, 1.0, 8.0] {
+            let blur = Shift { blur: deviation, ..Shift::default() };
+            for pixel in shifted(blur, &[0.25; 81], 9) {
+                assert!((pixel - 0.25).abs() < 1e-6, "{pixel}");
+            }
+        }
+    }
+
+    #[test]
+    fn blur_of_a_point_is_a_gaussian_that_adds_up_to_1() {
+        let mut plane = vec![0.0; 21 * 21];
+        plane[10 * 21 + 10] = 1.0;
+        let blurred = shifted(Shift { blur: 2.0, ..Shift::default() }, &plane, 21);
+        let at = |row: usize, column: usize| blurred[row * 21 + column];
+        assert!((blurred.iter().sum::<f32>() - 1.0).abs() < 1e-5);
+        for away in 1..6 {
+            let all = [at(10 - away, 10), at(10 + away, 10), at(10, 10 - away), at(10, 10 + away)];
+            assert!(all.iter().all(|pixel| *pixel == all[0]), "{all:?}");
+            let want = at(10, 10) * (-0.5 * (away as f32 / 2.0).powi(2)).exp();
+            assert!((all[0] - want).abs() < 1e-6, "{away}: {} {want}", all[0]);
+        }
+    }
+
+    #[test]
+    fn contrast_turns_about_grey_and_nothing_leaves_its_range() {
+        let pixels = [0.0, 0.25, 0.5, 1.0];
+        let contrast = |contrast| Shift { contrast, ..Shift::default() };
+        assert_eq!(shifted(contrast(0.5), &pixels, 2), [0.25, 0.375, 0.5, 0.75]);
+        assert_eq!(shifted(contrast(2.0), &pixels, 2), [0.0, 0.0, 0.5, 1.0]);
+        let bright = Shift { brightness: 0.25, ..Shift::default() };
+        assert_eq!(shifted(bright, &pixels, 2), [0.25, 0.5, 0.75, 1.0]);
+        assert_eq!(shifted(Shift::default(), &pixels, 2), pixels);
+    }
+}

@@ -1,0 +1,71 @@
+//! Data sets by themselves: what a name and keys of `[data]`, or the arms of an experiment, stand for.
+
+use super::catalog::Catalog;
+use super::load::{Flags, LoadError};
+use super::raw::{self, Raw};
+use super::registry::Registry;
+use super::settings;
+use crate::data::Source;
+use crate::keys::{Found, Invalid, Place, Problem};
+
+/// A data set, and who uses it.
+#[derive(Clone, Debug)]
+pub struct DataInUse {
+    /// Where it comes from.
+    pub source: Source,
+    /// Names of the arms that train on it; none for a data set that was named by itself.
+    pub arms: Vec<String>,
+}
+
+impl Registry {
+    /// The data set called `name`, with the keys of `[data]` that `flags.set` has; or those of the experiment `name`.
+    ///
+    /// # Errors
+    /// As [`Registry::load`].
+    pub fn data_in_use(&self, name: &str, flags: &Flags) -> Result<Vec<DataInUse>, LoadError> {
+        if self.data.entries().iter().any(|(kind, _)| *kind == name) {
+            let source = self.named_data(name, &flags.set)?;
+            return Ok(vec![DataInUse { source, arms: Vec::new() }]);
+        }
+        let flags =
+            Flags { set: flags.set.iter().map(|flag| of_data(flag)).collect(), ..flags.clone() };
+        let mut all: Vec<DataInUse> = Vec::new();
+        for arm in self.load(name, &flags)?.arms {
+            let source = arm.settings.data;
+            match all.iter_mut().find(|known| known.source == source) {
+                Some(known) => known.arms.push(arm.name),
+                None => all.push(DataInUse { source, arms: vec![arm.name] }),
+            }
+        }
+        Ok(all)
+    }
+
+    fn named_data(&self, name: &str, set: &[String]) -> Result<Source, Invalid> {
+        let mut raw = Raw::default();
+        for flag in set {
+            raw::parse_set(&of_data(flag), &mut raw);
+        }
+        let place = Place::Flag(format!("data {name}"));
+        raw::set("data.name", toml::Value::String(name.to_owned()), &place, &mut raw);
+        let mut found = Found::default();
+        let source = settings::data(self, &raw.set, &mut found);
+        let mut problems = raw.problems;
+        problems.append(&mut found.problems);
+        let catalog = Catalog::new(self);
+        let idle = raw.set.iter().filter(|(path, _)| !found.listens_to(path));
+        problems.extend(idle.map(|(path, leaf)| Problem {
+            place: leaf.key_place.clone(),
+            message: catalog.explain(path, true),
+        }));
+        match (Invalid::from_problems(name, problems), source) {
+            (None, Some(source)) => Ok(source),
+            (Some(invalid), _) => Err(invalid),
+            (None, None) => unreachable!("data that cannot be read is a problem"),
+        }
+    }
+}
+
+/// The flag with its key in `[data]`, where it may be left out.
+fn of_data(flag: &str) -> String {
+    if flag.trim_start().starts_with("data.") { flag.to_owned() } else { format!("data.{flag}") }
+}
