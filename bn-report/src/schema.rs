@@ -146,11 +146,15 @@ pub struct TimingRow {
     /// Training examples per second since the row before.
     #[serde(serialize_with = "write_finite", deserialize_with = "read_finite")]
     pub examples_per_second: Option<f64>,
+    /// Share of the training time since the row before that was spent waiting for examples, from 0 to 1.
+    #[serde(serialize_with = "write_finite", deserialize_with = "read_finite", default)]
+    pub loading_share: Option<f64>,
 }
 
 impl TimingRow {
     /// The columns of `timing.csv`, in order.
-    pub const HEADER: [&'static str; 3] = ["step", "seconds", "examples_per_second"];
+    pub const HEADER: [&'static str; 4] =
+        ["step", "seconds", "examples_per_second", "loading_share"];
 }
 
 /// What went on inside a layer: a row of `layers.csv`.

@@ -1,7 +1,7 @@
 //! The command line with kinds of one's own.
 
 use crate::cli;
-use crate::data::Provider;
+use crate::data::{Provider, Sampler};
 use crate::experiment::Registry;
 use crate::experiment::shipped::Shipped;
 use crate::keys::{Keys, Kind};
@@ -73,6 +73,18 @@ impl Laboratory {
     ) -> Self {
         let read = move |keys: &mut Keys<'_>| Some(Arc::new(read(keys)?) as Arc<dyn Provider>);
         self.registry.add_data(Kind::new(name, about, read));
+        self
+    }
+
+    /// With a way of choosing training examples that a file calls `name`; as [`Laboratory::model`].
+    pub fn sampler<S: Sampler + 'static>(
+        mut self,
+        name: &str,
+        about: &str,
+        read: impl Fn(&mut Keys<'_>) -> Option<S> + Send + Sync + 'static,
+    ) -> Self {
+        let read = move |keys: &mut Keys<'_>| Some(Arc::new(read(keys)?) as Arc<dyn Sampler>);
+        self.registry.add_sampler(Kind::new(name, about, read));
         self
     }
 

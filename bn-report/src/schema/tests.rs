@@ -33,11 +33,12 @@ fn columns_stand_in_the_documented_order() {
     );
     assert_eq!(MetricRow::HEADER.join(","), "step,epoch,examples,split,statistics,metric,value");
     let mut writer = csv::Writer::from_writer(Vec::new());
-    let row = TimingRow { step: 1, seconds: Some(0.5), examples_per_second: None };
+    let row =
+        TimingRow { step: 1, seconds: Some(0.5), examples_per_second: None, loading_share: None };
     writer.serialize(row).expect("rows serialize");
     let text =
         String::from_utf8(writer.into_inner().expect("a Vec takes all")).expect("CSV is text");
-    assert_eq!(text, format!("{}\n1,0.5,\n", TimingRow::HEADER.join(",")));
+    assert_eq!(text, format!("{}\n1,0.5,,\n", TimingRow::HEADER.join(",")));
 }
 
 proptest! {

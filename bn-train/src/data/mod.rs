@@ -3,21 +3,27 @@
 //! One file per format; this one has the types they share. Nothing here depends on the seed of a run: the split of a
 //! data set is fixed, so that runs of different seeds are judged on the same examples.
 
+mod augment;
 mod batch;
-mod batches;
 mod dataset;
 mod digits;
 mod error;
 mod generated;
 mod glyphs;
+mod loader;
 mod plane;
+mod sampler;
 mod source;
 mod split;
 
+pub use augment::Augmentation;
 pub use batch::{Batch, in_batches};
-pub use batches::Batches;
 pub use dataset::{Dataset, Examples};
 pub use error::DataError;
+pub use loader::{Loader, Prepared, Recipe};
+pub use sampler::{
+    Arrangement, Batches, Grouped, Labels, Sampler, Sampling, Shuffled, Skewed, samplers,
+};
 pub use source::{Provider, Source, sources};
 pub use split::{Parts, stratified};
 

@@ -26,6 +26,7 @@ impl Catalog {
         let nothing = Leaves::new();
         let (mut arm, mut selectors) = (Vec::new(), Vec::new());
         add_kinds(&mut arm, &mut selectors, &registry.data);
+        add_kinds(&mut arm, &mut selectors, &registry.samplers);
         add_kinds(&mut arm, &mut selectors, &registry.tasks);
         add_kinds(&mut arm, &mut selectors, &registry.models);
         add_kinds(&mut arm, &mut selectors, &registry.norms);
@@ -162,8 +163,10 @@ impl Catalog {
 }
 
 /// The tables of an arm, in the order in which a reader should meet them.
-const TABLES: [&str; 14] = [
+const TABLES: [&str; 16] = [
     "data",
+    "sampler",
+    "augment",
     "task",
     "model",
     "norm",
@@ -238,7 +241,7 @@ mod tests {
             ("norm.decay.x", false, "expected a number"),
             ("seeds", true, "belongs to the experiment"),
             ("norm.flavour", true, "[norm] takes kind, position, decay"),
-            ("weather", false, "expected data, task, model, norm"),
+            ("weather", false, "expected data, sampler, augment, task, model, norm"),
             ("model.depth", true, "it applies where model.kind is \"resnet\""),
             ("norm.decay", true, "it applies where norm.kind is \"batch\" or \"renorm\""),
         ] {

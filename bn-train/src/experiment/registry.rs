@@ -3,7 +3,7 @@
 
 use super::catalog::Catalog;
 use super::shipped::{self, Shipped};
-use crate::data::{self, Provider};
+use crate::data::{self, Provider, Sampler};
 use crate::keys::{Kind, Kinds};
 use crate::model::{self, Architecture, NormSettings};
 use crate::optimizer::{self, AverageSettings, BuildOptimizer};
@@ -15,6 +15,7 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub struct Registry {
     pub(super) data: Kinds<Arc<dyn Provider>>,
+    pub(super) samplers: Kinds<Arc<dyn Sampler>>,
     pub(super) tasks: Kinds<Arc<dyn Task>>,
     pub(super) models: Kinds<Arc<dyn Architecture>>,
     pub(super) norms: Kinds<Option<NormSettings>>,
@@ -29,6 +30,7 @@ impl Registry {
     pub fn built_in() -> Self {
         Self {
             data: data::sources(),
+            samplers: data::samplers(),
             tasks: task::tasks(),
             models: model::models(),
             norms: model::norms(),
@@ -47,6 +49,11 @@ impl Registry {
     /// Adds a task; one of the same name is replaced.
     pub fn add_task(&mut self, kind: Kind<Arc<dyn Task>>) {
         self.tasks.add(kind);
+    }
+
+    /// Adds a way of choosing training examples; one of the same name is replaced.
+    pub fn add_sampler(&mut self, kind: Kind<Arc<dyn Sampler>>) {
+        self.samplers.add(kind);
     }
 
     /// Adds a family of networks; one of the same name is replaced.

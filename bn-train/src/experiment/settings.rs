@@ -6,7 +6,7 @@ use super::output::{self, OutputSettings};
 use super::probes::{self, ProbeSettings};
 use super::registry::Registry;
 use super::train::{self, TrainSettings};
-use crate::data::Source;
+use crate::data::{Augmentation, Description, Sampling, Source};
 use crate::keys::{Found, Keys, Leaves, RunLength};
 use crate::model::{self, Misfit, ModelSettings, NormSettings, Sizes};
 use crate::optimizer::{self, AverageSettings, BuildOptimizer};
@@ -22,6 +22,10 @@ use std::sync::Arc;
 pub struct Settings {
     /// `[data]`.
     pub data: Source,
+    /// `[sampler]`.
+    pub sampling: Sampling,
+    /// `[augment]`.
+    pub augmentation: Augmentation,
     /// `[model]`.
     pub model: ModelSettings,
     /// `[task]`.
@@ -81,6 +85,23 @@ pub(super) fn data(registry: &Registry, leaves: &Leaves, found: &mut Found) -> O
     Some(Source::new(identity, provider))
 }
 
+/// What choosing and changing examples has against the data or the batch size becomes a problem.
+fn refuse_misfits(
+    keys: &mut Keys<'_>,
+    data: Description,
+    train: &TrainSettings,
+    sampling: Option<&Sampling>,
+    augmentation: Option<Augmentation>,
+) {
+    let of_sampler = sampling.and_then(|sampling| sampling.sampler.misfit(data, train.batch_size));
+    let of_augment = augmentation.and_then(|augmentation| augmentation.misfit(data.shape));
+    for (table, misfit) in [("sampler", of_sampler), ("augment", of_augment)] {
+        if let Some((key, message)) = misfit {
+            keys.table(table).refuse(key, format!("`{table}.{key}` {message}"));
+        }
+    }
+}
+
 /// Reads every table, whatever is wrong with the others.
 fn read_into(registry: &Registry, leaves: &Leaves, found: &mut Found) -> Option<Settings> {
     let source = data(registry, leaves, found);
@@ -90,6 +111,12 @@ fn read_into(registry: &Registry, leaves: &Leaves, found: &mut Found) -> Option<
 
     let length = train.as_ref().map_or(RunLength::UNKNOWN, |train| train.length);
     let mut keys = Keys::new(leaves, length, found);
+    let sampler = registry.samplers.read(&mut keys);
+    let sampling = Sampling::read(&mut keys.table("sampler"), sampler);
+    let augmentation = Augmentation::read(&mut keys.table("augment"));
+    if let (Some(data), Some(train)) = (data, &train) {
+        refuse_misfits(&mut keys, data, train, sampling.as_ref(), augmentation);
+    }
     let task = registry.tasks.read(&mut keys);
     let kind = registry.models.read(&mut keys);
     let activation = model::activation(&mut keys.table("model"));
@@ -125,6 +152,8 @@ fn read_into(registry: &Registry, leaves: &Leaves, found: &mut Found) -> Option<
 
     Some(Settings {
         data: source?,
+        sampling: sampling?,
+        augmentation: augmentation?,
         model: ModelSettings::new(kind?, activation?),
         task: task?,
         norm: norm?,

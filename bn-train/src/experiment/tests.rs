@@ -224,7 +224,7 @@ fn wrong_keys_of_the_experiment_are_told() {
         ("name = ''", "expected a text"),
         ("norm = 3", "expected [norm] with some of its keys"),
         ("arm = 3", "and [[arm]]"),
-        ("weather = 'fine'", "expected data, task, model, norm"),
+        ("weather = 'fine'", "expected data, sampler, augment, task, model, norm"),
         ("target = { metric = 'accuracy' }", "needs `target.value`"),
         ("target = { metric = 'speed', value = 1 }", "\"accuracy\" or \"loss\""),
         ("normm = { decay = 0.5 }", "did you mean `norm.decay`"),

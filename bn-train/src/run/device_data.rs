@@ -1,11 +1,12 @@
 //! A data set on the device that trains on it.
 
-use crate::data::{Batch, Dataset};
+use crate::data::{Batch, Dataset, Labels, Loader, Prepared, Recipe};
 use crate::experiment::Settings;
 use crate::model::Sizes;
 use crate::task::Networks;
 use bn_report::schema::Split;
 use candle::{Device, Tensor};
+use std::sync::Arc;
 
 /// A data set on a device.
 #[derive(Clone, Debug)]
@@ -15,6 +16,9 @@ pub struct DeviceData {
     train: Batch,
     validation: Batch,
     test: Batch,
+    /// Of the training examples, on the CPU.
+    labels: Arc<Vec<u32>>,
+    selection_weights: Option<Arc<Vec<f32>>>,
 }
 
 impl DeviceData {
@@ -29,6 +33,8 @@ impl DeviceData {
             train: data.train.to_batch(device)?,
             validation: data.validation.to_batch(device)?,
             test: data.test.to_batch(device)?,
+            labels: Arc::new(data.train.labels.clone()),
+            selection_weights: data.selection_weights.clone().map(Arc::new),
         })
     }
 
@@ -40,11 +46,6 @@ impl DeviceData {
         settings.networks(self.sizes, seed, &self.device)
     }
 
-    /// Training examples.
-    pub fn train_len(&self) -> usize {
-        self.train.len()
-    }
-
     /// The examples of a split.
     pub(super) fn split(&self, split: Split) -> &Batch {
         match split {
@@ -54,11 +55,44 @@ impl DeviceData {
         }
     }
 
-    /// The training examples at `indices`.
-    pub(super) fn batch(&self, indices: &[usize]) -> candle::Result<Batch> {
-        let indices: Vec<u32> = indices.iter().map(|&index| index as u32).collect();
+    /// The training batches of the run that `settings` describe.
+    ///
+    /// # Errors
+    /// As [`Loader::new`].
+    pub(super) fn loader(&self, settings: &Settings, seed: u64) -> candle::Result<Loader> {
+        let recipe = Recipe {
+            sampling: &settings.sampling,
+            augmentation: settings.augmentation,
+            labels: Labels { each: &self.labels, classes: self.sizes.classes },
+            selection_weights: self.selection_weights.as_ref().map(|weights| weights.as_slice()),
+            batch_size: settings.train.batch_size,
+            seed,
+        };
+        Loader::new(&recipe, || self.train.images.to_device(&Device::Cpu))
+    }
+
+    /// A prepared batch, on the device.
+    pub(super) fn batch(&self, prepared: Prepared) -> candle::Result<Batch> {
+        let Prepared { indices, images, norm_weights, loss_weights } = prepared;
+        let count = indices.len();
+        let indices: Vec<u32> = indices.into_iter().map(|index| index as u32).collect();
         let indices = Tensor::new(indices, &self.device)?;
-        let Batch { images, labels, .. } = &self.train;
-        Ok(Batch::new(images.index_select(&indices, 0)?, labels.index_select(&indices, 0)?))
+        let all = &self.train;
+        let images = match images {
+            None => all.images.index_select(&indices, 0)?,
+            Some(images) => {
+                let (_, channels, height, width) = all.images.dims4()?;
+                Tensor::from_vec(images, (count, channels, height, width), &self.device)?
+            }
+        };
+        let weights = |weights: Option<Vec<f32>>, device: &Device| {
+            weights.map(|weights| Tensor::new(weights, device)).transpose()
+        };
+        Ok(Batch {
+            images,
+            labels: all.labels.index_select(&indices, 0)?,
+            norm_weights: weights(norm_weights, &self.device)?,
+            loss_weights: weights(loss_weights, &Device::Cpu)?,
+        })
     }
 }

@@ -126,7 +126,7 @@ mod tests {
     use std::fs;
 
     fn row(step: u64) -> TimingRow {
-        TimingRow { step, seconds: Some(0.5), examples_per_second: None }
+        TimingRow { step, seconds: Some(0.5), examples_per_second: None, loading_share: None }
     }
 
     #[test]
@@ -145,7 +145,10 @@ mod tests {
         whole.append_rows(&[row(1), row(4)]).unwrap();
         assert_eq!(fs::read(&path).unwrap(), fs::read(&other).unwrap());
         assert_eq!(file.length(), whole.length());
-        assert_eq!(fs::read(&path).unwrap(), b"step,seconds,examples_per_second\n1,0.5,\n4,0.5,\n");
+        assert_eq!(
+            fs::read(&path).unwrap(),
+            b"step,seconds,examples_per_second,loading_share\n1,0.5,,\n4,0.5,,\n"
+        );
     }
 
     #[test]

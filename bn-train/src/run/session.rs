@@ -170,7 +170,12 @@ impl Session<'_> {
 
     fn now(&self) -> Moment {
         let trainer = &self.trainer;
-        Moment { step: trainer.updates(), epoch: trainer.epochs(), examples: trainer.examples() }
+        Moment {
+            step: trainer.updates(),
+            epoch: trainer.epochs(),
+            examples: trainer.examples(),
+            waited: trainer.waited_for_batches(),
+        }
     }
 
     /// Measures the network on the validation split, and on the test split at the end; writes all rows at once.

@@ -5,6 +5,7 @@
 
 use crate::model::Mode;
 use bn_report::schema::{MetricRow, Split, Statistics};
+use std::time::Duration;
 
 /// When rows were measured.
 #[derive(Clone, Copy, Debug)]
@@ -15,6 +16,8 @@ pub struct Moment {
     pub epoch: u64,
     /// Training examples seen.
     pub examples: u64,
+    /// How long this process has waited for training examples.
+    pub waited: Duration,
 }
 
 /// The rows of scores, each with `prefix` before its name.
@@ -52,7 +55,7 @@ mod tests {
 
     #[test]
     fn what_is_not_a_number_is_absent() {
-        let at = Moment { step: 1, epoch: 0, examples: 60 };
+        let at = Moment { step: 1, epoch: 0, examples: 60, waited: Duration::ZERO };
         let names = ["loss", "accuracy"];
         let rows: Vec<_> =
             rows(at, Split::Train, None, "", &names, &[f64::INFINITY, 0.5]).collect();

@@ -15,8 +15,8 @@ pub(super) struct TimingWriter {
     before: f64,
     start: Instant,
     resumed: Instant,
-    /// Examples seen by the last row; none before the first one of this process.
-    examples: Option<u64>,
+    /// Examples seen by the last row, and how long they were waited for; none before the first one of this process.
+    last: Option<(u64, Duration)>,
 }
 
 impl TimingWriter {
@@ -33,18 +33,22 @@ impl TimingWriter {
             file,
             start: now,
             resumed: now,
-            examples: None,
+            last: None,
         })
     }
 
     fn row(&mut self, at: Moment) -> TimingRow {
         let trained = self.resumed.elapsed();
-        let examples = self.examples.replace(at.examples).map(|before| at.examples - before);
-        let examples = examples.filter(|&examples| examples > 0 && trained > Duration::ZERO);
+        let since =
+            |(examples, waited): (u64, Duration)| (at.examples - examples, at.waited - waited);
+        let last = self.last.replace((at.examples, at.waited)).map(since);
+        let last = last.filter(|&(examples, _)| examples > 0 && trained > Duration::ZERO);
+        let trained = trained.as_secs_f64();
         TimingRow {
             step: at.step,
             seconds: Some(self.before + self.start.elapsed().as_secs_f64()),
-            examples_per_second: examples.map(|examples| examples as f64 / trained.as_secs_f64()),
+            examples_per_second: last.map(|(examples, _)| examples as f64 / trained),
+            loading_share: last.map(|(_, waited)| waited.as_secs_f64() / trained),
         }
     }
 }

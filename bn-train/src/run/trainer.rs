@@ -2,14 +2,14 @@
 //!
 //! `k` steps, [`Trainer::state`], a new trainer, [`Trainer::load`] and `k` more steps are `2k` steps, bit by bit. The order
 //! of examples and all random draws follow from the seed and the step, so the step is all there is to save of them. No
-//! file is opened here, and no clock is read.
+//! file is opened here; the only clock tells how long batches take.
 
 use super::device_data::DeviceData;
 use super::divergence::first_not_finite;
 use super::probe::LayerProbe;
 use super::recent::Recent;
 use super::shadow::Shadows;
-use crate::data::{Batch, Batches};
+use crate::data::{Batch, Loader};
 use crate::experiment::Settings;
 use crate::model::{Gradients, Observer, parameters};
 use crate::optimizer::{AveragedStatistics, Optimizer, WeightAverage};
@@ -19,6 +19,7 @@ use crate::task::{Learned, MODEL, Networks, Turn};
 use bn_core::Updates;
 use bn_report::schema::LayerRow;
 use candle::Result;
+use std::time::Duration;
 
 /// Networks in training: one, or several that a step updates one after the other.
 #[derive(Debug)]
@@ -31,7 +32,8 @@ pub struct Trainer {
     total_steps: u64,
     seed: u64,
     data: DeviceData,
-    batches: Batches,
+    loader: Loader,
+    updates_per_epoch: u64,
     batch_size: usize,
     /// Parts of a batch, each a pass of its own.
     accumulate: usize,
@@ -85,7 +87,8 @@ impl Trainer {
             schedule: settings.schedule.clone(),
             total_steps: settings.train.steps,
             seed,
-            batches: Batches::new(seed, data.train_len(), settings.train.batch_size),
+            loader: data.loader(settings, seed)?,
+            updates_per_epoch: settings.train.length.per_epoch,
             batch_size: settings.train.batch_size,
             accumulate: settings.train.accumulate,
             data: data.clone(),
@@ -126,12 +129,17 @@ impl Trainer {
 
     /// Whole epochs done.
     pub fn epochs(&self) -> u64 {
-        self.step / self.batches.per_epoch()
+        self.step / self.updates_per_epoch
     }
 
     /// Training examples seen.
     pub fn examples(&self) -> u64 {
         self.step * self.batch_size as u64
+    }
+
+    /// How long this trainer has waited for batches so far.
+    pub fn waited_for_batches(&self) -> Duration {
+        self.loader.waited()
     }
 
     /// Means of the training scores since this was last called, if there are any.
@@ -144,7 +152,7 @@ impl Trainer {
     /// # Errors
     /// What candle or the norm layers report.
     pub fn step(&mut self) -> Result<Stepped> {
-        let batch = self.data.batch(self.batches.at(self.step))?;
+        let batch = self.data.batch(self.loader.batch(self.step)?)?;
         let rate = self.learning_rate * self.schedule.factor(self.step, self.total_steps);
         let mut scores = Vec::new();
         for network in 0..self.networks.models().len() {

@@ -86,6 +86,61 @@ fn a_loaded_state_continues_bitwise() {
 }
 
 #[test]
+fn batches_of_every_kind_continue_bitwise() {
+    for lines in [
+        "sampler = { kind = 'skewed', skew = 5, norm_weights = true, loss_weights = true }",
+        "sampler = { kind = 'grouped', images = 2, arrangement = 'split' }",
+        "augment = { flip = true, shift = 2, crop = 0.8 }",
+        "sampler = { kind = 'grouped', images = 3 }\naugment.shift = 1\ntrain.accumulate = 2",
+        "data = { name = 'glyphs', skew = 4, examples = 90 }\nsampler.norm_weights = true\naugment.flip = true",
+    ] {
+        let lines = format!("optimizer.learning_rate = 0.1\nmodel.hidden = [7]\n{lines}");
+        let settings = settings(&lines);
+        let data = data(&settings);
+        let mut straight = Trainer::new(&settings, 3, &data).unwrap();
+        let scores = steps(&mut straight, 12);
+        let mut first = Trainer::new(&settings, 3, &data).unwrap();
+        let mut halves = steps(&mut first, 7);
+        let saved = bytes(&first);
+        let mut fresh = Trainer::new(&settings, 3, &data).unwrap();
+        fresh.load(State::from_bytes(&saved).unwrap()).unwrap();
+        halves.extend(steps(&mut fresh, 5));
+        assert_eq!(halves, scores, "{lines}");
+        assert!(bytes(&fresh) == bytes(&straight), "{lines}");
+    }
+}
+
+/// With the networks as good as frozen, moving statistics come to those of the population: of the biased choice without
+/// weights, of all examples with them.
+#[test]
+fn norm_weights_undo_the_bias_of_the_choice() {
+    let difference = |weighted: bool| {
+        let settings = settings(&format!(
+            "optimizer.learning_rate = 1e-12\nmodel.hidden = [20]\nnorm = {{ decay = 0.99, zero_debias = 'both' }}\n\
+             sampler = {{ kind = 'skewed', skew = 100, norm_weights = {weighted} }}"
+        ));
+        let data = data(&settings);
+        let mut trainer = Trainer::new(&settings, 0, &data).unwrap();
+        steps(&mut trainer, 400);
+        let images = &data.split(bn_report::schema::Split::Train).images;
+        let population = trainer.networks().population(images, 1257).unwrap();
+        let layers = norm_layers(trainer.networks().evaluated().layers());
+        let (path, norm) = &layers[0];
+        let moving =
+            norm.moving_mean().unwrap().to_dtype(DType::F64).unwrap().to_vec1::<f64>().unwrap();
+        let all = &population[path];
+        let mean = all.mean().to_vec1::<f64>().unwrap();
+        let variance = all.variance().to_vec1::<f64>().unwrap();
+        let channels = moving.iter().zip(mean).zip(variance);
+        let squares: f64 =
+            channels.map(|((got, want), variance)| (got - want).powi(2) / variance).sum();
+        (squares / 20.0).sqrt()
+    };
+    let (weighted, plain) = (difference(true), difference(false));
+    assert!(weighted < 0.1 && plain > 3.0 * weighted, "{weighted} {plain}");
+}
+
+#[test]
 fn a_state_of_another_run_is_refused() {
     let lines = "optimizer.learning_rate = 0.1\nmodel.hidden = [5]";
     let one = settings(lines);
