@@ -243,7 +243,11 @@ mod tests {
             ("norm.flavour", true, "[norm] takes kind, position, decay"),
             ("weather", false, "expected data, sampler, augment, task, model, norm"),
             ("model.depth", true, "it applies where model.kind is \"resnet\""),
-            ("norm.decay", true, "it applies where norm.kind is \"batch\" or \"renorm\""),
+            (
+                "norm.decay",
+                true,
+                "it applies where norm.kind is \"batch\", \"renorm\" or \"ghost\"",
+            ),
         ] {
             let message = explain(path, in_arm);
             assert!(message.contains(expected), "{path}: {message}");

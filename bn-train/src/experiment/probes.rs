@@ -96,7 +96,10 @@ fn shadows(keys: &mut Keys<'_>, norm: Option<&Option<NormSettings>>) -> Option<V
     }
     let refusal = match norm {
         Some(None) => Some("needs norm layers; norm.kind is \"none\""),
-        Some(Some(norm)) if norm.layer.renorm.is_some() => Some(
+        Some(Some(norm)) if norm.batch_norm().is_none() => {
+            Some("needs norm.kind = \"batch\": other norms have no moving statistics")
+        }
+        Some(Some(norm)) if norm.batch_norm().is_some_and(|layer| layer.renorm.is_some()) => Some(
             "needs norm.kind = \"batch\": training by renorm reads its own moving statistics, so another decay would \
              train another net",
         ),

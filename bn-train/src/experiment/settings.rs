@@ -120,13 +120,15 @@ fn read_into(registry: &Registry, leaves: &Leaves, found: &mut Found) -> Option<
     let task = registry.tasks.read(&mut keys);
     let kind = registry.models.read(&mut keys);
     let activation = model::activation(&mut keys.table("model"));
+    let initial_scale = model::initial_scale(&mut keys.table("model"));
     let sizes = data.map(|data| Sizes { input: data.shape, classes: data.classes });
     let misfit = kind.as_ref().zip(sizes).and_then(|(kind, sizes)| kind.misfit(sizes));
     if let Some(Misfit { key, message }) = misfit {
         keys.table("model").refuse(key, message);
     }
     let norm = registry.norms.read(&mut keys);
-    let has_norm = norm.as_ref().is_some_and(Option::is_some);
+    let has_norm =
+        norm.as_ref().is_some_and(|norm| norm.as_ref().is_some_and(|n| n.batch_norm().is_some()));
     if let Some(train) = train.as_ref().filter(|train| has_norm && train.pass_size() == 1) {
         let (key, found) = if train.accumulate == 1 {
             ("batch_size", "`train.batch_size` is 1".to_owned())
@@ -154,7 +156,10 @@ fn read_into(registry: &Registry, leaves: &Leaves, found: &mut Found) -> Option<
         data: source?,
         sampling: sampling?,
         augmentation: augmentation?,
-        model: ModelSettings::new(kind?, activation?),
+        model: ModelSettings {
+            initial_scale: initial_scale?,
+            ..ModelSettings::new(kind?, activation?)
+        },
         task: task?,
         norm: norm?,
         optimizer: optimizer?,

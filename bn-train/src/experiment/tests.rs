@@ -144,7 +144,7 @@ fn arms_override_and_flags_override_arms() {
 fn whole_numbers_and_points_serve_as_bounds() {
     let renorm = "kind = 'renorm'\nrenorm = { r_max = 3, d_max = [[0, 0], [10, 5.0]] }";
     let settings = accepted(&with("norm", renorm)).arms.remove(0).settings;
-    let clipping = settings.norm.unwrap().layer.renorm.unwrap().clipping;
+    let clipping = settings.norm.unwrap().batch_norm().unwrap().renorm.clone().unwrap().clipping;
     let bounds = clipping.at(5);
     assert_eq!((bounds.r_min, bounds.r_max, bounds.d_max), (None, Some(3.0), Some(2.5)));
 }
@@ -159,7 +159,11 @@ fn every_wrong_value_is_told_with_its_place_and_what_is_accepted() {
         ("norm", "decay = { a = 1 }", "is not a table"),
         ("norm", "epsilon = 0", "above 0"),
         ("norm", "center = 1", "true or false"),
-        ("norm", "kind = 'layer'", "\"batch\", \"renorm\" or \"none\""),
+        (
+            "norm",
+            "kind = 'instance'",
+            "\"batch\", \"renorm\", \"ghost\", \"group\", \"layer\" or \"none\"",
+        ),
         ("norm", "zero_debias = true", "\"none\", \"mean\", \"variance\" or \"both\""),
         ("norm", "renorm.decay = 0.9", "no effect here: it applies where norm.kind is \"renorm\""),
         ("norm", "kind = 'renorm'\nrenorm = { r_max = 0.5 }", "a number from 1"),

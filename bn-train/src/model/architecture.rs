@@ -48,11 +48,13 @@ pub struct ModelSettings {
     pub architecture: Arc<dyn Architecture>,
     /// After every hidden layer.
     pub activation: Activation,
+    /// What initial weights are multiplied by, above 0.
+    pub initial_scale: f64,
 }
 
 impl ModelSettings {
     /// A net of this family with this activation.
     pub fn new(architecture: Arc<dyn Architecture>, activation: Activation) -> Self {
-        Self { architecture, activation }
+        Self { architecture, activation, initial_scale: 1.0 }
     }
 }

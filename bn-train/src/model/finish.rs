@@ -1,10 +1,11 @@
 //! What follows an affine map: norm, residual and activation, in the order of the settings.
 
 use super::activation::{Activate, sum};
+use super::group_norm::GroupNorm;
 use super::layer::{Layer, Named};
 use super::norm::Norm;
 use super::pass::Pass;
-use super::settings::{self, NormSettings, Position};
+use super::settings::{self, NormLayer, NormSettings, Position};
 use super::signal::Signal;
 use bn_core::{Activation, BatchNormConfig};
 use candle::Result;
@@ -40,7 +41,9 @@ impl<'a> Hidden<'a> {
     /// Whether the affine map needs a bias of its own. Not where a norm that learns an offset follows: the norm would
     /// subtract it again.
     pub fn needs_bias(&self) -> bool {
-        !self.norm.is_some_and(|norm| norm.position == Position::Before && norm.layer.center)
+        !self.norm.is_some_and(|norm| {
+            norm.position == Position::Before && norm.batch_norm().is_some_and(|layer| layer.center)
+        })
     }
 }
 
@@ -51,6 +54,8 @@ pub(super) enum Finish {
     Before(Norm),
     /// The activation, then the norm.
     After(Activate, Norm),
+    /// A norm that is no batch norm, on either side of the activation.
+    Group(Position, GroupNorm, Activate),
     /// No norm.
     Plain(Activate),
 }
@@ -66,6 +71,13 @@ impl Finish {
             return Ok(Self::Plain(activate));
         };
         let builder = builder.pp("norm");
+        let layer = match layer {
+            NormLayer::Batch(layer) => layer.as_ref(),
+            NormLayer::Group { groups, epsilon } => {
+                let norm = GroupNorm::build(*groups, *epsilon, channels, &builder)?;
+                return Ok(Self::Group(*position, norm, activate));
+            }
+        };
         match position {
             Position::Before => {
                 let layer = BatchNormConfig { activation: hidden.activation, ..layer.clone() };
@@ -86,6 +98,12 @@ impl Finish {
             Self::After(activate, norm) => {
                 norm.forward(&activated(activate, x, residual, pass)?, pass)
             }
+            Self::Group(Position::Before, norm, activate) => {
+                activated(activate, &norm.forward(x, pass)?, residual, pass)
+            }
+            Self::Group(Position::After, norm, activate) => {
+                norm.forward(&activated(activate, x, residual, pass)?, pass)
+            }
             Self::Plain(activate) => activated(activate, x, residual, pass),
         }
     }
@@ -93,6 +111,7 @@ impl Finish {
     pub(super) fn visit<'a>(&'a self, visitor: &mut dyn FnMut(Named<'a>)) {
         match self {
             Self::Before(norm) | Self::After(_, norm) => norm.visit(visitor),
+            Self::Group(_, norm, _) => norm.visit(visitor),
             Self::Plain(_) => {}
         }
     }

@@ -1,9 +1,9 @@
 //! The kinds of networks and of norm layers that a file can name, each with its keys.
 
 use super::architecture::Architecture;
-use super::settings::{Activation, NormSettings, Position};
-use super::{convnet, mlp, resnet};
-use crate::keys::{Key, Keys, Kind, Kinds, bound, flag, number, words};
+use super::settings::{Activation, NormLayer, NormSettings, Position};
+use super::{convnet, inception, mlp, resnet};
+use crate::keys::{Key, Keys, Kind, Kinds, Span, bound, flag, number, size, span, words};
 use bn_core::{
     BatchNormConfig, Clipping, DataFormat, Decay, RMin, RenormConfig, RenormVariant, ZeroDebias,
 };
@@ -11,7 +11,11 @@ use std::sync::Arc;
 
 /// `[model]`.
 pub fn models() -> Kinds<Arc<dyn Architecture>> {
-    Kinds::new("model", "kind", vec![mlp::kind(), convnet::kind(), resnet::kind()])
+    Kinds::new(
+        "model",
+        "kind",
+        vec![mlp::kind(), convnet::kind(), resnet::kind(), inception::kind()],
+    )
 }
 
 /// `model.activation`, whatever the kind.
@@ -26,6 +30,12 @@ pub fn activation(keys: &mut Keys<'_>) -> Option<Activation> {
     keys.with_default(key, Activation::Relu)
 }
 
+/// `model.initial_scale`, whatever the kind.
+pub fn initial_scale(keys: &mut Keys<'_>) -> Option<f64> {
+    let about = "what initial weights of dense layers and convolutions are multiplied by";
+    keys.with_default(Key::new("initial_scale", number().above(0.0), about), 1.0)
+}
+
 /// `[norm]`; a kind without norm layers gives `Some(None)`.
 pub fn norms() -> Kinds<Option<NormSettings>> {
     let kinds = vec![
@@ -35,20 +45,62 @@ pub fn norms() -> Kinds<Option<NormSettings>> {
         Kind::new("renorm", "batch renormalization (Ioffe 2017)", |keys: &mut Keys<'_>| {
             renorm(keys).map(Some)
         }),
+        Kind::new("ghost", "batch normalization over parts of the batch", |keys: &mut Keys<'_>| {
+            ghost(keys).map(Some)
+        }),
+        Kind::new("group", "group normalization (Wu & He 2018)", |keys: &mut Keys<'_>| {
+            group(keys).map(Some)
+        }),
+        Kind::new("layer", "layer normalization (Ba et al. 2016)", |keys: &mut Keys<'_>| {
+            layer(keys).map(Some)
+        }),
         Kind::new("none", "no norm layers", |_: &mut Keys<'_>| Some(None)),
     ];
     Kinds::new("norm", "kind", kinds)
 }
 
-fn batch(keys: &mut Keys<'_>) -> Option<NormSettings> {
+fn position(keys: &mut Keys<'_>) -> Option<Position> {
     let positions = words(&[("before", Position::Before, ""), ("after", Position::After, "")]);
     let position = Key::new("position", positions, "on which side of the activation");
-    let position = keys.with_default(position, Position::Before);
+    keys.with_default(position, Position::Before)
+}
+
+fn epsilon(keys: &mut Keys<'_>) -> Option<f64> {
+    let epsilon = Key::new("epsilon", number().above(0.0), "added to the variance").also(&["eps"]);
+    keys.with_default(epsilon, 0.001)
+}
+
+fn group(keys: &mut Keys<'_>) -> Option<NormSettings> {
+    let position = position(keys);
+    let about = "groups of channels; they divide the channels of every layer";
+    let groups = keys.with_default(Key::new("groups", size(), about), 4);
+    let epsilon = epsilon(keys);
+    let layer = NormLayer::Group { groups: groups?, epsilon: epsilon? };
+    Some(NormSettings::new(position?, layer))
+}
+
+fn layer(keys: &mut Keys<'_>) -> Option<NormSettings> {
+    let position = position(keys);
+    let layer = NormLayer::Group { groups: 1, epsilon: epsilon(keys)? };
+    Some(NormSettings::new(position?, layer))
+}
+
+fn ghost(keys: &mut Keys<'_>) -> Option<NormSettings> {
+    let settings = batch(keys);
+    let about =
+        "examples of each part that has statistics of its own; the last part takes the rest";
+    let size = Key::new("size", size(), about).also(&["virtual_batch_size", "ghost_batch_size"]);
+    let size = keys.with_default(size, 16)?;
+    settings?.with_batch_norm(|layer| layer.normalization_batch = Some(size))
+}
+
+/// What all kinds of batch normalization have in common.
+fn batch(keys: &mut Keys<'_>) -> Option<NormSettings> {
+    let position = position(keys);
     let about = "weight of the old value in the moving statistics; near 1 = slow";
     let decay = Key::new("decay", number().from(0.0).below(1.0), about).also(&["momentum"]);
     let decay = keys.with_default(decay, 0.999);
-    let epsilon = Key::new("epsilon", number().above(0.0), "added to the variance").also(&["eps"]);
-    let epsilon = keys.with_default(epsilon, 0.001);
+    let epsilon = epsilon(keys);
     let about = "learn an offset (beta); the layer in front then has no bias of its own";
     let center = keys.with_default(Key::new("center", flag(), about).also(&["beta", "bias"]), true);
     let scale = Key::new("scale", flag(), "learn a scale (gamma)").also(&["gamma", "affine"]);
@@ -61,6 +113,12 @@ fn batch(keys: &mut Keys<'_>) -> Option<NormSettings> {
     ]);
     let about = "whose average is divided by the weight that it has gathered since step 0";
     let zero_debias = keys.with_default(Key::new("zero_debias", debias, about), ZeroDebias::None);
+    let about =
+        "from then on the moving statistics normalize in training too, and stay; absent: never";
+    let freeze_after = Key::new("freeze_after", span(1), about);
+    let length = keys.length();
+    let freeze_after = keys.optional(freeze_after, Span::Steps(800));
+    let freeze_after = freeze_after.map(|span| span.map(|span| span.steps(length)));
     let layer = BatchNormConfig {
         data_format: DataFormat::Nchw,
         decay: Decay::Constant(decay?),
@@ -70,11 +128,12 @@ fn batch(keys: &mut Keys<'_>) -> Option<NormSettings> {
         zero_debias: zero_debias?,
         ..BatchNormConfig::tf_slim()
     };
-    Some(NormSettings::new(position?, layer))
+    let layer = NormLayer::Batch(Box::new(layer));
+    Some(NormSettings { freeze_after: freeze_after?, ..NormSettings::new(position?, layer) })
 }
 
 fn renorm(keys: &mut Keys<'_>) -> Option<NormSettings> {
-    let norm = batch(keys);
+    let settings = batch(keys);
     let variants = words(&[
         ("keras", RenormVariant::Keras, "TensorFlow today"),
         ("tf1", RenormVariant::Tf1, "TensorFlow in 2017"),
@@ -86,15 +145,16 @@ fn renorm(keys: &mut Keys<'_>) -> Option<NormSettings> {
     let decay = Key::new("renorm.decay", number().from(0.0).below(1.0), about);
     let decay = keys.with_default(decay, 0.99);
     let clipping = clipping(keys);
-    let (mut norm, variant) = (norm?, variant?);
-    if variant != RenormVariant::Tf1 && norm.layer.zero_debias != ZeroDebias::None {
+    let (settings, variant) = (settings?, variant?);
+    let is_debiased = settings.batch_norm()?.zero_debias != ZeroDebias::None;
+    if variant != RenormVariant::Tf1 && is_debiased {
         let message = "`norm.zero_debias` must be \"none\" with renorm of variant \"keras\" or \"paper\", whose r and d \
                        refer to the moving statistics as they are";
         keys.refuse("zero_debias", message.to_owned());
         return None;
     }
-    norm.layer.renorm = Some(RenormConfig { variant, decay: decay?, clipping: clipping? });
-    Some(norm)
+    let renorm = RenormConfig { variant, decay: decay?, clipping: clipping? };
+    settings.with_batch_norm(|layer| layer.renorm = Some(renorm))
 }
 
 /// The bounds of r and d.

@@ -15,13 +15,20 @@ use std::sync::{Mutex, PoisonError};
 #[derive(Debug)]
 pub struct Parameters {
     seed: u64,
+    /// What initial weights of layers are multiplied by.
+    scale: f32,
     variables: Mutex<BTreeMap<String, Var>>,
 }
 
 impl Parameters {
     /// An empty store; `seed` decides the initial values.
     pub fn new(seed: u64) -> Self {
-        Self { seed, variables: Mutex::default() }
+        Self { seed, scale: 1.0, variables: Mutex::default() }
+    }
+
+    /// The same with initial weights (variables called `weight` that are not constant) `scale` times as large.
+    pub fn scaled(self, scale: f64) -> Self {
+        Self { scale: scale as f32, ..self }
     }
 
     /// A builder of f32 variables on `device`, as layers take it.
@@ -54,7 +61,9 @@ impl Parameters {
                 }
             }
         };
-        (0..shape.elem_count()).map(|_| draw()).collect()
+        let is_weight = name.ends_with(".weight") && !matches!(init, Init::Const(_));
+        let scale = if is_weight { self.scale } else { 1.0 };
+        (0..shape.elem_count()).map(|_| scale * draw()).collect()
     }
 }
 

@@ -15,7 +15,8 @@ fn settings(lines: &str) -> Settings {
 
 fn build(lines: &str, seed: u64) -> Model {
     let settings = settings(lines);
-    let parameters = Parameters::new(seed).into_builder(&Device::Cpu);
+    let scale = settings.model.initial_scale;
+    let parameters = Parameters::new(seed).scaled(scale).into_builder(&Device::Cpu);
     Model::build(&settings.model, settings.norm.as_ref(), SIZES, &parameters).unwrap()
 }
 
@@ -83,12 +84,14 @@ fn any_depth_and_family_gives_scores_and_gradients_to_every_variable() {
         "model = { kind = 'convnet', channels = [4, 4, 4], kernel = 5 }",
         "model = { kind = 'convnet', channels = [] }",
         "model = { kind = 'resnet', depth = 8 }",
+        "model = { kind = 'inception', blocks = [8, 16, 4] }",
     ] {
         for norm in [
             "norm.kind = 'none'",
             "norm.kind = 'batch'",
             "norm.kind = 'renorm'",
             "norm.position = 'after'",
+            "norm.kind = 'layer'",
         ] {
             let model = build(&format!("{model}\n{norm}"), 0);
             let labels = Tensor::new(&[0_u32, 1, 2, 3], &Device::Cpu).unwrap();
@@ -148,13 +151,17 @@ fn gradients_are_those_of_the_graph() {
         "norm.kind = 'renorm'",
         "norm.position = 'after'",
         "norm = { center = false, scale = false }",
+        "norm = { kind = 'ghost', size = 3 }",
+        "norm.kind = 'layer'",
+        "norm = { kind = 'layer', position = 'after' }",
     ];
     let models = [
         "kind = 'mlp', hidden = [7, 5]",
         "kind = 'convnet', channels = [4, 5], kernel = 5",
         "kind = 'resnet', depth = 14",
+        "kind = 'inception', blocks = [8, 4]",
     ];
-    for (model, activation) in models.into_iter().zip(["sigmoid", "leaky_relu", "relu"]) {
+    for (model, activation) in models.into_iter().zip(["sigmoid", "leaky_relu", "relu", "tanh"]) {
         for norm in norms {
             let lines = format!("model = {{ {model}, activation = '{activation}' }}\n{norm}");
             let (ours, theirs) = (build(&lines, 3), build(&lines, 3));
@@ -191,6 +198,7 @@ fn threads_change_no_bit_of_what_is_learned() {
         "model.hidden = [140, 130]\nnorm.kind = 'none'",
         "model = { kind = 'resnet', depth = 8 }",
         "model = { kind = 'convnet', channels = [5, 20] }",
+        "model = { kind = 'inception', blocks = [16, 8] }\nnorm = { kind = 'group', groups = 2 }",
     ] {
         let learn = || {
             let model = build(model, 0);
@@ -216,5 +224,37 @@ fn threads_change_no_bit_of_what_is_learned() {
         for threads in [2, 3, 8] {
             assert!(on(threads) == one, "{model}, {threads} threads");
         }
+    }
+}
+
+#[test]
+fn group_norm_is_that_of_the_formula() {
+    let builder = Parameters::new(0).into_builder(&Device::Cpu);
+    let norm = GroupNorm::build(2, 1e-3, 4, &builder.pp("norm")).unwrap();
+    let values: Vec<f32> = (0..24).map(|i| ((i * 7) % 13) as f32).collect();
+    let x = Tensor::from_vec(values.clone(), (2, 4, 3), &Device::Cpu).unwrap();
+    let y = norm.forward(&Signal::new(x), &mut Pass::evaluate(Mode::Moving)).unwrap();
+    let y: Vec<f32> = y.tensor().flatten_all().unwrap().to_vec1().unwrap();
+    for (x, y) in values.chunks(6).zip(y.chunks(6)) {
+        let mean = x.iter().sum::<f32>() / 6.0;
+        let variance = x.iter().map(|v| (v - mean).powi(2)).sum::<f32>() / 6.0;
+        for (x, y) in x.iter().zip(y) {
+            assert!(((x - mean) / (variance + 1e-3).sqrt() - y).abs() < 1e-5);
+        }
+    }
+    let roles: Vec<Role> = parameters(&norm).into_iter().map(|found| found.role).collect();
+    assert_eq!(roles, [Role::Beta, Role::Gamma], "not weights that decay");
+    assert!(GroupNorm::build(3, 1e-3, 4, &builder.pp("other")).is_err());
+}
+
+#[test]
+fn initial_weights_are_scaled_and_nothing_else() {
+    let (plain, scaled) = (build("", 3), build("model.initial_scale = 4.0", 3));
+    for name in names(&plain) {
+        let factor = if name.ends_with(".weight") { 4.0 } else { 1.0 };
+        let want: Vec<f32> = values(&plain, &name).iter().map(|value| factor * value).collect();
+        // 4 is a power of two: the product is exact.
+        let got = values(&scaled, &name);
+        assert_eq!(got, want, "{name}");
     }
 }

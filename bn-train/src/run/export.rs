@@ -45,13 +45,17 @@ impl FromStr for ExportNames {
 /// What bn-core reports.
 pub fn export(networks: &Networks, names: ExportNames) -> bn_core::Result<Named> {
     let mut named = Named::new();
-    for parameter in networks.parameters() {
-        if matches!(parameter.role, Role::Weight | Role::Bias) {
-            let (name, tensor) = renamed(&parameter, names)?;
-            named.insert(name, tensor);
-        }
-    }
     let norms = networks.models().iter().flat_map(|model| norm_layers(model.layers()));
+    let norms: Vec<_> = norms.collect();
+    let is_of_batch_norm = |parameter: &Parameter| {
+        norms.iter().any(|(path, _)| {
+            parameter.path.rsplit_once('.').is_some_and(|(layer, _)| layer == path)
+        })
+    };
+    for parameter in networks.parameters().filter(|parameter| !is_of_batch_norm(parameter)) {
+        let (name, tensor) = renamed(&parameter, names)?;
+        named.insert(name, tensor);
+    }
     for (path, norm) in norms {
         let (system, prefix) = match names {
             ExportNames::Candle => (Names::Candle, path),
@@ -63,17 +67,20 @@ pub fn export(networks: &Networks, names: ExportNames) -> bn_core::Result<Named>
     Ok(named)
 }
 
-/// A weight or a bias, which has the layout of `PyTorch`.
+/// A parameter that is no batch-norm layer's; it has the layout of `PyTorch`.
 fn renamed(parameter: &Parameter, names: ExportNames) -> candle::Result<(String, Tensor)> {
     let tensor = parameter.var.as_detached_tensor().copy()?;
     if names != ExportNames::Keras {
         return Ok((parameter.path.clone(), tensor));
     }
     let name = parameter.path.replace('.', "/");
-    if parameter.role == Role::Bias {
-        return Ok((name, tensor));
-    }
     let module = name.rsplit_once('/').map_or("", |(module, _)| module);
+    match parameter.role {
+        Role::Weight => {}
+        Role::Bias => return Ok((name, tensor)),
+        Role::Gamma => return Ok((format!("{module}/gamma"), tensor)),
+        Role::Beta => return Ok((format!("{module}/beta"), tensor)),
+    }
     let tensor = match tensor.rank() {
         4 => tensor.permute((2, 3, 1, 0))?,
         _ => tensor.t()?,

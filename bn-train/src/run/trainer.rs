@@ -37,6 +37,8 @@ pub struct Trainer {
     batch_size: usize,
     /// Parts of a batch, each a pass of its own.
     accumulate: usize,
+    /// The step from which on moving statistics stay as they are.
+    freeze_after: Option<u64>,
     average: Option<WeightAverage>,
     shadows: Shadows,
     /// Steps between two that a [`LayerProbe`] watches.
@@ -92,6 +94,7 @@ impl Trainer {
             batch_size: settings.train.batch_size,
             accumulate: settings.train.accumulate,
             data: data.clone(),
+            freeze_after: settings.norm.as_ref().and_then(|norm| norm.freeze_after),
             average,
             shadows: Shadows::new(networks.evaluated(), &settings.probes.shadows)?,
             layers_every: settings.output.layers_every,
@@ -152,6 +155,9 @@ impl Trainer {
     /// # Errors
     /// What candle or the norm layers report.
     pub fn step(&mut self) -> Result<Stepped> {
+        if self.freeze_after.is_some_and(|step| self.step >= step) {
+            self.networks.freeze();
+        }
         let batch = self.data.batch(self.loader.batch(self.step)?)?;
         let rate = self.learning_rate * self.schedule.factor(self.step, self.total_steps);
         let mut scores = Vec::new();

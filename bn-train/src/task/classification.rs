@@ -2,7 +2,7 @@
 
 use super::{Blueprint, Headline, Learned, Task, Turn};
 use crate::data::{Batch, in_batches};
-use crate::model::{Gradients, Mode, Model, Parameters, Signal};
+use crate::model::{Gradients, Mode, Model, Signal};
 use crate::ops::LossFunction;
 use candle::{DType, Device, Result, Tensor};
 
@@ -41,7 +41,7 @@ impl Task for Classification {
     }
 
     fn build(&self, plan: &Blueprint<'_>) -> Result<Vec<Model>> {
-        let builder = Parameters::new(plan.seed).into_builder(plan.device);
+        let builder = plan.parameters();
         Ok(vec![Model::build(plan.model, plan.norm, plan.sizes, &builder)?])
     }
 

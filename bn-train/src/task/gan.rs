@@ -8,8 +8,7 @@ use super::distance::Features;
 use super::{Blueprint, Headline, Learned, Task, Turn};
 use crate::data::{Batch, ImageShape, in_batches};
 use crate::model::{
-    Activate, Architecture as _, Chain, Hidden, Mlp, Mode, Model, Parameters, Reshape, Signal,
-    Sizes,
+    Activate, Architecture as _, Chain, Hidden, Mlp, Mode, Model, Reshape, Signal, Sizes,
 };
 use crate::random::{Purpose, Stream};
 use bn_core::{Activation, Updates};
@@ -52,7 +51,7 @@ impl Task for Gan {
     }
 
     fn build(&self, plan: &Blueprint<'_>) -> Result<Vec<Model>> {
-        let builder = Parameters::new(plan.seed).into_builder(plan.device);
+        let builder = plan.parameters();
         let norm = plan.norm.filter(|_| self.is_discriminator_normalized);
         let sizes = Sizes { classes: 1, ..plan.sizes };
         let discriminator = Model::build(plan.model, norm, sizes, &builder.pp("discriminator"))?;

@@ -16,10 +16,13 @@ pub use kinds::tasks;
 pub use networks::{MODEL, Networks};
 
 use crate::data::Batch;
-use crate::model::{Gradients, Mode, Model, ModelSettings, NormSettings, Observer, Pass, Sizes};
+use crate::model::{
+    Gradients, Mode, Model, ModelSettings, NormSettings, Observer, Parameters, Pass, Sizes,
+};
 use crate::random::{Purpose, Stream};
 use bn_core::Updates;
 use candle::{Device, Result, Tensor};
+use candle_nn::VarBuilder;
 use std::fmt::Debug;
 
 /// What networks learn together.
@@ -103,6 +106,13 @@ pub struct Blueprint<'a> {
     pub seed: u64,
     /// Where the variables are.
     pub device: &'a Device,
+}
+
+impl Blueprint<'_> {
+    /// The variables that networks are built on, with initial values that belong to the seed.
+    pub fn parameters(&self) -> VarBuilder<'static> {
+        Parameters::new(self.seed).scaled(self.model.initial_scale).into_builder(self.device)
+    }
 }
 
 /// What a network makes of one batch.

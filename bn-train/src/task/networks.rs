@@ -105,6 +105,15 @@ impl Networks {
             .collect()
     }
 
+    /// From here on all batch-norm layers normalize by their moving statistics, which stay as they are.
+    pub fn freeze(&self) {
+        for model in &self.models {
+            for (_, norm) in norm_layers(model.layers()) {
+                norm.set_frozen(true);
+            }
+        }
+    }
+
     /// Whether a network has a norm layer, so that statistics matter.
     pub fn is_normalized(&self) -> bool {
         self.models.iter().any(|model| !norm_layers(model.layers()).is_empty())

@@ -31,7 +31,7 @@ fn curves_of(settings: &Settings) -> Vec<(&'static str, Vec<String>)> {
     let steps = settings.train.steps;
     let rate = |step| settings.learning_rate * settings.schedule.factor(step, steps);
     let mut curves = vec![("learning rate", chart::draw(steps, rate))];
-    let renorm = settings.norm.as_ref().and_then(|norm| norm.layer.renorm.as_ref());
+    let renorm = settings.norm.as_ref().and_then(|norm| norm.batch_norm()?.renorm.as_ref());
     if let Some(Clipping { r_min, r_max, d_max }) = renorm.map(|renorm| &renorm.clipping) {
         let bounds = [("upper bound of r", r_max), ("bound of |d|", d_max)];
         for (what, bound) in bounds {

@@ -294,3 +294,29 @@ fn averaged_weights_are_evaluated_and_never_trained_on() {
         }
     }
 }
+
+#[test]
+fn statistics_stay_from_the_step_that_freezes_them_on() {
+    let settings = settings(
+        "optimizer.learning_rate = 0.1\nmodel.hidden = [9]\nnorm = { decay = 0.5, freeze_after = 3 }",
+    );
+    let data = data(&settings);
+    let mut trainer = Trainer::new(&settings, 0, &data).unwrap();
+    let moving = |trainer: &Trainer| {
+        let all = values(trainer).into_iter();
+        all.filter(|(path, _)| path.contains(".moving_")).collect::<Vec<_>>()
+    };
+    steps(&mut trainer, 2);
+    let before = moving(&trainer);
+    steps(&mut trainer, 1);
+    let frozen = moving(&trainer);
+    assert_ne!(before, frozen);
+    let saved = bytes(&trainer);
+    let scores = steps(&mut trainer, 2);
+    assert_eq!(moving(&trainer), frozen);
+    // Also where the run goes on from a checkpoint.
+    let mut second = Trainer::new(&settings, 0, &data).unwrap();
+    second.load(State::from_bytes(&saved).unwrap()).unwrap();
+    assert_eq!(steps(&mut second, 2), scores);
+    assert_eq!(moving(&second), frozen);
+}
