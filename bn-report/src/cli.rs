@@ -2,6 +2,7 @@
 
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use clap::Parser;
 
@@ -24,19 +25,24 @@ pub struct Arguments {
     pub output: Option<PathBuf>,
 }
 
-/// Draws the report, says on stderr what a reader should know, and prints the page's path.
+/// Draws the report, says on stderr what a reader should know, and prints the page's path. The exit status is that of a failure
+/// where a run could not be read.
 ///
 /// # Errors
 /// Whatever [`crate::report`] says; each message has the path.
-pub fn run(arguments: &Arguments) -> Result<()> {
+pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let output =
         arguments.output.clone().unwrap_or_else(|| arguments.experiment.join(schema::REPORT));
     let report = crate::report(&arguments.experiment, &output)?;
     for notice in &report.notices {
         let _ = writeln!(io::stderr(), "warning: {notice}");
     }
+    for damage in &report.damage {
+        let _ = writeln!(io::stderr(), "error: {damage}");
+    }
     let (headline, table) = (report.findings.headline.plain(), report.comparison.render_table());
-    print_all(&format!("{headline}\n\n{table}\nreport: {}\n", report.path.display()))
+    print_all(&format!("{headline}\n\n{table}\nreport: {}\n", report.path.display()))?;
+    Ok(if report.damage.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Prints `text`. A reader who has seen enough (`| head`) is no error.

@@ -1,40 +1,77 @@
 //! The comparison: one row per arm, computed from what the runs logged and nothing else. Pure.
 //!
-//! Means run over all runs that have the value; how many those are stands beside them, and every other run is counted by
-//! the state it is in.
+//! Every run is counted by the state it is in. A mean says over how many runs it is; runs that diverged have no number and count
+//! as worse than any, so an arm is never ranked by its survivors.
 
+mod against;
 mod alike;
+mod claim;
 mod gap;
+mod outcome;
 mod states;
 pub mod table;
+mod times;
 
+pub use self::against::{Against, Decision, Outcomes, SEEDS_FACTOR, compare};
 pub use self::alike::trained_alike;
+pub use self::claim::{ClaimVerdict, Scorecard};
+use self::claim::{of_arm, scorecard};
 use self::gap::gap;
-pub use self::gap::{CLOSED_GAP, Gap, paired_readings};
+pub use self::gap::{Gap, paired_readings};
+pub use self::outcome::{Measured, Outcome, area};
 pub use self::states::States;
+pub use self::times::{Reached, Times};
+use self::times::{arm_times, target_key};
 
 use crate::curve::{self, Key};
-use crate::read::{Arm, Experiment, Run};
-use crate::schema::{self, Split, Statistics, Status, Target};
+use crate::read::{Arm, Experiment};
+use crate::schema::{
+    Direction, Measure, MetricDefinition, Quantity, Split, Statistics, Status, Target,
+};
 use crate::stats::Summary;
+
+/// A gap between two readings counts as closed within this share of the range that the metric's mean curves span.
+pub const CLOSED_SHARE: f64 = 0.05;
+
+/// What a reader may ask for in place of what the experiment says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Choice {
+    /// Name or folder of the arm to compare with.
+    pub baseline: Option<String>,
+    /// The metric to compare.
+    pub metric: Option<String>,
+}
 
 /// One row per arm, and what the rows are about.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Comparison {
     /// What an arm has to reach, where the experiment has a target.
     pub target: Option<Target>,
-    /// The metric that is compared: the target's, else `accuracy`, else `loss`, else the first by name.
+    /// The metric that is compared: the one asked for, else the target's, else `accuracy`, else `loss`, else the first by name.
     pub metric: String,
+    /// What that metric is.
+    pub definition: MetricDefinition,
     /// Where the end is measured: on `test`, or on `validation` where nothing was logged on test.
     pub final_split: Split,
     /// The statistics that are read wherever the rows name any.
     pub statistics: Statistics,
+    /// The arm that the others are compared with, by its place.
+    pub baseline: usize,
     /// The last step that any run logged.
     pub last_step: Option<u64>,
+    /// Steps to the target beyond this count as this where arms are compared: the last step that every run that finished was watched
+    /// to.
+    pub horizon: u64,
     /// The fewest steps between two values of the watched curve: how finely steps to the target are known.
     pub measured_every: Option<u64>,
+    /// How many examples the final split has, where the runs say so.
+    pub examples: Option<u64>,
+    /// Within this a gap between two readings counts as closed.
+    pub gap_tolerance: f64,
     /// Groups of arms (by their place) that trained alike to the last bit; see [`trained_alike`].
     pub trained_alike: Vec<Vec<usize>>,
+    /// The experiment's claim, measured.
+    pub claim: Option<Scorecard>,
     /// The arms, in the experiment's order.
     pub rows: Vec<ArmRow>,
 }
@@ -48,116 +85,190 @@ pub struct ArmRow {
     pub slug: String,
     /// How its runs stand.
     pub states: States,
-    /// Per run: seed and the metric at the end. None for a run that did not finish.
-    pub finals: Vec<(u64, Option<f64>)>,
-    /// Summary of `finals`.
+    /// How many of its runs finished without a finite value at the end.
+    pub without_value: usize,
+    /// Per run, by seed: the metric at the end.
+    pub finals: Outcomes,
+    /// Summary of the numbers in `finals`.
     pub final_value: Summary,
-    /// Per run that has begun: seed and the first logged step at which the target was met. None where it was not.
-    pub reached: Vec<(u64, Option<u64>)>,
-    /// Summary of `reached`, over the runs that did.
-    pub steps_to_target: Summary,
-    /// The best mean that validation came to.
-    pub best: Option<f64>,
-    /// How far the two readings of the same weights lie apart; none where only one was logged.
+    /// Per run: the best value of the watched curve.
+    pub best: Summary,
+    /// Per run: the mean of the watched curve over its steps.
+    pub area: Summary,
+    /// Per run that has begun: when the target was reached.
+    pub reached: Vec<Reached>,
+    /// When runs first met the target.
+    pub first_touch: Times,
+    /// When runs met the target for good.
+    pub sustained: Times,
+    /// How far the readings by moving and by batch statistics lie apart; none where only one was logged.
     pub gap: Option<Gap>,
+    /// The metric on validation at the end, by each kind of statistics that was logged.
+    pub readings: Vec<(Statistics, Summary)>,
+    /// The final value against the baseline's; none for the baseline itself.
+    pub final_against: Option<Against>,
+    /// Steps to the target (sustained) against the baseline's; none for the baseline, or without a target.
+    pub steps_against: Option<Against>,
 }
 
 impl Comparison {
     /// Compares the arms of an experiment.
     pub fn of(experiment: &Experiment) -> Self {
-        let metric = metric_of(experiment);
-        let statistics =
-            experiment.target.as_ref().map_or(Statistics::Moving, |target| target.statistics);
-        let logged = |split: Split| {
-            let mut rows = experiment.records().flat_map(|record| &record.rows);
-            rows.any(|row| row.split == split && row.metric == metric)
-        };
-        let final_split = if logged(Split::Test) { Split::Test } else { Split::Validation };
+        Self::with(experiment, &Choice::default())
+    }
+
+    /// Compares the arms of an experiment, by what was asked for.
+    pub fn with(experiment: &Experiment, choice: &Choice) -> Self {
+        let metric = choice.metric.clone().unwrap_or_else(|| metric_of(experiment));
+        let target = experiment.target.clone().filter(|target| target.metric == metric);
+        let has_test = experiment.has(Split::Test, &metric);
+        let final_split = if has_test { Split::Test } else { Split::Validation };
         let mut comparison = Self {
-            target: experiment.target.clone(),
+            statistics: target.as_ref().map_or(Statistics::Moving, |target| target.statistics),
+            definition: experiment.metric(&metric),
             final_split,
-            statistics,
-            last_step: experiment
-                .records()
-                .flat_map(|record| &record.rows)
-                .map(|row| row.step)
-                .max(),
+            baseline: baseline_of(experiment, choice),
+            last_step: experiment.records().filter_map(|record| record.log.last_step()).max(),
+            horizon: 0,
             measured_every: None,
+            examples: examples(experiment, final_split),
+            gap_tolerance: 0.0,
             trained_alike: trained_alike(experiment),
+            claim: None,
             rows: Vec::new(),
+            target,
             metric,
         };
-        comparison.measured_every = measured_every(experiment, &comparison.watched());
-        comparison.rows = experiment.arms.iter().map(|arm| comparison.row(arm)).collect();
+        let watched = comparison.watched();
+        comparison.horizon = horizon(experiment, &watched);
+        comparison.measured_every = measured_every(experiment, &watched);
+        comparison.gap_tolerance = CLOSED_SHARE * range(experiment, &watched);
+        comparison.rows =
+            experiment.arms.iter().map(|arm| comparison.row(experiment, arm)).collect();
+        comparison.compare_with_baseline(experiment);
+        comparison.claim =
+            scorecard(experiment, comparison.baseline, comparison.horizon, comparison.resolution());
         comparison
     }
 
-    /// Whether less of the metric is more.
+    /// Whether less of the metric is better.
     pub fn lower_is_better(&self) -> bool {
-        schema::lower_is_better(&self.metric)
+        self.definition.better == Direction::Lower
     }
 
     /// The curve that the target is about, or validation's of the metric.
     pub fn watched(&self) -> Key {
-        let split = self.target.as_ref().map_or(Split::Validation, |target| target.split);
-        Key::new(split, Some(self.statistics), &self.metric)
+        match &self.target {
+            Some(target) => target_key(target),
+            None => Key::new(Split::Validation, Some(self.statistics), &self.metric),
+        }
     }
 
     /// How all runs stand.
     pub fn states(&self) -> States {
-        let mut all = States::default();
-        for States { finished, diverged, failed, interrupted, running, missing } in
-            self.rows.iter().map(|row| row.states)
-        {
-            all.finished += finished;
-            all.diverged += diverged;
-            all.failed += failed;
-            all.interrupted += interrupted;
-            all.running += running;
-            all.missing += missing;
-        }
-        all
+        self.rows.iter().map(|row| row.states).fold(States::default(), States::plus)
     }
 
-    fn row(&self, arm: &Arm) -> ArmRow {
-        let end = Key::new(self.final_split, Some(self.statistics), &self.metric);
-        let finals: Vec<(u64, Option<f64>)> =
-            arm.runs.iter().map(|run| (run.seed, final_value(run, &end))).collect();
-        let reached: Vec<(u64, Option<u64>)> = match &self.target {
-            None => Vec::new(),
-            Some(target) => {
-                let begun = arm.runs.iter().filter(|run| run.record.is_some());
-                begun.map(|run| (run.seed, self.first_step(run, target))).collect()
-            }
+    /// The least difference of final values that stands for anything: one example, where the metric is a share of known examples.
+    pub fn resolution(&self) -> Option<f64> {
+        let examples = self.examples.filter(|_| self.definition.is_share())?;
+        // A hair less than one example, so that a difference of one example is not lost to rounding.
+        Some((1.0 - 1e-9) / examples as f64)
+    }
+
+    /// How far a mean like this would scatter over other final splits of the same size, where the metric is a share of known
+    /// examples.
+    pub fn binomial_sd(&self, mean: f64) -> Option<f64> {
+        let examples = self.examples.filter(|_| self.definition.is_share())?;
+        crate::stats::binomial_sd(mean, examples)
+    }
+
+    fn row(&self, experiment: &Experiment, arm: &Arm) -> ArmRow {
+        let measured = |measure: &Measure| {
+            of_arm(&Measured { experiment, measure, horizon: self.horizon }, arm)
         };
-        let watched = curve::arm_curves(arm, &self.watched());
-        let means = curve::band(watched.iter().map(|(_, curve)| curve));
-        let means = means.values().filter_map(|summary| summary.mean);
+        let watched = self.watched();
+        let watched =
+            Quantity { metric: watched.metric, split: watched.split, statistics: self.statistics };
+        let summary = |outcomes: &Outcomes| {
+            Summary::of(outcomes.iter().filter_map(|(_, outcome)| outcome.value()))
+        };
+        let finals = measured(&self.final_measure());
+        let reached = match &self.target {
+            Some(_) => arm_times(experiment, arm, self.last_step.unwrap_or(0)),
+            None => Vec::new(),
+        };
+        let is_finished = |seed: u64| {
+            arm.runs.iter().any(|run| run.seed == seed && run.status() == Some(&Status::Finished))
+        };
         ArmRow {
             name: arm.name.clone(),
             slug: arm.slug.clone(),
             states: States::of(&arm.runs),
-            final_value: Summary::of(finals.iter().filter_map(|(_, value)| *value)),
+            without_value: finals
+                .iter()
+                .filter(|(seed, outcome)| *outcome == Outcome::Lost && is_finished(*seed))
+                .count(),
+            final_value: summary(&finals),
             finals,
-            steps_to_target: Summary::of(
-                reached.iter().filter_map(|(_, step)| step.map(|step| step as f64)),
-            ),
+            best: summary(&measured(&Measure::Best(watched.clone()))),
+            area: summary(&measured(&Measure::Area(watched))),
+            first_touch: Times::of(reached.iter().map(|run| (run.seed, run.first_touch)).collect()),
+            sustained: Times::of(reached.iter().map(|run| (run.seed, run.sustained)).collect()),
             reached,
-            best: if self.lower_is_better() {
-                means.reduce(f64::min)
-            } else {
-                means.reduce(f64::max)
-            },
-            gap: gap(arm, &self.metric),
+            gap: gap(arm, &self.metric, self.gap_tolerance),
+            readings: self.readings(experiment, arm),
+            final_against: None,
+            steps_against: None,
         }
     }
 
-    fn first_step(&self, run: &Run, target: &Target) -> Option<u64> {
-        let met = |value: f64| {
-            if self.lower_is_better() { value <= target.value } else { value >= target.value }
-        };
-        let curve = curve::curve_or_plain(run.rows(), &self.watched());
-        curve.into_iter().find(|(_, value)| value.is_some_and(met)).map(|(step, _)| step)
+    /// The metric on validation at the end, by each kind of statistics.
+    fn readings(&self, experiment: &Experiment, arm: &Arm) -> Vec<(Statistics, Summary)> {
+        let keys = experiment.keys().into_iter();
+        let keys = keys.filter(|key| key.split == Split::Validation && key.metric == self.metric);
+        let mut readings = Vec::new();
+        for statistics in keys.filter_map(|key| key.statistics) {
+            let finished = arm.runs.iter().filter(|run| run.status() == Some(&Status::Finished));
+            let key = Key::new(Split::Validation, Some(statistics), &self.metric);
+            let last = |log: &crate::read::Log<Key>| log.get(&key)?.last()?.1;
+            let values = finished.filter_map(|run| last(&run.record()?.log));
+            let summary = Summary::of(values);
+            if summary.n > 0 {
+                readings.push((statistics, summary));
+            }
+        }
+        readings
+    }
+
+    fn final_measure(&self) -> Measure {
+        Measure::Final(Quantity {
+            metric: self.metric.clone(),
+            split: self.final_split,
+            statistics: self.statistics,
+        })
+    }
+
+    fn compare_with_baseline(&mut self, experiment: &Experiment) {
+        let others: Vec<usize> = (0..self.rows.len()).filter(|&i| i != self.baseline).collect();
+        let Some(baseline) = self.rows.get(self.baseline) else { return };
+        let finals: Vec<&Outcomes> = others.iter().map(|&index| &self.rows[index].finals).collect();
+        let better = Some(self.definition.better);
+        let finals = compare(&finals, &baseline.finals, better, self.resolution());
+        let steps = self.target.is_some().then(|| {
+            let measure = Measure::StepsToTarget;
+            let measured = Measured { experiment, measure: &measure, horizon: self.horizon };
+            let of = |index: usize| of_arm(&measured, &experiment.arms[index]);
+            let arms: Vec<Outcomes> = others.iter().map(|&index| of(index)).collect();
+            let arms: Vec<&Outcomes> = arms.iter().collect();
+            compare(&arms, &of(self.baseline), Some(Direction::Lower), None)
+        });
+        for (&index, against) in others.iter().zip(finals) {
+            self.rows[index].final_against = Some(against);
+        }
+        for (&index, against) in others.iter().zip(steps.into_iter().flatten()) {
+            self.rows[index].steps_against = Some(against);
+        }
     }
 }
 
@@ -165,7 +276,7 @@ fn metric_of(experiment: &Experiment) -> String {
     if let Some(target) = &experiment.target {
         return target.metric.clone();
     }
-    let metrics = crate::curve::metrics(experiment);
+    let metrics = curve::metrics(experiment);
     ["accuracy", "loss"]
         .into_iter()
         .find(|name| metrics.contains(*name))
@@ -174,18 +285,52 @@ fn metric_of(experiment: &Experiment) -> String {
         .unwrap_or_else(|| "accuracy".to_owned())
 }
 
-fn measured_every(experiment: &Experiment, watched: &Key) -> Option<u64> {
-    let distances = |arm: &Arm| -> Vec<u64> {
-        let curves = curve::arm_curves(arm, watched);
-        let steps = curves.iter().map(|(_, curve)| curve.keys().copied().collect::<Vec<_>>());
-        steps
-            .flat_map(|steps| steps.windows(2).map(|pair| pair[1] - pair[0]).collect::<Vec<_>>())
-            .collect()
-    };
-    experiment.arms.iter().flat_map(distances).min()
+/// The baseline: asked for, planned, the claim's, or the first arm.
+fn baseline_of(experiment: &Experiment, choice: &Choice) -> usize {
+    let claimed = experiment.claim.as_ref().and_then(|claim| claim.baseline.as_ref());
+    [choice.baseline.as_ref(), experiment.baseline.as_ref(), claimed]
+        .into_iter()
+        .flatten()
+        .find_map(|name| {
+            experiment.arms.iter().position(|arm| arm.name == *name || arm.slug == *name)
+        })
+        .unwrap_or(0)
 }
 
-fn final_value(run: &Run, end: &Key) -> Option<f64> {
-    matches!(run.status(), Some(Status::Finished)).then_some(())?;
-    curve::curve_or_plain(run.rows(), end).last_key_value().and_then(|(_, value)| *value)
+fn examples(experiment: &Experiment, split: Split) -> Option<u64> {
+    let mut counts = experiment.records().map(|record| {
+        let provenance = record.config.provenance.as_ref()?;
+        match split {
+            Split::Train => None,
+            Split::Validation => provenance.validation_examples,
+            Split::Test => provenance.test_examples,
+        }
+    });
+    let first = counts.next()??;
+    counts.all(|count| count == Some(first)).then_some(first)
+}
+
+/// The last step that every run that finished was watched to.
+fn horizon(experiment: &Experiment, watched: &Key) -> u64 {
+    let finished = experiment.runs().filter(|(_, run)| run.status() == Some(&Status::Finished));
+    let last = finished.filter_map(|(_, run)| run.series(watched)?.last());
+    last.map(|(step, _)| step).min().unwrap_or(0)
+}
+
+/// How far apart the lowest and the highest mean of any arm lie; 0 without two.
+fn range(experiment: &Experiment, watched: &Key) -> f64 {
+    let mut range: Option<(f64, f64)> = None;
+    for arm in &experiment.arms {
+        let curves = arm.runs.iter().filter_map(|run| run.series(watched));
+        for mean in curve::band(curves).iter().filter_map(|point| point.mean) {
+            let (low, high) = range.unwrap_or((mean, mean));
+            range = Some((low.min(mean), high.max(mean)));
+        }
+    }
+    range.map_or(0.0, |(low, high)| high - low)
+}
+
+fn measured_every(experiment: &Experiment, watched: &Key) -> Option<u64> {
+    let curves = experiment.runs().filter_map(|(_, run)| run.series(watched));
+    curves.flat_map(|curve| curve.steps().windows(2).map(|pair| pair[1] - pair[0])).min()
 }

@@ -1,66 +1,78 @@
-//! From rows to curves: one value per step for a run, mean and spread per step for an arm. Pure.
+//! From series to curves: one value per step for a run, mean and interval per step for an arm. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use crate::read::{Arm, Experiment, Run};
-use crate::schema::{MetricRow, Split, Statistics};
-use crate::stats::Summary;
+pub use crate::read::Key;
+use crate::read::{Arm, Experiment, Run, Series};
+use crate::stats::{Interval, Summary, student};
 
-/// What is looked at: one metric on one split, read with one kind of statistics.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Key {
-    /// The examples measured on.
-    pub split: Split,
-    /// What batch-norm layers normalized with; none also means rows of nets without such layers.
-    pub statistics: Option<Statistics>,
-    /// The metric.
-    pub metric: String,
+/// The curve of one run: its values by step, none where it logged a step without a finite value.
+pub type Curve = Series;
+
+/// One run's part in a chart.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunCurve {
+    /// Seed of the run.
+    pub seed: u64,
+    /// Its values.
+    pub curve: Curve,
 }
 
-impl Key {
-    /// A key from its parts.
-    pub fn new(split: Split, statistics: Option<Statistics>, metric: &str) -> Self {
-        Self { split, statistics, metric: metric.to_owned() }
-    }
-
-    fn matches(&self, row: &MetricRow) -> bool {
-        row.split == self.split && row.statistics == self.statistics && row.metric == self.metric
-    }
+/// What the runs of an arm come to at one step.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct BandPoint {
+    /// The step.
+    pub step: u64,
+    /// How many runs have a value there. Where it drops, runs ended: the mean before and the mean after are of other runs.
+    pub n: usize,
+    /// Mean of those; none where no run has a value.
+    pub mean: Option<f64>,
+    /// Sample standard deviation; none with fewer than two values.
+    pub sd: Option<f64>,
+    /// 95 % interval of the mean: `mean ± t sd / sqrt(n)` with Student's t of `n - 1` degrees of freedom, step by step.
+    pub interval: Option<Interval>,
 }
 
-/// The values of one run by step; none where it logged a step without a finite value.
-pub type Curve = BTreeMap<u64, Option<f64>>;
-
-/// The values of `rows` for a key, by step.
-pub fn curve(rows: &[MetricRow], key: &Key) -> Curve {
-    rows.iter().filter(|row| key.matches(row)).map(|row| (row.step, row.value)).collect()
-}
-
-/// [`curve`], or where the run has no such row, the curve of the rows without statistics: a net without batch-norm layers
-/// reads the same with any.
-pub fn curve_or_plain(rows: &[MetricRow], key: &Key) -> Curve {
-    let named = curve(rows, key);
-    if named.is_empty() { curve(rows, &Key { statistics: None, ..key.clone() }) } else { named }
-}
-
-/// Mean and spread at each logged step, over the runs that have a value there.
-pub type Band = BTreeMap<u64, Summary>;
+/// Mean and interval at each logged step, ascending, over the runs that have a value there.
+pub type Band = Vec<BandPoint>;
 
 /// [`Band`] of some runs.
 pub fn band<'a>(curves: impl IntoIterator<Item = &'a Curve>) -> Band {
-    let mut values: BTreeMap<u64, Vec<f64>> = BTreeMap::new();
-    for curve in curves {
-        for (&step, &value) in curve {
-            values.entry(step).or_default().extend(value);
+    let curves: Vec<&Curve> = curves.into_iter().collect();
+    let mut places = vec![0; curves.len()];
+    let factors: Vec<Option<f64>> = (0..=curves.len()).map(interval_factor).collect();
+    let mut band = Vec::with_capacity(curves.iter().map(|curve| curve.len()).max().unwrap_or(0));
+    let mut values = Vec::with_capacity(curves.len());
+    while let Some(step) =
+        curves.iter().zip(&places).filter_map(|(curve, &place)| curve.steps().get(place)).min()
+    {
+        values.clear();
+        for (curve, place) in curves.iter().zip(&mut places) {
+            if curve.steps().get(*place) == Some(step) {
+                values.extend(curve.value(*place));
+                *place += 1;
+            }
         }
+        let (mean, sd) = Summary::mean_and_sd(&values);
+        let half = sd.zip(factors[values.len()]).map(|(sd, factor)| sd * factor);
+        let interval = mean
+            .zip(half)
+            .map(|(mean, half)| Interval { low: mean - half, high: mean + half })
+            .filter(|interval| interval.low.is_finite() && interval.high.is_finite());
+        band.push(BandPoint { step: *step, n: values.len(), mean, sd, interval });
     }
-    values.into_iter().map(|(step, values)| (step, Summary::of(values))).collect()
+    band
+}
+
+/// What the standard deviation of `n` values is multiplied by for half the 95 % interval of their mean.
+fn interval_factor(n: usize) -> Option<f64> {
+    (n > 1).then(|| student::quantile(0.975, (n - 1) as f64) / (n as f64).sqrt())
 }
 
 /// The curves of an arm: one per run that has any value, with its seed.
-pub fn arm_curves(arm: &Arm, key: &Key) -> Vec<(u64, Curve)> {
-    let of_run = |run: &Run| (run.seed, curve_or_plain(run.rows(), key));
-    arm.runs.iter().map(of_run).filter(|(_, curve)| !curve.is_empty()).collect()
+pub fn arm_curves(arm: &Arm, key: &Key) -> Vec<RunCurve> {
+    let curve = |run: &Run| Some(RunCurve { seed: run.seed, curve: run.series(key)?.clone() });
+    arm.runs.iter().filter_map(curve).collect()
 }
 
 /// Cuts a line at its absent values: the stretches of neighbouring steps that have one.
@@ -78,5 +90,5 @@ pub fn stretches(line: impl IntoIterator<Item = (u64, Option<f64>)>) -> Vec<Vec<
 
 /// The metrics that any run logged.
 pub fn metrics(experiment: &Experiment) -> BTreeSet<String> {
-    experiment.records().flat_map(|record| &record.rows).map(|row| row.metric.clone()).collect()
+    experiment.keys().into_iter().map(|key| key.metric.clone()).collect()
 }

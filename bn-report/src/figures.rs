@@ -71,11 +71,13 @@ impl Figures {
 
 /// A quantity in words: `validation accuracy, by moving statistics`, with `after` after its name.
 fn words(experiment: &Experiment, key: &Key, after: &str) -> String {
-    let mut rows = experiment.records().flat_map(|record| &record.rows);
+    let keys = experiment.keys();
     let plain = format!("{} {}{after}", key.split.name(), key.metric);
     match key.statistics {
         Some(statistics)
-            if rows.any(|row| row.split == key.split && row.statistics == key.statistics) =>
+            if keys
+                .iter()
+                .any(|other| other.split == key.split && other.statistics == key.statistics) =>
         {
             format!("{plain}, by {statistics} statistics")
         }
@@ -97,19 +99,18 @@ fn over_steps(
         Series {
             arm: index,
             name: arm.name.clone(),
-            band: curve::band(curves.iter().map(|(_, curve)| curve)),
-            runs: curves.into_iter().map(|(seed, curve)| (curve, diverged(seed))).collect(),
+            band: curve::band(curves.iter().map(|run| &run.curve)),
+            runs: curves.into_iter().map(|run| (run.curve, diverged(run.seed))).collect(),
         }
     };
     let series: Vec<Series> = experiment.arms.iter().enumerate().map(series).collect();
-    let valued = |series: &Series| series.band.values().any(|summary| summary.mean.is_some());
+    let valued = |series: &Series| series.band.iter().any(|point| point.mean.is_some());
     if !series.iter().any(valued) {
         return Ok(None);
     }
     let title = words(experiment, key, "");
     let describe = |series: &Series| {
-        let mut means =
-            series.band.iter().filter_map(|(step, summary)| Some((*step, summary.mean?)));
+        let mut means = series.band.iter().filter_map(|point| Some((point.step, point.mean?)));
         let name = &series.name;
         let Some(first) = means.next() else {
             return format!("{name}: no value.");
@@ -126,7 +127,7 @@ fn over_steps(
         .as_ref()
         .filter(|_| *key == comparison.watched())
         .map(|target| target.value);
-    let lower_is_better = schema::lower_is_better(&key.metric);
+    let lower_is_better = experiment.better(&key.metric) == schema::Direction::Lower;
     let curves = Curves { title: title.clone(), series, target, lower_is_better };
     let file = format!("{}-{}.svg", key.split.name(), schema::slug(&key.metric));
     Chart::draw(file, words(experiment, key, " over steps"), description, curves.size(), |canvas| {

@@ -1,6 +1,6 @@
 //! Numbers as a reader sees them. An absent number is an en dash in a text and nothing in a CSV cell. Pure.
 
-use crate::stats::Summary;
+use crate::stats::{Interval, Summary};
 
 /// Stands where a number is absent.
 pub const ABSENT: &str = "\u{2013}";
@@ -22,6 +22,11 @@ pub fn short(number: f64) -> String {
     if (0.01..9.995).contains(&number.abs()) { format!("{number:.2}") } else { value(number) }
 }
 
+/// A number with its sign, for differences: `+0.012`, `-0.300`, `0`.
+pub fn signed(number: f64, format: impl Fn(f64) -> String) -> String {
+    if number > 0.0 { format!("+{}", format(number)) } else { format(number) }
+}
+
 /// `mean ± sd`, the mean alone where there is no spread, or [`ABSENT`].
 pub fn mean_sd(summary: &Summary, number: impl Fn(f64) -> String) -> String {
     match (summary.mean, summary.sd) {
@@ -29,6 +34,18 @@ pub fn mean_sd(summary: &Summary, number: impl Fn(f64) -> String) -> String {
         (Some(mean), None) => number(mean),
         (None, _) => ABSENT.to_owned(),
     }
+}
+
+/// `[low, high]`, or [`ABSENT`].
+pub fn interval(interval: Option<Interval>, number: impl Fn(f64) -> String) -> String {
+    interval.map_or(ABSENT.to_owned(), |Interval { low, high }| {
+        format!("[{}, {}]", number(low), number(high))
+    })
+}
+
+/// A p-value: `0.031`, `< 0.001`.
+pub fn p_value(p: f64) -> String {
+    if p < 0.001 { "< 0.001".to_owned() } else { format!("{p:.3}") }
 }
 
 /// A count with thousands apart: `1,500`.
@@ -44,9 +61,10 @@ pub fn count(number: u64) -> String {
     grouped
 }
 
-/// A mean of steps, rounded to whole steps: `1,480`.
-pub fn steps(mean: f64) -> String {
-    count(mean.round() as u64)
+/// A number of steps that may be negative or a mean, rounded to whole steps: `1,480`, `-25`.
+pub fn steps(number: f64) -> String {
+    let sign = if number.round() < 0.0 { "-" } else { "" };
+    format!("{sign}{}", count(number.abs().round() as u64))
 }
 
 /// How many times as much: one decimal below 10, none above.
@@ -73,12 +91,18 @@ mod tests {
         assert_eq!([0.934, 0.004, 12.0].map(short), ["0.93", "0.004", "12.00"]);
         assert_eq!([0, 999, 1000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!([1.04, 9.96, 29.6].map(ratio), ["1.0", "10", "30"]);
+        assert_eq!([-0.2, -1234.0, 24.5].map(steps), ["0", "-1,234", "25"]);
+        assert_eq!([0.5, -0.5, 0.0].map(|number| signed(number, value)), ["+0.500", "-0.500", "0"]);
+        assert_eq!([0.03125, 0.0001].map(p_value), ["0.031", "< 0.001"]);
     }
 
     #[test]
     fn an_absent_number_is_a_dash_and_an_absent_spread_is_left_out() {
         assert_eq!(mean_sd(&Summary::of([0.9, 0.9]), value), "0.900 \u{b1} 0");
+        assert_eq!(mean_sd(&Summary::of([0.1, 0.1, 0.1]), value), "0.100 \u{b1} 0");
         assert_eq!(mean_sd(&Summary::of([0.9]), value), "0.900");
         assert_eq!(mean_sd(&Summary::of([]), value), ABSENT);
+        assert_eq!(interval(None, value), ABSENT);
+        assert_eq!(interval(Summary::of([0.5, 0.5]).interval, value), "[0.500, 0.500]");
     }
 }

@@ -12,18 +12,24 @@
 //! numbers and sentences and open nothing; [`figures`], [`chart`], [`html`] and [`summary`] take those to text; [`mod@write`] alone
 //! writes. [`schema`] defines the rows and files, and training writes through it.
 //!
-//! What is not here: anything about training that training did not log, tensors, clocks, random numbers, the network.
+//! What is not here: anything about training that training did not log, tensors, clocks, random numbers but for resampling from a
+//! fixed seed, the network.
 
 pub mod schema;
 
 pub mod error;
+pub mod text;
+
 pub mod read;
 
-pub mod compare;
-pub mod curve;
-pub mod findings;
-pub mod format;
 pub mod stats;
+
+pub mod curve;
+
+pub mod compare;
+pub mod format;
+
+pub mod findings;
 
 pub mod chart;
 pub mod figures;
@@ -48,14 +54,17 @@ pub struct Report {
     pub comparison: compare::Comparison,
     /// The sentences.
     pub findings: findings::Findings,
-    /// What a reader must know about the files: cut-off lines, directories outside of the plan.
+    /// Files that do not hold what they should: what they say is missing from the report.
+    pub damage: Vec<String>,
+    /// What else a reader must know about the files: cut-off lines, directories outside of the plan.
     pub notices: Vec<String>,
 }
 
 /// Draws the report of an experiment's directory into `output`, with `charts/`, `summary.csv` and `summary.md` beside it.
 ///
 /// # Errors
-/// Anything that cannot be read or written, with its path. All is put together before the first file is touched, so a report
+/// A directory that is no experiment's, or anything that cannot be written, with its path; a run that cannot be read is in
+/// [`Report::damage`], and the others are reported. All is put together before the first file is touched, so a report
 /// that stood there before is replaced by a whole one or not at all.
 pub fn report(experiment_dir: &Path, output: &Path) -> Result<Report> {
     let experiment = read::read_experiment(experiment_dir)?;
@@ -77,5 +86,6 @@ pub fn report(experiment_dir: &Path, output: &Path) -> Result<Report> {
     write::write_all(&files)?;
 
     let files = files.into_iter().map(|(path, _)| path).collect();
-    Ok(Report { path: output.to_owned(), files, comparison, findings, notices: experiment.notices })
+    let read::Experiment { damage, notices, .. } = experiment;
+    Ok(Report { path: output.to_owned(), files, comparison, findings, damage, notices })
 }

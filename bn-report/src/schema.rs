@@ -14,13 +14,17 @@
 //! Until a run is a result (finished or diverged) its directory is [`partial_seed_dir`]. An absent number is an empty cell, never a sentinel. Numbers are written in Rust's shortest form that reads back to
 //! the same bits, so equal runs give equal bytes.
 
+mod claim;
+mod metric;
 mod plan;
 mod statistics;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+pub use self::claim::{Claim, Expected, LayerQuantity, Measure, Quantity};
+pub use self::metric::{Direction, MetricDefinition, SHARE};
 pub use self::plan::{
-    Manifest, PlannedArm, PlannedRun, Provenance, RunConfig, Target, lower_is_better,
+    Axis, Manifest, PlannedArm, PlannedRun, Provenance, RunConfig, SCHEMA_VERSION, Target,
 };
 pub use self::statistics::{Debiased, Shadow, ShadowDecay, Statistics};
 

@@ -1,10 +1,88 @@
 //! The table beside the page: `summary.csv` for programs (numbers in full, absent is empty) and `summary.md` for people.
 
-use crate::compare::Comparison;
+use crate::compare::{Against, ArmRow, Comparison};
 use crate::error::{Error, Result};
 use crate::findings::Findings;
 use crate::read::Experiment;
-use crate::schema;
+use crate::schema::{self, Direction};
+use crate::text::visible;
+
+/// A column of `summary.csv`: its name and its cell for an arm.
+type Column = (&'static str, fn(&Comparison, &ArmRow) -> String);
+
+/// Every column of `summary.csv`, in order.
+const COLUMNS: &[Column] = &[
+    ("arm", |_, row| row.name.clone()),
+    ("runs", |_, row| row.states.total().to_string()),
+    ("finished", |_, row| row.states.finished.to_string()),
+    ("diverged", |_, row| row.states.diverged.to_string()),
+    ("failed", |_, row| row.states.failed.to_string()),
+    ("interrupted", |_, row| row.states.interrupted.to_string()),
+    ("running", |_, row| row.states.running.to_string()),
+    ("missing", |_, row| row.states.missing.to_string()),
+    ("damaged", |_, row| row.states.damaged.to_string()),
+    ("final_split", |comparison, _| comparison.final_split.name().to_owned()),
+    ("final_metric", |comparison, _| comparison.metric.clone()),
+    ("final_statistics", |comparison, _| comparison.statistics.to_string()),
+    ("final_n", |_, row| row.final_value.n.to_string()),
+    ("final_mean", |_, row| number(row.final_value.mean)),
+    ("final_sd", |_, row| number(row.final_value.sd)),
+    ("final_median", |_, row| number(row.final_value.median)),
+    ("final_iqm", |_, row| number(row.final_value.iqm)),
+    ("final_low", |_, row| number(row.final_value.interval.map(|interval| interval.low))),
+    ("final_high", |_, row| number(row.final_value.interval.map(|interval| interval.high))),
+    ("best_mean", |_, row| number(row.best.mean)),
+    ("area_mean", |_, row| number(row.area.mean)),
+    ("against", |comparison, _| comparison.baseline_name().unwrap_or("").to_owned()),
+    ("difference_n", |_, row| of(&row.final_against, |against| against.n.to_string())),
+    ("difference_mean", |_, row| of(&row.final_against, |against| number(against.pairs.mean))),
+    ("difference_low", |_, row| {
+        of(&row.final_against, |against| number(against.pairs.interval.map(|i| i.low)))
+    }),
+    ("difference_high", |_, row| {
+        of(&row.final_against, |against| number(against.pairs.interval.map(|i| i.high)))
+    }),
+    ("improvement", |_, row| of(&row.final_against, |against| number(against.improvement))),
+    ("p", |_, row| of(&row.final_against, |against| number(against.p_value))),
+    ("p_holm", |_, row| of(&row.final_against, |against| number(against.p_adjusted))),
+    ("verdict", |comparison, row| {
+        let better = Some(comparison.definition.better);
+        of(&row.final_against, |against| against.decision.words(better))
+    }),
+    ("target_metric", |comparison, _| {
+        comparison.target.as_ref().map_or(String::new(), |target| target.metric.clone())
+    }),
+    ("target_value", |comparison, _| {
+        comparison.target.as_ref().map_or(String::new(), |target| target.value.to_string())
+    }),
+    ("begun_n", |_, row| row.sustained.runs.len().to_string()),
+    ("first_touch_n", |_, row| row.first_touch.reached.to_string()),
+    ("first_touch_median", |_, row| count(row.first_touch.median)),
+    ("sustained_n", |_, row| row.sustained.reached.to_string()),
+    ("sustained_median", |_, row| count(row.sustained.median)),
+    ("steps_difference_mean", |_, row| {
+        of(&row.steps_against, |against| number(against.pairs.mean))
+    }),
+    ("steps_verdict", |_, row| {
+        of(&row.steps_against, |against| against.decision.words(Some(Direction::Lower)))
+    }),
+    ("gap_step", |_, row| count(row.gap.map(|gap| gap.step))),
+    ("gap_moving", |_, row| number(row.gap.map(|gap| gap.moving))),
+    ("gap_batch", |_, row| number(row.gap.map(|gap| gap.batch))),
+    ("gap_closed_from", |_, row| count(row.gap.and_then(|gap| gap.closed_from))),
+];
+
+fn number(number: Option<f64>) -> String {
+    number.map_or(String::new(), |number| number.to_string())
+}
+
+fn count(count: Option<u64>) -> String {
+    count.map_or(String::new(), |count| count.to_string())
+}
+
+fn of(against: &Option<Against>, cell: impl Fn(&Against) -> String) -> String {
+    against.as_ref().map_or(String::new(), cell)
+}
 
 /// `summary.csv`: one line per arm.
 ///
@@ -13,84 +91,62 @@ use crate::schema;
 pub fn csv(comparison: &Comparison) -> Result<String> {
     let failed = |message: String| Error::Render { file: schema::SUMMARY_CSV, message };
     let mut writer = csv::Writer::from_writer(Vec::new());
-    for record in records(comparison) {
+    let header = COLUMNS.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let rows = comparison.rows.iter();
+    let rows = rows.map(|row| COLUMNS.iter().map(|(_, cell)| cell(comparison, row)).collect());
+    for record in std::iter::once::<Vec<String>>(header).chain(rows) {
         writer.write_record(&record).map_err(|error| failed(error.to_string()))?;
     }
     let bytes = writer.into_inner().map_err(|error| failed(error.to_string()))?;
     String::from_utf8(bytes).map_err(|error| failed(error.to_string()))
 }
 
-fn records(comparison: &Comparison) -> Vec<Vec<String>> {
-    let number = |number: Option<f64>| number.map_or(String::new(), |number| number.to_string());
-    let states =
-        ["finished", "diverged", "failed", "interrupted", "running", "missing"].map(str::to_owned);
-    let mut header = vec!["arm".to_owned(), "runs".to_owned()];
-    header.extend(states);
-    let columns = "final_split final_metric final_n final_mean final_sd target_metric target_value reached_n \
-                   steps_to_target_mean steps_to_target_sd gap_step gap_moving gap_batch gap_closed_from";
-    header.extend(columns.split_whitespace().map(str::to_owned));
-    let mut records = vec![header];
-    for row in &comparison.rows {
-        let mut record = vec![row.name.clone(), row.states.total().to_string()];
-        record.extend(row.states.named().map(|(_, number)| number.to_string()));
-        record.extend([comparison.final_split.name().to_owned(), comparison.metric.clone()]);
-        record.extend([
-            row.final_value.n.to_string(),
-            number(row.final_value.mean),
-            number(row.final_value.sd),
-        ]);
-        match &comparison.target {
-            Some(target) => record.extend([
-                target.metric.clone(),
-                target.value.to_string(),
-                row.steps_to_target.n.to_string(),
-                number(row.steps_to_target.mean),
-                number(row.steps_to_target.sd),
-            ]),
-            None => record.extend([const { String::new() }; 5]),
-        }
-        match &row.gap {
-            Some(gap) => record.extend([
-                gap.step.to_string(),
-                gap.moving.to_string(),
-                gap.batch.to_string(),
-                gap.closed_from.map_or(String::new(), |step| step.to_string()),
-            ]),
-            None => record.extend([const { String::new() }; 4]),
-        }
-        records.push(record);
-    }
-    records
-}
-
-/// `summary.md`: question, findings and the table.
+/// `summary.md`: question, findings, scorecard and the table.
 pub fn markdown(experiment: &Experiment, comparison: &Comparison, findings: &Findings) -> String {
-    let mut text = format!("# {}\n\n", experiment.name);
+    let mut text = format!("# {}\n\n", escape(&experiment.name));
     if let Some(question) = &experiment.question {
-        text += &format!("{question}\n\n");
+        text += &format!("{}\n\n", escape(question));
     }
-    text += &format!("**{}**\n\n", findings.headline.plain());
+    text += &format!("**{}**\n\n", escape(&findings.headline.plain()));
     for finding in &findings.others {
-        text += &format!("- {}\n", finding.plain());
+        text += &format!("- {}\n", escape(&finding.plain()));
     }
-    let mut header = vec!["arm".to_owned(), "runs".to_owned(), comparison.final_heading()];
-    let target = comparison.target_words();
-    header.extend(target.iter().map(|target| format!("steps to {target}")));
-    header.extend(["widest gap".to_owned(), "diverged".to_owned()]);
-    text += &format!("\n{}|{}\n", line(&header), "---|".repeat(header.len()));
-    for cells in comparison.cells() {
-        let mut row = vec![cells.arm, cells.runs, cells.final_value];
-        row.extend(target.iter().map(|_| cells.steps_to_target.clone()));
-        row.extend([cells.gap, cells.diverged]);
-        text += &line(&row);
-    }
-    for notice in &experiment.notices {
-        text += &format!("\nNote: {notice}\n");
+    text += "\n";
+    text += &table(&comparison.table());
+    for notice in experiment.damage.iter().chain(&experiment.notices) {
+        text += &format!("\nNote: {}\n", escape(notice));
     }
     text
 }
 
-fn line(cells: &[String]) -> String {
-    let cells: Vec<String> = cells.iter().map(|cell| cell.replace('|', "\\|")).collect();
-    format!("| {} |\n", cells.join(" | "))
+/// A table in Markdown, the headings first.
+pub fn table(lines: &[Vec<String>]) -> String {
+    let mut text = String::new();
+    for (index, line) in lines.iter().enumerate() {
+        let cells: Vec<String> = line.iter().map(|cell| escape(cell)).collect();
+        text += &format!("| {} |\n", cells.join(" | "));
+        if index == 0 {
+            text += &format!("|{}\n", "---|".repeat(line.len()));
+        }
+    }
+    text
+}
+
+/// Text that stands for itself in Markdown: no markup, no HTML, no end of a cell or a line.
+fn escape(text: &str) -> String {
+    let mut escaped = String::new();
+    for character in text.chars() {
+        match character {
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '&' => escaped.push_str("&amp;"),
+            '|' | '*' | '_' | '`' | '[' | ']' | '\\' | '#' => {
+                escaped.push('\\');
+                escaped.push(character);
+            }
+            _ if character.is_control() => escaped.push(visible(character)),
+            _ => escaped.push(character),
+        }
+    }
+    escaped
 }

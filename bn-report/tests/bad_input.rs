@@ -28,7 +28,7 @@ fn run(directory: &Path, more: &[&str]) -> (Option<i32>, String, String) {
     (output.status.code(), text(output.stdout), text(output.stderr))
 }
 
-/// The message for a directory: one line on stderr, nothing on stdout, exit 1, and an old report untouched.
+/// The message for a directory that is no experiment: one line on stderr, nothing on stdout, exit 1, and an old report untouched.
 fn message(directory: &Path) -> String {
     let report = directory.join(schema::REPORT);
     if directory.is_dir() {
@@ -45,6 +45,23 @@ fn message(directory: &Path) -> String {
         );
     }
     stderr.trim_end().replace(&directory.display().to_string(), "DIR")
+}
+
+/// The alert about a damaged file: one line on stderr that the page repeats, exit 1, and the rest is reported.
+fn alert(directory: &Path) -> String {
+    let (code, stdout, stderr) = run(directory, &[]);
+    assert_eq!(code, Some(1), "{stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    assert!(stdout.contains("final test accuracy"), "{stdout}");
+    let page = fs::read_to_string(directory.join(schema::REPORT)).expect("the page");
+    let message = stderr.trim_end().strip_prefix("error: ").expect("an error").to_owned();
+    let escaped = message
+        .replace('&', "&#38;")
+        .replace('<', "&#60;")
+        .replace('>', "&#62;")
+        .replace('"', "&#34;");
+    assert!(page.contains(&escaped.replace('\'', "&#39;")), "the page lacks {message:?}");
+    message.replace(&directory.display().to_string(), "DIR")
 }
 
 #[test]
@@ -102,7 +119,7 @@ fn metrics_that_say_nothing_or_the_wrong_thing() {
         ),
         (
             format!("{header}\n0,0,0,test,ema,loss,1\n"),
-            ":2:12: statistics: expected batch, moving, population or nothing, found \"ema\""
+            ":2:12: statistics: expected batch, moving, population, shadow:<decay> or nothing, found \"ema\""
                 .into(),
         ),
         (
@@ -119,12 +136,12 @@ fn metrics_that_say_nothing_or_the_wrong_thing() {
         ),
         (
             format!("{header}\n{good}\n100,2,60"),
-            ":3: the last line is cut off (no line end), though the run ended whole".into(),
+            ":3: the last line is cut off (no line end), though the run ended".into(),
         ),
     ] {
         let experiment = experiment();
         fs::write(experiment.path().join("a/seed-1/metrics.csv"), text).expect("written");
-        assert_eq!(message(experiment.path()), format!("error: DIR/a/seed-1/metrics.csv{wanted}"));
+        assert_eq!(alert(experiment.path()), format!("DIR/a/seed-1/metrics.csv{wanted}"));
     }
 }
 
@@ -143,10 +160,7 @@ fn a_bad_line_before_the_last_is_an_error_even_while_running() {
     let (header, good) = (MetricRowText::HEADER, MetricRowText::GOOD);
     fs::write(run.join(schema::METRICS), format!("{header}\n50,2,30\n{good}\n100,"))
         .expect("written");
-    assert_eq!(
-        message(experiment.path()),
-        "error: DIR/a/seed-1/metrics.csv:2: expected 7 columns, found 3"
-    );
+    assert_eq!(alert(experiment.path()), "DIR/a/seed-1/metrics.csv:2: expected 7 columns, found 3");
 }
 
 #[test]
@@ -168,20 +182,82 @@ fn files_that_do_not_parse_or_are_not_there() {
     ] {
         let experiment = experiment();
         fs::write(experiment.path().join(file), text).expect("written");
-        let message = message(experiment.path());
-        assert!(message.starts_with(&format!("error: DIR/{wanted}")), "{message}");
+        let alert = alert(experiment.path());
+        assert!(alert.starts_with(&format!("DIR/{wanted}")), "{alert}");
     }
     let experiment = experiment();
     fs::write(experiment.path().join("a/seed-0/config.toml"), b"name = \"\xff\"").expect("written");
     assert_eq!(
-        message(experiment.path()),
-        "error: DIR/a/seed-0/config.toml:1:9: expected UTF-8 text, found other bytes"
+        alert(experiment.path()),
+        "DIR/a/seed-0/config.toml:1:9: expected UTF-8 text, found other bytes"
     );
     fs::remove_file(experiment.path().join("a/seed-0/config.toml")).expect("removed");
     assert_eq!(
-        message(experiment.path()),
-        "error: DIR/a/seed-0/config.toml: missing; a run directory has config.toml, metrics.csv and status.json"
+        alert(experiment.path()),
+        "DIR/a/seed-0/config.toml: missing; a run directory has config.toml, metrics.csv and status.json"
     );
+}
+
+#[test]
+fn where_every_run_is_damaged_there_is_no_report() {
+    let experiment = experiment();
+    for seed in [0, 1] {
+        fs::write(experiment.path().join(format!("a/seed-{seed}/status.json")), "{")
+            .expect("written");
+    }
+    let message = message(experiment.path());
+    let wanted = "error: DIR: no run can be read; DIR/a/seed-0/status.json:1:1: EOF";
+    assert!(message.starts_with(wanted), "{message}");
+}
+
+#[test]
+fn telemetry_that_is_damaged_costs_no_result() {
+    let experiment = experiment();
+    let run = experiment.path().join("a/seed-0");
+    fs::write(run.join(schema::LAYERS), "step,layer,metric,value\n5,norm,r_max\n")
+        .expect("written");
+    assert_eq!(alert(experiment.path()), "DIR/a/seed-0/layers.csv:2: expected 4 columns, found 3");
+    fs::remove_file(run.join(schema::LAYERS)).expect("removed");
+    fs::write(run.join(schema::TIMING), "step,seconds,examples_per_second\nx,1,1\n")
+        .expect("written");
+    let message = alert(experiment.path());
+    assert!(message.starts_with("DIR/a/seed-0/timing.csv:2: "), "{message}");
+    let report = bn_report::report(experiment.path(), &experiment.path().join("again.html"));
+    assert_eq!(report.expect("a report").comparison.rows[0].states.finished, 2);
+}
+
+#[test]
+fn a_manifest_cannot_lead_out_of_the_folder() {
+    let parent = tempfile::tempdir().expect("a directory");
+    let directory = parent.path().join("experiment");
+    write_experiment(&directory, &[MadeUpArm::new("a", 20.0, None, 0.9)], 1, (100, 50));
+    for slug in ["x/../../../evil", "..", "", "/etc", "a/b", "A", "-a", ".a"] {
+        let text = fs::read_to_string(directory.join(schema::MANIFEST)).expect("the manifest");
+        let changed = text.replace("slug = \"a\"", &format!("slug = {slug:?}"));
+        assert_ne!(changed, text);
+        fs::write(directory.join(schema::MANIFEST), changed).expect("written");
+        let alert = alert(&directory);
+        assert!(alert.contains("slug: expected a plain folder name"), "{alert}");
+        fs::write(directory.join(schema::MANIFEST), text).expect("written");
+    }
+    let outside: Vec<_> = fs::read_dir(parent.path()).expect("readable").collect();
+    assert_eq!(outside.len(), 1, "{outside:?}");
+}
+
+#[test]
+fn files_of_a_newer_schema_are_refused_and_older_ones_read() {
+    let experiment = experiment();
+    let path = experiment.path().join(schema::MANIFEST);
+    let text = fs::read_to_string(&path).expect("the manifest");
+    fs::write(&path, text.replace("schema = 2", "schema = 99")).expect("written");
+    assert_eq!(
+        message(experiment.path()),
+        "error: DIR/manifest.toml: these files are of schema 99; this program reads schemas up to 2"
+    );
+    fs::write(&path, text.replace("schema = 2\n", "")).expect("written");
+    fs::remove_file(experiment.path().join(schema::REPORT)).expect("removed");
+    let (code, _, stderr) = run(experiment.path(), &[]);
+    assert_eq!((code, stderr.as_str()), (Some(0), ""));
 }
 
 #[test]

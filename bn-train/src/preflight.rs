@@ -41,6 +41,8 @@ pub fn check(plan: &Plan, folder: &Path, device_name: DeviceName) -> anyhow::Res
             let on_device =
                 DeviceData::new(&data, &device).context("the data does not fit on the device")?;
             loaded.insert(source.identity(), on_device);
+            let examples = (data.validation.labels.len() as u64, data.test.labels.len() as u64);
+            surroundings.examples.insert(source.identity().to_owned(), examples);
             surroundings.data.insert(source.identity().to_owned(), data.digest);
         }
         if let Some(data) = loaded.get(source.identity()) {

@@ -220,7 +220,7 @@ fn a_device_that_is_not_there_says_what_to_do() {
 #[test]
 fn experiments_are_listed_and_shown() {
     let output = program().arg("list").output().unwrap();
-    assert!(text(&output.stdout).starts_with("decay-and-renorm  (7 arms, 5 seeds)\n"));
+    assert!(text(&output.stdout).starts_with("decay-and-renorm  (7 arms, 8 seeds)\n"));
     for name in ["decay-and-renorm", "template"] {
         let output = program().args(["show", name]).output().unwrap();
         assert!(text(&output.stdout).contains(&format!("name = \"{name}\"")));
@@ -291,7 +291,7 @@ fn plan_tells_what_would_be_run_and_writes_nothing() {
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let printed = text(&output.stdout);
     for expected in [
-        "decay-and-renorm: 2 arms x 5 seeds = 10 runs\n",
+        "decay-and-renorm: 2 arms x 8 seeds = 16 runs\n",
         "network of 1 arm: \"decay 0.9\"\n",
         "  hidden1       60x100       6,400\n",
         "learning rate\n  0.2 throughout\n",

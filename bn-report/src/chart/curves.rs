@@ -8,7 +8,7 @@ use super::canvas::{Anchor, Canvas, Drawn, PLAIN, Point, SMALL};
 use super::labels;
 use super::scale::Scale;
 use super::style;
-use crate::curve::{self, Band, Curve};
+use crate::curve::{self, Band, BandPoint, Curve};
 
 /// One arm's lines.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,7 +58,8 @@ impl Curves {
     }
 
     fn axes(&self, right: f64, height: f64) -> Axes {
-        let steps = self.series.iter().flat_map(|series| series.band.keys().copied());
+        let steps =
+            self.series.iter().flat_map(|series| series.band.iter().map(|point| point.step));
         let pixels = (height - BOTTOM, TOP);
         let y = value_scale(self.all_values(), self.lower_is_better, pixels);
         Axes { x: Scale::steps(steps, (LEFT, right)), y, target: self.target }
@@ -66,7 +67,7 @@ impl Curves {
 
     fn all_values(&self) -> impl Iterator<Item = f64> {
         self.series.iter().flat_map(|series| {
-            series.runs.iter().flat_map(|(curve, _)| curve.values().copied().flatten())
+            series.runs.iter().flat_map(|(curve, _)| curve.finite().map(|(_, value)| value))
         })
     }
 
@@ -92,7 +93,7 @@ impl Curves {
         }
         axes.draw_target(canvas)?;
         for series in &self.series {
-            let means = series.band.iter().map(|(&step, summary)| (step, summary.mean));
+            let means = series.band.iter().map(|point| (point.step, point.mean));
             for stretch in curve::stretches(means) {
                 canvas.line(
                     &thin(&axes, &stretch),
@@ -118,8 +119,7 @@ impl Curves {
         height: f64,
     ) -> Drawn<DB> {
         let last = |series: &Series| {
-            let mut valued =
-                series.band.iter().filter_map(|(&step, summary)| Some((step, summary.mean?)));
+            let mut valued = series.band.iter().filter_map(|point| Some((point.step, point.mean?)));
             valued.next_back().map(|point| axes.map(point))
         };
         let right = axes.x.pixels().1;
@@ -171,8 +171,8 @@ pub(super) fn value_scale(
 
 fn band<DB: DrawingBackend>(canvas: &Canvas<'_, DB>, axes: &Axes, series: &Series) -> Drawn<DB> {
     let at = |sign: f64| -> Vec<(u64, Option<f64>)> {
-        let edge = |summary: &crate::stats::Summary| Some(summary.mean? + sign * summary.sd?);
-        series.band.iter().map(|(&step, summary)| (step, edge(summary))).collect()
+        let edge = |point: &BandPoint| Some(point.mean? + sign * point.sd?);
+        series.band.iter().map(|point| (point.step, edge(point))).collect()
     };
     // Both edges are cut at the same steps, so they pair up.
     for (upper, lower) in curve::stretches(at(1.0)).into_iter().zip(curve::stretches(at(-1.0))) {
@@ -185,7 +185,7 @@ fn band<DB: DrawingBackend>(canvas: &Canvas<'_, DB>, axes: &Axes, series: &Serie
 
 fn runs<DB: DrawingBackend>(canvas: &Canvas<'_, DB>, axes: &Axes, series: &Series) -> Drawn<DB> {
     for (curve, _) in &series.runs {
-        for stretch in curve::stretches(curve.iter().map(|(&step, &value)| (step, value))) {
+        for stretch in curve::stretches(curve.iter()) {
             canvas.line(
                 &thin(axes, &stretch),
                 style::arm(series.arm),
@@ -200,7 +200,7 @@ fn runs<DB: DrawingBackend>(canvas: &Canvas<'_, DB>, axes: &Axes, series: &Serie
 /// The last valued point of each run, and whether the run diverged.
 fn ends(series: &Series) -> impl Iterator<Item = ((u64, f64), bool)> {
     series.runs.iter().filter_map(|(curve, diverged)| {
-        let end = curve.iter().rev().find_map(|(&step, value)| Some((step, (*value)?)))?;
+        let end = curve.finite().next_back()?;
         Some((end, *diverged))
     })
 }

@@ -8,7 +8,7 @@ use super::canvas::{Anchor, BOLD, Canvas, Drawn, SMALL};
 use super::curves::thin;
 use super::scale::Scale;
 use super::{labels, style};
-use crate::compare::{CLOSED_GAP, Gap};
+use crate::compare::Gap;
 use crate::curve::{self, Band, Curve};
 use crate::format;
 
@@ -27,6 +27,8 @@ pub struct Readings {
     pub pair: Option<(Band, Band)>,
     /// Where the two lie furthest apart.
     pub gap: Option<Gap>,
+    /// Within this a gap counts as closed.
+    pub tolerance: f64,
     /// The value to reach.
     pub target: Option<f64>,
     /// All logged steps of all arms.
@@ -45,7 +47,7 @@ impl Readings {
     pub fn remark(&self) -> String {
         match &self.gap {
             None => "one reading only".to_owned(),
-            Some(gap) if gap.size() <= CLOSED_GAP => {
+            Some(gap) if gap.size() <= self.tolerance => {
                 format!("readings never differ by more than {}", format::short(gap.size()))
             }
             Some(gap) => {
@@ -87,19 +89,17 @@ impl Readings {
             axes.rule(canvas, target)?;
         }
         for run in &self.runs {
-            for stretch in curve::stretches(run.iter().map(|(&step, &value)| (step, value))) {
+            for stretch in curve::stretches(run.iter()) {
                 canvas.line(&thin(&axes, &stretch), ink, style::SEED_LINE, style::SEED_OPACITY)?;
             }
         }
-        for stretch in
-            curve::stretches(self.main.iter().map(|(&step, summary)| (step, summary.mean)))
-        {
+        for stretch in curve::stretches(self.main.iter().map(|point| (point.step, point.mean))) {
             canvas.line(&thin(&axes, &stretch), ink, style::MEAN_LINE, 1.0)?;
         }
         if let Some((_, batch)) = &self.pair {
             canvas.dashes(&thin(&axes, &means(batch)), style::TEXT, 1.6, (5.0, 3.0))?;
         }
-        if let Some(gap) = self.gap.filter(|gap| gap.size() > CLOSED_GAP) {
+        if let Some(gap) = self.gap.filter(|gap| gap.size() > self.tolerance) {
             let x = axes.x.map(gap.step as f64);
             let ends = [gap.moving, gap.batch].map(|value| (x, axes.y.map(value)));
             canvas.line(&ends, style::TEXT, 1.2, 1.0)?;
@@ -112,5 +112,5 @@ impl Readings {
 }
 
 fn means(band: &Band) -> Vec<(u64, f64)> {
-    band.iter().filter_map(|(&step, summary)| Some((step, summary.mean?))).collect()
+    band.iter().filter_map(|point| Some((point.step, point.mean?))).collect()
 }

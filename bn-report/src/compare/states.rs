@@ -1,6 +1,6 @@
 //! How the runs of an arm stand. Every run is in exactly one state. Pure.
 
-use crate::read::Run;
+use crate::read::{FoundRun, Run};
 use crate::schema::Status;
 
 /// How many runs are in which state.
@@ -18,22 +18,40 @@ pub struct States {
     pub running: usize,
     /// Planned, and no directory is there.
     pub missing: usize,
+    /// A file of theirs cannot be read.
+    pub damaged: usize,
 }
 
 impl States {
     pub(super) fn of<'a>(runs: impl IntoIterator<Item = &'a Run>) -> Self {
         let mut states = Self::default();
         for run in runs {
-            *match run.status() {
-                Some(Status::Finished) => &mut states.finished,
-                Some(Status::Diverged { .. }) => &mut states.diverged,
-                Some(Status::Failed { .. }) => &mut states.failed,
-                Some(Status::Interrupted) => &mut states.interrupted,
-                Some(Status::Running) => &mut states.running,
-                None => &mut states.missing,
+            *match &run.found {
+                FoundRun::Missing => &mut states.missing,
+                FoundRun::Damaged(_) => &mut states.damaged,
+                FoundRun::Recorded(record) => match record.status {
+                    Status::Finished => &mut states.finished,
+                    Status::Diverged { .. } => &mut states.diverged,
+                    Status::Failed { .. } => &mut states.failed,
+                    Status::Interrupted => &mut states.interrupted,
+                    Status::Running => &mut states.running,
+                },
             } += 1;
         }
         states
+    }
+
+    /// These and those.
+    pub(super) fn plus(self, other: Self) -> Self {
+        Self {
+            finished: self.finished + other.finished,
+            diverged: self.diverged + other.diverged,
+            failed: self.failed + other.failed,
+            interrupted: self.interrupted + other.interrupted,
+            running: self.running + other.running,
+            missing: self.missing + other.missing,
+            damaged: self.damaged + other.damaged,
+        }
     }
 
     /// All of them.
@@ -42,7 +60,7 @@ impl States {
     }
 
     /// Each state's word and number, in a fixed order.
-    pub fn named(&self) -> [(&'static str, usize); 6] {
+    pub fn named(&self) -> [(&'static str, usize); 7] {
         [
             ("finished", self.finished),
             ("diverged", self.diverged),
@@ -50,6 +68,7 @@ impl States {
             ("interrupted", self.interrupted),
             ("running", self.running),
             ("missing", self.missing),
+            ("damaged", self.damaged),
         ]
     }
 }

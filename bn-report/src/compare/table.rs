@@ -1,7 +1,8 @@
 //! The comparison as rows of text: for the terminal, the page and the summaries alike.
 
-use super::{ArmRow, Comparison, Gap};
+use super::{Against, ArmRow, Comparison, Gap, Times};
 use crate::format;
+use crate::schema::{Direction, Statistics};
 
 /// One arm's cells, as a reader sees them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,9 +13,17 @@ pub struct Cells {
     pub runs: String,
     /// The metric at the end, mean ± sd, with the number of runs it is over where that is not all.
     pub final_value: String,
-    /// Steps to the target; with the share of runs that reached it where some did not.
+    /// The 95 % interval of that mean.
+    pub interval: String,
+    /// The final value against the baseline's: mean difference, interval and decision.
+    pub final_against: String,
+    /// Steps until the target is met for good: median, with the share of runs that got there where some did not.
     pub steps_to_target: String,
-    /// The widest gap between batch and moving statistics, and its step.
+    /// Steps until the target is met for the first time.
+    pub first_touch: String,
+    /// Steps to the target against the baseline's: mean difference, interval and decision.
+    pub steps_against: String,
+    /// The widest gap, moving minus batch statistics, and its step.
     pub gap: String,
     /// The step from which the gap stays closed.
     pub closed_from: String,
@@ -23,9 +32,10 @@ pub struct Cells {
 }
 
 impl Comparison {
-    /// Heading of the final value: `final test accuracy`.
+    /// Heading of the final value: `final test accuracy`, with the statistics where any arm has a choice.
     pub fn final_heading(&self) -> String {
-        format!("final {} {}", self.final_split.name(), self.metric)
+        let heading = format!("final {} {}", self.final_split.name(), self.metric);
+        self.with_statistics(heading)
     }
 
     /// What an arm has to reach, in words: `validation accuracy 0.9`.
@@ -34,33 +44,130 @@ impl Comparison {
         Some(format!("{} {} {}", target.split.name(), target.metric, target.value))
     }
 
-    /// The cells of every arm.
-    pub fn cells(&self) -> Vec<Cells> {
-        self.rows.iter().map(cells).collect()
+    /// `words`, and by which statistics, unless they are the moving ones that evaluation uses anyway.
+    fn with_statistics(&self, words: String) -> String {
+        match self.statistics {
+            Statistics::Moving => words,
+            statistics => format!("{words} by {statistics} statistics"),
+        }
     }
 
-    /// The table for a terminal: arm, runs, final value, steps to target, diverged; columns aligned, lines end in `\n`.
+    /// Name of the arm that the others are compared with; none where there is no other.
+    pub fn baseline_name(&self) -> Option<&str> {
+        let baseline = self.rows.get(self.baseline)?;
+        (self.rows.len() > 1).then_some(baseline.name.as_str())
+    }
+
+    /// The cells of every arm.
+    pub fn cells(&self) -> Vec<Cells> {
+        self.rows.iter().map(|row| self.cells_of(row)).collect()
+    }
+
+    /// The table for a terminal; columns aligned, lines end in `\n`.
     pub fn render_table(&self) -> String {
-        let final_heading = self.final_heading();
-        let mut lines: Vec<Vec<String>> = vec![vec!["arm".into(), "runs".into(), final_heading]];
-        lines.extend(
-            self.cells().into_iter().map(|cells| vec![cells.arm, cells.runs, cells.final_value]),
-        );
-        if let Some(target) = self.target_words() {
-            lines[0].push(format!("steps to {target}"));
-            for (line, cells) in lines[1..].iter_mut().zip(self.cells()) {
-                line.push(cells.steps_to_target);
-            }
-        }
-        lines[0].push("diverged".into());
-        for (line, cells) in lines[1..].iter_mut().zip(self.cells()) {
+        align(&self.table())
+    }
+
+    /// The table as text, the headings first: arm, runs, final value, its interval, its verdict, steps to target, diverged.
+    pub fn table(&self) -> Vec<Vec<String>> {
+        let target = self.target_words();
+        let baseline = self.baseline_name();
+        let mut heading =
+            vec!["arm".to_owned(), "runs".into(), self.final_heading(), "95 % interval".into()];
+        heading.extend(baseline.map(|name| format!("against {name}")));
+        heading.extend(target.iter().map(|target| format!("steps to {target}")));
+        heading.push("diverged".into());
+        let mut table = vec![heading];
+        for cells in self.cells() {
+            let mut line = vec![cells.arm, cells.runs, cells.final_value, cells.interval];
+            line.extend(baseline.map(|_| cells.final_against));
+            line.extend(target.iter().map(|_| cells.steps_to_target.clone()));
             line.push(cells.diverged);
+            table.push(line);
         }
-        align(&lines)
+        table
+    }
+
+    fn cells_of(&self, row: &ArmRow) -> Cells {
+        let total = row.states.total();
+        let of_all = |number: usize| {
+            if number == total { String::new() } else { format!(" ({number} of {total})") }
+        };
+        let better = self.definition.better;
+        let against = |against: &Option<Against>, better, number: fn(f64) -> String| match against {
+            Some(against) => against_words(against, better, number),
+            None if self.rows.len() > 1 => "baseline".to_owned(),
+            None => format::ABSENT.to_owned(),
+        };
+        Cells {
+            arm: row.name.clone(),
+            runs: match row.states.finished {
+                finished if finished == total => total.to_string(),
+                finished => format!("{total} ({finished} finished)"),
+            },
+            final_value: match row.final_value.n {
+                0 => format::ABSENT.to_owned(),
+                n => format::mean_sd(&row.final_value, format::value) + &of_all(n),
+            },
+            interval: format::interval(row.final_value.interval, format::value),
+            final_against: against(&row.final_against, better, format::value),
+            steps_to_target: time_words(row, &row.sustained),
+            first_touch: time_words(row, &row.first_touch),
+            steps_against: against(&row.steps_against, Direction::Lower, format::steps),
+            gap: row.gap.map_or(format::ABSENT.to_owned(), |gap| {
+                let size = format::signed(gap.signed(), format::short);
+                format!("{size} at step {}", format::count(gap.step))
+            }),
+            closed_from: match row.gap {
+                None => format::ABSENT.to_owned(),
+                Some(Gap { closed_from: None, .. }) => "still open".to_owned(),
+                Some(Gap { closed_from: Some(step), .. }) => {
+                    format!("step {}", format::count(step))
+                }
+            },
+            diverged: row.states.diverged.to_string(),
+        }
     }
 }
 
-fn align(lines: &[Vec<String>]) -> String {
+/// `+0.012 [0.003, 0.020], better`.
+fn against_words(against: &Against, better: Direction, number: fn(f64) -> String) -> String {
+    let decision = against.decision.words(Some(better));
+    let lost = match against.lost {
+        (0, 0) => String::new(),
+        (arm, baseline) => format!(" ({arm} lost here, {baseline} there)"),
+    };
+    let Some(mean) = against.pairs.mean else {
+        return decision + &lost;
+    };
+    let mean = format::signed(mean, number);
+    let interval = match against.pairs.interval {
+        Some(_) => format!(" {}", format::interval(against.pairs.interval, number)),
+        None => String::new(),
+    };
+    format!("{mean}{interval}, {decision}{lost}")
+}
+
+/// `25`, `> 1,500 (2 of 5)`: the median, or what it is known to exceed, with the share of runs where not all got there.
+fn time_words(row: &ArmRow, times: &Times) -> String {
+    let begun = times.runs.len();
+    let Some(watched) = times.watched_to() else {
+        return format::ABSENT.to_owned();
+    };
+    let share = if times.reached == begun {
+        String::new()
+    } else {
+        format!(" ({} of {begun})", times.reached)
+    };
+    match times.median {
+        Some(median) => format::count(median) + &share,
+        None if times.reached == 0 && row.states.running > 0 => format!("not yet (0 of {begun})"),
+        None => format!("> {}{share}", format::count(watched)),
+    }
+}
+
+/// Lines of equal columns, two blanks or more between them.
+pub fn align(lines: &[Vec<String>]) -> String {
     let columns = lines.first().map_or(0, Vec::len);
     let width =
         |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
@@ -73,46 +180,4 @@ fn align(lines: &[Vec<String>]) -> String {
         text.push('\n');
     }
     text
-}
-
-fn cells(row: &ArmRow) -> Cells {
-    let total = row.states.total();
-    let of_all = |number: usize| {
-        if number == total { String::new() } else { format!(" ({number} of {total})") }
-    };
-    let reached = row.steps_to_target.n;
-    let begun = row.reached.len();
-    Cells {
-        arm: row.name.clone(),
-        runs: match row.states.finished {
-            finished if finished == total => total.to_string(),
-            finished => format!("{total} ({finished} finished)"),
-        },
-        final_value: match row.final_value.n {
-            0 => format::ABSENT.to_owned(),
-            n => format::mean_sd(&row.final_value, format::value) + &of_all(n),
-        },
-        steps_to_target: match reached {
-            0 if begun == 0 => format::ABSENT.to_owned(),
-            0 if row.states.running > 0 => format!("not yet (0 of {begun})"),
-            0 if row.states.finished + row.states.diverged < begun => {
-                format!("not reached (0 of {begun})")
-            }
-            0 => format!("never (0 of {begun})"),
-            _ if reached < begun => format!(
-                "{} ({reached} of {begun})",
-                format::mean_sd(&row.steps_to_target, format::steps)
-            ),
-            _ => format::mean_sd(&row.steps_to_target, format::steps),
-        },
-        gap: row.gap.map_or(format::ABSENT.to_owned(), |gap| {
-            format!("{} at step {}", format::short(gap.size()), format::count(gap.step))
-        }),
-        closed_from: match row.gap {
-            None => format::ABSENT.to_owned(),
-            Some(Gap { closed_from: None, .. }) => "still open".to_owned(),
-            Some(Gap { closed_from: Some(step), .. }) => format!("step {}", format::count(step)),
-        },
-        diverged: row.states.diverged.to_string(),
-    }
 }

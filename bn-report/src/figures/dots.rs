@@ -5,6 +5,8 @@ use crate::chart::dots::{DotRow, Dots};
 use crate::compare::Comparison;
 use crate::error::Result;
 use crate::format;
+use crate::stats::Summary;
+use crate::stats::censored::Time;
 
 /// The metric at the end, every run a dot.
 pub(super) fn finals(comparison: &Comparison) -> Result<Option<Chart>> {
@@ -13,7 +15,7 @@ pub(super) fn finals(comparison: &Comparison) -> Result<Option<Chart>> {
             DotRow {
                 arm,
                 name: row.name.clone(),
-                values: row.finals.iter().map(|(_, value)| *value).collect(),
+                values: row.finals.iter().map(|(_, outcome)| outcome.value()).collect(),
                 summary: row.final_value,
                 text: if row.final_value.n == 0 {
                     "no run finished".to_owned()
@@ -38,17 +40,25 @@ pub(super) fn steps_to_target(comparison: &Comparison) -> Result<Option<Chart>> 
             DotRow {
                 arm,
                 name: row.name.clone(),
-                values: row.reached.iter().map(|(_, step)| step.map(|step| step as f64)).collect(),
-                summary: row.steps_to_target,
+                values: row.sustained.runs.iter().map(|(_, time)| at(*time)).collect(),
+                summary: Summary::of(row.sustained.runs.iter().filter_map(|(_, time)| at(*time))),
                 text: cells.steps_to_target,
             }
         });
-    let unreached = comparison.rows.iter().any(|row| row.steps_to_target.n < row.reached.len());
+    let unreached = comparison.rows.iter().any(|row| row.sustained.reached < row.reached.len());
     let without = unreached.then(|| "not reached".to_owned());
     draw(
         "steps-to-target",
         Dots { title: format!("steps to {target}"), rows: rows.collect(), without, steps: true },
     )
+}
+
+/// The step of a time that was reached.
+fn at(time: Time) -> Option<f64> {
+    match time {
+        Time::At(step) => Some(step as f64),
+        Time::After(_) => None,
+    }
 }
 
 fn draw(file: &str, dots: Dots) -> Result<Option<Chart>> {

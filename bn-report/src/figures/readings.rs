@@ -18,13 +18,19 @@ pub(super) fn per_arm(experiment: &Experiment, comparison: &Comparison) -> Resul
     let moving = Key::new(Split::Validation, Some(Statistics::Moving), metric);
     let panel = |(index, arm): (usize, &Arm)| {
         let runs: Vec<_> =
-            curve::arm_curves(arm, &moving).into_iter().map(|(_, curve)| curve).collect();
+            curve::arm_curves(arm, &moving).into_iter().map(|run| run.curve).collect();
         Readings {
             arm: index,
             name: arm.name.clone(),
             main: curve::band(&runs),
             runs,
-            pair: paired_readings(arm, metric),
+            pair: paired_readings(
+                arm,
+                Split::Validation,
+                metric,
+                [Statistics::Moving, Statistics::Batch],
+            ),
+            tolerance: comparison.gap_tolerance,
             gap: comparison.rows[index].gap,
             target: comparison
                 .target
@@ -37,13 +43,14 @@ pub(super) fn per_arm(experiment: &Experiment, comparison: &Comparison) -> Resul
         }
     };
     let mut panels: Vec<Readings> = experiment.arms.iter().enumerate().map(panel).collect();
-    let steps: Vec<u64> = panels.iter().flat_map(|panel| panel.main.keys().copied()).collect();
+    let steps: Vec<u64> =
+        panels.iter().flat_map(|panel| panel.main.iter().map(|point| point.step)).collect();
     let mut values: Vec<f64> = panels
         .iter()
-        .flat_map(|panel| panel.runs.iter().flat_map(|run| run.values().copied().flatten()))
+        .flat_map(|panel| panel.runs.iter().flat_map(|run| run.finite().map(|(_, value)| value)))
         .collect();
     for (_, batch) in panels.iter().filter_map(|panel| panel.pair.as_ref()) {
-        values.extend(batch.values().filter_map(|summary| summary.mean));
+        values.extend(batch.iter().filter_map(|point| point.mean));
     }
     for panel in &mut panels {
         panel.steps.clone_from(&steps);

@@ -31,12 +31,7 @@ impl Sentence {
         self
     }
 
-    /// `a`, `a and b`, `a, b and c`; more than three, or long names, are only counted.
-    pub(super) fn arms(self, arms: &[Indexed<'_>]) -> Self {
-        self.arms_up_to(3, arms)
-    }
-
-    /// [`Sentence::arms`] with another limit.
+    /// `a`, `a and b`, `a, b and c`; more than `most`, or long names, are only counted.
     pub(super) fn arms_up_to(self, most: usize, arms: &[Indexed<'_>]) -> Self {
         let characters: usize = arms.iter().map(|(_, row)| row.name.chars().count()).sum();
         if arms.len() > most || (arms.len() > 1 && characters > 40 * most) {

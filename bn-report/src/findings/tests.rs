@@ -1,29 +1,70 @@
 //! Each kind of headline, from rows made by hand.
 
 use super::*;
-use crate::compare::States;
-use crate::schema::{Split, Statistics, Target};
+use crate::compare::ArmRow;
+use crate::compare::{Outcome, Reached, States, Times, compare};
+use crate::schema::{Direction, MetricDefinition, Split, Statistics, Target};
 use crate::stats::Summary;
+use crate::stats::censored::{Time, median};
 
-/// An arm whose runs reach the target at these steps and end at these values.
-fn arm(name: &str, reached: &[Option<u64>], finals: &[f64]) -> ArmRow {
-    let reached: Vec<(u64, Option<u64>)> = (0..).zip(reached.iter().copied()).collect();
+/// An arm whose runs reach the target for good at these steps and end at these values; none diverged.
+fn arm(name: &str, reached: &[Option<u64>], finals: &[Option<f64>]) -> ArmRow {
+    let time = |step: &Option<u64>| step.map_or(Time::After(1500), Time::At);
+    let runs: Vec<(u64, Time)> = (0..).zip(reached.iter().map(time)).collect();
+    let times: Vec<Time> = runs.iter().map(|(_, time)| *time).collect();
+    let sustained = Times {
+        median: median(&times),
+        reached: reached.iter().flatten().count(),
+        runs: runs.clone(),
+    };
+    let diverged = finals.iter().filter(|value| value.is_none()).count();
+    let all = reached.len().max(finals.len());
     ArmRow {
         name: name.to_owned(),
         slug: name.to_owned(),
-        states: States { finished: reached.len().max(finals.len()), ..States::default() },
-        finals: (0..).zip(finals.iter().copied().map(Some)).collect(),
-        final_value: Summary::of(finals.iter().copied()),
-        steps_to_target: Summary::of(
-            reached.iter().filter_map(|(_, step)| step.map(|step| step as f64)),
-        ),
-        reached,
-        best: finals.iter().copied().reduce(f64::max),
+        states: States { finished: all - diverged, diverged, ..States::default() },
+        without_value: 0,
+        finals: (0..)
+            .zip(finals.iter().map(|value| value.map_or(Outcome::Lost, Outcome::Value)))
+            .collect(),
+        final_value: Summary::of(finals.iter().copied().flatten()),
+        best: Summary::default(),
+        area: Summary::default(),
+        reached: runs
+            .iter()
+            .map(|&(seed, time)| Reached {
+                seed,
+                first_touch: time,
+                sustained: time,
+                not_yet: None,
+            })
+            .collect(),
+        first_touch: sustained.clone(),
+        sustained,
         gap: None,
+        readings: Vec::new(),
+        final_against: None,
+        steps_against: None,
     }
 }
 
-fn comparison(metric: &str, target: Option<f64>, rows: Vec<ArmRow>) -> Comparison {
+fn comparison(metric: &str, target: Option<f64>, mut rows: Vec<ArmRow>) -> Comparison {
+    let definition = MetricDefinition::by_name(metric);
+    if let Some((first, others)) = rows.split_first_mut() {
+        let finals: Vec<_> = others.iter().map(|row| &row.finals).collect();
+        let finals = compare(&finals, &first.finals, Some(definition.better), None);
+        let steps = |row: &ArmRow| {
+            let step = |time: &Time| Outcome::Value(time.step() as f64);
+            row.sustained.runs.iter().map(|(seed, time)| (*seed, step(time))).collect::<Vec<_>>()
+        };
+        let all: Vec<_> = others.iter().map(steps).collect();
+        let all: Vec<_> = all.iter().collect();
+        let steps = compare(&all, &steps(first), Some(Direction::Lower), None);
+        for ((row, finals), steps) in others.iter_mut().zip(finals).zip(steps) {
+            row.final_against = Some(finals);
+            row.steps_against = Some(steps);
+        }
+    }
     Comparison {
         target: target.map(|value| Target {
             metric: metric.to_owned(),
@@ -32,11 +73,17 @@ fn comparison(metric: &str, target: Option<f64>, rows: Vec<ArmRow>) -> Compariso
             statistics: Statistics::Moving,
         }),
         metric: metric.to_owned(),
+        definition,
         final_split: Split::Test,
         statistics: Statistics::Moving,
+        baseline: 0,
         last_step: Some(1500),
+        horizon: 1500,
         measured_every: Some(50),
+        examples: None,
+        gap_tolerance: 0.05,
         trained_alike: Vec::new(),
+        claim: None,
         rows,
     }
 }
@@ -46,71 +93,91 @@ fn sentences(comparison: &Comparison) -> (String, Vec<String>) {
     (findings.headline.plain(), findings.others.iter().map(Sentence::plain).collect())
 }
 
+fn all<T: Copy>(value: T, n: usize) -> Vec<Option<T>> {
+    vec![Some(value); n]
+}
+
 #[test]
-fn the_first_is_measured_against_the_slowest_and_the_rest_is_named() {
+fn arms_are_grouped_by_what_the_test_decides_against_the_baseline() {
+    let slow: Vec<Option<u64>> = (0..8).map(|seed| Some(1000 + 10 * seed)).collect();
     let rows = vec![
-        arm("a", &[Some(400), Some(600)], &[0.5, 0.6]),
-        arm("b", &[Some(50), Some(50)], &[0.95, 0.97]),
-        arm("c", &[None, Some(100)], &[0.96, 0.955]),
-        arm("d", &[None, None], &[]),
+        arm("a", &slow, &[]),
+        arm("b", &all(50, 8), &[]),
+        arm("c", &all(25, 8), &[]),
+        arm("d", &slow, &[]),
     ];
-    let (headline, others) = sentences(&comparison("accuracy", Some(0.9), rows));
+    let (headline, _) = sentences(&comparison("accuracy", Some(0.9), rows));
     assert_eq!(
         headline,
-        "\"b\" reaches validation accuracy 0.9 first, after 50 steps (mean of 2 runs), 10 times sooner than \"a\" (500); \
-         \"c\" reaches it in 1 of 2 runs; \"d\" never does."
-    );
-    assert_eq!(
-        others[0],
-        "\"b\" ends best, at test accuracy 0.960 \u{b1} 0.014 (2 runs); within 0.01 of it: \"c\"; \
-         lowest ends \"a\", at 0.550 \u{b1} 0.071."
+        "Steps to validation accuracy 0.9 for good (median): against \"a\" (1,030): better \"c\" (25), \"b\" (50); \
+         no detectable difference \"d\" (1,030)."
     );
 }
 
 #[test]
-fn ties_are_told_as_ties() {
-    let rows = vec![arm("a", &[Some(50)], &[]), arm("b", &[Some(50)], &[])];
-    let (headline, _) = sentences(&comparison("accuracy", Some(0.9), rows));
-    assert_eq!(headline, "\"a\" and \"b\" reach validation accuracy 0.9 after 50 steps.");
-    let rows = vec![arm("a", &[Some(100)], &[]), arm("b", &[Some(102)], &[])];
+fn with_few_seeds_nothing_is_decided_and_numbers_are_given() {
+    let rows = vec![arm("a", &all(500, 5), &[]), arm("b", &all(50, 5), &[])];
     let (headline, _) = sentences(&comparison("accuracy", Some(0.9), rows));
     assert_eq!(
         headline,
-        "\"a\" reaches validation accuracy 0.9 first, after 100 steps, closely before \"b\" (102)."
+        "Steps to validation accuracy 0.9 for good (median): against \"a\" (500): a test cannot decide below 6 seeds \
+         \"b\" (50, ahead in 5 of 5 seeds)."
+    );
+    let rows = vec![arm("a", &all(500, 1), &[]), arm("b", &all(50, 1), &[])];
+    let (headline, _) = sentences(&comparison("accuracy", Some(0.9), rows));
+    assert_eq!(
+        headline,
+        "Steps to validation accuracy 0.9 for good (median): against \"a\" (500): one seed: no comparison \"b\" (50)."
     );
 }
 
 #[test]
-fn a_target_that_nobody_reaches() {
-    let rows = vec![arm("a", &[None, None], &[0.4, 0.4]), arm("b", &[None, None], &[0.6, 0.6])];
+fn a_target_that_is_rarely_reached_has_no_median() {
+    let rows = vec![arm("a", &[Some(9), None, None], &[]), arm("b", &[None, None, None], &[])];
     let (headline, _) = sentences(&comparison("accuracy", Some(0.9), rows));
-    assert_eq!(
-        headline,
-        "No arm reaches validation accuracy 0.9 within 1,500 steps; closest comes \"b\" with 0.600."
-    );
-    let rows = vec![arm("a", &[None, Some(9)], &[]), arm("b", &[None, None], &[])];
-    let (headline, _) = sentences(&comparison("accuracy", Some(0.9), rows));
-    assert_eq!(
-        headline,
-        "No arm reaches validation accuracy 0.9 in every run; \"a\" does most often, in 1 of 2."
+    assert!(
+        headline.contains("against \"a\" (> 1,500)") && headline.contains("\"b\" (> 1,500"),
+        "{headline}"
     );
 }
 
 #[test]
-fn without_a_target_the_end_decides_and_less_loss_is_better() {
-    let rows = vec![arm("a", &[], &[0.5]), arm("b", &[], &[0.2])];
-    let (headline, others) = sentences(&comparison("loss", None, rows));
+fn survivors_of_an_arm_that_diverges_win_nothing() {
+    let baseline: Vec<Option<f64>> =
+        (0..8).map(|seed| Some(0.9 + 0.001 * f64::from(seed))).collect();
+    let mut survivors = all(0.99, 8);
+    for value in &mut survivors[..7] {
+        *value = None;
+    }
+    let rows = vec![arm("a", &[], &baseline), arm("b", &[], &survivors)];
+    let (headline, others) = sentences(&comparison("accuracy", None, rows));
     assert_eq!(
         headline,
-        "\"b\" ends best, at test loss 0.200 (1 run); highest ends \"a\", at 0.500."
+        "Final test accuracy: against \"a\" (0.903 \u{b1} 0.002): worse \"b\" (0.990 in 1 of 8 runs, 7 of 8 diverged)."
     );
-    assert_eq!(others, ["All 2 runs finished."]);
+    assert_eq!(others, ["Of 16 runs: 9 finished, 7 diverged. Diverged: \"b\" 7 of 8."]);
+}
+
+#[test]
+fn less_loss_is_better() {
+    let values =
+        |from: f64| (0..6).map(|seed| Some(from + 0.002 * f64::from(seed))).collect::<Vec<_>>();
+    let rows = vec![arm("a", &[], &values(0.5)), arm("b", &[], &values(0.2))];
+    let (headline, _) = sentences(&comparison("loss", None, rows));
+    assert!(headline.contains("better \"b\" (0.205 \u{b1} 0.004)"), "{headline}");
     let (headline, _) = sentences(&comparison("loss", None, Vec::new()));
     assert_eq!(headline, "No run has logged a value to compare yet.");
 }
 
 #[test]
-fn readings_that_agree_are_said_to_agree() {
+fn one_arm_is_told_without_a_comparison() {
+    let rows = vec![arm("a", &[], &all(0.5, 3))];
+    let (headline, _) = sentences(&comparison("accuracy", None, rows));
+    assert_eq!(headline, "Final test accuracy, \"a\": 0.500 \u{b1} 0 (3 runs).");
+}
+
+#[test]
+fn a_gap_has_a_sign_and_closes_within_the_tolerance() {
     let gap = |moving, batch| Some(Gap { step: 50, moving, batch, closed_from: None });
     let rows = vec![ArmRow { gap: gap(0.90, 0.91), ..arm("a", &[], &[]) }];
     let (headline, _) = sentences(&comparison("accuracy", None, rows));
@@ -126,7 +193,7 @@ fn readings_that_agree_are_said_to_agree() {
     let (headline, _) = sentences(&comparison("accuracy", None, rows));
     assert_eq!(
         headline,
-        "The same weights, read twice: at step 50 \"b\" has validation accuracy 0.18 by moving statistics and 0.93 by batch \
-         statistics, a gap of 0.75; \"c\" differs by up to 0.53; \"a\" never by more than 0.01."
+        "The same weights under two sets of statistics: at step 50 \"b\" has validation accuracy 0.18 by moving statistics \
+         and 0.93 by batch statistics, a gap of -0.75; \"c\" differs by up to 0.53; \"a\" never by more than 0.01."
     );
 }

@@ -96,7 +96,7 @@ pub fn page(
         dark_arm_rules,
         dark_chart_rules: style::dark_rules(),
         measured_every: comparison.measured_every.map(crate::format::count),
-        closed_gap: crate::compare::CLOSED_GAP.to_string(),
+        closed_gap: crate::format::value(comparison.gap_tolerance),
         report_version: env!("CARGO_PKG_VERSION"),
     };
     let page = page.render();

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::arm_class;
 use crate::format;
-use crate::read::{Arm, Experiment};
+use crate::read::{Arm, Experiment, Run};
 
 /// Every setting of every arm that has begun, in one of three tables.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ impl SettingsTable {
             .arms
             .iter()
             .enumerate()
-            .filter(|(_, arm)| arm.runs.iter().any(|run| run.record.is_some()))
+            .filter(|(_, arm)| arm.runs.iter().any(|run| run.record().is_some()))
             .map(|(index, arm)| (index, arm, settings_of(arm)))
             .collect();
         let all: BTreeSet<&String> =
@@ -72,7 +72,7 @@ fn name_some(some: &[&Arm], all: &[&Arm]) -> String {
 /// The settings of an arm; where its runs differ, all their values.
 fn settings_of(arm: &Arm) -> BTreeMap<String, String> {
     let mut values: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for record in arm.runs.iter().filter_map(|run| run.record.as_ref()) {
+    for record in arm.runs.iter().filter_map(Run::record) {
         for (key, value) in record.config.dotted_settings() {
             values.entry(key).or_default().insert(value.trim_matches('"').to_owned());
         }

@@ -1,10 +1,10 @@
 //! The tables of the page as strings: the comparison, the runs, and what made them.
 
 use super::arm_class;
-use crate::compare::Comparison;
+use crate::compare::{Against, Comparison};
 use crate::format;
-use crate::read::{Arm, Experiment, Run};
-use crate::schema::{Provenance, Status};
+use crate::read::{Arm, Experiment, FoundRun, Run};
+use crate::schema::{Direction, Provenance, Status};
 
 /// One line per arm.
 #[derive(Debug)]
@@ -32,14 +32,8 @@ pub(super) struct ComparisonRow {
 
 impl ComparisonTable {
     pub(super) fn of(comparison: &Comparison) -> Self {
-        let several = comparison.rows.len() > 1;
-        let whole = comparison.rows.iter().filter(|row| row.steps_to_target.n == row.reached.len());
-        let fastest = whole.filter_map(|row| row.steps_to_target.mean).reduce(f64::min);
-        let finals = comparison.rows.iter().filter_map(|row| row.final_value.mean);
-        let best = if comparison.lower_is_better() {
-            finals.reduce(f64::min)
-        } else {
-            finals.reduce(f64::max)
+        let is_better = |against: &Option<Against>, better: Direction| {
+            against.as_ref().is_some_and(|a| a.decision.words(Some(better)) == "better")
         };
         let rows = comparison.rows.iter().zip(comparison.cells()).enumerate().map(
             |(index, (row, cells))| ComparisonRow {
@@ -50,9 +44,9 @@ impl ComparisonTable {
                     states => format!("{} of {}", states.finished, states.total()),
                 },
                 steps: cells.steps_to_target,
-                fastest: several && fastest.is_some() && row.steps_to_target.mean == fastest,
+                fastest: is_better(&row.steps_against, Direction::Lower),
                 final_value: cells.final_value,
-                best: several && best.is_some() && row.final_value.mean == best,
+                best: is_better(&row.final_against, comparison.definition.better),
                 gap: cells.gap,
                 closed_from: cells.closed_from,
                 diverged: cells.diverged,
@@ -91,7 +85,7 @@ impl RunsTable {
             class: arm_class(index),
             seed: run.seed.to_string(),
             state: state(run),
-            last_step: match run.rows().iter().map(|row| row.step).max() {
+            last_step: match run.record().and_then(|record| record.log.last_step()) {
                 Some(step) => format::count(step),
                 None => format::ABSENT.to_owned(),
             },
@@ -112,7 +106,10 @@ impl RunsTable {
 
 fn state(run: &Run) -> String {
     match run.status() {
-        None => "missing".to_owned(),
+        None => match &run.found {
+            FoundRun::Damaged(message) => format!("damaged: {message}"),
+            _ => "missing".to_owned(),
+        },
         Some(Status::Finished) => "finished".to_owned(),
         Some(Status::Running) => "running".to_owned(),
         Some(Status::Interrupted) => "interrupted".to_owned(),
@@ -128,7 +125,7 @@ pub(super) fn alerts(experiment: &Experiment) -> Vec<String> {
     let unfinished = experiment.runs().filter(|(_, run)| run.status() != Some(&Status::Finished));
     let alerts =
         unfinished.map(|(arm, run)| format!("{}, seed {}: {}", arm.name, run.seed, state(run)));
-    alerts.chain(experiment.notices.iter().cloned()).collect()
+    alerts.chain(experiment.damage.iter().chain(&experiment.notices).cloned()).collect()
 }
 
 /// What made the numbers: each kind of fact with its values over all runs, in order of first sight.

@@ -6,11 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::Record;
-use super::metrics::{Metrics, read_metrics};
+use super::metrics::{Layers, Metrics, read_timing};
+use super::rows::read_rows;
 use super::text::{read_json, read_toml};
+use super::{FoundRun, Log, Record};
 use crate::error::{Error, Result};
 use crate::schema::{self, RunConfig, Status};
+use crate::text::printable;
 
 /// By the arm's directory and by seed: the name of the run's directory.
 pub(super) type Found = BTreeMap<String, BTreeMap<u64, String>>;
@@ -83,43 +85,100 @@ fn subdirectories(directory: &Path) -> Result<BTreeMap<String, PathBuf>> {
     Ok(names)
 }
 
-/// What the run directory `name` of an arm holds; none where the run has not begun to write.
+/// What reading a run's directory came to.
+pub(super) struct ReadRun {
+    pub(super) found: FoundRun,
+    /// Files that do not hold what they should.
+    pub(super) damage: Vec<String>,
+    pub(super) notices: Vec<String>,
+}
+
+impl ReadRun {
+    /// There is no directory.
+    pub(super) fn missing() -> Self {
+        Self { found: FoundRun::Missing, damage: Vec::new(), notices: Vec::new() }
+    }
+}
+
+/// What the run directory `name` of an arm holds.
+pub(super) fn read_run(directory: &Path, slug: &str, name: &str) -> ReadRun {
+    let path = directory.join(slug).join(name);
+    let mut read = ReadRun::missing();
+    match read_record(&path, &format!("{slug}/{name}"), &mut read) {
+        Ok(Some(record)) => read.found = FoundRun::Recorded(Box::new(record)),
+        Ok(None) => {}
+        Err(error) => {
+            let error = error.to_string();
+            read.damage.push(error.clone());
+            read.found = FoundRun::Damaged(error);
+        }
+    }
+    read
+}
+
+/// The record of a run; none where the run has not begun to write.
 ///
 /// # Errors
-/// A whole directory that lacks a file, or a file that does not hold what it should.
-pub(super) fn read_run(
-    directory: &Path,
-    slug: &str,
-    name: &str,
-    notices: &mut Vec<String>,
-) -> Result<Option<Record>> {
-    let path = directory.join(slug).join(name);
+/// A whole directory that lacks a file, or a file without which the run says nothing that does not hold what it should.
+fn read_record(path: &Path, label: &str, read: &mut ReadRun) -> Result<Option<Record>> {
     let [config, metrics, status] =
         [schema::CONFIG, schema::METRICS, schema::STATUS].map(|name| path.join(name));
     let missing: Vec<&PathBuf> =
         [&config, &metrics, &status].into_iter().filter(|path| !path.is_file()).collect();
-    let partial = name.starts_with('.');
+    let is_partial = path.file_name().is_some_and(|name| name.as_encoded_bytes()[0] == b'.');
     match missing[..] {
         [] => {}
         [_, _, _] => {
-            notices.push(format!("{slug}/{name}: empty, counted as missing"));
+            read.notices.push(format!("{label}: empty, counted as missing"));
             return Ok(None);
         }
-        [..] if partial => {
-            notices.push(format!("{slug}/{name}: just begun, counted as missing"));
+        [..] if is_partial => {
+            read.notices.push(format!("{label}: just begun, counted as missing"));
             return Ok(None);
         }
-        [first, ..] => {
-            return Err(Error::Missing { path: first.clone() });
-        }
+        [first, ..] => return Err(Error::Missing { path: first.clone() }),
     }
-    let status: Status = read_json(&status)?;
-    let may_be_cut_off = partial || !status.is_result();
-    let config: RunConfig = read_toml(&config)?;
-    let Metrics { rows, cut_off } = read_metrics(&metrics, may_be_cut_off)?;
+    let status = shown(read_json(&status)?);
+    let may_be_cut_off = is_partial || !status.is_result();
+    let mut config: RunConfig = read_toml(&config)?;
+    for text in [&mut config.name, &mut config.arm].into_iter().chain(&mut config.question) {
+        *text = printable(text);
+    }
+    let (log, cut_off) = read_rows::<Metrics>(&metrics, may_be_cut_off)?;
     if cut_off {
-        notices
-            .push(format!("{slug}/{name}/{}: the cut-off last line is left out", schema::METRICS));
+        read.notices
+            .push(format!("{label}/{}: the cut-off last line is left out", schema::METRICS));
     }
-    Ok(Some(Record { status, config, rows }))
+    // The other files are not needed for the numbers: without them the run is what it is.
+    let layers = path.join(schema::LAYERS);
+    let layers = if layers.is_file() {
+        read_rows::<Layers>(&layers, may_be_cut_off).map(|(layers, _)| layers)
+    } else {
+        Ok(Log::default())
+    };
+    let timing = path.join(schema::TIMING);
+    let timing = if timing.is_file() { read_timing(&timing) } else { Ok(Vec::new()) };
+    Ok(Some(Record {
+        status,
+        config,
+        log,
+        layers: or_damage(layers, &mut read.damage),
+        timing: or_damage(timing, &mut read.damage),
+    }))
+}
+
+/// The status with words that can be shown anywhere.
+fn shown(status: Status) -> Status {
+    match status {
+        Status::Diverged { step, reason } => Status::Diverged { step, reason: printable(&reason) },
+        Status::Failed { error } => Status::Failed { error: printable(&error) },
+        status => status,
+    }
+}
+
+fn or_damage<T: Default>(read: Result<T>, damage: &mut Vec<String>) -> T {
+    read.unwrap_or_else(|error| {
+        damage.push(error.to_string());
+        T::default()
+    })
 }

@@ -1,19 +1,26 @@
 //! From an experiment's directory to its arms and runs, in the manifest's order (by name without one).
 //!
-//! Nothing is dropped silently: a planned run without a directory is there as missing, and what is left out is a notice.
-//! Decides nothing about numbers.
+//! Nothing is dropped silently: a planned run without a directory is there as missing, one with a damaged file as damaged,
+//! and what is left out is a notice. Decides nothing about numbers.
 
 mod directory;
+mod groups;
+mod log;
 mod metrics;
+mod plan;
+mod rows;
 mod text;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
-use self::directory::{find_runs, read_run};
-use self::text::read_toml;
+use self::directory::find_runs;
+pub use self::log::{Key, LayerKey, Log, Series};
+use self::plan::{arms_of, read_manifest};
 use crate::error::{Error, Result};
-use crate::schema::{self, Manifest, MetricRow, PlannedArm, RunConfig, Status, Target};
+use crate::schema::{
+    Axis, Claim, Direction, MetricDefinition, RunConfig, Split, Status, Target, TimingRow,
+};
+use std::collections::BTreeMap;
 
 /// All that training left of an experiment.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,13 +29,25 @@ pub struct Experiment {
     pub name: String,
     /// The question it asks.
     pub question: Option<String>,
-    /// What an arm has to reach.
+    /// What an arm has to reach; its value is finite.
     pub target: Option<Target>,
+    /// What its source says.
+    pub claim: Option<Claim>,
+    /// Name of the arm that the plan compares the others with.
+    pub baseline: Option<String>,
+    /// What the plan says of its metrics.
+    pub metrics: Vec<MetricDefinition>,
+    /// The keys over which the arms form a grid.
+    pub axes: Vec<Axis>,
     /// The command that makes the runs again.
     pub command: Option<String>,
-    /// The arms, in the order to show them.
+    /// Name and version of the program that made the plan.
+    pub version: Option<String>,
+    /// The arms, in the order to show them; at least one, and at least one of them has a record.
     pub arms: Vec<Arm>,
-    /// What a reader of the report must know about the files: cut-off lines, directories outside of the plan.
+    /// Files that do not hold what they should, each with its place: what they say is missing from the numbers.
+    pub damage: Vec<String>,
+    /// What else a reader must know about the files: cut-off lines, directories outside of the plan.
     pub notices: Vec<String>,
 }
 
@@ -37,8 +56,10 @@ pub struct Experiment {
 pub struct Arm {
     /// Name, as a reader should see it.
     pub name: String,
-    /// Its directory in the experiment's.
+    /// Its directory in the experiment's: a plain file name.
     pub slug: String,
+    /// Its place in the grid; see [`Experiment::axes`].
+    pub coordinates: BTreeMap<String, String>,
     /// Its runs, by seed.
     pub runs: Vec<Run>,
 }
@@ -50,8 +71,19 @@ pub struct Run {
     pub seed: u64,
     /// Digest of its settings, where the plan or the run has one.
     pub digest: Option<String>,
-    /// What its directory holds; none where the plan has the run and no directory is there.
-    pub record: Option<Record>,
+    /// What its directory holds.
+    pub found: FoundRun,
+}
+
+/// What stands where a run should be.
+#[derive(Debug, Clone, PartialEq)]
+pub enum FoundRun {
+    /// No directory, or one in which nothing has been written yet.
+    Missing,
+    /// A directory that cannot be read; the message says which file, where and why.
+    Damaged(String),
+    /// A run.
+    Recorded(Box<Record>),
 }
 
 /// What a run directory holds.
@@ -61,19 +93,31 @@ pub struct Record {
     pub status: Status,
     /// Its settings.
     pub config: RunConfig,
-    /// What it measured, in the order of the file.
-    pub rows: Vec<MetricRow>,
+    /// What it measured.
+    pub log: Log<Key>,
+    /// What went on in its layers; empty where it logged nothing of that.
+    pub layers: Log<LayerKey>,
+    /// How fast it went; empty where it logged nothing of that.
+    pub timing: Vec<TimingRow>,
 }
 
 impl Run {
-    /// What it measured; nothing where the run is missing.
-    pub fn rows(&self) -> &[MetricRow] {
-        self.record.as_ref().map_or(&[], |record| &record.rows)
+    /// What its directory holds; none where the run is missing or damaged.
+    pub fn record(&self) -> Option<&Record> {
+        match &self.found {
+            FoundRun::Recorded(record) => Some(record),
+            FoundRun::Missing | FoundRun::Damaged(_) => None,
+        }
     }
 
-    /// How it stands or ended; none where the run is missing.
+    /// How it stands or ended; none where the run is missing or damaged.
     pub fn status(&self) -> Option<&Status> {
-        self.record.as_ref().map(|record| &record.status)
+        self.record().map(|record| &record.status)
+    }
+
+    /// Its series of a quantity, or of the same quantity of a net without batch-norm layers.
+    pub fn series(&self, key: &Key) -> Option<&Series> {
+        self.record()?.log.get_or_plain(key)
     }
 }
 
@@ -85,113 +129,83 @@ impl Experiment {
 
     /// The records of all runs that have one, arm by arm.
     pub fn records(&self) -> impl Iterator<Item = &Record> {
-        self.runs().filter_map(|(_, run)| run.record.as_ref())
+        self.runs().filter_map(|(_, run)| run.record())
+    }
+
+    /// What a metric is: as the plan says, or by its name.
+    pub fn metric(&self, name: &str) -> MetricDefinition {
+        let planned = self.metrics.iter().find(|metric| metric.name == name);
+        planned.cloned().unwrap_or_else(|| MetricDefinition::by_name(name))
+    }
+
+    /// Which way of a metric is better.
+    pub fn better(&self, metric: &str) -> Direction {
+        self.metric(metric).better
+    }
+
+    /// Every quantity that any run logged, sorted.
+    pub fn keys(&self) -> Vec<&Key> {
+        let mut keys: Vec<&Key> = Vec::new();
+        for record in self.records() {
+            keys.extend(record.log.iter().map(|(key, _)| key));
+            keys.sort();
+            keys.dedup();
+        }
+        keys
+    }
+
+    /// Whether any run logged this metric on this split.
+    pub fn has(&self, split: Split, metric: &str) -> bool {
+        self.keys().iter().any(|key| key.split == split && key.metric == metric)
     }
 }
 
-/// Reads an experiment's directory.
+/// Reads an experiment's directory, its runs in parallel.
+///
+/// A file that does not hold what it should is in [`Experiment::damage`], and the rest is read.
 ///
 /// # Errors
-/// Not a directory, no run in it, a run directory that lacks a file, or a file that does not hold what it should.
+/// Not a directory, no run in it that can be read, or files of a newer [schema](crate::schema::SCHEMA_VERSION).
 pub fn read_experiment(directory: &Path) -> Result<Experiment> {
-    let mut found = find_runs(directory)?;
-    let manifest_path = directory.join(schema::MANIFEST);
-    let manifest: Option<Manifest> = match manifest_path.try_exists() {
-        Ok(false) => None,
-        _ => Some(read_toml(&manifest_path)?),
-    };
+    let found = find_runs(directory)?;
+    let (manifest, mut damage) = read_manifest(directory)?;
     let mut notices = Vec::new();
-    let mut arms = Vec::new();
-    if let Some(manifest) = &manifest {
-        for planned in &manifest.arms {
-            let seeds = found.remove(&planned.slug).unwrap_or_default();
-            arms.push(planned_arm(planned, seeds, directory, &mut notices)?);
-        }
-        for (slug, seeds) in found {
-            notices.extend(left_out(&slug, seeds.values()));
-        }
-    } else {
-        for (slug, seeds) in &found {
-            arms.push(unplanned_arm(slug, seeds, directory, &mut notices)?);
-        }
-    }
+    let arms = arms_of(directory, manifest.as_ref(), found, &mut damage, &mut notices);
     let mut runs = arms.iter().flat_map(|arm| &arm.runs);
-    let Some(first) = runs.find_map(|run| run.record.as_ref()) else {
-        return Err(Error::NotAnExperiment {
-            path: directory.to_owned(),
-            reason: "no run has begun".to_owned(),
-        });
-    };
-    let config = first.config.clone();
-    let (name, question, target, command) = match manifest {
-        Some(manifest) => (manifest.name, manifest.question, manifest.target, manifest.command),
-        None => (config.name, None, None, None),
-    };
-    Ok(Experiment {
-        name,
-        question: question.or(config.question),
-        target: target.or(config.target),
-        command,
-        arms,
-        notices,
-    })
-}
-
-/// An arm of the plan, with what its directories hold.
-fn planned_arm(
-    planned: &PlannedArm,
-    mut found: BTreeMap<u64, String>,
-    directory: &Path,
-    notices: &mut Vec<String>,
-) -> Result<Arm> {
-    let slug = &planned.slug;
-    let mut runs = Vec::new();
-    for run in &planned.runs {
-        let name = found.remove(&run.seed);
-        let record = match &name {
-            Some(name) => read_run(directory, slug, name, notices)?,
-            None => None,
+    let Some(first) = runs.find_map(Run::record) else {
+        let reason = match damage.first() {
+            Some(damage) => format!("no run can be read; {damage}"),
+            None => "no run has begun".to_owned(),
         };
-        if let Some(digest) = digest(record.as_ref())
-            && digest != run.digest
-        {
-            let seed = schema::seed_dir(run.seed);
-            notices.push(format!(
-                "{slug}/{seed}: made from other settings than the plan has (digests differ)"
-            ));
-        }
-        runs.push(Run { seed: run.seed, digest: Some(run.digest.clone()), record });
+        return Err(Error::NotAnExperiment { path: directory.to_owned(), reason });
+    };
+    let (name, question) = (first.config.name.clone(), first.config.question.clone());
+    let mut target = first.config.target.clone();
+    let mut experiment = Experiment {
+        name,
+        question,
+        target: None,
+        claim: None,
+        baseline: None,
+        metrics: Vec::new(),
+        axes: Vec::new(),
+        command: None,
+        version: None,
+        arms,
+        damage,
+        notices,
+    };
+    if let Some(manifest) = manifest {
+        experiment.name = manifest.name;
+        experiment.question = manifest.question.or(experiment.question);
+        target = manifest.target.or(target);
+        experiment.claim = manifest.claim;
+        experiment.baseline = manifest.baseline;
+        experiment.metrics = manifest.metrics;
+        experiment.axes = manifest.axes;
+        experiment.command = manifest.command;
+        experiment.version = manifest.version;
     }
-    notices.extend(left_out(slug, found.values()));
-    Ok(Arm { name: planned.name.clone(), slug: slug.clone(), runs })
-}
-
-/// The notice of run directories that the plan does not have, if there are any.
-fn left_out<'a>(slug: &str, names: impl Iterator<Item = &'a String>) -> Option<String> {
-    let names: Vec<&str> = names.map(String::as_str).collect();
-    let names = (!names.is_empty()).then(|| names.join(", "))?;
-    Some(format!("{slug}: {names} left out: not in {}", schema::MANIFEST))
-}
-
-fn digest(record: Option<&Record>) -> Option<String> {
-    record?.config.provenance.as_ref()?.digest.clone()
-}
-
-fn unplanned_arm(
-    slug: &str,
-    seeds: &BTreeMap<u64, String>,
-    directory: &Path,
-    notices: &mut Vec<String>,
-) -> Result<Arm> {
-    let mut runs = Vec::new();
-    for (&seed, name) in seeds {
-        let record = read_run(directory, slug, name, notices)?;
-        runs.push(Run { seed, digest: digest(record.as_ref()), record });
-    }
-    let name = runs
-        .iter()
-        .find_map(|run| run.record.as_ref())
-        .map_or(slug, |record| &record.config.arm)
-        .to_owned();
-    Ok(Arm { name, slug: slug.to_owned(), runs })
+    experiment.target = target.filter(|target| target.value.is_finite());
+    Ok(experiment)
 }

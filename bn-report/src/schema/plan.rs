@@ -2,16 +2,21 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Split, Statistics};
+use super::{Claim, MetricDefinition, Split, Statistics};
 #[cfg(doc)]
 use super::{seed_dir, slug};
+use std::collections::BTreeMap;
+
+/// The version of the files that this crate writes: `schema` of `manifest.toml`. A manifest without one is of version 1, which
+/// had no claim, baseline, metric definitions or grid. Both are read; a newer one is refused.
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// What an arm has to reach, the sooner the better.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Target {
     /// `accuracy`, `loss`, or what an experiment adds.
     pub metric: String,
-    /// Reached at this value or beyond it (above; below for what [`lower_is_better`]).
+    /// Reached at this value or on its better side.
     pub value: f64,
     /// The examples it is measured on. Defaults to `validation`.
     #[serde(default = "validation")]
@@ -30,11 +35,6 @@ fn moving() -> Statistics {
     Statistics::Moving
 }
 
-/// Whether less of a metric is more: true of `loss`, `error`, and names that end in `_loss` or `_error`.
-pub fn lower_is_better(metric: &str) -> bool {
-    ["loss", "error"].iter().any(|word| metric == *word || metric.ends_with(&format!("_{word}")))
-}
-
 /// What made the numbers of a run, apart from its settings: the table `[provenance]` of `config.toml`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Provenance {
@@ -47,6 +47,12 @@ pub struct Provenance {
     /// Digest of the data that was trained on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data_digest: Option<String>,
+    /// How many validation examples there are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validation_examples: Option<u64>,
+    /// How many test examples there are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test_examples: Option<u64>,
     /// Digest of the run's settings, as the manifest has it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
@@ -112,6 +118,9 @@ fn flatten(prefix: &str, table: &toml::Table, settings: &mut Vec<(String, String
 /// It gives the arms their order, and tells which runs are missing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
+    /// [`SCHEMA_VERSION`] of the program that wrote it. Defaults to 1.
+    #[serde(default = "first_version")]
+    pub schema: u32,
     /// Name of the experiment.
     pub name: String,
     /// The question that the experiment asks.
@@ -123,12 +132,28 @@ pub struct Manifest {
     /// Name and version of the program that made the plan.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+    /// Name of the arm that the others are compared with. Defaults to the claim's, then to the first arm.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<String>,
     /// What an arm has to reach.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<Target>,
+    /// What the source of the experiment says: `[claim]`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub claim: Option<Claim>,
+    /// What the metrics are: `[[metric]]`. For one that is not here, [`MetricDefinition::by_name`] holds.
+    #[serde(rename = "metric", default, skip_serializing_if = "Vec::is_empty")]
+    pub metrics: Vec<MetricDefinition>,
+    /// The keys over which the arms form a grid: `[[axis]]`; none where they form none.
+    #[serde(rename = "axis", default, skip_serializing_if = "Vec::is_empty")]
+    pub axes: Vec<Axis>,
     /// The arms, in the order a reader should see them: `[[arm]]`.
     #[serde(rename = "arm", default)]
     pub arms: Vec<PlannedArm>,
+}
+
+fn first_version() -> u32 {
+    1
 }
 
 impl Manifest {
@@ -141,6 +166,15 @@ impl Manifest {
     }
 }
 
+/// A key whose values span a grid of arms.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Axis {
+    /// Dotted path of the setting: `norm.decay`.
+    pub key: String,
+    /// Its values in the order of the grid, as a reader should see them: `0.9`.
+    pub values: Vec<String>,
+}
+
 /// One arm of the plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlannedArm {
@@ -148,6 +182,9 @@ pub struct PlannedArm {
     pub name: String,
     /// Its directory in the experiment's: [`slug`] of the name.
     pub slug: String,
+    /// Its place in the grid: by key of each [`Axis`], one of its values. Empty for an arm outside of the grid.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub coordinates: BTreeMap<String, String>,
     /// Its runs, in the order of their seeds: `[[arm.run]]`.
     #[serde(rename = "run", default)]
     pub runs: Vec<PlannedRun>,

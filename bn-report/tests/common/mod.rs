@@ -156,6 +156,8 @@ pub(crate) fn config(arm: &MadeUpArm, seed: u64) -> RunConfig {
             version: Some("bn-train 0.1.0".into()),
             device: Some("cpu".into()),
             data_digest: Some("5b1f0c6d9e".into()),
+            validation_examples: Some(270),
+            test_examples: Some(270),
             digest: Some(digest(arm, seed)),
         }),
         settings: toml::from_str(&settings).expect("settings"),
@@ -185,9 +187,15 @@ pub(crate) fn manifest(arms: &[MadeUpArm], seeds: u64) -> Manifest {
     let arm = |arm: &MadeUpArm| PlannedArm {
         name: arm.name.clone(),
         slug: schema::slug(&arm.name),
+        coordinates: std::collections::BTreeMap::new(),
         runs: (0..seeds).map(|seed| PlannedRun { seed, digest: digest(arm, seed) }).collect(),
     };
     Manifest {
+        schema: schema::SCHEMA_VERSION,
+        baseline: None,
+        claim: None,
+        metrics: Vec::new(),
+        axes: Vec::new(),
         name: "decay-and-renorm".into(),
         question: None,
         command: Some("bn-train run decay-and-renorm".into()),

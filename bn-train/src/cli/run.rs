@@ -112,7 +112,10 @@ impl Run {
         if !self.no_report {
             let arguments =
                 bn_report::cli::Arguments { experiment: folder.to_owned(), output: None };
-            bn_report::cli::run(&arguments).context("the report")?;
+            let code = bn_report::cli::run(&arguments).context("the report")?;
+            if ended == all {
+                return Ok(code);
+            }
         }
         if ended < all {
             bail!(unfinished(jobs, outcome));

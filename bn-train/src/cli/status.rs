@@ -6,7 +6,7 @@ use super::terminal::{Colour, Painter, duration, table};
 use crate::experiment::Registry;
 use crate::run::{is_held, lock_of};
 use anyhow::Context as _;
-use bn_report::read::{Record, Run, read_experiment};
+use bn_report::read::{Key, Record, Run, read_experiment};
 use bn_report::schema::{Split, Statistics, Status, TIMING, TimingRow, partial_seed_dir, seed_dir};
 use std::path::Path;
 use std::process::ExitCode;
@@ -20,7 +20,7 @@ pub(super) fn status(registry: &Registry, folder: &Path) -> anyhow::Result<ExitC
         runs.push(Standing::of(registry, &arm.name, run, &place)?);
     }
     let mut text = render(&experiment.name, &runs, Painter::of_stdout());
-    for notice in &experiment.notices {
+    for notice in experiment.damage.iter().chain(&experiment.notices) {
         text += &format!("note: {notice}\n");
     }
     print_all(&text)
@@ -46,7 +46,7 @@ struct Standing {
 impl Standing {
     fn of(registry: &Registry, arm: &str, run: &Run, place: &Path) -> anyhow::Result<Self> {
         let label = format!("{arm}, seed {}", run.seed);
-        let Some(record) = &run.record else {
+        let Some(record) = run.record() else {
             return Ok(Self {
                 label,
                 status: None,
@@ -61,7 +61,7 @@ impl Standing {
         let steps = settings.map(|settings| settings.train.steps);
         let last = last_timing(place, run.seed)?;
         let pace = last.as_ref().and_then(|row| row.seconds.map(|seconds| (row.step, seconds)));
-        let step = record.rows.last().map_or(0, |row| row.step);
+        let step = record.log.last_step().unwrap_or(0);
         Ok(Self {
             label,
             status: Some(record.status.clone()),
@@ -113,13 +113,13 @@ const HEADLINES: [&str; 2] = ["accuracy", "distance"];
 
 /// What the last evaluation on the validation split said: by moving statistics, or by none where a net has no norm layer.
 fn headline(record: &Record) -> Option<(String, f64)> {
-    let is_headline = |row: &&bn_report::schema::MetricRow| {
-        HEADLINES.contains(&row.metric.as_str())
-            && row.split == Split::Validation
-            && matches!(row.statistics, None | Some(Statistics::Moving))
-    };
-    let row = record.rows.iter().rev().find(is_headline)?;
-    Some((row.metric.clone(), row.value?))
+    let metrics = HEADLINES.iter().filter_map(|metric| {
+        let key = Key::new(Split::Validation, Some(Statistics::Moving), metric);
+        let (step, value) = record.log.get_or_plain(&key)?.last()?;
+        Some((step, metric, value))
+    });
+    let (_, metric, value) = metrics.max_by_key(|(step, ..)| *step)?;
+    Some(((*metric).to_owned(), value?))
 }
 
 /// The last whole row of a run's `timing.csv`; none where there is none yet.

@@ -134,6 +134,10 @@ impl Catalog {
 
     /// The key that `path` was meant to be: by what other programs call it, by spelling within its table, or by spelling.
     fn suggestion(&self, path: &str, in_arm: bool) -> Option<&Entry> {
+        // [[arm]] is no key; it is not meant to be another table's.
+        if path == "arm" {
+            return None;
+        }
         let (table, name) = path.rsplit_once('.').unwrap_or(("", path));
         let siblings = || {
             self.entries(in_arm).filter(move |entry| {

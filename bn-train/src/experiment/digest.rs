@@ -21,12 +21,19 @@ pub struct Surroundings {
     pub device_kind: String,
     /// Digest of each data set, by [`crate::data::Source::identity`].
     pub data: BTreeMap<String, String>,
+    /// How many validation and test examples each data set has; not part of the digest, which has the data's own.
+    pub examples: BTreeMap<String, (u64, u64)>,
 }
 
 impl Surroundings {
     /// Digest of the data that `settings` name; empty where it is not known.
     pub fn data_digest(&self, settings: &Settings) -> &str {
         self.data.get(settings.data.identity()).map_or("", String::as_str)
+    }
+
+    /// How many validation and test examples the data have that `settings` name, where it is known.
+    pub fn examples(&self, settings: &Settings) -> Option<(u64, u64)> {
+        self.examples.get(settings.data.identity()).copied()
     }
 
     /// `blake3:<hex>` of all that decides the numbers of the run with this seed and these settings.

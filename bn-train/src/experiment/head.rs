@@ -1,7 +1,8 @@
-//! The keys of the experiment as a whole: its name, its question, its seeds, its target.
+//! The keys of the experiment as a whole: its name, its question, its seeds, its baseline, its target, its claim.
 
+use super::claim;
 use crate::keys::{Entry, Found, Key, Keys, Leaves, RunLength, list, number, text, whole, words};
-use bn_report::schema::{Split, Statistics, Target};
+use bn_report::schema::{Claim, Split, Statistics, Target};
 
 /// What the experiment as a whole says.
 #[derive(Clone, Debug)]
@@ -9,7 +10,9 @@ pub(super) struct Head {
     pub(super) name: Option<String>,
     pub(super) question: Option<String>,
     pub(super) seeds: Vec<u64>,
+    pub(super) baseline: Option<String>,
     pub(super) target: Option<Target>,
+    pub(super) claim: Option<Claim>,
 }
 
 /// Reads the head; none where something is wrong with it.
@@ -32,8 +35,21 @@ pub(super) fn read(leaves: &Leaves, found: &mut Found) -> Option<Head> {
             format!("`seeds` is {seeds:?}; expected at least one, and none twice"),
         );
     }
+    let about =
+        "the arm that the report compares the others with; without it, the claim's, or the first";
+    let baseline = Key::new("baseline", text(), about);
+    let baseline = keys.optional(baseline, "no normalization".to_owned());
     let target = target(&mut keys.table("target"));
-    Some(Head { name: name?, question: question?, seeds: seeds?, target: target? })
+    let has_target = !matches!(target, Some(None));
+    let claim = claim::read(&mut keys.table("claim"), has_target);
+    Some(Head {
+        name: name?,
+        question: question?,
+        seeds: seeds?,
+        baseline: baseline?,
+        target: target?,
+        claim: claim?,
+    })
 }
 
 /// The keys that [`read`] asks for.

@@ -3,7 +3,7 @@
 use super::assemble::{self, Single};
 use super::raw::{self, RawArm};
 use super::registry::Registry;
-use super::{Experiment, Selection, Settings, head, selection};
+use super::{Experiment, Selection, Settings, claim, head, selection};
 use crate::keys::{Found, Invalid, Leaves, Place, Problem, did_you_mean};
 use std::path::{Path, PathBuf};
 
@@ -111,6 +111,7 @@ impl Registry {
         let head = head::read(&leaves, &mut found);
         let default_arm = single.as_ref().map_or("base", |single| &single.arm);
         let names = assemble::names(&raw, default_arm, &mut problems);
+        claim::unknown_arms(&leaves, &names, &mut problems);
         let arms = assemble::arms(self, &raw, &names, &found, &mut problems);
         problems.append(&mut found.problems);
         let own_seeds = match (&single, &head) {
@@ -134,6 +135,8 @@ impl Registry {
                 name: head.name.unwrap_or_else(|| default_name.to_owned()),
                 question: head.question,
                 target: head.target,
+                baseline: head.baseline,
+                claim: head.claim,
                 seeds: own_seeds,
                 arms,
                 selection: Selection { arms: selected, seeds },

@@ -6,6 +6,7 @@
 
 mod assemble;
 mod catalog;
+mod claim;
 mod data_in_use;
 pub mod digest;
 mod head;
@@ -28,7 +29,7 @@ pub use registry::Registry;
 pub use selection::Selection;
 pub use settings::Settings;
 
-use bn_report::schema::Target;
+use bn_report::schema::{Claim, Target};
 
 /// A checked experiment.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,6 +41,10 @@ pub struct Experiment {
     pub question: Option<String>,
     /// What an arm has to reach.
     pub target: Option<Target>,
+    /// Name of the arm that the report compares the others with; none for the first, or the claim's.
+    pub baseline: Option<String>,
+    /// What its source says, for the report to judge.
+    pub claim: Option<Claim>,
     /// No seed twice; at least one.
     pub seeds: Vec<u64>,
     /// At least one; no two with the same slug.

@@ -3,9 +3,15 @@
 use super::digest::Surroundings;
 use super::{Arm, Experiment, Settings};
 use bn_report::schema::{
-    Manifest, PlannedArm, PlannedRun, Provenance, RunConfig, Target, seed_dir, slug,
+    Claim, Manifest, MetricDefinition, PlannedArm, PlannedRun, Provenance, RunConfig,
+    SCHEMA_VERSION, Target, seed_dir, slug,
 };
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+
+/// What runs measure, for the manifest to define.
+const METRICS: [&str; 6] =
+    ["accuracy", "loss", "distance", "averaged_accuracy", "averaged_loss", "averaged_distance"];
 
 /// All runs of an experiment that were selected.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,6 +22,10 @@ pub struct Plan {
     pub question: Option<String>,
     /// What an arm has to reach.
     pub target: Option<Target>,
+    /// Name of the arm that the report compares the others with.
+    pub baseline: Option<String>,
+    /// What the source of the experiment says.
+    pub claim: Option<Claim>,
     /// The arms, in the order of the file.
     pub arms: Vec<String>,
     /// The seeds of every arm.
@@ -52,6 +62,8 @@ impl Plan {
             name: experiment.name.clone(),
             question: experiment.question.clone(),
             target: experiment.target.clone(),
+            baseline: experiment.baseline.clone(),
+            claim: experiment.claim.clone(),
             arms: arms.iter().map(|arm| arm.name.clone()).collect(),
             runs: runs.collect(),
             seeds: selection.seeds.clone(),
@@ -80,14 +92,24 @@ impl Plan {
                 }
             }
             runs.sort_by_key(|run| run.seed);
-            PlannedArm { name: arm.name.clone(), slug: slug(&arm.name), runs }
+            PlannedArm {
+                name: arm.name.clone(),
+                slug: slug(&arm.name),
+                coordinates: BTreeMap::new(),
+                runs,
+            }
         };
         Manifest {
+            schema: SCHEMA_VERSION,
             name: self.name.clone(),
             question: self.question.clone(),
             command: Some(command.to_owned()),
             version: Some(version.to_owned()),
             target: self.target.clone(),
+            baseline: self.baseline.clone(),
+            claim: self.claim.clone(),
+            metrics: METRICS.iter().map(|name| MetricDefinition::by_name(name)).collect(),
+            axes: Vec::new(),
             arms: experiment.arms.iter().map(arm).filter(|arm| !arm.runs.is_empty()).collect(),
         }
     }
@@ -105,6 +127,7 @@ impl Plan {
         version: &str,
         device: &str,
     ) -> RunConfig {
+        let examples = surroundings.examples(&run.settings);
         RunConfig {
             name: self.name.clone(),
             arm: run.arm.clone(),
@@ -116,6 +139,8 @@ impl Plan {
                 device: Some(device.to_owned()),
                 data_digest: Some(surroundings.data_digest(&run.settings).to_owned()),
                 digest: Some(run.digest(surroundings)),
+                validation_examples: examples.map(|(validation, _)| validation),
+                test_examples: examples.map(|(_, test)| test),
             }),
             settings: run.settings.written.clone(),
         }

@@ -37,7 +37,8 @@ pub(super) fn template(registry: &Registry) -> String {
     let catalog = Catalog::new(registry);
     let mut writer = Writer { text: HEAD.to_owned(), table: String::new() };
     for entry in &catalog.experiment {
-        writer.push(entry, "", true);
+        // A claim is about measures of its own kind: not all of its keys go together.
+        writer.push(entry, "", entry.table() != "claim");
     }
     for Known { entry, condition } in &catalog.arm {
         let is_optional = matches!(entry.presence, Presence::Optional { .. });

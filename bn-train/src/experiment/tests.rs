@@ -417,6 +417,7 @@ fn digest_covers_what_differs_from_the_defaults_and_nothing_else() {
     let surroundings = Surroundings {
         device_kind: "cpu".into(),
         data: [("{ name = \"digits\" }".to_owned(), "blake3:1".to_owned())].into(),
+        ..Surroundings::default()
     };
     let settings = Registry::built_in().settings(MINIMAL).unwrap();
     assert_eq!(surroundings.data_digest(&settings), "blake3:1");
