@@ -11,8 +11,9 @@ mod outcome;
 mod states;
 pub mod table;
 mod times;
+mod versions;
 
-pub use self::against::{Against, Decision, Outcomes, SEEDS_FACTOR, compare};
+pub use self::against::{Against, Decision, Outcomes, SEEDS_FACTOR, compare, compare_pairs};
 pub use self::alike::trained_alike;
 pub use self::claim::{ClaimVerdict, Scorecard};
 use self::claim::{of_arm, scorecard};
@@ -22,8 +23,10 @@ pub use self::outcome::{Measured, Outcome, area};
 pub use self::states::States;
 pub use self::times::{Reached, Times};
 use self::times::{arm_times, target_key};
+pub use self::versions::{VersionRow, Versions};
 
 use crate::curve::{self, Key};
+use crate::error::{Error, Result};
 use crate::read::{Arm, Experiment};
 use crate::schema::{
     Direction, Measure, MetricDefinition, Quantity, Split, Statistics, Status, Target,
@@ -40,6 +43,30 @@ pub struct Choice {
     pub baseline: Option<String>,
     /// The metric to compare.
     pub metric: Option<String>,
+}
+
+impl Choice {
+    /// Checks that the experiment has what was asked for.
+    ///
+    /// # Errors
+    /// [`Error::Choice`] with what there is.
+    pub fn check(&self, experiment: &Experiment) -> Result<()> {
+        let refuse = |what: &'static str, wanted: &String, there: Vec<String>| {
+            Err(Error::Choice { what, wanted: wanted.clone(), there: there.join(", ") })
+        };
+        if let Some(name) = &self.baseline
+            && experiment.arms.iter().all(|arm| arm.name != *name && arm.slug != *name)
+        {
+            return refuse("arm", name, experiment.arms.iter().map(|a| a.name.clone()).collect());
+        }
+        let metrics = curve::metrics(experiment);
+        match &self.metric {
+            Some(metric) if !metrics.contains(metric) => {
+                refuse("metric", metric, metrics.into_iter().collect())
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// One row per arm, and what the rows are about.

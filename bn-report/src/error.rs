@@ -48,6 +48,25 @@ pub enum Error {
         /// What was wanted and what was found.
         message: String,
     },
+    /// A page has to have a name.
+    #[error("{}: expected the name of a file to write", path.display())]
+    NotAFile {
+        /// What was given.
+        path: PathBuf,
+    },
+    /// Several experiments have no folder of their own.
+    #[error("several experiments on one page need -o FILE to say where it goes")]
+    NoOutput,
+    /// What was asked for is not there.
+    #[error("there is no {what} {wanted:?}; there are {there}")]
+    Choice {
+        /// The kind of thing.
+        what: &'static str,
+        /// Its name.
+        wanted: String,
+        /// The names that there are.
+        there: String,
+    },
     /// A chart could not be drawn.
     #[error("chart {chart}: {message}")]
     Chart {

@@ -1,13 +1,13 @@
-//! `bn-report EXPERIMENT_DIR -o FILE`: see [`bn_report::cli`].
+//! `bn-report EXPERIMENT_DIR... -o FILE`: see [`bn_report::cli`].
 
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use bn_report::cli::{self, Arguments};
+use bn_report::cli::Arguments;
 use clap::Parser as _;
 
 fn main() -> ExitCode {
-    match cli::run(&Arguments::parse()) {
+    match Arguments::parse().run() {
         Ok(code) => code,
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "error: {error}");

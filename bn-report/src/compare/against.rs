@@ -81,17 +81,28 @@ impl Decision {
 /// The numbers of an arm's runs, by seed and ascending.
 pub type Outcomes = Vec<(u64, Outcome)>;
 
-/// How several arms compare with one baseline by one measure; Holm's correction runs over all of them.
-///
-/// `resolution` is the least difference of means that stands for anything, such as one test example of all: less is no detectable
-/// difference.
+/// How several arms compare with one baseline by one measure; see [`compare_pairs`].
 pub fn compare(
     arms: &[&Outcomes],
     baseline: &Outcomes,
     better: Option<Direction>,
     resolution: Option<f64>,
 ) -> Vec<Against> {
-    let mut all: Vec<Against> = arms.iter().map(|arm| pair_up(arm, baseline, better)).collect();
+    let pairs: Vec<(&Outcomes, &Outcomes)> = arms.iter().map(|arm| (*arm, baseline)).collect();
+    compare_pairs(&pairs, better, resolution)
+}
+
+/// How each first of a pair compares with the second; Holm's correction runs over all pairs.
+///
+/// `resolution` is the least difference of means that stands for anything, such as one test example of all: less is no detectable
+/// difference.
+pub fn compare_pairs(
+    pairs: &[(&Outcomes, &Outcomes)],
+    better: Option<Direction>,
+    resolution: Option<f64>,
+) -> Vec<Against> {
+    let mut all: Vec<Against> =
+        pairs.iter().map(|(arm, baseline)| pair_up(arm, baseline, better)).collect();
     let tested: Vec<usize> =
         (0..all.len()).filter(|&index| all[index].p_value.is_some() && all[index].n > 1).collect();
     let p_values: Vec<f64> = tested.iter().filter_map(|&index| all[index].p_value).collect();

@@ -6,6 +6,7 @@
 mod directory;
 mod groups;
 mod log;
+mod merge;
 mod metrics;
 mod plan;
 mod rows;

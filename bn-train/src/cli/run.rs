@@ -110,9 +110,9 @@ impl Run {
             return Ok(ExitCode::from(EXIT_STATUS));
         }
         if !self.no_report {
-            let arguments =
-                bn_report::cli::Arguments { experiment: folder.to_owned(), output: None };
-            let code = bn_report::cli::run(&arguments).context("the report")?;
+            let options = bn_report::Options::default();
+            let code = bn_report::cli::draw(&[folder.to_owned()], None, &options);
+            let code = code.context("the report")?;
             if ended == all {
                 return Ok(code);
             }

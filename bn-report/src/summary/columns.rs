@@ -1,17 +1,13 @@
-//! The table beside the page: `summary.csv` for programs (numbers in full, absent is empty) and `summary.md` for people.
+//! The columns of `summary.csv`: numbers in full, absent is empty.
 
 use crate::compare::{Against, ArmRow, Comparison};
-use crate::error::{Error, Result};
-use crate::findings::Findings;
-use crate::read::Experiment;
-use crate::schema::{self, Direction};
-use crate::text::visible;
+use crate::schema::Direction;
 
 /// A column of `summary.csv`: its name and its cell for an arm.
-type Column = (&'static str, fn(&Comparison, &ArmRow) -> String);
+pub(super) type Column = (&'static str, fn(&Comparison, &ArmRow) -> String);
 
 /// Every column of `summary.csv`, in order.
-const COLUMNS: &[Column] = &[
+pub(super) const COLUMNS: &[Column] = &[
     ("arm", |_, row| row.name.clone()),
     ("runs", |_, row| row.states.total().to_string()),
     ("finished", |_, row| row.states.finished.to_string()),
@@ -82,71 +78,4 @@ fn count(count: Option<u64>) -> String {
 
 fn of(against: &Option<Against>, cell: impl Fn(&Against) -> String) -> String {
     against.as_ref().map_or(String::new(), cell)
-}
-
-/// `summary.csv`: one line per arm.
-///
-/// # Errors
-/// [`Error::Render`], should the CSV library refuse.
-pub fn csv(comparison: &Comparison) -> Result<String> {
-    let failed = |message: String| Error::Render { file: schema::SUMMARY_CSV, message };
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    let header = COLUMNS.iter().map(|(name, _)| (*name).to_owned()).collect();
-    let rows = comparison.rows.iter();
-    let rows = rows.map(|row| COLUMNS.iter().map(|(_, cell)| cell(comparison, row)).collect());
-    for record in std::iter::once::<Vec<String>>(header).chain(rows) {
-        writer.write_record(&record).map_err(|error| failed(error.to_string()))?;
-    }
-    let bytes = writer.into_inner().map_err(|error| failed(error.to_string()))?;
-    String::from_utf8(bytes).map_err(|error| failed(error.to_string()))
-}
-
-/// `summary.md`: question, findings, scorecard and the table.
-pub fn markdown(experiment: &Experiment, comparison: &Comparison, findings: &Findings) -> String {
-    let mut text = format!("# {}\n\n", escape(&experiment.name));
-    if let Some(question) = &experiment.question {
-        text += &format!("{}\n\n", escape(question));
-    }
-    text += &format!("**{}**\n\n", escape(&findings.headline.plain()));
-    for finding in &findings.others {
-        text += &format!("- {}\n", escape(&finding.plain()));
-    }
-    text += "\n";
-    text += &table(&comparison.table());
-    for notice in experiment.damage.iter().chain(&experiment.notices) {
-        text += &format!("\nNote: {}\n", escape(notice));
-    }
-    text
-}
-
-/// A table in Markdown, the headings first.
-pub fn table(lines: &[Vec<String>]) -> String {
-    let mut text = String::new();
-    for (index, line) in lines.iter().enumerate() {
-        let cells: Vec<String> = line.iter().map(|cell| escape(cell)).collect();
-        text += &format!("| {} |\n", cells.join(" | "));
-        if index == 0 {
-            text += &format!("|{}\n", "---|".repeat(line.len()));
-        }
-    }
-    text
-}
-
-/// Text that stands for itself in Markdown: no markup, no HTML, no end of a cell or a line.
-fn escape(text: &str) -> String {
-    let mut escaped = String::new();
-    for character in text.chars() {
-        match character {
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '&' => escaped.push_str("&amp;"),
-            '|' | '*' | '_' | '`' | '[' | ']' | '\\' | '#' => {
-                escaped.push('\\');
-                escaped.push(character);
-            }
-            _ if character.is_control() => escaped.push(visible(character)),
-            _ => escaped.push(character),
-        }
-    }
-    escaped
 }

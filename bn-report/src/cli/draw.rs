@@ -1,0 +1,27 @@
+//! `bn-report DIR...`.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use super::print::{print_all, tell};
+use crate::draw::{Options, report_with};
+use crate::error::{Error, Result};
+use crate::schema;
+
+/// Draws the report of one or several experiments, says on stderr what a reader should know, and prints headline, table and the page's
+/// path. Without an `output` the page is report.html in the experiment's directory.
+///
+/// # Errors
+/// As [`report_with`]; several directories without an output.
+pub fn draw(directories: &[PathBuf], output: Option<&Path>, options: &Options) -> Result<ExitCode> {
+    let output = match (output, directories) {
+        (Some(output), _) => output.to_owned(),
+        (None, [directory]) => directory.join(schema::REPORT),
+        (None, _) => return Err(Error::NoOutput),
+    };
+    let report = report_with(directories, &output, options)?;
+    let code = tell(&report.damage, &report.notices);
+    let (headline, table) = (report.findings.headline.plain(), report.comparison.render_table());
+    print_all(&format!("{headline}\n\n{table}\nreport: {}\n", report.path.display()))?;
+    Ok(code)
+}
