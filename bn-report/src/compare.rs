@@ -7,6 +7,8 @@ mod against;
 mod alike;
 mod claim;
 mod gap;
+#[cfg(test)]
+mod laws;
 mod outcome;
 mod states;
 pub mod table;

@@ -5,7 +5,7 @@
 //! most 5 %. Where it has not, the observed mean and spread tell how many seeds a paired t-test would need to find that difference
 //! with a chance of 80 %: up to four times as many as there are is told as "needs about N more seeds", more as "no detectable
 //! difference". A run that diverged counts as worse than any number: where the seed did not diverge in both arms, the test takes
-//! signed ranks in place of differences.
+//! signed ranks in place of differences, and the arm that lost more seeds is never the better one.
 
 use super::outcome::Outcome;
 use crate::schema::Direction;
@@ -193,6 +193,12 @@ fn decide(
         return Decision::NoDetectableDifference;
     }
     if against.p_adjusted.is_some_and(|p| p <= ALPHA) {
+        // Numbers do not make up for losses: the arm that lost more seeds is not the one ahead.
+        let (more, fewer) =
+            if against.lead > 0.0 { against.lost } else { (against.lost.1, against.lost.0) };
+        if more > fewer {
+            return Decision::NoDetectableDifference;
+        }
         let is_higher = (against.lead > 0.0) == (better != Some(Direction::Lower));
         return if is_higher { Decision::Higher } else { Decision::Lower };
     }

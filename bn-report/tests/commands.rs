@@ -1,0 +1,172 @@
+//! The commands beside the page: table, compare, watch, index; and several experiments on one page.
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+
+use assert_cmd::Command;
+use bn_report::schema::{self, Status};
+use common::{MadeUpArm, write_experiment};
+
+/// Runs `bn-report`; exit status, stdout, stderr.
+fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let mut command = Command::cargo_bin("bn-report").expect("the binary");
+    let output = command.args(arguments).output().expect("it starts");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+/// Runs `bn-report` where it must succeed without a word on stderr; stdout.
+fn succeed(arguments: &[&str]) -> String {
+    let (code, stdout, stderr) = run(arguments);
+    assert_eq!((code, stderr.as_str()), (Some(0), ""), "{arguments:?}");
+    stdout
+}
+
+fn arms() -> Vec<MadeUpArm> {
+    vec![
+        MadeUpArm::new("slow, <b> & \"c\"", 200.0, Some(10.0), 0.95),
+        MadeUpArm::new("fast", 20.0, Some(10.0), 0.97),
+    ]
+}
+
+fn experiment(folder: &Path, name: &str, arms: &[MadeUpArm], seeds: u64) -> String {
+    let directory = folder.join(name);
+    write_experiment(&directory, arms, seeds, (500, 25));
+    directory.display().to_string()
+}
+
+#[test]
+fn a_table_comes_in_every_format() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let directory = experiment(folder.path(), "x", &arms(), 6);
+    let terminal = succeed(&["table", &directory]);
+    assert!(terminal.starts_with("arm  ") && terminal.lines().count() == 3, "{terminal}");
+    assert!(terminal.contains("against slow, <b> & \"c\""), "{terminal}");
+    let markdown = succeed(&["table", &directory, "--format", "md"]);
+    assert!(markdown.contains("| slow, &lt;b&gt; &amp; \"c\" | 6 |"), "{markdown}");
+    let csv = succeed(&["table", &directory, "--format", "csv"]);
+    assert_eq!(csv.lines().count(), 3, "{csv}");
+    let json = succeed(&["table", &directory, "--format", "json"]);
+    let rows: Vec<serde_json::Value> = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(rows[1]["arm"], "fast");
+    assert_eq!(rows[1]["finished"], 6);
+    assert!(rows[1]["final_mean"].as_f64().expect("a number") > 0.9, "{json}");
+    assert!(rows[0]["verdict"].is_null() && rows[1]["verdict"].is_string(), "{json}");
+    let latex = succeed(&["table", &directory, "--format", "latex"]);
+    assert!(latex.contains("slow, \\textless{}b\\textgreater{} \\& \"c\""), "{latex}");
+}
+
+#[test]
+fn baseline_and_metric_can_be_chosen() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let directory = experiment(folder.path(), "x", &arms(), 6);
+    let table = succeed(&["table", &directory, "--baseline", "fast"]);
+    assert!(table.contains("against fast"), "{table}");
+    let table = succeed(&["table", &directory, "--metric", "loss"]);
+    assert!(table.contains("final validation loss") && !table.contains("steps to"), "{table}");
+    let (code, stdout, stderr) = run(&["table", &directory, "--baseline", "none"]);
+    assert_eq!((code, stdout.as_str()), (Some(1), ""));
+    assert_eq!(stderr, "error: there is no arm \"none\"; there are slow, <b> & \"c\", fast\n");
+    let (_, _, stderr) = run(&[&directory, "--metric", "speed"]);
+    assert_eq!(stderr, "error: there is no metric \"speed\"; there are accuracy, loss\n");
+}
+
+#[test]
+fn a_regression_is_told_and_fails_when_asked() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let old = experiment(folder.path(), "old", &arms(), 8);
+    let mut worse = arms();
+    worse[1].ends_at = 0.6;
+    worse.push(MadeUpArm::new("more", 20.0, None, 0.9));
+    let new = experiment(folder.path(), "new", &worse, 8);
+    let same = succeed(&["compare", &old, &old, "--fail-on-regression"]);
+    assert!(same.contains("identical") && same.contains("no arm got worse"), "{same}");
+    let told = succeed(&["compare", &old, &new]);
+    assert!(told.contains("1 arm got worse") && told.contains("only in the newer: more"), "{told}");
+    let (code, stdout, _) = run(&["compare", &old, &new, "--fail-on-regression"]);
+    assert_eq!((code, stdout.as_str()), (Some(3), told.as_str()));
+    let better = succeed(&["compare", &new, &old, "--fail-on-regression"]);
+    assert!(better.contains("better"), "{better}");
+}
+
+#[test]
+fn runs_that_newly_diverge_are_a_regression() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let old = experiment(folder.path(), "old", &arms(), 3);
+    let mut diverging = arms();
+    diverging[1].diverges_from = Some(2);
+    let new = experiment(folder.path(), "new", &diverging, 3);
+    let (code, stdout, _) = run(&["compare", &old, &new, "--fail-on-regression"]);
+    assert_eq!(code, Some(3), "{stdout}");
+}
+
+#[test]
+fn several_experiments_share_a_page() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let one = experiment(folder.path(), "one", &arms()[..1], 2);
+    let other = experiment(folder.path(), "other", &arms()[1..], 2);
+    let (code, _, stderr) = run(&[&one, &other]);
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("-o FILE"), "{stderr}");
+    let page = folder.path().join("both.html");
+    let path = page.display().to_string();
+    let stdout = succeed(&[&one, &other, "-o", &path, "--title", "Side by side"]);
+    assert!(stdout.contains("decay-and-renorm: fast"), "{stdout}");
+    assert!(fs::read_to_string(page).expect("the page").contains("Side by side"));
+}
+
+#[test]
+fn a_watched_experiment_is_drawn_until_its_runs_have_ended() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let directory = experiment(folder.path(), "x", &arms(), 1);
+    let status = folder.path().join("x/fast/seed-0").join(schema::STATUS);
+    fs::write(&status, Status::Running.to_json()).expect("written");
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_bn-report"))
+        .args(["watch", &directory, "--every", "1"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let page = folder.path().join("x").join(schema::REPORT);
+    let reload = "<meta http-equiv=\"refresh\" content=\"1\"/>";
+    let has_reload = || fs::read_to_string(&page).is_ok_and(|page| page.contains(reload));
+    for _ in 0..600 {
+        if has_reload() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    assert!(has_reload(), "the page reloads while a run goes on");
+    fs::write(&status, Status::Finished.to_json()).expect("written");
+    let ended = child.wait().expect("it ends");
+    assert!(ended.success() && !has_reload(), "the last page stays as it is");
+}
+
+#[test]
+fn an_index_shows_every_experiment_of_a_folder() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let one = experiment(folder.path(), "one & <only>", &arms(), 2);
+    experiment(folder.path(), "two", &arms(), 1);
+    fs::create_dir(folder.path().join("notes")).expect("made");
+    succeed(&[&one]);
+    let directory = folder.path().display().to_string();
+    let stdout = succeed(&["index", &directory]);
+    assert_eq!(stdout.lines().count(), 4, "{stdout}");
+    let page = fs::read_to_string(folder.path().join("index.html")).expect("the page");
+    assert_eq!(common::markup::check(&page).err(), None);
+    assert!(page.contains("one%20%26%20%3Conly%3E/report.html"), "{page}");
+    assert!(page.contains("4 finished") && page.contains("2 finished"), "{page}");
+    fs::write(folder.path().join("two/fast/seed-0/metrics.csv"), "x\n").expect("written");
+    let (code, _, stderr) = run(&["index", &directory]);
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("metrics.csv:1"), "{stderr}");
+}
+
+#[test]
+fn help_names_every_command() {
+    let help = succeed(&["--help"]);
+    for word in ["table", "compare", "watch", "index", "--baseline", "--title"] {
+        assert!(help.contains(word), "{help}");
+    }
+}
