@@ -1,4 +1,4 @@
-//! The crate's error type. Every variant names the operation, what it expected and what it got.
+//! The crate's error type: the operation that refused, and why.
 //!
 //! Methods of this crate return [`Error`]; through candle's `ModuleT` it travels wrapped in a
 //! [`candle::Error`], whose message is the same.
@@ -9,50 +9,24 @@ use std::collections::BTreeMap;
 /// The result of operations in this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// The operation that refused: a function's name, or ``batch norm `prefix` `` for a layer.
-pub type Op = Cow<'static, str>;
+/// A refused operation: its message names the operation, what was expected and what was found.
+#[derive(Debug, thiserror::Error)]
+#[error("{op}: {kind}")]
+#[non_exhaustive]
+pub struct Error {
+    /// The operation that refused: a function's name, or ``batch norm `prefix` `` for a layer.
+    pub op: Cow<'static, str>,
+    /// Why.
+    pub kind: ErrorKind,
+}
 
 /// Why an operation was refused.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum Error {
-    /// The input has too few dimensions.
-    #[error("{op}: expected an input of rank {expected}, got shape {shape:?}")]
-    Rank {
-        /// The operation.
-        op: Op,
-        /// The ranks that are accepted, such as `2 or more`.
-        expected: String,
-        /// Shape of the input.
-        shape: Vec<usize>,
-    },
-    /// An axis does not exist, or is listed twice.
-    #[error("{op}: axis {axis} is not one of the {rank} axes of the input, or is listed twice")]
-    Axis {
-        /// The operation.
-        op: Op,
-        /// The axis that was asked for.
-        axis: usize,
-        /// Number of axes of the input.
-        rank: usize,
-    },
-    /// The input has another number of channels than the layer.
-    #[error("{op}: expected {expected} channels on axis {axis}, got shape {shape:?}")]
-    Channels {
-        /// The operation.
-        op: Op,
-        /// Channels of the layer.
-        expected: usize,
-        /// The channel axis.
-        axis: usize,
-        /// Shape of the input.
-        shape: Vec<usize>,
-    },
+pub enum ErrorKind {
     /// A tensor does not have the shape that the operation needs.
-    #[error("{op}: expected `{name}` of shape {expected}, got {got:?}")]
+    #[error("expected `{name}` of shape {expected}, got {got:?}")]
     Shape {
-        /// The operation.
-        op: Op,
         /// Which tensor.
         name: String,
         /// What was expected, in words.
@@ -60,11 +34,17 @@ pub enum Error {
         /// What was found.
         got: Vec<usize>,
     },
+    /// An axis does not exist, or is listed twice.
+    #[error("axis {axis} is not one of the {rank} axes of the input, or is listed twice")]
+    Axis {
+        /// The axis that was asked for.
+        axis: usize,
+        /// Number of axes of the input.
+        rank: usize,
+    },
     /// The operation does not support a tensor's element type.
-    #[error("{op}: expected `{name}` of type {expected}, got {got:?}")]
+    #[error("expected `{name}` of type {expected}, got {got:?}")]
     DType {
-        /// The operation.
-        op: Op,
         /// Which tensor.
         name: String,
         /// The accepted types.
@@ -73,10 +53,8 @@ pub enum Error {
         got: candle::DType,
     },
     /// Two tensors live on different devices.
-    #[error("{op}: expected `{name}` on {expected}, got it on {got}")]
+    #[error("expected `{name}` on {expected}, got it on {got}")]
     Device {
-        /// The operation.
-        op: Op,
         /// Which tensor.
         name: String,
         /// The layer's device.
@@ -85,20 +63,16 @@ pub enum Error {
         got: String,
     },
     /// A weight is negative, infinite or not a number.
-    #[error("{op}: weights must be finite and not negative, got {value} at flat index {index}")]
+    #[error("weights must be finite and not negative, got {value} at flat index {index}")]
     Weight {
-        /// The operation.
-        op: Op,
         /// Index into the flattened weights.
         index: usize,
         /// The value there.
         value: f64,
     },
     /// A setting lies outside its range.
-    #[error("{op}: {name}: expected {expected}, got {got}")]
+    #[error("{name}: expected {expected}, got {got}")]
     Value {
-        /// The operation.
-        op: Op,
         /// The setting.
         name: &'static str,
         /// The accepted range, in words.
@@ -107,10 +81,8 @@ pub enum Error {
         got: String,
     },
     /// Two settings, or a setting and an argument, contradict each other.
-    #[error("{op}: {first} and {second} exclude each other: {reason}")]
+    #[error("{first} and {second} exclude each other: {reason}")]
     Contradiction {
-        /// The operation.
-        op: Op,
         /// One of them.
         first: &'static str,
         /// The other.
@@ -118,83 +90,47 @@ pub enum Error {
         /// Why.
         reason: &'static str,
     },
-    /// The batch has no value per channel.
-    #[error("{op}: a batch of shape {shape:?} has no value per channel")]
-    Empty {
-        /// The operation.
-        op: Op,
-        /// Shape of the input.
-        shape: Vec<usize>,
-    },
-    /// The batch has one value per channel, and the policy refuses that.
-    #[error("{op}: shape {shape:?} has one value per channel, so its variance is undefined")]
-    OneValue {
-        /// The operation.
-        op: Op,
-        /// Shape of the input.
-        shape: Vec<usize>,
-    },
+    /// The batch, of this shape, has no value per channel.
+    #[error("a batch of shape {0:?} has no value per channel")]
+    Empty(Vec<usize>),
+    /// The batch, of this shape, has one value per channel, and the policy refuses that.
+    #[error("shape {0:?} has one value per channel, so its variance is undefined")]
+    OneValue(Vec<usize>),
     /// The weights of a batch sum to zero.
-    #[error("{op}: the weights sum to zero, so there is no weighted mean")]
-    ZeroWeight {
-        /// The operation.
-        op: Op,
-    },
-    /// A channel is constant over the batch, and the policy refuses that.
-    #[error("{op}: channel {channel} is constant over the batch")]
-    ConstantChannel {
-        /// The operation.
-        op: Op,
-        /// The first constant channel.
-        channel: usize,
-    },
+    #[error("the weights sum to zero, so there is no weighted mean")]
+    ZeroWeight,
+    /// A channel, the first such, is constant over the batch, and the policy refuses that.
+    #[error("channel {0} is constant over the batch")]
+    ConstantChannel(usize),
     /// A required variable is missing.
-    #[error("{op}: no variable `{name}`; there are: {present}")]
+    #[error("no variable `{name}`; there are: {present}")]
     Missing {
-        /// The operation.
-        op: Op,
         /// The name that was looked for.
         name: String,
         /// The names that exist, separated by commas.
         present: String,
     },
-    /// A variable exists, and `Reuse::Never` forbids sharing it.
+    /// The variable of this name exists, and `Reuse::Never` forbids sharing it.
     #[error(
-        "variable `{name}` exists already, and this layer was asked not to share variables (Reuse::Never)"
+        "variable `{0}` exists already, and this layer was asked not to share variables (Reuse::Never)"
     )]
-    Exists {
-        /// The full name.
-        name: String,
-    },
-    /// A variable does not exist, and `Reuse::Always` requires it.
+    Exists(String),
+    /// The variable of this name does not exist, and `Reuse::Always` requires it.
     #[error(
-        "variable `{name}` does not exist, and this layer was asked to share variables (Reuse::Always)"
+        "variable `{0}` does not exist, and this layer was asked to share variables (Reuse::Always)"
     )]
-    NotThere {
-        /// The full name.
-        name: String,
-    },
+    NotThere(String),
     /// Ranks of a collective disagree, or one of them is gone.
-    #[error("{op}: {reason}")]
-    Collective {
-        /// The operation.
-        op: Op,
-        /// What went wrong.
-        reason: String,
-    },
+    #[error("{0}")]
+    Collective(String),
     /// candle refused an operation.
-    #[error("{op}: tensor operation failed: {source}")]
-    Candle {
-        /// The operation.
-        op: Op,
-        /// What candle said.
-        source: candle::Error,
-    },
+    #[error("tensor operation failed: {0}")]
+    Candle(candle::Error),
 }
 
 impl From<candle::Error> for Error {
     fn from(source: candle::Error) -> Self {
-        Error::Candle { op: "candle".into(), source }
+        ErrorKind::Candle(source).at("candle")
     }
 }
 
@@ -204,23 +140,26 @@ impl From<Error> for candle::Error {
     }
 }
 
+impl ErrorKind {
+    /// The error of an operation.
+    pub fn at(self, op: impl Into<Cow<'static, str>>) -> Error {
+        Error { op: op.into(), kind: self }
+    }
+}
+
 impl Error {
     pub(crate) fn value(name: &'static str, expected: &'static str, got: impl ToString) -> Self {
-        Error::Value { op: "configuration".into(), name, expected, got: got.to_string() }
+        ErrorKind::Value { name, expected, got: got.to_string() }.at("configuration")
     }
 
     pub(crate) fn shape(
-        op: impl Into<Op>,
+        op: &'static str,
         name: &str,
         expected: impl ToString,
         got: &[usize],
     ) -> Self {
-        Error::Shape {
-            op: op.into(),
-            name: name.to_owned(),
-            expected: expected.to_string(),
-            got: got.to_vec(),
-        }
+        let (name, expected) = (name.to_owned(), expected.to_string());
+        ErrorKind::Shape { name, expected, got: got.to_vec() }.at(op)
     }
 
     pub(crate) fn dtype(
@@ -229,17 +168,17 @@ impl Error {
         expected: &'static str,
         got: candle::DType,
     ) -> Self {
-        Error::DType { op: op.into(), name: name.to_owned(), expected, got }
+        ErrorKind::DType { name: name.to_owned(), expected, got }.at(op)
     }
 
     /// A tensor that is not among the named ones.
     pub(crate) fn missing(
-        op: impl Into<Op>,
+        op: &'static str,
         name: String,
         among: &BTreeMap<String, candle::Tensor>,
     ) -> Self {
         let present = among.keys().cloned().collect::<Vec<_>>().join(", ");
-        Error::Missing { op: op.into(), name, present }
+        ErrorKind::Missing { name, present }.at(op)
     }
 
     /// Two settings that exclude each other.
@@ -248,31 +187,12 @@ impl Error {
         second: &'static str,
         reason: &'static str,
     ) -> Self {
-        Error::Contradiction { op: "configuration".into(), first, second, reason }
+        ErrorKind::Contradiction { first, second, reason }.at("configuration")
     }
 
     /// The same error of another operation, such as a layer with its [name](layer_name).
-    pub(crate) fn at(mut self, place: String) -> Self {
-        match &mut self {
-            Error::Rank { op, .. }
-            | Error::Axis { op, .. }
-            | Error::Channels { op, .. }
-            | Error::Shape { op, .. }
-            | Error::DType { op, .. }
-            | Error::Device { op, .. }
-            | Error::Weight { op, .. }
-            | Error::Value { op, .. }
-            | Error::Contradiction { op, .. }
-            | Error::Empty { op, .. }
-            | Error::OneValue { op, .. }
-            | Error::ZeroWeight { op }
-            | Error::ConstantChannel { op, .. }
-            | Error::Missing { op, .. }
-            | Error::Collective { op, .. }
-            | Error::Candle { op, .. } => *op = place.into(),
-            Error::Exists { .. } | Error::NotThere { .. } => {} // the variable's name has the prefix
-        }
-        self
+    pub(crate) fn at(self, place: impl Into<Cow<'static, str>>) -> Self {
+        self.kind.at(place)
     }
 }
 

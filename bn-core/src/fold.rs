@@ -76,9 +76,9 @@ pub struct Folded {
 /// # Ok::<(), bn_core::Error>(())
 /// ```
 /// # Errors
-/// [`Error::Shape`] if weight, bias or probe do not fit the operator or the batch norm;
-/// [`Error::Contradiction`] if the batch norm's channels are not on axis 1, where operators put theirs;
-/// [`Error::Value`] for a parameter of the convolution out of range.
+/// [`Shape`](crate::ErrorKind::Shape) if weight, bias or probe do not fit the operator or the batch norm;
+/// [`Contradiction`](crate::ErrorKind::Contradiction) if the batch norm's channels are not on axis 1, where operators put theirs;
+/// [`Value`](crate::ErrorKind::Value) for a parameter of the convolution out of range.
 pub fn fold(
     operator: Operator,
     weight: &Tensor,
@@ -113,12 +113,9 @@ pub fn fold(
     let before = operator.apply(probe, weight, bias)?;
     let view = ChannelView::new(OP, before.dims(), bn.config().data_format)?;
     if view.axis() != 1 {
-        return Err(Error::Contradiction {
-            op: OP.into(),
-            first: "folding",
-            second: "channels on another axis than 1",
-            reason: "linear layers and convolutions put their channels on axis 1",
-        });
+        let reason = "linear layers and convolutions put their channels on axis 1";
+        let error = Error::contradiction("folding", "channels on another axis than 1", reason);
+        return Err(error.at(OP));
     }
     let mut plain = bn.clone();
     plain.layer.config.activation = Activation::None;

@@ -6,7 +6,7 @@
 
 use candle::{DType, Tensor};
 
-use crate::error::{Error, Result, require};
+use crate::error::{Error, ErrorKind, Result, require};
 use crate::layout::{require_device, require_float, statistics_dtype};
 use crate::weights::require_values;
 
@@ -24,8 +24,8 @@ use crate::weights::require_values;
 /// # Ok::<(), bn_core::Error>(())
 /// ```
 /// # Errors
-/// [`Error::DType`] for integers; [`Error::Axis`] for an axis that does not exist or is listed twice;
-/// [`Error::Empty`] for an `x` without elements.
+/// [`ErrorKind::DType`] for integers; [`ErrorKind::Axis`] for an axis that does not exist or is listed twice;
+/// [`ErrorKind::Empty`] for an `x` without elements.
 ///
 /// Source: `tf.nn.moments`.
 pub fn moments(x: &Tensor, axes: &[usize], keep_dims: bool) -> Result<(Tensor, Tensor)> {
@@ -49,8 +49,8 @@ pub fn moments(x: &Tensor, axes: &[usize], keep_dims: bool) -> Result<(Tensor, T
 /// # Ok::<(), bn_core::Error>(())
 /// ```
 /// # Errors
-/// Those of [`moments`]; [`Error::Shape`] for weights that do not broadcast to `x`; on the CPU
-/// [`Error::Weight`] for a negative or non-finite weight (on other devices, reading them would be slow).
+/// Those of [`moments`]; [`ErrorKind::Shape`] for weights that do not broadcast to `x`; on the CPU
+/// [`ErrorKind::Weight`] for a negative or non-finite weight (on other devices, reading them would be slow).
 ///
 /// Source: `tf.nn.weighted_moments`.
 pub fn weighted_moments(
@@ -85,7 +85,7 @@ pub fn weighted_moments(
 /// # Ok::<(), bn_core::Error>(())
 /// ```
 /// # Errors
-/// [`Error::Value`] for epsilon <= 0; [`Error::Shape`], [`Error::DType`] or [`Error::Device`] for a tensor
+/// [`ErrorKind::Value`] for epsilon <= 0; [`ErrorKind::Shape`], [`ErrorKind::DType`] or [`ErrorKind::Device`] for a tensor
 /// that does not fit x.
 ///
 /// Source: `tf.nn.batch_normalization`.
@@ -132,11 +132,11 @@ fn over_axes(
     require_float(op, "x", x)?;
     for (i, &axis) in axes.iter().enumerate() {
         if axis >= x.rank() || axes[..i].contains(&axis) {
-            return Err(Error::Axis { op: op.into(), axis, rank: x.rank() });
+            return Err(ErrorKind::Axis { axis, rank: x.rank() }.at(op));
         }
     }
     if x.elem_count() == 0 {
-        return Err(Error::Empty { op: op.into(), shape: x.dims().to_vec() });
+        return Err(ErrorKind::Empty(x.dims().to_vec()).at(op));
     }
     let (mean, variance) = mean_and_variance(&x.to_dtype(DType::F64)?, axes, w)?;
     let kept =

@@ -73,7 +73,7 @@ impl Health {
 impl BatchNorm {
     /// The state of the moving statistics. Waits for the device.
     /// # Errors
-    /// [`Error::Candle`](crate::Error::Candle) if the device cannot be read.
+    /// [`Candle`](crate::ErrorKind::Candle) if the device cannot be read.
     pub fn health(&self) -> Result<Health> {
         let ledger = self.layer.state.ledger();
         let count = |v: &Var| Ok::<u64, candle::Error>(values(v)?[0] as u64);

@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use candle::{DType, Device, Tensor};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// Which axis holds the channels.
 ///
@@ -48,11 +48,10 @@ pub(crate) struct ChannelView {
 
 impl ChannelView {
     /// # Errors
-    /// [`Error::Rank`] below rank 2; [`Error::Axis`] if the axis does not exist.
+    /// [`ErrorKind::Shape`] below rank 2; [`ErrorKind::Axis`] if the axis does not exist.
     pub(crate) fn new(op: &'static str, dims: &[usize], format: DataFormat) -> Result<Self> {
         if dims.len() < 2 {
-            let (expected, shape) = ("2 or more".into(), dims.to_vec());
-            return Err(Error::Rank { op: op.into(), expected, shape });
+            return Err(Error::shape(op, "x", "[N, C, ..], of rank 2 or more", dims));
         }
         let axis = match format {
             DataFormat::Nchw => 1,
@@ -60,7 +59,7 @@ impl ChannelView {
             DataFormat::Axis(axis) => axis,
         };
         if axis >= dims.len() {
-            return Err(Error::Axis { op: op.into(), axis, rank: dims.len() });
+            return Err(ErrorKind::Axis { axis, rank: dims.len() }.at(op));
         }
         Ok(Self {
             outer: dims[..axis].iter().product(),
@@ -173,7 +172,7 @@ pub(crate) fn require_device(op: &'static str, name: &str, x: &Tensor, on: &Devi
         return Ok(());
     }
     let [expected, got] = [on, x.device()].map(|device| format!("{:?}", device.location()));
-    Err(Error::Device { op: op.into(), name: name.to_owned(), expected, got })
+    Err(ErrorKind::Device { name: name.to_owned(), expected, got }.at(op))
 }
 
 /// The type of statistics and parameters for an input type: at least f32.

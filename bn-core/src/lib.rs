@@ -98,7 +98,7 @@ pub use config::{
     ZeroDebias,
 };
 pub use engine::Implementation;
-pub use error::{Error, Op, Result};
+pub use error::{Error, ErrorKind, Result};
 pub use fold::{Convolution, Folded, Operator, fold};
 pub use functions::{batch_normalization, moments, weighted_moments};
 pub use health::Health;

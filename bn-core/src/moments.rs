@@ -36,14 +36,14 @@ pub struct Moments {
 impl Moments {
     /// Moments of each channel of `x`, of rank 2 or more; `format` names the channel axis. Waits for the device.
     /// # Errors
-    /// [`Error::Rank`], [`Error::Axis`] or [`Error::DType`] for an unsuitable `x`.
+    /// [`Shape`](crate::ErrorKind::Shape), [`Axis`](crate::ErrorKind::Axis) or [`DType`](crate::ErrorKind::DType) for an unsuitable `x`.
     pub fn of(x: &Tensor, format: DataFormat) -> Result<Self> {
         Self::measure(x, None, format)
     }
 
     /// Weighted moments. `weights` is `[N]`, or broadcasts to `x` with 1 at the channel axis.
     /// # Errors
-    /// Those of [`Moments::of`]; [`Error::Shape`], [`Error::Device`] or [`Error::Weight`] for unsuitable weights.
+    /// Those of [`Moments::of`]; [`Shape`](crate::ErrorKind::Shape), [`Device`](crate::ErrorKind::Device) or [`Weight`](crate::ErrorKind::Weight) for unsuitable weights.
     pub fn weighted(x: &Tensor, weights: &Tensor, format: DataFormat) -> Result<Self> {
         Self::measure(x, Some(weights), format)
     }
@@ -67,7 +67,7 @@ impl Moments {
     /// Moments from `[C]` tensors, converted to f64. `Σw²` is set to the weight, as for values of weight 1;
     /// [`Moments::with_squared_weight`] changes it.
     /// # Errors
-    /// [`Error::Shape`] unless all are `[C]`; [`Error::Value`] for a negative weight or variance.
+    /// [`Shape`](crate::ErrorKind::Shape) unless all are `[C]`; [`Value`](crate::ErrorKind::Value) for a negative weight or variance.
     pub fn new(weight: &Tensor, mean: &Tensor, variance: &Tensor) -> Result<Self> {
         let channels = mean.elem_count();
         let weight = column("weight", weight, channels, 0.0)?.into_iter();
@@ -79,7 +79,7 @@ impl Moments {
 
     /// Sets `Σw²`, `[C]`, for values whose weights were not 1.
     /// # Errors
-    /// [`Error::Shape`] unless it is `[C]`; [`Error::Value`] for a negative value.
+    /// [`Shape`](crate::ErrorKind::Shape) unless it is `[C]`; [`Value`](crate::ErrorKind::Value) for a negative value.
     pub fn with_squared_weight(mut self, squared_weight: &Tensor) -> Result<Self> {
         let squares = column("squared_weight", squared_weight, self.moments.len(), 0.0)?;
         for (weight, squares) in self.weight.iter_mut().zip(squares) {
@@ -155,7 +155,7 @@ impl Moments {
     /// `variance = (W₁·variance₁ + W₂·variance₂)/W + δ²·W₁W₂/W²`. Associative up to rounding.
     /// Source: Chan, Golub & LeVeque 1979.
     /// # Errors
-    /// [`Error::Shape`] if the numbers of channels differ.
+    /// [`Shape`](crate::ErrorKind::Shape) if the numbers of channels differ.
     pub fn merge(&self, other: &Self) -> Result<Self> {
         if self.moments.len() != other.moments.len() {
             let expected = format!("[C = {}]", self.moments.len());
@@ -179,7 +179,7 @@ impl Moments {
 
     /// Merges from left to right; `None` for an empty list.
     /// # Errors
-    /// [`Error::Shape`] if the numbers of channels differ.
+    /// [`Shape`](crate::ErrorKind::Shape) if the numbers of channels differ.
     pub fn merge_all(parts: &[Self]) -> Result<Option<Self>> {
         let Some((first, rest)) = parts.split_first() else {
             return Ok(None);

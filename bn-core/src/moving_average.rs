@@ -64,7 +64,7 @@ struct Now {
 impl MovingAverage {
     /// An average whose value is `initial` until the first update. Half floats are stored in f32.
     /// # Errors
-    /// [`Error::Value`] for a decay outside `[0, 1)`; [`Error::DType`] for integers.
+    /// [`Value`](crate::ErrorKind::Value) for a decay outside `[0, 1)`; [`DType`](crate::ErrorKind::DType) for integers.
     pub fn new(initial: &Tensor, decay: impl Into<Decay>, zero_debias: bool) -> Result<Self> {
         let decay = decay.into();
         decay.check("decay")?;
@@ -85,7 +85,7 @@ impl MovingAverage {
 
     /// Updates the average with one value.
     /// # Errors
-    /// [`Error::Shape`] or [`Error::Device`] if shape or device differ from the initial value's.
+    /// [`Shape`](crate::ErrorKind::Shape) or [`Device`](crate::ErrorKind::Device) if shape or device differ from the initial value's.
     pub fn update(&self, value: &Tensor) -> Result<()> {
         const OP: &str = "MovingAverage::update";
         if value.dims() != self.dims {
@@ -123,7 +123,7 @@ impl MovingAverage {
 
     /// Restores a state that [`MovingAverage::to_tensors`] returned.
     /// # Errors
-    /// [`Error::Missing`] or [`Error::Shape`] for a tensor that is missing or has another size; nothing changes
+    /// [`Missing`](crate::ErrorKind::Missing) or [`Shape`](crate::ErrorKind::Shape) for a tensor that is missing or has another size; nothing changes
     /// then.
     pub fn load(&self, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
         let read = |name: &str, len: usize| -> Result<Vec<f64>> {
@@ -138,10 +138,10 @@ impl MovingAverage {
         let mut now = lock(&self.now);
         let mut new = now.clone();
         let len = new.average.value.values().len();
-        new.average.value.fill_from(read("value", len)?.into_iter());
+        new.average.value.set(&read("value", len)?, Moving::All);
         if let Some(Debias { biased, weight }) = &mut new.average.debias {
-            biased.fill_from(read("biased", len)?.into_iter());
-            weight.fill_from(read("weight", len)?.into_iter());
+            biased.set(&read("biased", len)?, Moving::All);
+            weight.set(&read("weight", len)?, Moving::All);
         }
         new.updates = read("updates", 1)?[0] as u64;
         *now = new;

@@ -9,7 +9,7 @@ use crate::batch_norm::BatchNorm;
 use crate::channel::Moment;
 use crate::collective::Exchange;
 use crate::config::StoredVariance;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::moments::Moments;
 use crate::state::Evaluation;
 use crate::tensors::values;
@@ -72,7 +72,7 @@ pub struct PopulationReport {
 /// # Ok::<(), bn_core::Error>(())
 /// ```
 /// # Errors
-/// The errors of `forward`; [`Error::Empty`] without batches; [`Error::Value`] for a layer that was not called,
+/// The errors of `forward`; [`ErrorKind::Empty`] without batches; [`ErrorKind::Value`] for a layer that was not called,
 /// for non-finite statistics, or for options out of range.
 ///
 /// Source: Wu & Johnson 2021, section 3; the estimator is fvcore's, with exact weights.
@@ -97,7 +97,7 @@ pub fn population_statistics<B, E: From<Error>>(
     let statistics = layers.iter().zip(&populations).enumerate();
     let statistics = statistics.map(|(i, (layer, pooled))| {
         if pooled.common_weight().sum == 0.0 && report.batches == 0 {
-            return Err(Error::Empty { op: OP.into(), shape: vec![0] });
+            return Err(ErrorKind::Empty(vec![0]).at(OP));
         }
         layer.population(pooled, i)
     });

@@ -36,7 +36,7 @@ impl Schedule {
     /// Linear between `(step, value)` points.
     ///
     /// # Errors
-    /// [`Error::Value`] without points, for decreasing steps, or for a non-finite value.
+    /// [`Value`](crate::ErrorKind::Value) without points, for decreasing steps, or for a non-finite value.
     pub fn piecewise(points: impl IntoIterator<Item = (u64, f64)>) -> Result<Self> {
         let points: Vec<_> = points.into_iter().collect();
         if points.is_empty() {

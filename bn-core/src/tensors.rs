@@ -1,5 +1,5 @@
-//! Tensors and their values: read in place, written in place, built without a zeroing pass, and put into
-//! candle's graph with a gradient of our own. The only file that knows candle's storages.
+//! Tensors and their values: read and written in place, built without zeroing, and attached to candle's graph with
+//! their own gradient. The only file that knows candle's storages.
 
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
@@ -11,8 +11,9 @@ use candle::{
     Shape, Storage, Tensor, Var, bail,
 };
 use half::{bf16, f16};
+use pulp::{Arch, Simd, WithSimd};
 
-/// Locks, also after another thread panicked: values behind these locks are replaced in one assignment.
+/// Locks, even after another thread panicked: values behind these locks are replaced by one assignment.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -76,7 +77,9 @@ impl<S: Deref<Target = Storage>, T: Stored> Deref for Slice<S, T> {
 /// A tensor's values as f64, in order. Waits for the device, unless that is the CPU.
 pub(crate) fn values(t: &Tensor) -> Result<Vec<f64>> {
     if let Some(single) = slice::<f32>(t) {
-        return Ok(single.iter().map(|v| f64::from(*v)).collect());
+        let mut wide = vec![0.0; single.len()];
+        convert(&single, &mut wide, f64::from);
+        return Ok(wide);
     }
     match slice::<f64>(t) {
         Some(values) => Ok(values.to_vec()),
@@ -89,7 +92,8 @@ pub(crate) fn vector(values: &[f64], dtype: DType, device: &Device) -> Result<Te
     match (dtype, device) {
         (DType::F64, Device::Cpu) => Ok(from_values(values.to_vec(), values.len())),
         (DType::F32, Device::Cpu) => {
-            let narrow: Vec<f32> = values.iter().map(|v| *v as f32).collect();
+            let mut narrow = vec![0f32; values.len()];
+            convert(values, &mut narrow, |v| v as f32);
             Ok(from_values(narrow, values.len()))
         }
         _ => Tensor::from_slice(values, values.len(), device)?.to_dtype(dtype),
@@ -123,32 +127,48 @@ impl InplaceOp1 for Write<'_> {
             bail!("a statistic is not contiguous");
         };
         match storage {
-            CpuStorage::F32(to) => copy(self.0, &mut to[start..end], |v| v as f32),
+            CpuStorage::F32(to) => convert(self.0, &mut to[start..end], |v| v as f32),
             CpuStorage::F64(to) => to[start..end].copy_from_slice(self.0),
-            CpuStorage::I64(to) => copy(self.0, &mut to[start..end], |v| v as i64),
+            CpuStorage::I64(to) => convert(self.0, &mut to[start..end], |v| v as i64),
             _ => bail!("a statistic must be f32, f64 or i64"),
         }
         Ok(())
     }
 }
 
-fn copy<T>(from: &[f64], to: &mut [T], narrow: impl Fn(f64) -> T) {
-    for (to, v) in to.iter_mut().zip(from) {
-        *to = narrow(*v);
+/// Converts each value, in the machine's widest vectors.
+fn convert<A: Copy, B>(from: &[A], to: &mut [B], one: impl Fn(A) -> B) {
+    Arch::new().dispatch(Convert { from, to, one });
+}
+
+struct Convert<'a, A, B, F> {
+    from: &'a [A],
+    to: &'a mut [B],
+    one: F,
+}
+
+impl<A: Copy, B, F: Fn(A) -> B> WithSimd for Convert<'_, A, B, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        for (to, v) in self.to.iter_mut().zip(self.from) {
+            *to = (self.one)(*v);
+        }
     }
 }
 
-/// Room for `len` values, to be written. Zeroing it would cost a pass over fresh memory.
+/// Room for `len` values, not zeroed: that would be another pass over memory.
 pub(crate) fn room<T: Stored>(len: usize) -> Box<[MaybeUninit<T>]> {
     let mut room = Box::new_uninit_slice(len);
     if cfg!(debug_assertions) {
-        // A value that was left out is NaN in every test.
+        // In tests, an element that was not written is NaN.
         room.fill(MaybeUninit::new(T::nan()));
     }
     room
 }
 
-/// The result of a computation outside candle's graph: a tensor to be.
+/// The result of a computation outside candle's graph, not yet a tensor.
 pub(crate) struct Value {
     storage: Storage,
     shape: Shape,
@@ -159,7 +179,7 @@ impl Value {
         Self { storage: Storage::Cpu(T::storage(values)), shape }
     }
 
-    /// A tensor's values. They are copied: a tensor shares its storage.
+    /// A copy of a tensor's values, since a tensor shares its storage.
     pub(crate) fn of(t: &Tensor) -> Result<Self> {
         let (storage, layout) = t.storage_and_layout();
         if layout.is_contiguous() && layout.start_offset() == 0 {
@@ -190,14 +210,14 @@ pub(crate) trait Gradient: Send + Sync + 'static {
     ) -> Result<[Option<Tensor>; 3]>;
 }
 
-/// candle builds graph nodes with a gradient only through its custom ops; this one returns a value that
-/// was computed before.
+/// candle builds graph nodes with a gradient only through custom ops. This one returns a value that was computed
+/// before.
 struct Node<G> {
     value: Mutex<Option<Value>>,
     gradient: G,
 }
 
-/// candle asks for one method per device; they differ in the type of storage only.
+/// candle needs one method per device; they differ only in the type of storage.
 macro_rules! take_value {
     ($method:ident, $storage:ident, $device:ident) => {
         fn $method(

@@ -47,7 +47,7 @@ impl Updates {
     /// Commits every pending update. An update with a non-finite statistic is refused and counted
     /// ([`Health::refused`](crate::Health::refused)).
     /// # Errors
-    /// [`Error::Candle`](crate::Error::Candle) if a variable cannot be read; all updates stay pending then.
+    /// [`Candle`](crate::ErrorKind::Candle) if a variable cannot be read; all updates stay pending then.
     pub fn commit(&self) -> Result<()> {
         let mut layers = self.layers();
         // All layers are locked at once, in an order that other transactions share.
@@ -57,7 +57,7 @@ impl Updates {
         let mut prepared = Vec::with_capacity(open.len());
         for (state, ledger) in &open {
             let batch = ledger.pending.as_ref().map(|pending| pending.moments.clone());
-            prepared.push(batch.map(|batch| state.prepare(ledger, batch)).transpose()?);
+            prepared.push(batch.map(|batch| state.prepare(ledger, batch, None)).transpose()?);
         }
         for ((state, ledger), prepared) in open.iter_mut().zip(prepared) {
             if let Some(prepared) = prepared {

@@ -4,7 +4,7 @@ use candle::{DType, Tensor, Var};
 use candle_nn::{Init, VarBuilder};
 
 use crate::config::{Initializer, Names, Reuse};
-use crate::error::{Error, Result};
+use crate::error::{ErrorKind, Result};
 use crate::layout::statistics_dtype;
 
 /// A variable, and whether it was there before this layer asked for it.
@@ -58,8 +58,10 @@ impl<'a> Variables<'a> {
         let present = names.iter().position(|name| root.contains_tensor(name));
         let (name, existed) = (names.swap_remove(present.unwrap_or(0)), present.is_some());
         match self.reuse {
-            Reuse::Always if required && !existed => return Err(Error::NotThere { name }),
-            Reuse::Never if required && existed => return Err(Error::Exists { name }),
+            Reuse::Always if required && !existed => {
+                return Err(ErrorKind::NotThere(name).at("build"));
+            }
+            Reuse::Never if required && existed => return Err(ErrorKind::Exists(name).at("build")),
             _ => {}
         }
         // A `VarMap` makes what is not there; the backends of files return errors of many kinds then.
@@ -68,7 +70,7 @@ impl<'a> Variables<'a> {
             Err(error) if existed => return Err(error.into()),
             Err(_) if required => {
                 let present = "unknown, since a VarBuilder cannot list its names".into();
-                return Err(Error::Missing { op: "build".into(), name, present });
+                return Err(ErrorKind::Missing { name, present }.at("build"));
             }
             Err(_) => Var::zeros(dims, dtype, self.vb.device())?,
         };

@@ -2,7 +2,10 @@
 
 mod common;
 
-use bn_core::{BatchNorm, BatchNormConfig, Call, Decay, Error, Moments, Policy, Schedule, Updates};
+use bn_core::{
+    BatchNorm, BatchNormConfig, Call, Decay, Error, ErrorKind, Moments, Policy, RenormConfig,
+    RenormVariant, Schedule, Updates,
+};
 use candle::{DType, Device, Tensor};
 use candle_nn::{VarBuilder, VarMap};
 use common::{Outcome, layer, values};
@@ -54,6 +57,32 @@ fn threads_lose_no_update_and_read_no_torn_pair() -> Outcome {
     Ok(())
 }
 
+/// A pass reads the averages that renorm refers to before its commit; another thread may commit in between.
+#[test]
+fn threads_lose_no_update_of_renorms_averages() -> Outcome {
+    const THREADS: usize = 8;
+    const STEPS: usize = 200;
+    let renorm = RenormConfig { decay: 0.999, ..RenormConfig::new(RenormVariant::Tf1) };
+    let config = BatchNormConfig { renorm: Some(renorm), ..BatchNormConfig::keras() };
+    let bn = layer(&config, 1, DType::F64)?;
+    std::thread::scope(|scope| -> Outcome {
+        let train = || (0..STEPS).try_for_each(|_| bn.forward_train(&batch(1.0)?).map(drop));
+        let trainers: Vec<_> = (0..THREADS).map(|_| scope.spawn(train)).collect();
+        for thread in trainers {
+            thread.join().expect("no panic")?;
+        }
+        Ok(())
+    })?;
+    let gathered = 1.0 - 0.999_f64.powi((THREADS * STEPS) as i32);
+    for (name, var) in bn.statistics() {
+        if name.ends_with("_weight") {
+            let found = values(var.as_tensor())[0];
+            assert!((found - gathered).abs() < 1e-9, "{name}: {found}, {gathered} without a loss");
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn layers_on_one_prefix_are_one_layer() -> Outcome {
     let map = VarMap::new();
@@ -70,7 +99,10 @@ fn layers_on_one_prefix_are_one_layer() -> Outcome {
     assert_eq!(values(a.moving_mean()?), [3.0], "one update with the moments of both");
     assert_eq!(b.step(), 1);
     let other = BatchNormConfig { decay: Decay::Constant(0.9), ..config.clone() };
-    assert!(matches!(other.build(1, vb()), Err(Error::Contradiction { .. })));
+    assert!(matches!(
+        other.build(1, vb()),
+        Err(Error { kind: ErrorKind::Contradiction { .. }, .. })
+    ));
     drop((a, b, updates));
     let alone = other.build(1, vb())?;
     assert_eq!(values(alone.moving_mean()?), [3.0], "the variables stay");
@@ -167,11 +199,11 @@ fn statistics_that_nothing_can_be_normalized_by_are_refused() -> Outcome {
         let before = common::state_bits(&bn);
         let done =
             bn_core::interchange::import(&bn, bn_core::Names::Torch, &named, &Default::default());
-        assert!(matches!(done, Err(Error::Value { .. })), "{done:?}");
+        assert!(matches!(done, Err(Error { kind: ErrorKind::Value { .. }, .. })), "{done:?}");
         assert_eq!(common::state_bits(&bn), before);
         let given = Moments::new(&t(1.0)?, &t(mean)?, &t(variance)?);
         let y = given.and_then(|given| bn.forward_with(&rows(&[1.0])?, &Call::given(&given)));
-        assert!(matches!(y, Err(Error::Value { .. })), "{y:?}");
+        assert!(matches!(y, Err(Error { kind: ErrorKind::Value { .. }, .. })), "{y:?}");
     }
     Ok(())
 }
@@ -201,7 +233,8 @@ fn constants_are_constant() -> Outcome {
                     for call in [Call::train(), Call::train().with_weights(&w)] {
                         let bn = layer(&config, 1, dtype)?.with_implementation(by);
                         let y = bn.forward_with(&x, &call);
-                        let refused = matches!(y, Err(Error::ConstantChannel { .. }));
+                        let refused =
+                            matches!(y, Err(Error { kind: ErrorKind::ConstantChannel { .. }, .. }));
                         assert!(refused, "{dtype:?} {constant} {count} {by:?} {y:?}");
                     }
                 }
@@ -213,7 +246,10 @@ fn constants_are_constant() -> Outcome {
                         scope.spawn(move || {
                             let ranks: Arc<dyn Collective> = Arc::new(rank);
                             let bn = layer(config, 1, dtype).expect("valid").with_collective(ranks);
-                            matches!(bn.forward_train(x), Err(Error::ConstantChannel { .. }))
+                            matches!(
+                                bn.forward_train(x),
+                                Err(Error { kind: ErrorKind::ConstantChannel { .. }, .. })
+                            )
                         })
                     });
                     let threads: Vec<_> = each.collect();
@@ -260,7 +296,10 @@ fn moments_keep_their_squared_weight() -> Outcome {
         .with_squared_weight(&of.squared_weight())?;
     let kind = bn_core::WeightKind::Reliability;
     assert_eq!(values(made.unbiased_variance(kind)), values(of.unbiased_variance(kind)));
-    assert!(matches!(made.with_squared_weight(&w), Err(Error::Shape { .. })));
+    assert!(matches!(
+        made.with_squared_weight(&w),
+        Err(Error { kind: ErrorKind::Shape { .. }, .. })
+    ));
     Ok(())
 }
 

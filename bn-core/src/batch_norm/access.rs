@@ -39,14 +39,14 @@ impl BatchNorm {
 
     /// A copy of the moving mean, `[C]`.
     /// # Errors
-    /// [`Error::Candle`] if the device cannot be read.
+    /// [`Candle`](crate::ErrorKind::Candle) if the device cannot be read.
     pub fn moving_mean(&self) -> Result<Tensor> {
         self.named(self.layer.state.copy_of(|averages| &averages.mean.value))
     }
 
     /// A copy of the moving variance, `[C]`.
     /// # Errors
-    /// [`Error::Candle`] if the device cannot be read.
+    /// [`Candle`](crate::ErrorKind::Candle) if the device cannot be read.
     pub fn moving_variance(&self) -> Result<Tensor> {
         self.named(self.layer.state.copy_of(|averages| &averages.variance.value))
     }
@@ -89,8 +89,8 @@ impl BatchNorm {
     /// Replaces the pending update. To resume a run between two commits, pass what
     /// [`pending`](Self::pending) returned when the run was saved.
     /// # Errors
-    /// [`Error::Contradiction`] for a layer without [`with_updates`](Self::with_updates), which commits at once;
-    /// [`Error::Shape`] if the number of channels differs.
+    /// [`Contradiction`](crate::ErrorKind::Contradiction) for a layer without [`with_updates`](Self::with_updates), which commits at once;
+    /// [`Shape`](crate::ErrorKind::Shape) if the number of channels differs.
     pub fn restore_pending(&self, pending: Pending) -> Result<()> {
         self.named(self.replace_pending(pending))
     }
@@ -102,12 +102,8 @@ impl BatchNorm {
             return Err(Error::shape("restore_pending", "pending moments", expected, &[found]));
         }
         let Some(updates) = &self.updates else {
-            return Err(Error::Contradiction {
-                op: "restore_pending".into(),
-                first: "a pending update",
-                second: "a layer without `with_updates`",
-                reason: "it commits its updates at once",
-            });
+            let (first, second) = ("a pending update", "a layer without `with_updates`");
+            return Err(Error::contradiction(first, second, "it commits its updates at once"));
         };
         self.layer.state.ledger().pending = None;
         updates.leave(&self.layer.state, pending);
@@ -127,7 +123,7 @@ impl BatchNorm {
 
     /// Sum of the penalties on gamma and beta, a scalar to add to the loss; `None` without regularizers.
     /// # Errors
-    /// [`Error::Candle`] if a penalty cannot be computed.
+    /// [`Candle`](crate::ErrorKind::Candle) if a penalty cannot be computed.
     pub fn regularization_loss(&self) -> Result<Option<Tensor>> {
         let pairs = [
             (&self.layer.beta, self.layer.config.beta_regularizer),

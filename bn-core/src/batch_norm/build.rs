@@ -29,9 +29,9 @@ impl BatchNormConfig {
     /// as that layer exists, its state: steps, pending updates and health.
     ///
     /// # Errors
-    /// [`Error::Value`] for a setting outside its range, [`Error::Contradiction`] for two that exclude each
-    /// other, or for a shared prefix with other options; [`Error::Shape`] for an initializer of another
-    /// length; [`Error::Exists`] and [`Error::NotThere`] by [`Reuse`](crate::Reuse); [`Error::Missing`] for a
+    /// [`Value`](crate::ErrorKind::Value) for a setting outside its range, [`Contradiction`](crate::ErrorKind::Contradiction) for two that exclude each
+    /// other, or for a shared prefix with other options; [`Shape`](crate::ErrorKind::Shape) for an initializer of another
+    /// length; [`Exists`](crate::ErrorKind::Exists) and [`NotThere`](crate::ErrorKind::NotThere) by [`Reuse`](crate::Reuse); [`Missing`](crate::ErrorKind::Missing) for a
     /// variable that a checkpoint lacks. All name the prefix.
     pub fn build(&self, channels: usize, vb: VarBuilder<'_>) -> Result<BatchNorm> {
         let prefix = vb.prefix();
@@ -77,19 +77,19 @@ impl BatchNorm {
     /// Builds a layer from tensors. It has new variables on the tensors' device, in f64 if the moving mean is
     /// f64, in f32 otherwise. The statistics count as having gathered all their weight.
     /// # Errors
-    /// Those of [`BatchNormConfig::build`]; [`Error::Shape`] unless all tensors are `[C]`;
-    /// [`Error::Contradiction`] if gamma is given but not configured, or the reverse, and likewise beta;
-    /// [`Error::Value`] for a non-finite mean, or a variance that is negative or not finite.
+    /// Those of [`BatchNormConfig::build`]; [`Shape`](crate::ErrorKind::Shape) unless all tensors are `[C]`;
+    /// [`Contradiction`](crate::ErrorKind::Contradiction) if gamma is given but not configured, or the reverse, and likewise beta;
+    /// [`Value`](crate::ErrorKind::Value) for a non-finite mean, or a variance that is negative or not finite.
     pub fn from_tensors(config: &BatchNormConfig, parameters: &Parameters) -> Result<Self> {
         let Parameters { gamma, beta, moving_mean, moving_variance } = parameters;
         let (channels, dtype) = (moving_mean.elem_count(), statistics_dtype(moving_mean.dtype()));
         if (gamma.is_some(), beta.is_some()) != (config.scale, config.center) {
-            return Err(Error::Contradiction {
-                op: "from_tensors".into(),
-                first: "the configuration's scale and center",
-                second: "the gamma and beta that are given",
-                reason: "each must be given where it is configured, and only there",
-            });
+            let error = Error::contradiction(
+                "the configuration's scale and center",
+                "the gamma and beta that are given",
+                "each must be given where it is configured, and only there",
+            );
+            return Err(error.at("from_tensors"));
         }
         let statistics = [("moving_mean", moving_mean), ("moving_variance", moving_variance)];
         let affine = [("gamma", gamma.as_ref()), ("beta", beta.as_ref())];

@@ -112,7 +112,7 @@ impl BatchNorm {
     /// ```
     pub fn set_evaluation(&self, evaluation: Evaluation) {
         let mut ledger = self.layer.state.ledger();
-        ledger.evaluation = evaluation;
+        ledger.evaluation = Arc::new(evaluation);
         ledger.recorded.clear();
     }
 
@@ -135,21 +135,21 @@ impl BatchNorm {
     /// A forward pass as the [`Call`] says. An error leaves the layer's state unchanged.
     ///
     /// # Errors
-    /// [`Error::Rank`](crate::Error::Rank), [`Axis`](crate::Error::Axis), [`Channels`](crate::Error::Channels),
-    /// [`DType`](crate::Error::DType) or [`Device`](crate::Error::Device) for an `x` that does not fit the layer;
-    /// [`Shape`](crate::Error::Shape) or [`Weight`](crate::Error::Weight) for the call's other tensors;
-    /// [`Empty`](crate::Error::Empty), [`ZeroWeight`](crate::Error::ZeroWeight), [`OneValue`](crate::Error::OneValue)
-    /// or [`ConstantChannel`](crate::Error::ConstantChannel) by the configured policies.
+    /// [`Shape`](crate::ErrorKind::Shape), [`Axis`](crate::ErrorKind::Axis), [`DType`](crate::ErrorKind::DType) or
+    /// [`Device`](crate::ErrorKind::Device) for a tensor that does not fit the layer or x;
+    /// [`Weight`](crate::ErrorKind::Weight) for weights; [`Empty`](crate::ErrorKind::Empty), [`ZeroWeight`](crate::ErrorKind::ZeroWeight), [`OneValue`](crate::ErrorKind::OneValue)
+    /// or [`ConstantChannel`](crate::ErrorKind::ConstantChannel) by the configured policies.
     pub fn forward_with(&self, x: &Tensor, call: &Call<'_>) -> Result<Tensor> {
-        let y = match self.evaluation(call) {
-            Evaluation::Moving => {
+        let evaluation = self.layer.state.ledger().evaluation.clone();
+        let y = match (call.statistics, &*evaluation) {
+            (Statistics::Batch | Statistics::Moving, Evaluation::Batch) => self.record(x, call),
+            (Statistics::Moving, Evaluation::Given(moments)) => {
+                let call = Call { statistics: Statistics::Given(moments), ..*call };
+                self.layer.forward(x, &call, None).map(|forward| forward.y)
+            }
+            _ => {
                 let forward = self.layer.forward(x, call, self.layer.exchange(call));
                 forward.and_then(|forward| self.apply(forward))
-            }
-            Evaluation::Batch => self.record(x, call),
-            Evaluation::Given(moments) => {
-                let call = Call { statistics: Statistics::Given(&moments), ..*call };
-                self.layer.forward(x, &call, None).map(|forward| forward.y)
             }
         };
         self.named(y)
@@ -204,7 +204,7 @@ impl BatchNorm {
 
     /// Applies a forward pass's effects to the layer and returns y.
     fn apply(&self, forward: Forward) -> Result<Tensor> {
-        let Forward { y, update, correction } = forward;
+        let Forward { y, update, correction, reference } = forward;
         if correction.is_some() || update.is_some() {
             *lock(&self.last_correction) = correction;
         }
@@ -213,20 +213,9 @@ impl BatchNorm {
             (Some(moments), Some(updates)) => {
                 updates.leave(&self.layer.state, Pending { moments, forwards: 1 });
             }
-            (Some(batch), None) => self.layer.state.commit(batch)?,
+            (Some(batch), None) => self.layer.state.commit(batch, reference)?,
         }
         Ok(y)
-    }
-
-    /// What replaces this call's statistics.
-    fn evaluation(&self, call: &Call<'_>) -> Evaluation {
-        let evaluation = self.layer.state.ledger().evaluation.clone();
-        match (call.statistics, &evaluation) {
-            (Statistics::Given(_), _) | (Statistics::Batch, Evaluation::Given(_)) => {
-                Evaluation::Moving
-            }
-            _ => evaluation,
-        }
     }
 
     /// Normalizes by this rank's batch and records its moments.

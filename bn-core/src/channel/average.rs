@@ -16,7 +16,7 @@ use crate::schedule::Schedule;
 pub enum Decay {
     /// The same at every update; in `[0, 1)`.
     Constant(f64),
-    /// By the number of updates before this one; every point in `[0, 1)`.
+    /// By the number of earlier updates; every point in `[0, 1)`.
     Schedule(Schedule),
     /// The plain mean of all updates: decay `t / (t + 1)` at update `t`, counted from 0.
     Cumulative,
@@ -24,7 +24,7 @@ pub enum Decay {
 
 impl Decay {
     /// # Errors
-    /// [`Error::Value`](crate::Error::Value) outside `[0, 1)`.
+    /// [`Value`](crate::ErrorKind::Value) outside `[0, 1)`.
     pub(crate) fn check(&self, name: &'static str) -> Result<()> {
         let in_range = |decay: f64| (0.0..1.0).contains(&decay);
         match self {
@@ -34,8 +34,7 @@ impl Decay {
         }
     }
 
-    /// Weight of the new value. `step` counts the updates tried before this one, `committed` those that
-    /// took effect.
+    /// Weight of the new value. `step` counts earlier updates, `committed` those of them that took effect.
     pub(crate) fn rate(&self, step: u64, committed: f64) -> f64 {
         match self {
             Decay::Constant(decay) => 1.0 - decay,
@@ -51,7 +50,7 @@ impl From<f64> for Decay {
     }
 }
 
-/// `old + (x − old)·rate`: this form leaves a constant exactly where it is.
+/// `old + (x − old)·rate`: this form leaves a constant unchanged.
 #[inline(always)]
 pub(crate) fn toward(old: f64, x: f64, rate: f64) -> f64 {
     old + (x - old) * rate
@@ -61,11 +60,11 @@ pub(crate) fn toward(old: f64, x: f64, rate: f64) -> f64 {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Moving<'a> {
     All,
-    /// Those that are true here.
+    /// The channels that are true here.
     Only(&'a [bool]),
 }
 
-/// A variable's values on the host; each is rounded to the variable's type when it is set.
+/// A variable's values on the host, rounded to the variable's type when they are set.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Column {
     values: Vec<f64>,
@@ -82,57 +81,82 @@ impl Column {
         &self.values
     }
 
-    /// Whether the variable can hold the value as a finite number: f32 cannot hold the variance of
-    /// values of 1e20.
+    /// Whether the value is finite in the variable's type. The variance of values of 1e20 is not, in f32.
+    #[inline(always)]
     pub(crate) fn holds(&self, value: f64) -> bool {
         if self.single { (value as f32).is_finite() } else { value.is_finite() }
     }
 
-    /// `v ← new(v, x)` for the channels that move.
-    #[inline(always)]
-    pub(crate) fn update(&mut self, x: &[f64], moving: Moving<'_>, new: impl Fn(f64, f64) -> f64) {
-        let each = self.values.iter_mut().zip(x);
-        // Loops without branches, so that they become vector instructions.
-        match moving {
-            Moving::All => each.for_each(|(v, x)| *v = new(*v, *x)),
-            Moving::Only(moves) => {
-                let each = each.zip(moves);
-                each.for_each(|((v, x), moves)| *v = if *moves { new(*v, *x) } else { *v });
-            }
-        }
-        self.round();
-    }
-
-    /// Rounds to the variable's type. What was not set has been rounded before and stays.
-    fn round(&mut self) {
-        if self.single {
-            self.values.iter_mut().for_each(|v| *v = f64::from(*v as f32));
-        }
-    }
-
     /// `v ← x` for the channels that move.
+    #[inline(always)]
     pub(crate) fn set(&mut self, x: &[f64], moving: Moving<'_>) {
-        self.update(x, moving, |_, x| x);
+        update([self], x, moving, |_, x| [x]);
     }
 
     /// `v ← v + (x − v)·rate` for the channels that move.
+    #[inline(always)]
     pub(crate) fn move_toward(&mut self, x: &[f64], rate: f64, moving: Moving<'_>) {
-        self.update(x, moving, |old, x| toward(old, x, rate));
+        update([self], x, moving, |[old], x| [toward(old, x, rate)]);
     }
 
-    /// Replaces all values.
-    pub(crate) fn fill_from(&mut self, x: impl Iterator<Item = f64>) {
-        self.values.iter_mut().zip(x).for_each(|(v, x)| *v = x);
-        self.round();
+    /// Sets every channel to one value.
+    pub(crate) fn fill(&mut self, value: f64) {
+        self.values.fill(value);
     }
 }
 
-/// A moving average of several channels: of their numbers, or of the variables that hold them.
+/// Replaces the columns' values by `new` of them and `x`, for the channels that move.
+#[inline(always)]
+pub(crate) fn update<const K: usize>(
+    columns: [&mut Column; K],
+    x: &[f64],
+    moving: Moving<'_>,
+    new: impl Fn([f64; K], f64) -> [f64; K],
+) {
+    let single = columns[0].single;
+    let columns = columns.map(|column| &mut column.values[..x.len()]);
+    // Each case has a loop without branches, which becomes vector instructions.
+    match (moving, single) {
+        (Moving::All, false) => replace(columns, x, |_, old, x| new(old, x)),
+        (Moving::All, true) => replace(columns, x, |_, old, x| new(old, x).map(narrowed)),
+        (Moving::Only(moves), false) => {
+            let moves = &moves[..x.len()];
+            replace(columns, x, |c, old, x| if moves[c] { new(old, x) } else { old });
+        }
+        (Moving::Only(moves), true) => {
+            let moves = &moves[..x.len()];
+            let narrow = |c: usize, old, x| if moves[c] { new(old, x).map(narrowed) } else { old };
+            replace(columns, x, narrow);
+        }
+    }
+}
+
+/// Rounds to f32.
+#[inline(always)]
+fn narrowed(v: f64) -> f64 {
+    f64::from(v as f32)
+}
+
+#[inline(always)]
+fn replace<const K: usize>(
+    columns: [&mut [f64]; K],
+    x: &[f64],
+    new: impl Fn(usize, [f64; K], f64) -> [f64; K],
+) {
+    for (c, x) in x.iter().enumerate() {
+        let replaced = new(c, std::array::from_fn(|k| columns[k][c]), *x);
+        for k in 0..K {
+            columns[k][c] = replaced[k];
+        }
+    }
+}
+
+/// A moving average of several channels: their numbers, or the variables that hold them.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Average<T = Column> {
     /// What evaluation reads.
     pub(crate) value: T,
-    /// With zero-debias.
+    /// `None` without zero-debias.
     pub(crate) debias: Option<Debias<T>>,
 }
 
@@ -164,35 +188,28 @@ impl<T> Average<T> {
 impl Average {
     /// Moves the average by `rate` toward `x`, for the channels that move.
     ///
-    /// Debiased, the value moves by its share of the gathered weight instead of being divided out of the
-    /// sum: sum and weight are rounded separately, and a constant would not stay that constant.
+    /// A debiased value moves by its share of the gathered weight. Dividing the sum by the weight instead would not
+    /// keep a constant: sum and weight are rounded separately.
+    #[inline(always)]
     pub(crate) fn update(&mut self, x: &[f64], rate: f64, moving: Moving<'_>) {
         let Some(Debias { biased, weight }) = &mut self.debias else {
             return self.value.move_toward(x, rate, moving);
         };
-        let mut moved = vec![0.0; x.len()];
-        let mut sums = moved.clone();
-        let mut gathered = moved.clone();
-        let old = self.value.values.iter().zip(&weight.values).zip(x);
-        let new = moved.iter_mut().zip(&mut sums).zip(&mut gathered);
-        for (((old, before), x), ((moved, sum), gathered)) in old.zip(new) {
-            *gathered = toward(*before, 1.0, rate);
-            let by_share = toward(*old, *x, rate / *gathered);
-            *moved = if *before > 0.0 { by_share } else { *x };
-            // The sum from the value, not the other way round: see above.
-            *sum = *moved * *gathered;
-        }
-        self.value.set(&moved, moving);
-        biased.set(&sums, moving);
-        weight.set(&gathered, moving);
+        update([&mut self.value, weight, biased], x, moving, |[old, before, _], x| {
+            let gathered = toward(before, 1.0, rate);
+            let by_share = toward(old, x, rate / gathered);
+            let moved = if before > 0.0 { by_share } else { x };
+            // The sum follows from the value: see above.
+            [moved, gathered, moved * gathered]
+        });
     }
 
-    /// Replaces the average, as if these values had gathered all their weight.
+    /// Replaces the average by values that count as having gathered all their weight.
     pub(crate) fn overwrite(&mut self, x: &[f64]) {
-        self.value.fill_from(x.iter().copied());
+        self.value.set(x, Moving::All);
         if let Some(Debias { biased, weight }) = &mut self.debias {
-            biased.fill_from(x.iter().copied());
-            weight.fill_from(x.iter().map(|_| 1.0));
+            biased.set(x, Moving::All);
+            weight.fill(1.0);
         }
     }
 }

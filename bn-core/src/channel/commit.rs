@@ -1,5 +1,7 @@
 //! The commit of one batch: which averages it updates, and when it is refused.
 
+use pulp::{Arch, Simd, WithSimd};
+
 use super::renorm::Followed;
 use super::unbiased_variance;
 use super::{Average, Column, Decay, Degenerate, Moving, RenormAverages, Weight, WeightKind};
@@ -31,55 +33,71 @@ pub(crate) struct Committed {
     pub(crate) skipped_variance: bool,
 }
 
-/// Updates the averages by one batch, with its mean and biased variance by channel. `rate` is the weight of the
-/// batch in the averages, `1 − decay`.
-pub(crate) fn commit(
-    rules: &CommitRules,
-    rate: f64,
-    weight: Weight,
-    [mean, variance]: [&[f64]; 2],
-    averages: &mut Averages,
-) -> Committed {
-    let unbiased: Option<Vec<f64>> = rules.unbiased_by.map(|kind| {
-        let freedom = weight.freedom(kind);
-        variance.iter().map(|v| unbiased_variance(*v, weight.sum, freedom)).collect()
-    });
-    let stored = unbiased.as_deref().unwrap_or(variance);
-    let held =
-        |column: &Column, values: &[f64]| values.iter().fold(true, |all, v| all & column.holds(*v));
-    let column = &averages.mean.value;
-    if !(weight.sum > 0.0 && held(column, mean) && held(column, stored)) {
-        return Committed { accepted: false, skipped_variance: false };
-    }
-    let moves_variance = rules.degenerate.moves_variance(weight, rules.unbiased_by);
-    let skips_constant = rules.degenerate.skips_constant();
-    let moves: Vec<bool> =
-        variance.iter().map(|v| moves_variance && (!skips_constant || *v > 0.0)).collect();
-    let skipped_variance = moves.contains(&false);
-    let variances = if skipped_variance { Moving::Only(&moves) } else { Moving::All };
-    let moving = [Moving::All, variances];
-    let Averages { mean: moving_mean, variance: moving_variance, renorm, .. } = averages;
-    let followed =
-        renorm.as_mut().map(|renorm| renorm.update(mean, variance, rate, rules.epsilon, moving));
-    match followed {
-        None => {
+/// Updates the averages by one batch.
+pub(crate) fn commit(commit: Commit<'_>) -> Committed {
+    Arch::new().dispatch(commit)
+}
+
+/// What a commit depends on, and the averages that it updates.
+pub(crate) struct Commit<'a> {
+    pub(crate) rules: &'a CommitRules,
+    /// The weight of the batch in the averages, `1 − decay`.
+    pub(crate) rate: f64,
+    pub(crate) weight: Weight,
+    /// The batch's means and biased variances, by channel.
+    pub(crate) moments: [&'a [f64]; 2],
+    pub(crate) averages: &'a mut Averages,
+}
+
+impl WithSimd for Commit<'_> {
+    type Output = Committed;
+
+    /// Compiled for the machine's widest vectors: all of it is inlined, and calls no closure from outside of a loop.
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> Committed {
+        let Self { rules, rate, weight, moments: [mean, variance], averages } = self;
+        let unbiased: Option<Vec<f64>> = rules.unbiased_by.map(|kind| {
+            let freedom = weight.freedom(kind);
+            variance.iter().map(|v| unbiased_variance(*v, weight.sum, freedom)).collect()
+        });
+        let stored = unbiased.as_deref().unwrap_or(variance);
+        let held = |column: &Column, values: &[f64]| {
+            values.iter().fold(true, |all, v| all & column.holds(*v))
+        };
+        let column = &averages.mean.value;
+        if !(weight.sum > 0.0 && held(column, mean) && held(column, stored)) {
+            return Committed { accepted: false, skipped_variance: false };
+        }
+        let moves_variance = rules.degenerate.moves_variance(weight, rules.unbiased_by);
+        let skips_constant = rules.degenerate.skips_constant();
+        let moves: Vec<bool> =
+            variance.iter().map(|v| moves_variance && (!skips_constant || *v > 0.0)).collect();
+        let skipped_variance = moves.contains(&false);
+        let variances = if skipped_variance { Moving::Only(&moves) } else { Moving::All };
+        let moving = [Moving::All, variances];
+        let Averages { mean: moving_mean, variance: moving_variance, renorm, .. } = averages;
+        // No closures here: they would be compiled without the vectors' instructions.
+        let Some(renorm) = renorm else {
             moving_mean.update(mean, rate, moving[0]);
             moving_variance.update(stored, rate, moving[1]);
+            return Committed { accepted: true, skipped_variance };
+        };
+        match renorm.update(mean, variance, rate, rules.epsilon, moving) {
+            Followed::Average { mean, variance } => {
+                moving_mean.update(&mean, rate, moving[0]);
+                moving_variance.update(&variance, rate, moving[1]);
+            }
+            Followed::Stddev { variance } => {
+                moving_mean.update(mean, rate, moving[0]);
+                moving_variance.value.set(&variance, moving[1]);
+            }
+            Followed::Equal { mean, variance } => {
+                moving_mean.value.set(&mean, moving[0]);
+                moving_variance.value.set(&variance, moving[1]);
+            }
         }
-        Some(Followed::Average { mean, variance }) => {
-            moving_mean.update(&mean, rate, moving[0]);
-            moving_variance.update(&variance, rate, moving[1]);
-        }
-        Some(Followed::Stddev { variance }) => {
-            moving_mean.update(mean, rate, moving[0]);
-            moving_variance.value.set(&variance, moving[1]);
-        }
-        Some(Followed::Equal { mean, variance }) => {
-            moving_mean.value.set(&mean, moving[0]);
-            moving_variance.value.set(&variance, moving[1]);
-        }
+        Committed { accepted: true, skipped_variance }
     }
-    Committed { accepted: true, skipped_variance }
 }
 
 impl Averages {

@@ -12,11 +12,11 @@ mod renorm;
 
 pub use average::Decay;
 pub(crate) use average::{Average, Column, Debias, Moving, toward};
-pub(crate) use commit::{Averages, CommitRules, Committed, commit};
+pub(crate) use commit::{Averages, Commit, CommitRules, Committed, commit};
 pub use moments::WeightKind;
 pub(crate) use moments::{Moment, Weight, unbiased_variance};
 pub(crate) use normalize::{Affine, Channel, Formulas, GradientTerms, Totals};
 pub(crate) use policy::Verdict;
 pub use policy::{Degenerate, Policy};
 pub use renorm::{Bounds, RenormVariant};
-pub(crate) use renorm::{Reference, RenormAverages, clipped};
+pub(crate) use renorm::{Reference, RenormAverages};

@@ -1,6 +1,8 @@
 //! The normalization of a channel, and the per-channel part of its gradient.
 
-use super::{Moment, Policy, Reference, clipped};
+use pulp::{Arch, Simd, WithSimd};
+
+use super::{Moment, Policy, Reference};
 
 /// `(x − mean)·scale + offset`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -18,6 +20,8 @@ pub(crate) struct Channel {
     /// Renorm's correction `x̂·r + d`, already in the affine.
     pub(crate) r: f64,
     pub(crate) d: f64,
+    /// Whether r and d were clipped.
+    pub(crate) clipped: [bool; 2],
     /// The statistics came from this batch: gradients flow through them.
     pub(crate) through: bool,
 }
@@ -84,29 +88,7 @@ impl Formulas {
     /// Channels from `first` on, normalized by these moments of the batch; constant channels by the moving
     /// statistics under [`Policy::UseMoving`].
     pub(crate) fn by_batch(&self, first: usize, moments: &[Moment]) -> Vec<Channel> {
-        let mut channels: Vec<Channel> = moments.iter().map(|m| self.channel(m, true)).collect();
-        if let Some(renorm) = &self.renorm {
-            let [mut rs, mut ds] = self.unclipped(first, moments);
-            let ([r_min, r_max], [d_min, d_max]) = renorm.bounds.ranges();
-            rs.iter_mut().for_each(|r| *r = clipped(*r, r_min, r_max));
-            ds.iter_mut().for_each(|d| *d = clipped(*d, d_min, d_max));
-            for (channel, (r, d)) in channels.iter_mut().zip(rs.into_iter().zip(ds)) {
-                (channel.r, channel.d) = (r, d);
-            }
-        }
-        if let (Policy::UseMoving, Some(fixed)) = (self.constant_channel, &self.fixed) {
-            for (k, (channel, moment)) in channels.iter_mut().zip(moments).enumerate() {
-                // NaN takes the moving statistics too.
-                if moment.variance <= 0.0 || moment.variance.is_nan() {
-                    let moving =
-                        Moment { mean: fixed[0][first + k], variance: fixed[1][first + k] };
-                    let by_moving = self.channel(&moving, false);
-                    *channel = Channel { r: channel.r, d: channel.d, ..by_moving };
-                }
-            }
-        }
-        self.finish(first, &mut channels);
-        channels
+        Arch::new().dispatch(ByBatch { formulas: self, first, moments })
     }
 
     /// All channels, normalized by the moving or given statistics.
@@ -114,25 +96,9 @@ impl Formulas {
         let Some([means, variances]) = &self.fixed else {
             return Vec::new();
         };
-        let moments = Moment::zip(means, variances);
-        let mut channels: Vec<Channel> = moments.iter().map(|m| self.channel(m, false)).collect();
+        let (_, mut channels) = self.channels(&Moment::zip(means, variances), false);
         self.finish(0, &mut channels);
         channels
-    }
-
-    /// r and d of channels from `first` on that were normalized by these moments, before clipping.
-    pub(crate) fn unclipped(&self, first: usize, moments: &[Moment]) -> [Vec<f64>; 2] {
-        let Some(renorm) = &self.renorm else {
-            return [vec![1.0; moments.len()], vec![0.0; moments.len()]];
-        };
-        // Into vectors that are there: these become vector instructions.
-        let mut means = vec![0.0; moments.len()];
-        let mut stddevs = means.clone();
-        for ((mean, stddev), moment) in means.iter_mut().zip(&mut stddevs).zip(moments) {
-            *mean = moment.mean;
-            *stddev = self.stddev(moment);
-        }
-        renorm.unclipped(first, &means, &stddevs)
     }
 
     #[inline(always)]
@@ -140,10 +106,22 @@ impl Formulas {
         (moment.variance + self.epsilon).sqrt()
     }
 
+    /// The stddevs of these moments, and their channels without renorm, gamma and beta.
     #[inline(always)]
-    fn channel(&self, moment: &Moment, through: bool) -> Channel {
-        let affine = Affine { mean: moment.mean, ..Affine::default() };
-        Channel { affine, inv_std: self.stddev(moment).recip(), r: 1.0, d: 0.0, through }
+    fn channels(&self, moments: &[Moment], through: bool) -> (Vec<f64>, Vec<Channel>) {
+        // Roots and divisions in loops over slices, which become vector instructions.
+        let mut stddevs = vec![0.0; moments.len()];
+        let mut inv_stds = stddevs.clone();
+        for ((stddev, inv_std), moment) in stddevs.iter_mut().zip(&mut inv_stds).zip(moments) {
+            *stddev = self.stddev(moment);
+            *inv_std = stddev.recip();
+        }
+        let channel = |(moment, inv_std): (&Moment, &f64)| {
+            let affine = Affine { mean: moment.mean, ..Affine::default() };
+            Channel { affine, inv_std: *inv_std, r: 1.0, d: 0.0, clipped: [false; 2], through }
+        };
+        let channels = moments.iter().zip(&inv_stds).map(channel).collect();
+        (stddevs, channels)
     }
 
     /// Multiplies gamma and beta into the affine.
@@ -155,5 +133,42 @@ impl Formulas {
             channel.affine.scale = gamma * channel.inv_std * channel.r;
             channel.affine.offset = gamma * channel.d + beta;
         }
+    }
+}
+
+/// [`Formulas::by_batch`], compiled for the machine's widest vectors.
+struct ByBatch<'a> {
+    formulas: &'a Formulas,
+    first: usize,
+    moments: &'a [Moment],
+}
+
+impl WithSimd for ByBatch<'_> {
+    type Output = Vec<Channel>;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> Vec<Channel> {
+        let Self { formulas, first, moments } = self;
+        let (stddevs, mut channels) = formulas.channels(moments, true);
+        if let Some(renorm) = &formulas.renorm {
+            renorm.correct(first, moments, &stddevs, &mut channels);
+        }
+        if let (Policy::UseMoving, Some(fixed)) = (formulas.constant_channel, &formulas.fixed) {
+            for (k, (channel, moment)) in channels.iter_mut().zip(moments).enumerate() {
+                // NaN takes the moving statistics too.
+                if moment.variance <= 0.0 || moment.variance.is_nan() {
+                    let moving =
+                        Moment { mean: fixed[0][first + k], variance: fixed[1][first + k] };
+                    *channel = Channel {
+                        affine: Affine { mean: moving.mean, ..channel.affine },
+                        inv_std: formulas.stddev(&moving).recip(),
+                        through: false,
+                        ..*channel
+                    };
+                }
+            }
+        }
+        formulas.finish(first, &mut channels);
+        channels
     }
 }

@@ -6,7 +6,8 @@
 #[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
-use super::{Column, Moving, toward};
+use super::average::update;
+use super::{Averages, Channel, Column, Moment, Moving, toward};
 
 /// The variant of batch renormalization. λ is the renorm decay, β the layer's decay.
 ///
@@ -42,14 +43,14 @@ pub struct Bounds {
 
 /// `v` between two bounds; NaN stays NaN.
 #[inline(always)]
-pub(crate) fn clipped(v: f64, low: f64, high: f64) -> f64 {
+fn clipped(v: f64, low: f64, high: f64) -> f64 {
     let v = if v < low { low } else { v };
     if v > high { high } else { v }
 }
 
 impl Bounds {
     /// Bounds of r and of d; infinite where there is none.
-    pub(crate) fn ranges(&self) -> ([f64; 2], [f64; 2]) {
+    fn ranges(&self) -> ([f64; 2], [f64; 2]) {
         let d_max = self.d_max.unwrap_or(f64::INFINITY);
         let r_min = self.r_min.unwrap_or(f64::NEG_INFINITY);
         ([r_min, self.r_max.unwrap_or(f64::INFINITY)], [-d_max, d_max])
@@ -69,39 +70,64 @@ pub(crate) struct RenormAverages<T = Column> {
     pub(crate) decay: f64,
 }
 
-/// μ and σ of every channel for one batch, and the bounds at its step.
+/// What renorm refers to for one batch: the layer's averages, and the bounds at its step.
 #[derive(Clone, Debug)]
 pub(crate) struct Reference {
-    pub(crate) averages: RenormAverages,
+    pub(crate) averages: Averages,
+    /// Tells these averages from those after another update.
+    pub(crate) version: u64,
     pub(crate) bounds: Bounds,
     pub(crate) epsilon: f64,
 }
 
 impl Reference {
-    /// r and d of channels from `first` on, before clipping. Loops over slices, so that
-    /// divisions become vector instructions: a layer has many channels.
-    pub(crate) fn unclipped(&self, first: usize, mean: &[f64], stddev: &[f64]) -> [Vec<f64>; 2] {
-        let of = first..first + mean.len();
-        let averages = &self.averages;
-        let mut mu = averages.mean.values()[of.clone()].to_vec();
-        let mut sigma = averages.stddev.values()[of.clone()].to_vec();
+    /// Sets r and d of channels from `first` on, which have these moments and stddevs.
+    #[inline(always)]
+    pub(crate) fn correct(
+        &self,
+        first: usize,
+        moments: &[Moment],
+        stddevs: &[f64],
+        channels: &mut [Channel],
+    ) {
+        let Some(averages) = &self.averages.renorm else { return };
+        let of = first..first + moments.len();
+        // μ becomes d, and σ becomes r, in loops over slices: divisions become vector instructions.
+        let mut ds = averages.mean.values()[of.clone()].to_vec();
+        let mut rs = averages.stddev.values()[of.clone()].to_vec();
         if let Some([of_mean, of_stddev]) = &averages.weights {
-            fill_up(&mut mu, &of_mean.values()[of.clone()], mean);
-            fill_up(&mut sigma, &of_stddev.values()[of], stddev);
+            fill_up(&mut ds, &of_mean.values()[of.clone()], moments.iter().map(|m| m.mean));
+            fill_up(&mut rs, &of_stddev.values()[of], stddevs.iter().copied());
         } else if averages.variant == RenormVariant::Keras {
             let least = self.epsilon.sqrt();
-            for sigma in &mut sigma {
-                *sigma = if *sigma < least { least } else { *sigma };
-            }
+            rs.iter_mut().for_each(|sigma| *sigma = if *sigma < least { least } else { *sigma });
         }
-        let r = stddev.iter().zip(&sigma).map(|(stddev, sigma)| stddev / sigma).collect();
-        let shift = mean.iter().zip(mu).zip(&sigma);
-        [r, shift.map(|((mean, mu), sigma)| (mean - mu) / sigma).collect()]
+        for ((r, d), (moment, stddev)) in
+            rs.iter_mut().zip(&mut ds).zip(moments.iter().zip(stddevs))
+        {
+            let (mu, sigma) = (*d, *r);
+            *r = stddev / sigma;
+            *d = (moment.mean - mu) / sigma;
+        }
+        let ([r_min, r_max], [d_min, d_max]) = self.bounds.ranges();
+        for (channel, (r, d)) in channels.iter_mut().zip(rs.iter().zip(&ds)) {
+            (channel.r, channel.d) = (*r, *d);
+        }
+        let within = |r: f64, d: f64| (r_min <= r) & (r <= r_max) & (d_min <= d) & (d <= d_max);
+        if rs.iter().zip(&ds).fold(true, |all, (r, d)| all & within(*r, *d)) {
+            return;
+        }
+        for channel in channels {
+            let (r, d) = (channel.r, channel.d);
+            (channel.r, channel.d) = (clipped(r, r_min, r_max), clipped(d, d_min, d_max));
+            channel.clipped = [channel.r != r, channel.d != d];
+        }
     }
 }
 
 /// Gives this batch the weight that a zero-started average has not gathered.
-fn fill_up(average: &mut [f64], gathered: &[f64], batch: &[f64]) {
+#[inline(always)]
+fn fill_up(average: &mut [f64], gathered: &[f64], batch: impl Iterator<Item = f64>) {
     for ((average, weight), batch) in average.iter_mut().zip(gathered).zip(batch) {
         *average += (1.0 - weight) * batch;
     }
@@ -120,6 +146,7 @@ pub(crate) enum Followed {
 impl RenormAverages {
     /// Updates the averages by one batch, in the channels whose mean and variance move, and returns what the
     /// moving statistics follow. `rate` is the layer's, `1 − β`.
+    #[inline(always)]
     pub(crate) fn update(
         &mut self,
         mean: &[f64],
@@ -130,38 +157,39 @@ impl RenormAverages {
     ) -> Followed {
         let own = 1.0 - self.decay;
         let stddev = stddevs(variance, epsilon);
-        self.mean.move_toward(mean, own, means);
-        self.stddev.move_toward(&stddev, own, variances);
         if let Some([of_mean, of_stddev]) = &mut self.weights {
-            of_mean.update(mean, means, |w, _| toward(w, 1.0, own));
-            of_stddev.update(mean, variances, |w, _| toward(w, 1.0, own));
+            let zero_started =
+                |[sum, weight]: [f64; 2], x| [toward(sum, x, own), toward(weight, 1.0, own)];
+            update([&mut self.mean, of_mean], mean, means, zero_started);
+            update([&mut self.stddev, of_stddev], &stddev, variances, zero_started);
             return Followed::Average {
                 mean: debiased(&self.mean, of_mean),
-                variance: squares(&debiased(&self.stddev, of_stddev), epsilon),
+                variance: squares(debiased(&self.stddev, of_stddev), epsilon),
             };
         }
+        self.mean.move_toward(mean, own, means);
+        self.stddev.move_toward(&stddev, own, variances);
         if let Some(moving_stddev) = &mut self.moving_stddev {
             moving_stddev.move_toward(&stddev, rate, variances);
-            let mut variance = squares(moving_stddev.values(), epsilon);
+            let mut variance = squares(moving_stddev.values().to_vec(), epsilon);
             variance.iter_mut().for_each(|v| *v = v.max(0.0));
             return Followed::Stddev { variance };
         }
         Followed::Equal {
             mean: self.mean.values().to_vec(),
-            variance: squares(self.stddev.values(), epsilon),
+            variance: squares(self.stddev.values().to_vec(), epsilon),
         }
     }
 
     /// Sets the averages to these values, with all weight gathered.
     pub(crate) fn overwrite(&mut self, mean: &[f64], variance: &[f64], epsilon: f64) {
         let stddev = stddevs(variance, epsilon);
-        self.mean.fill_from(mean.iter().copied());
-        self.stddev.fill_from(stddev.iter().copied());
-        if let Some(moving_stddev) = &mut self.moving_stddev {
-            moving_stddev.fill_from(stddev.into_iter());
+        self.mean.set(mean, Moving::All);
+        for column in [&mut self.stddev].into_iter().chain(&mut self.moving_stddev) {
+            column.set(&stddev, Moving::All);
         }
         for weight in self.weights.iter_mut().flatten() {
-            weight.fill_from(mean.iter().map(|_| 1.0));
+            weight.fill(1.0);
         }
     }
 }
@@ -194,6 +222,7 @@ impl<T> RenormAverages<T> {
 // Loops into vectors that are there: they become vector instructions.
 
 /// `√(variance + ε)`.
+#[inline(always)]
 fn stddevs(variance: &[f64], epsilon: f64) -> Vec<f64> {
     let mut stddev = variance.to_vec();
     stddev.iter_mut().for_each(|v| *v = (*v + epsilon).sqrt());
@@ -201,13 +230,14 @@ fn stddevs(variance: &[f64], epsilon: f64) -> Vec<f64> {
 }
 
 /// `stddev² − ε`.
-fn squares(stddev: &[f64], epsilon: f64) -> Vec<f64> {
-    let mut variance = stddev.to_vec();
-    variance.iter_mut().for_each(|v| *v = *v * *v - epsilon);
-    variance
+#[inline(always)]
+fn squares(mut stddev: Vec<f64>, epsilon: f64) -> Vec<f64> {
+    stddev.iter_mut().for_each(|v| *v = *v * *v - epsilon);
+    stddev
 }
 
 /// A zero-started sum over the weight it has gathered; 0 where that is none.
+#[inline(always)]
 fn debiased(sum: &Column, weight: &Column) -> Vec<f64> {
     let mut value = sum.values().to_vec();
     for (value, weight) in value.iter_mut().zip(weight.values()) {

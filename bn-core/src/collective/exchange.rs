@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Collective;
 use crate::channel::{Moment, Weight};
-use crate::error::{Error, Result};
+use crate::error::{ErrorKind, Result};
 use crate::moments::Moments;
 
 /// An exchange to come. A rank that returns an error before its exchange still takes part and reports the
@@ -67,7 +67,7 @@ impl<'a> Exchange<'a> {
         for (rank, part) in all.chunks_exact(message.len()).enumerate() {
             if part[FAILED] != 0.0 {
                 let reason = format!("rank {rank} has returned an error before this exchange");
-                return Err(Error::Collective { op: "synchronization".into(), reason });
+                return Err(ErrorKind::Collective(reason).at("synchronization"));
             }
             gathered.any_values |= part[HAS_VALUES] != 0.0;
             gathered.tracked |= part[TRACKED] != 0.0;

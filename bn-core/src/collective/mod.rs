@@ -10,7 +10,7 @@ pub(crate) use exchange::{Exchange, Gathered};
 pub use single::Single;
 pub use threads::Threads;
 
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 
 /// A group of ranks. All ranks must make the same calls in the same order, with slices of equal length.
 ///
@@ -24,7 +24,7 @@ pub trait Collective: Debug + Send + Sync {
 
     /// The slices of all ranks, concatenated in rank order.
     /// # Errors
-    /// [`Error::Collective`](crate::Error::Collective) if the ranks disagree or one is gone; likewise below.
+    /// [`Collective`](crate::ErrorKind::Collective) if the ranks disagree or one is gone; likewise below.
     fn all_gather(&self, local: &[f64]) -> Result<Vec<f64>>;
 
     /// Replaces the slice by its sum over ranks.
@@ -51,10 +51,8 @@ pub trait Collective: Debug + Send + Sync {
     fn broadcast(&self, root: usize, values: &mut [f64]) -> Result<()> {
         // Every rank sees the same root, so that none waits for the others here.
         if root >= self.size() {
-            return Err(crate::error::Error::Collective {
-                op: "broadcast".into(),
-                reason: format!("expected a root below {}, got {root}", self.size()),
-            });
+            let reason = format!("expected a root below {}, got {root}", self.size());
+            return Err(ErrorKind::Collective(reason).at("broadcast"));
         }
         let all = self.all_gather(values)?;
         let len = values.len();

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Condvar, Mutex};
 
 use super::Collective;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::tensors::lock;
 
 /// One rank of a group of threads.
@@ -53,7 +53,7 @@ impl Threads {
     }
 
     fn error(reason: String) -> Error {
-        Error::Collective { op: "Threads".into(), reason }
+        ErrorKind::Collective(reason).at("Threads")
     }
 }
 

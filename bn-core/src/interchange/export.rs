@@ -13,7 +13,7 @@ use crate::tensors::{values, vector};
 /// If `values_per_channel` is given, the moving variance is converted to the system's kind; otherwise it is
 /// written unchanged.
 /// # Errors
-/// [`Error::Value`](crate::Error::Value) for values per channel of 1 or less.
+/// [`Value`](crate::ErrorKind::Value) for values per channel of 1 or less.
 pub fn export(
     bn: &BatchNorm,
     system: Names,

@@ -35,8 +35,8 @@ pub struct Imported {
 /// checked before the first variable changes. Missing debias and renorm state is set from the moving
 /// statistics, with all weight gathered.
 /// # Errors
-/// [`Error::Missing`], with the names that exist; [`Error::Shape`] for another number of elements;
-/// [`Error::Value`] for values per channel of 1 or less, a non-finite value or a negative variance. Errors name
+/// [`Missing`](crate::ErrorKind::Missing), with the names that exist; [`Shape`](crate::ErrorKind::Shape) for another number of elements;
+/// [`Value`](crate::ErrorKind::Value) for values per channel of 1 or less, a non-finite value or a negative variance. Errors name
 /// the layer.
 pub fn import(
     bn: &BatchNorm,

@@ -33,7 +33,7 @@ pub type Named = BTreeMap<String, Tensor>;
 
 /// The content of a safetensors file with these tensors. Equal tensors give equal bytes.
 /// # Errors
-/// [`Error::Candle`](crate::Error::Candle) if a tensor cannot be read.
+/// [`Candle`](crate::ErrorKind::Candle) if a tensor cannot be read.
 pub fn to_bytes(tensors: &Named) -> Result<Vec<u8>> {
     let contiguous = |(name, t): (&String, &Tensor)| Ok((name.clone(), t.contiguous()?));
     let tensors: Vec<(String, Tensor)> = tensors.iter().map(contiguous).collect::<Result<_>>()?;
@@ -43,7 +43,7 @@ pub fn to_bytes(tensors: &Named) -> Result<Vec<u8>> {
 
 /// The tensors in the content of a safetensors file.
 /// # Errors
-/// [`Error::Candle`](crate::Error::Candle) if the content is not such a file.
+/// [`Candle`](crate::ErrorKind::Candle) if the content is not such a file.
 pub fn from_bytes(bytes: &[u8], device: &Device) -> Result<Named> {
     let tensors: HashMap<String, Tensor> = candle::safetensors::load_buffer(bytes, device)?;
     Ok(tensors.into_iter().collect())

@@ -6,9 +6,11 @@ use super::correction::LastCorrection;
 use super::graph::attach;
 use super::input::{Input, restored};
 use super::layer::{Layer, Parameters};
+use super::run::Run;
 use super::saved::Saved;
 use super::tail::Tail;
 use crate::call::Call;
+use crate::channel::Reference;
 use crate::collective::Exchange;
 use crate::error::Result;
 use crate::moments::Moments;
@@ -19,6 +21,8 @@ pub(crate) struct Forward {
     /// The moments of an update; `None` if a policy forbids one, or the call asked for none.
     pub(crate) update: Option<Moments>,
     pub(crate) correction: Option<LastCorrection>,
+    /// What renorm referred to.
+    pub(crate) reference: Option<Reference>,
 }
 
 /// A checked call: what the engine computes, and what follows in candle's ops.
@@ -48,7 +52,8 @@ impl Layer {
             y = tail.apply(&y)?;
         }
         let y = y.to_dtype(x.dtype())?;
-        Ok(Forward { y, update: run.update, correction: run.correction })
+        let Run { update, correction, reference, .. } = run;
+        Ok(Forward { y, update, correction, reference })
     }
 
     /// A forward pass outside candle's graph, with what the gradient needs.
@@ -66,7 +71,8 @@ impl Layer {
         let tail = tail.map(|tail| tail.follow(&mut y)).transpose()?;
         let saved = Saved::new(run.backward, x, &normalized, &input, &parameters, tail);
         let y = y.detach().to_dtype(x.dtype())?;
-        Ok((Forward { y, update: run.update, correction: run.correction }, saved))
+        let Run { update, correction, reference, .. } = run;
+        Ok((Forward { y, update, correction, reference }, saved))
     }
 
     fn check(&self, x: &Tensor, call: &Call<'_>) -> Result<Checked> {

@@ -35,12 +35,9 @@ impl Input {
         require_device(OP, "x", x, &layer.device)?;
         let view = ChannelView::new(OP, x.dims(), layer.config.data_format)?;
         if view.channels != layer.channels {
-            return Err(Error::Channels {
-                op: OP.into(),
-                expected: layer.channels,
-                axis: view.axis(),
-                shape: x.dims().to_vec(),
-            });
+            let (channels, axis) = (layer.channels, view.axis());
+            let expected = format!("[.., C, ..] with {channels} channels on axis {axis}");
+            return Err(Error::shape(OP, "x", expected, x.dims()));
         }
         if let Some(w) = call.weights {
             require_device(OP, "weights", w, x.device())?;

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use candle::{Device, Tensor, Var};
 
 use crate::call::{Call, Statistics};
-use crate::channel::{Formulas, Moment, Policy, Reference, Verdict, Weight};
+use crate::channel::{Formulas, Moment, Policy, Verdict, Weight};
 use crate::collective::Collective;
 use crate::config::BatchNormConfig;
 use crate::engine::Implementation;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::layout::{ChannelView, DataFormat, require_device, require_float};
 use crate::state::State;
 use crate::tensors::values;
@@ -104,24 +104,15 @@ impl Layer {
     pub(super) fn formulas(&self, parameters: &Parameters, call: &Call<'_>) -> Result<Formulas> {
         let column = |t: &Option<Tensor>| t.as_ref().map(values).transpose();
         let by_batch = matches!(call.statistics, Statistics::Batch);
-        let renorm = match &self.config.renorm {
-            Some(config) if call.renorm && by_batch => {
-                let reference = self.state.renorm()?;
-                reference.map(|(averages, step)| Reference {
-                    averages,
-                    bounds: config.clipping.at(step),
-                    epsilon: self.config.epsilon,
-                })
-            }
-            _ => None,
-        };
+        let renorm = self.config.renorm.as_ref().filter(|_| call.renorm && by_batch);
+        let reference = renorm.map(|renorm| self.state.reference(|step| renorm.clipping.at(step)));
         Ok(Formulas {
             epsilon: self.config.epsilon,
             constant_channel: self.config.degenerate.constant_channel,
             gamma: column(&parameters.gamma)?,
             beta: column(&parameters.beta)?,
             fixed: self.fixed(call)?,
-            renorm,
+            renorm: reference.transpose()?,
         })
     }
 
@@ -132,13 +123,13 @@ impl Layer {
         any_values: bool,
         view: &ChannelView,
     ) -> Result<Verdict> {
-        let shape = || view.dims().to_vec();
-        match self.config.degenerate.verdict(weight, any_values) {
-            Verdict::Empty => Err(Error::Empty { op: OP.into(), shape: shape() }),
-            Verdict::ZeroWeight => Err(Error::ZeroWeight { op: OP.into() }),
-            Verdict::OneValue => Err(Error::OneValue { op: OP.into(), shape: shape() }),
-            verdict => Ok(verdict),
-        }
+        let refused = match self.config.degenerate.verdict(weight, any_values) {
+            Verdict::Empty => ErrorKind::Empty(view.dims().to_vec()),
+            Verdict::ZeroWeight => ErrorKind::ZeroWeight,
+            Verdict::OneValue => ErrorKind::OneValue(view.dims().to_vec()),
+            verdict => return Ok(verdict),
+        };
+        Err(refused.at(OP))
     }
 
     pub(super) fn refuse_constant(&self, weight: Weight, moments: &[Moment]) -> Result<()> {
@@ -146,7 +137,7 @@ impl Layer {
             return Ok(());
         }
         match moments.iter().position(|moment| moment.variance == 0.0) {
-            Some(channel) => Err(Error::ConstantChannel { op: OP.into(), channel }),
+            Some(channel) => Err(ErrorKind::ConstantChannel(channel).at(OP)),
             None => Ok(()),
         }
     }

@@ -7,7 +7,7 @@ use super::correction::LastCorrection;
 use super::input::Input;
 use super::layer::{Layer, Parameters};
 use crate::call::{Call, Statistics};
-use crate::channel::{Channel, Formulas, Moment, Verdict, Weight};
+use crate::channel::{Channel, Formulas, Moment, Reference, Verdict, Weight};
 use crate::collective::{Exchange, Gathered};
 use crate::engine::{ByGroup, Engine, Normalized, engine};
 use crate::error::Result;
@@ -20,6 +20,7 @@ pub(super) struct Run {
     pub(super) backward: Backward,
     pub(super) update: Option<Moments>,
     pub(super) correction: Option<LastCorrection>,
+    pub(super) reference: Option<Reference>,
     /// Some rank will run a backward pass through shared statistics, so all must.
     pub(super) forced: bool,
 }
@@ -72,11 +73,15 @@ impl Layer {
         let Passed { normalized: Normalized { y, moments, channels }, batch, shared, forced } =
             passed;
         let channels = Arc::new(channels);
-        let corrected = formulas.renorm.is_some() && moments.iter().any(|m| !m.is_empty());
-        let correction =
-            corrected.then(|| LastCorrection { channels: channels.clone(), moments, formulas });
+        let reference = formulas.renorm;
+        let corrected: Vec<bool> =
+            moments.iter().map(|m| reference.is_some() && !m.is_empty()).collect();
+        let correction = corrected
+            .contains(&true)
+            .then(|| LastCorrection { channels: channels.clone(), corrected });
         let backward = Backward { engine, channels, channel_count: self.channels, shared };
-        Ok(Run { y, backward, update: batch.filter(|_| call.update), correction, forced })
+        let update = batch.filter(|_| call.update);
+        Ok(Run { y, backward, update, correction, reference, forced })
     }
 
     /// Normalizes every group by its own moments, or by the moving statistics under a policy, in one call of the

@@ -95,7 +95,7 @@ impl Saved {
 
     /// All gradients, for the gradient of y.
     /// # Errors
-    /// [`Error::Shape`] or [`Error::DType`] if `dy` does not have the shape and type of y.
+    /// [`Shape`](crate::ErrorKind::Shape) or [`DType`](crate::ErrorKind::DType) if `dy` does not have the shape and type of y.
     pub fn gradients(&self, dy: &Tensor) -> Result<InputGradients> {
         let Taken { x, gamma, beta, residual } = self.take(dy, true)?;
         let x = x.map_or_else(|| dy.zeros_like(), Ok)?;

@@ -28,12 +28,11 @@ impl State {
         let known = shared.iter().find(|(known, _)| *known == id);
         if let Some(state) = known.and_then(|(_, state)| state.upgrade()) {
             if state.rules != rules {
-                return Err(Error::Contradiction {
-                    op: "build".into(),
-                    first: "a layer on the same variables",
-                    second: "other options for their updates",
-                    reason: "decay, epsilon, zero_debias, stored_variance, renorm and degenerate must be equal",
-                });
+                return Err(Error::contradiction(
+                    "a layer on the same variables",
+                    "other options for their updates",
+                    "decay, epsilon, zero_debias, stored_variance, renorm and degenerate must be equal",
+                ));
             }
             return Ok(state);
         }

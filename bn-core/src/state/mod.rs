@@ -5,12 +5,13 @@
 
 mod build;
 
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use candle::{DType, Tensor, Var};
 
 use crate::channel::{
-    Averages, Column, CommitRules, Committed, Moment, RenormAverages, RenormVariant, commit, toward,
+    Averages, Bounds, Column, Commit, CommitRules, Committed, Moment, Reference, RenormVariant,
+    commit, toward,
 };
 use crate::config::{BatchNormConfig, StoredVariance, ZeroDebias};
 use crate::error::Result;
@@ -60,10 +61,12 @@ pub enum Evaluation {
 pub(crate) struct Ledger {
     /// Updates tried, effective or not: the step of schedules. Unknown before the first; see [`State::step`].
     step: Option<u64>,
+    /// How often the averages have been written.
+    version: u64,
     pub(crate) pending: Option<Pending>,
     pub(crate) last: Option<LastUpdate>,
     /// What evaluation passes use in place of the moving statistics.
-    pub(crate) evaluation: Evaluation,
+    pub(crate) evaluation: Arc<Evaluation>,
     /// Moments of the batches evaluated by [`Evaluation::Batch`].
     pub(crate) recorded: Vec<Moments>,
     /// The averages were set from a checkpoint or a population.
@@ -117,7 +120,8 @@ impl State {
         self.averages.try_map(&Variable::read)
     }
 
-    fn write(&self, averages: &Averages, count: f64) -> candle::Result<()> {
+    fn write(&self, ledger: &mut Ledger, averages: &Averages, count: f64) -> candle::Result<()> {
+        ledger.version += 1;
         for (variable, column) in self.averages.parts().into_iter().zip(averages.parts()) {
             write(&variable.var, column.values())?;
         }
@@ -134,13 +138,15 @@ impl State {
         Ok([values(&self.averages.mean.value.var)?, values(&self.averages.variance.value.var)?])
     }
 
-    /// The averages that renorm refers to, and the step of its bounds.
-    pub(crate) fn renorm(&self) -> candle::Result<Option<(RenormAverages, u64)>> {
-        let Some(renorm) = &self.averages.renorm else {
-            return Ok(None);
-        };
+    /// What renorm refers to now, with the bounds of a step.
+    pub(crate) fn reference(&self, bounds: impl Fn(u64) -> Bounds) -> candle::Result<Reference> {
         let ledger = self.ledger();
-        Ok(Some((renorm.try_map(&Variable::read)?, self.step(&ledger)?)))
+        Ok(Reference {
+            averages: self.read()?,
+            version: ledger.version,
+            bounds: bounds(self.step(&ledger)?),
+            epsilon: self.rules.commit.epsilon,
+        })
     }
 
     /// The type of the moving statistics.
@@ -170,25 +176,39 @@ impl State {
         Ok(())
     }
 
-    /// Updates the averages by one batch, unless one of its statistics is not finite.
-    pub(crate) fn commit(&self, batch: Moments) -> candle::Result<()> {
+    /// Updates the averages by one batch, unless one of its statistics is not finite. `reference` is what the
+    /// batch was normalized by: read a moment ago, its averages mostly need not be read again.
+    pub(crate) fn commit(
+        &self,
+        batch: Moments,
+        reference: Option<Reference>,
+    ) -> candle::Result<()> {
         let mut ledger = self.ledger();
-        let prepared = self.prepare(&ledger, batch)?;
+        let prepared = self.prepare(&ledger, batch, reference)?;
         self.apply(&mut ledger, prepared)
     }
 
     /// Computes a commit; nothing has changed yet.
-    pub(crate) fn prepare(&self, ledger: &Ledger, batch: Moments) -> candle::Result<Prepared> {
-        let (mut averages, count, step) = (self.read()?, self.count()?, self.step(ledger)?);
+    pub(crate) fn prepare(
+        &self,
+        ledger: &Ledger,
+        batch: Moments,
+        reference: Option<Reference>,
+    ) -> candle::Result<Prepared> {
+        let mut averages = match reference {
+            Some(reference) if reference.version == ledger.version => reference.averages,
+            _ => self.read()?,
+        };
+        let (count, step) = (self.count()?, self.step(ledger)?);
         let moving = Moment::zip(averages.mean.value.values(), averages.variance.value.values());
         let rate = self.rules.commit.decay.rate(step, count);
-        let committed = commit(
-            &self.rules.commit,
+        let committed = commit(Commit {
+            rules: &self.rules.commit,
             rate,
-            batch.common_weight(),
-            [&batch.means(), &batch.variances()],
-            &mut averages,
-        );
+            weight: batch.common_weight(),
+            moments: [&batch.means(), &batch.variances()],
+            averages: &mut averages,
+        });
         let last = LastUpdate { batch, moving };
         Ok(Prepared { averages, committed, last, step, count, rate })
     }
@@ -198,7 +218,7 @@ impl State {
         let Prepared { averages, committed, last, step, count, rate } = prepared;
         ledger.step = Some(step + 1);
         if committed.accepted {
-            self.write(&averages, count + 1.0)?;
+            self.write(ledger, &averages, count + 1.0)?;
             let values = last.batch.common_weight().values();
             ledger.gathered = toward(ledger.gathered, 1.0, rate);
             ledger.squares = ledger.squares * (1.0 - rate) * (1.0 - rate) + rate * rate / values;
@@ -226,7 +246,8 @@ impl State {
         if let Some(committed) = committed {
             ledger.step = Some(committed as u64);
         }
-        self.write(&averages, committed.map_or_else(|| self.count(), Ok)?)?;
+        let committed = committed.map_or_else(|| self.count(), Ok)?;
+        self.write(&mut ledger, &averages, committed)?;
         for (name, values) in more {
             if let Some(variable) = self.find(name) {
                 write(&variable.var, values)?;

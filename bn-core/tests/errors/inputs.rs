@@ -3,7 +3,7 @@
 use crate::common::{Numbers, Outcome, state_bits, tensor};
 use crate::{built, keras, zeros};
 use bn_core::{
-    BatchNormConfig, Call, DataFormat, Error, Moments, batch_normalization, moments,
+    BatchNormConfig, Call, DataFormat, ErrorKind, Moments, batch_normalization, moments,
     weighted_moments,
 };
 use candle::{DType, Tensor};
@@ -14,11 +14,11 @@ fn inputs() -> Outcome {
     let before = state_bits(&bn);
     for call in [Call::train(), Call::eval(), Call::batch_statistics()] {
         let run = |x: &Tensor| bn.forward_with(x, &call);
-        assert_error!(run(&zeros(&[3])), Error::Rank { .. }, "batch norm", "2 or more", "[3]");
-        assert_error!(run(&zeros(&[])), Error::Rank { .. }, "batch norm", "2 or more", "[]");
+        assert_error!(run(&zeros(&[3])), ErrorKind::Shape { .. }, "batch norm", "2 or more", "[3]");
+        assert_error!(run(&zeros(&[])), ErrorKind::Shape { .. }, "batch norm", "2 or more", "[]");
         assert_error!(
             run(&zeros(&[2, 4, 3])),
-            Error::Channels { .. },
+            ErrorKind::Shape { .. },
             "batch norm",
             "3 channels",
             "axis 1",
@@ -27,18 +27,18 @@ fn inputs() -> Outcome {
         let integers = zeros(&[2, 3]).to_dtype(DType::I64)?;
         assert_error!(
             run(&integers),
-            Error::DType { .. },
+            ErrorKind::DType { .. },
             "batch norm",
             "`x`",
             "f16, bf16, f32 or f64",
             "I64"
         );
-        assert_error!(run(&zeros(&[2, 3]).to_dtype(DType::U8)?), Error::DType { .. }, "U8");
+        assert_error!(run(&zeros(&[2, 3]).to_dtype(DType::U8)?), ErrorKind::DType { .. }, "U8");
     }
     let far = built(BatchNormConfig { data_format: DataFormat::Axis(4), ..keras() })?;
     assert_error!(
         far.forward_train(&zeros(&[2, 3])),
-        Error::Axis { .. },
+        ErrorKind::Axis { .. },
         "batch norm",
         "axis 4",
         "2 axes"
@@ -46,18 +46,18 @@ fn inputs() -> Outcome {
     assert_eq!(state_bits(&bn), before);
 
     let x = tensor(&Numbers(1).normals(12), &[4, 3], DType::F32);
-    assert_error!(moments(&x, &[2], false), Error::Axis { .. }, "moments", "axis 2", "2 axes");
-    assert_error!(moments(&x, &[0, 0], false), Error::Axis { .. }, "moments", "axis 0");
+    assert_error!(moments(&x, &[2], false), ErrorKind::Axis { .. }, "moments", "axis 2", "2 axes");
+    assert_error!(moments(&x, &[0, 0], false), ErrorKind::Axis { .. }, "moments", "axis 0");
     assert_error!(
         moments(&x.to_dtype(DType::U32)?, &[0], false),
-        Error::DType { .. },
+        ErrorKind::DType { .. },
         "moments",
         "`x`",
         "U32"
     );
     assert_error!(
         Moments::of(&zeros(&[3]), DataFormat::Nchw),
-        Error::Rank { .. },
+        ErrorKind::Shape { .. },
         "Moments",
         "[3]"
     );
@@ -65,14 +65,19 @@ fn inputs() -> Outcome {
     let normalize = |m: &Tensor, epsilon| batch_normalization(&x, m, &v, None, None, epsilon);
     assert_error!(
         normalize(&zeros(&[4]), 1e-3),
-        Error::Shape { .. },
+        ErrorKind::Shape { .. },
         "batch_normalization",
         "`mean`",
         "[4, 3]",
         "[4]"
     );
-    assert_error!(normalize(&m, 0.0), Error::Value { .. }, "epsilon", "> 0", "0");
-    assert_error!(normalize(&m.to_dtype(DType::I64)?, 1e-3), Error::DType { .. }, "`mean`", "I64");
+    assert_error!(normalize(&m, 0.0), ErrorKind::Value { .. }, "epsilon", "> 0", "0");
+    assert_error!(
+        normalize(&m.to_dtype(DType::I64)?, 1e-3),
+        ErrorKind::DType { .. },
+        "`mean`",
+        "I64"
+    );
     Ok(())
 }
 
@@ -86,7 +91,7 @@ fn tensors_of_a_call() -> Outcome {
         let got = format!("{dims:?}");
         assert_error!(
             weighted(&zeros(dims)),
-            Error::Shape { .. },
+            ErrorKind::Shape { .. },
             "batch norm",
             "`weights`",
             "[N = 2]",
@@ -99,7 +104,7 @@ fn tensors_of_a_call() -> Outcome {
         let w = tensor(&[1.0, bad], &[2], DType::F32);
         assert_error!(
             weighted(&w),
-            Error::Weight { index: 1, .. },
+            ErrorKind::Weight { index: 1, .. },
             "batch norm",
             "finite and not negative",
             &got,
@@ -108,7 +113,7 @@ fn tensors_of_a_call() -> Outcome {
         let rows = tensor(&[1.0, bad], &[2, 1, 1], DType::F32);
         assert_error!(
             weighted_moments(&x, &[0], &rows, false),
-            Error::Weight { index: 1, .. },
+            ErrorKind::Weight { index: 1, .. },
             "weighted_moments",
             &got
         );
@@ -116,7 +121,7 @@ fn tensors_of_a_call() -> Outcome {
     let rows = zeros(&[3]);
     assert_error!(
         weighted_moments(&x, &[0], &rows, false),
-        Error::Shape { .. },
+        ErrorKind::Shape { .. },
         "weighted_moments",
         "`weights`",
         "[2, 3, 4]",
@@ -124,7 +129,7 @@ fn tensors_of_a_call() -> Outcome {
     );
     assert_error!(
         bn.forward_with(&x, &Call::train().with_residual(&zeros(&[2, 3]))),
-        Error::Shape { .. },
+        ErrorKind::Shape { .. },
         "`residual`",
         "[2, 3, 4]",
         "[2, 3]"
@@ -132,7 +137,7 @@ fn tensors_of_a_call() -> Outcome {
     let integers = x.to_dtype(DType::I64)?;
     assert_error!(
         bn.forward_with(&x, &Call::train().with_residual(&integers)),
-        Error::DType { .. },
+        ErrorKind::DType { .. },
         "`residual`",
         "I64"
     );
@@ -141,7 +146,7 @@ fn tensors_of_a_call() -> Outcome {
         let wrong = zeros(dims);
         assert_error!(
             bn.forward_with(&x, &Call { gamma: Some(&wrong), ..Call::train() }),
-            Error::Shape { .. },
+            ErrorKind::Shape { .. },
             "`gamma`",
             "[C = 3]",
             "[N = 2, C]",
@@ -149,7 +154,7 @@ fn tensors_of_a_call() -> Outcome {
         );
         assert_error!(
             bn.forward_with(&x, &Call { beta: Some(&wrong), ..Call::eval() }),
-            Error::Shape { .. },
+            ErrorKind::Shape { .. },
             "`beta`",
             "[C = 3]",
             &got
@@ -162,28 +167,28 @@ fn tensors_of_a_call() -> Outcome {
             &x,
             &Call { gamma: Some(&gamma), residual: Some(&integers), ..Call::eval() }
         ),
-        Error::DType { .. },
+        ErrorKind::DType { .. },
         "`residual`",
         "f16"
     );
     let other = Moments::of(&zeros(&[2, 4]), DataFormat::Nhwc)?;
     assert_error!(
         bn.forward_with(&x, &Call::given(&other)),
-        Error::Shape { .. },
+        ErrorKind::Shape { .. },
         "`given statistics`",
         "[C = 3]",
         "[4]"
     );
     assert_error!(
         other.merge(&Moments::of(&zeros(&[2, 3]), DataFormat::Nhwc)?),
-        Error::Shape { .. },
+        ErrorKind::Shape { .. },
         "merge",
         "[C = 4]",
         "[3]"
     );
     assert_error!(
         Moments::new(&zeros(&[2]), &zeros(&[3]), &zeros(&[3])),
-        Error::Shape { .. },
+        ErrorKind::Shape { .. },
         "`weight`",
         "[C = 3]",
         "[2]"

@@ -7,7 +7,7 @@ mod common;
 macro_rules! assert_error {
     ($result:expr, $variant:pat, $($part:expr),+) => {
         match $result {
-            Err(error @ $variant) => {
+            Err(error) if matches!(error.kind, $variant) => {
                 let message = error.to_string();
                 $(assert!(message.contains($part), "`{message}` lacks `{}`", $part);)+
             }

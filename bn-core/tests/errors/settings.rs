@@ -3,7 +3,7 @@
 use crate::common::layer;
 use crate::{built, keras, zeros};
 use bn_core::{
-    Activation, BatchNormConfig, Clipping, DataFormat, Decay, Degenerate, Error, Initializer,
+    Activation, BatchNormConfig, Clipping, DataFormat, Decay, Degenerate, ErrorKind, Initializer,
     MovingAverage, Policy, RMin, Regularizer, RenormConfig, RenormVariant, Schedule,
     StoredVariance, ZeroDebias,
 };
@@ -12,7 +12,7 @@ use candle::DType;
 #[test]
 fn settings() {
     let value = |config: BatchNormConfig, name: &str, wanted: &str, got: &str| {
-        assert_error!(built(config), Error::Value { .. }, name, wanted, got);
+        assert_error!(built(config), ErrorKind::Value { .. }, name, wanted, got);
     };
     for epsilon in [0.0, -1e-3, f64::NAN, f64::INFINITY] {
         value(
@@ -34,7 +34,7 @@ fn settings() {
         }
         assert_error!(
             MovingAverage::new(&zeros(&[1]), bad, false),
-            Error::Value { .. },
+            ErrorKind::Value { .. },
             "decay",
             &bad.to_string()
         );
@@ -119,14 +119,14 @@ fn settings() {
     let short = Initializer::Values(vec![1.0; 2]);
     assert_error!(
         built(BatchNormConfig { gamma_initializer: short, ..keras() }),
-        Error::Shape { .. },
+        ErrorKind::Shape { .. },
         "gamma_initializer",
         "3 channels",
         "[2]"
     );
     assert_error!(
         layer(&keras(), 0, DType::F32),
-        Error::Value { .. },
+        ErrorKind::Value { .. },
         "channels",
         "1 or more",
         "0"
@@ -150,21 +150,21 @@ fn settings() {
     }
     assert_error!(
         Schedule::piecewise([]),
-        Error::Value { .. },
+        ErrorKind::Value { .. },
         "schedule",
         "one (step, value) point or more",
         "none"
     );
     assert_error!(
         Schedule::piecewise([(5, 1.0), (4, 1.0)]),
-        Error::Value { .. },
+        ErrorKind::Value { .. },
         "schedule",
         "do not go back",
         "4 after 5"
     );
     assert_error!(
         Schedule::piecewise([(5, f64::NAN)]),
-        Error::Value { .. },
+        ErrorKind::Value { .. },
         "schedule",
         "finite",
         "NaN at step 5"
@@ -176,7 +176,7 @@ fn contradictions() {
     let refuse = |config: BatchNormConfig, first: &str, second: &str| {
         assert_error!(
             built(config),
-            Error::Contradiction { .. },
+            ErrorKind::Contradiction { .. },
             first,
             second,
             "exclude each other"

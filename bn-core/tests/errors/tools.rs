@@ -4,7 +4,7 @@ use crate::common::{Outcome, layer};
 use crate::{built, zeros};
 use bn_core::interchange::{Import, Named, export, from_bytes, import};
 use bn_core::{
-    BatchNormConfig, Collective, Convolution, Error, MovingAverage, Names, Operator,
+    BatchNormConfig, Collective, Convolution, Error, ErrorKind, MovingAverage, Names, Operator,
     PopulationOptions, Single, Threads, fold, population_statistics,
 };
 use candle::{DType, Device};
@@ -14,7 +14,7 @@ fn tools() -> Outcome {
     let average = MovingAverage::new(&zeros(&[3]), 0.5, true)?;
     assert_error!(
         average.update(&zeros(&[2])),
-        Error::Shape { .. },
+        ErrorKind::Shape { .. },
         "MovingAverage",
         "`value`",
         "[3]",
@@ -22,7 +22,7 @@ fn tools() -> Outcome {
     );
     assert_error!(
         MovingAverage::new(&zeros(&[3]).to_dtype(DType::U8)?, 0.5, true),
-        Error::DType { .. },
+        ErrorKind::DType { .. },
         "MovingAverage",
         "U8"
     );
@@ -33,7 +33,7 @@ fn tools() -> Outcome {
     };
     assert_error!(
         folded(Operator::Linear, &[4, 2], &[5, 2]),
-        Error::Shape { .. },
+        ErrorKind::Shape { .. },
         "fold",
         "`weight`",
         "3 output channels",
@@ -41,7 +41,7 @@ fn tools() -> Outcome {
     );
     assert_error!(
         folded(Operator::Linear, &[3], &[5, 2]),
-        Error::Shape { .. },
+        ErrorKind::Shape { .. },
         "fold",
         "rank 2",
         "[3]"
@@ -49,7 +49,7 @@ fn tools() -> Outcome {
     let groups = |groups| Convolution { groups, ..Convolution::default() };
     assert_error!(
         folded(Operator::Conv1d(groups(0)), &[3, 2, 1], &[5, 2, 4]),
-        Error::Value { .. },
+        ErrorKind::Value { .. },
         "groups",
         "1 or more",
         "0"
@@ -69,7 +69,7 @@ fn tools() -> Outcome {
     assert!(folded(Operator::Linear, &[3, 2], &[5, 7]).is_err(), "a probe that does not fit");
     assert_error!(
         fold(Operator::Linear, &zeros(&[3, 2]), Some(&zeros(&[2])), &bn, &zeros(&[5, 2])),
-        Error::Shape { .. },
+        ErrorKind::Shape { .. },
         "fold",
         "`bias`",
         "[out = 3]",
@@ -79,7 +79,7 @@ fn tools() -> Outcome {
     let w = zeros(&[3, 2, 1]);
     assert_error!(
         fold(Operator::Conv1d(groups(1)), &w, None, &last, &zeros(&[5, 2, 4])),
-        Error::Contradiction { .. },
+        ErrorKind::Contradiction { .. },
         "folding",
         "axis"
     );
@@ -90,26 +90,26 @@ fn tools() -> Outcome {
     };
     assert_error!(
         population_statistics(&[&bn], none, &PopulationOptions::default(), |()| Ok::<_, Error>(())),
-        Error::Empty { .. },
+        ErrorKind::Empty { .. },
         "population_statistics"
     );
     assert_error!(
         pass(&PopulationOptions::default()),
-        Error::Value { .. },
+        ErrorKind::Value { .. },
         "population_statistics",
         "layer 0"
     );
     let options = PopulationOptions::default;
     assert_error!(
         pass(&PopulationOptions { min_batches: 1, ..options() }),
-        Error::Value { .. },
+        ErrorKind::Value { .. },
         "min_batches",
         "2 or more",
         "1"
     );
     assert_error!(
         pass(&PopulationOptions { max_batches: Some(0), ..options() }),
-        Error::Value { .. },
+        ErrorKind::Value { .. },
         "max_batches",
         "1 or more",
         "0"
@@ -117,7 +117,7 @@ fn tools() -> Outcome {
     for bound in [0.0, -1.0, f64::NAN] {
         assert_error!(
             pass(&PopulationOptions { standard_error: Some(bound), ..options() }),
-            Error::Value { .. },
+            ErrorKind::Value { .. },
             "standard_error",
             "above 0",
             &bound.to_string()
@@ -128,7 +128,7 @@ fn tools() -> Outcome {
     for values in [1.0, 0.0, -3.0, f64::NAN, f64::INFINITY] {
         assert_error!(
             export(&bn, Names::Keras, "", Some(values)),
-            Error::Value { .. },
+            ErrorKind::Value { .. },
             "values_per_channel",
             "more than 1",
             &values.to_string()
@@ -137,13 +137,13 @@ fn tools() -> Outcome {
             Import { values_per_channel: Some(values), prefix: "a.b".into(), ..Import::default() };
         assert_error!(
             import(&bn, Names::Torch, &named, &options),
-            Error::Value { .. },
+            ErrorKind::Value { .. },
             "values_per_channel"
         );
     }
     assert_error!(
         import(&bn, Names::Torch, &named, &Import::default()),
-        Error::Missing { .. },
+        ErrorKind::Missing { .. },
         "import",
         "`running_mean`",
         "a.b.running_mean",
@@ -153,7 +153,7 @@ fn tools() -> Outcome {
     let prefix = Import { prefix: "a.b".into(), ..Import::default() };
     assert_error!(
         import(&wide, Names::Torch, &named, &prefix),
-        Error::Shape { .. },
+        ErrorKind::Shape { .. },
         "import",
         "a.b.running_mean",
         "4 elements",
@@ -163,7 +163,7 @@ fn tools() -> Outcome {
 
     assert_error!(
         Single.broadcast(1, &mut [0.0]),
-        Error::Collective { .. },
+        ErrorKind::Collective { .. },
         "broadcast",
         "below 1",
         "got 1"

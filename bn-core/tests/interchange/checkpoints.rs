@@ -4,7 +4,8 @@ use crate::common::{Numbers, Outcome, assert_close, bits, layer, state_bits, ten
 use crate::{SYSTEMS, config, names, trained};
 use bn_core::interchange::{Import, Named, export, import};
 use bn_core::{
-    BatchNorm, BatchNormConfig, Decay, Error, Names, RenormConfig, RenormVariant, ZeroDebias,
+    BatchNorm, BatchNormConfig, Decay, Error, ErrorKind, Names, RenormConfig, RenormVariant,
+    ZeroDebias,
 };
 use candle::{DType, Device, Tensor};
 
@@ -49,7 +50,7 @@ fn a_missing_name_says_which_and_what_was_there() -> Outcome {
             let fresh = layer(&config(system), 3, DType::F32)?;
             let before = state_bits(&fresh);
             match import(&fresh, system, &rest, &options) {
-                Err(Error::Missing { name, present, .. }) => {
+                Err(Error { kind: ErrorKind::Missing { name, present, .. }, .. }) => {
                     refused += 1;
                     assert_eq!(name, *missing);
                     assert_eq!(present, names(&rest).join(", "));

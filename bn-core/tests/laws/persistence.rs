@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use bn_core::{
-    BatchNorm, BatchNormConfig, Decay, Error, RenormConfig, RenormVariant, Reuse, StoredVariance,
-    ZeroDebias,
+    BatchNorm, BatchNormConfig, Decay, Error, ErrorKind, RenormConfig, RenormVariant, Reuse,
+    StoredVariance, ZeroDebias,
 };
 use candle::{DType, Device, Tensor};
 use candle_nn::{VarBuilder, VarMap};
@@ -156,7 +156,9 @@ fn a_checkpoint_without_statistics_is_refused() -> Outcome {
         });
         let vb = VarBuilder::from_tensors(tensors.collect(), DType::F32, &Device::Cpu);
         match BatchNormConfig::keras().build(3, vb.pp("a").pp("b")) {
-            Err(Error::Missing { name, .. }) => assert_eq!(name, format!("a.b.{missing}")),
+            Err(Error { kind: ErrorKind::Missing { name, .. }, .. }) => {
+                assert_eq!(name, format!("a.b.{missing}"))
+            }
             other => panic!("{missing}: {other:?}"),
         }
     }
@@ -169,12 +171,16 @@ fn reuse() -> Outcome {
     let config = |reuse| BatchNormConfig { reuse, ..BatchNormConfig::haiku() };
     let map = VarMap::new();
     match build(&config(Reuse::Always), &VarMap::new(), DType::F64) {
-        Err(Error::NotThere { name }) => assert!(name.starts_with("norm."), "{name}"),
+        Err(Error { kind: ErrorKind::NotThere(name), .. }) => {
+            assert!(name.starts_with("norm."), "{name}")
+        }
         other => panic!("{other:?}"),
     }
     let first = build(&config(Reuse::Never), &map, DType::F64)?;
     match build(&config(Reuse::Never), &map, DType::F64) {
-        Err(Error::Exists { name }) => assert!(name.starts_with("norm."), "{name}"),
+        Err(Error { kind: ErrorKind::Exists(name), .. }) => {
+            assert!(name.starts_with("norm."), "{name}")
+        }
         other => panic!("{other:?}"),
     }
     let (second, third) = (

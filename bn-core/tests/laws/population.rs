@@ -1,8 +1,8 @@
 //! Population statistics: of all data as one batch, however they were split; nothing half done.
 
 use bn_core::{
-    BatchNorm, BatchNormConfig, Call, Error, PopulationOptions, RenormConfig, RenormVariant,
-    StoredVariance, ZeroDebias, population_statistics,
+    BatchNorm, BatchNormConfig, Call, Error, ErrorKind, PopulationOptions, RenormConfig,
+    RenormVariant, StoredVariance, ZeroDebias, population_statistics,
 };
 use candle::{DType, Device, Tensor};
 use proptest::prelude::*;
@@ -16,7 +16,7 @@ fn options() -> PopulationOptions {
 }
 
 fn error(reason: &str) -> Error {
-    Error::Collective { op: "test".into(), reason: reason.to_owned() }
+    ErrorKind::Collective(reason.to_owned()).at("test")
 }
 
 proptest! {

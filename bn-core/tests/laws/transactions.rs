@@ -1,8 +1,8 @@
 //! Updates as transactions: commit, discard, merge; a poisoned batch changes nothing but a count.
 
 use bn_core::{
-    BatchNorm, BatchNormConfig, Call, DataFormat, Decay, Error, Moments, Pending, RenormConfig,
-    RenormVariant, Updates, ZeroDebias,
+    BatchNorm, BatchNormConfig, Call, DataFormat, Decay, Error, ErrorKind, Moments, Pending,
+    RenormConfig, RenormVariant, Updates, ZeroDebias,
 };
 use candle::{DType, Tensor};
 use proptest::prelude::*;
@@ -50,10 +50,13 @@ fn only_a_fitting_update_can_be_restored() -> bn_core::Result<()> {
     let config = BatchNormConfig::default();
     let immediate = layer(&config, 3, DType::F64)?;
     let refused = immediate.restore_pending(pending.clone());
-    assert!(matches!(refused, Err(Error::Contradiction { .. })), "{refused:?}");
+    assert!(
+        matches!(refused, Err(Error { kind: ErrorKind::Contradiction { .. }, .. })),
+        "{refused:?}"
+    );
     let other = deferred(&config, 2, &Updates::new())?;
     let refused = other.restore_pending(pending);
-    assert!(matches!(refused, Err(Error::Shape { .. })), "{refused:?}");
+    assert!(matches!(refused, Err(Error { kind: ErrorKind::Shape { .. }, .. })), "{refused:?}");
     assert_eq!(other.pending(), None);
     Ok(())
 }

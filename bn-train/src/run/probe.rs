@@ -75,8 +75,8 @@ impl LayerProbe {
                 }
             }
         }
-        self.push(path, "r_clipped", correction.clipped_r()?);
-        self.push(path, "d_clipped", correction.clipped_d()?);
+        self.push(path, "r_clipped", correction.clipped_r());
+        self.push(path, "d_clipped", correction.clipped_d());
         Ok(())
     }
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use pulp::Simd;
 
-use super::input::Back;
+use super::input::{Back, Weighting, with_weighting};
 use super::lanes::{Element, Real, Vector};
 use super::memory::prefetch;
 use super::normalize::lost_in;
@@ -14,7 +14,7 @@ use super::tail::{Tail, with_tail};
 use super::walk::{Geometry, Map, Place, Slab, Sums, map, sum};
 use crate::channel::{Channel, GradientTerms, Totals};
 
-/// What dx adds to `scale·dv`, by channel: `slope·(x − mean) + level`, in the kernels' type.
+/// What is added to `scale·dv` for dx, by channel: `slope·(x − mean) + level`, in the kernels' type.
 pub(super) struct Lines<R> {
     slope: Vec<R>,
     level: Vec<R>,
@@ -38,7 +38,7 @@ impl<R: Real> Lines<R> {
     }
 }
 
-/// dx, and dv where it is the gradient of a residual.
+/// dx, and dv if it is the gradient of a residual.
 #[derive(Clone, Copy)]
 pub(super) struct Outputs<'a, T> {
     pub(super) dx: Output<'a, T>,
@@ -54,7 +54,7 @@ pub(super) fn sum_slab<T: Element>(
     with_tail!(back.input.activation, |tail| sum(Gradient { back: *back, tail }, slab, affines))
 }
 
-/// Sums about the mean as rounded, to totals about the mean itself.
+/// Converts sums about the rounded mean to totals about the exact one.
 pub(super) fn totals<R: Real>(channels: &[Channel], sums: &[[f64; 2]]) -> Vec<Totals> {
     let mut totals = vec![Totals::default(); channels.len()];
     for ((channel, [dv, moment]), total) in channels.iter().zip(sums).zip(&mut totals) {
@@ -64,7 +64,7 @@ pub(super) fn totals<R: Real>(channels: &[Channel], sums: &[[f64; 2]]) -> Vec<To
     totals
 }
 
-/// Fills dx (and dv) of a slab. Slabs that run at the same time must not overlap.
+/// Fills a slab of dx (and dv). Slabs that run at the same time must not overlap.
 pub(super) fn write_slab<T: Element>(
     back: &Back<'_, T>,
     slab: &Slab,
@@ -75,7 +75,9 @@ pub(super) fn write_slab<T: Element>(
     let constants = [mean, scale, offset, slope, level];
     with_tail!(back.input.activation, |tail| {
         let gradient = Gradient { back: *back, tail };
-        map(Written { gradient, outputs: *outputs }, slab, constants);
+        with_weighting!(back.input.weights, |weights| {
+            map(Written { gradient, weights, outputs: *outputs }, slab, constants);
+        });
     });
     outputs.dx.finish();
     if let Some(dv) = &outputs.dv {
@@ -84,12 +86,12 @@ pub(super) fn write_slab<T: Element>(
 }
 
 #[derive(Clone, Copy)]
-struct Gradient<'a, T: Element, A> {
+struct Gradient<'a, T: Element, const TAIL: u8> {
     back: Back<'a, T>,
-    tail: A,
+    tail: Tail<TAIL>,
 }
 
-impl<T: Element, A: Tail> Gradient<'_, T, A> {
+impl<T: Element, const TAIL: u8> Gradient<'_, T, TAIL> {
     /// `x − mean` and dv, for mean, scale and offset.
     #[inline(always)]
     fn centred_and_dv<S: Simd>(
@@ -101,10 +103,10 @@ impl<T: Element, A: Tail> Gradient<'_, T, A> {
         let Back { input, .. } = &self.back;
         let centred = input.centred(simd, affine[0], place);
         let dy = self.back.load_dy(simd, place);
-        if A::IDENTITY {
+        if Tail::<TAIL>::IDENTITY {
             return (centred, dy);
         }
-        if A::BY_VALUE
+        if Tail::<TAIL>::BY_VALUE
             && let Some(y) = self.back.load_y(simd, place)
         {
             return (centred, self.tail.gradient_by_value::<T::Real, S>(simd, y, dy));
@@ -114,7 +116,7 @@ impl<T: Element, A: Tail> Gradient<'_, T, A> {
     }
 }
 
-impl<T: Element, A: Tail> Sums<T, 3> for Gradient<'_, T, A> {
+impl<T: Element, const TAIL: u8> Sums<T, 3> for Gradient<'_, T, TAIL> {
     fn geometry(&self) -> Geometry {
         self.back.input.geometry()
     }
@@ -134,12 +136,13 @@ impl<T: Element, A: Tail> Sums<T, 3> for Gradient<'_, T, A> {
 }
 
 #[derive(Clone, Copy)]
-struct Written<'a, T: Element, A> {
-    gradient: Gradient<'a, T, A>,
+struct Written<'a, T: Element, const TAIL: u8, const BY: u8> {
+    gradient: Gradient<'a, T, TAIL>,
+    weights: Weighting<'a, T::Real, BY>,
     outputs: Outputs<'a, T>,
 }
 
-impl<T: Element, A: Tail> Map<T, 5> for Written<'_, T, A> {
+impl<T: Element, const TAIL: u8, const BY: u8> Map<T, 5> for Written<'_, T, TAIL, BY> {
     fn geometry(&self) -> Geometry {
         self.gradient.back.input.geometry()
     }
@@ -151,7 +154,7 @@ impl<T: Element, A: Tail> Map<T, 5> for Written<'_, T, A> {
         self.outputs.dx.prefetch(place.next());
         let (centred, dv) = self.gradient.centred_and_dv(simd, &[mean, scale, offset], place);
         let through = T::Real::mul_add(simd, centred, slope, level);
-        let through = self.gradient.back.input.weights.times(simd, through, place);
+        let through = self.weights.times(simd, through, place);
         let dx = T::Real::mul_add(simd, scale, dv, through);
         // SAFETY: dx and dv are outputs of this input; tasks have slabs that do not overlap.
         unsafe { self.outputs.dx.store(simd, place, dx) };

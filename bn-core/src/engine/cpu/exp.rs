@@ -1,5 +1,5 @@
-//! Sigmoid and tanh by lanes. In f32 they are polynomials without branches, so that the compiler can put
-//! them into vectors; both are within a few ulp. In f64 they are std's.
+//! Sigmoid and tanh by lanes. In f32 they are polynomials without branches, which the compiler can vectorize; both are
+//! right to a few ulp. In f64 they are std's.
 
 /// f32.
 pub(super) mod f32 {

@@ -1,5 +1,5 @@
-//! Half floats to and from f32 by integer arithmetic without branches, which compiles to vectors on any
-//! machine (the `half` crate asks for the machine's instructions at every number).
+//! Half floats to and from f32 by integer arithmetic without branches, which compiles to vectors on any machine. (The
+//! `half` crate checks the machine's instructions for every number.)
 //!
 //! Round to nearest, ties to even; NaN stays NaN (quiet), infinities and subnormals are exact.
 

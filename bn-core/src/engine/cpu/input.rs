@@ -1,4 +1,4 @@
-//! What the kernels read: slices whose lengths were checked once, so that no vector needs a check.
+//! Inputs of kernels: slices whose lengths are checked once, so that vectors need no checks.
 
 use std::mem::MaybeUninit;
 
@@ -21,16 +21,48 @@ pub(super) enum Weights<'a, R> {
     PerPosition(&'a [R]),
 }
 
-impl<R: Real> Weights<'_, R> {
+/// Weights in a kernel. Kernels are compiled for each kind: [`UNIT`], [`OUTER`] and [`POSITION`].
+#[derive(Clone, Copy)]
+pub(super) struct Weighting<'a, R, const BY: u8>(pub(super) &'a [R]);
+
+pub(super) const UNIT: u8 = 0;
+pub(super) const OUTER: u8 = 1;
+pub(super) const POSITION: u8 = 2;
+
+impl<R: Real, const BY: u8> Weighting<'_, R, BY> {
     #[inline(always)]
     pub(super) fn times<S: Simd>(self, simd: S, v: R::Vector<S>, place: Place) -> R::Vector<S> {
-        match self {
-            Weights::None => v,
-            Weights::PerOuter(w) => R::mul(simd, R::splat(simd, w[place.outer()]), v),
-            Weights::PerPosition(w) => R::mul(simd, R::load(simd, &w[place.position()..]), v),
+        match BY {
+            UNIT => v,
+            OUTER => R::mul(simd, R::splat(simd, self.0[place.outer()]), v),
+            _ => R::mul(simd, R::load(simd, &self.0[place.position()..]), v),
         }
     }
+}
 
+/// Evaluates an expression with the [`Weighting`] of some [`Weights`], compiled for each.
+macro_rules! with_weighting {
+    ($weights:expr, |$weighting:ident| $body:expr) => {{
+        use $crate::engine::cpu::input::{OUTER, POSITION, UNIT, Weighting, Weights};
+        match $weights {
+            Weights::None => {
+                let $weighting = Weighting::<_, UNIT>(&[]);
+                $body
+            }
+            Weights::PerOuter(w) => {
+                let $weighting = Weighting::<_, OUTER>(w);
+                $body
+            }
+            Weights::PerPosition(w) => {
+                let $weighting = Weighting::<_, POSITION>(w);
+                $body
+            }
+        }
+    }};
+}
+pub(super) use with_weighting;
+
+impl<R: Real> Weights<'_, R> {
     /// The weight at a position, `outer · inner size + inner`.
     pub(super) fn at(self, outer: usize, position: usize) -> f64 {
         match self {
@@ -48,13 +80,13 @@ pub(super) struct Input<'a, T: Element> {
     residual: Option<&'a [T]>,
     geometry: Geometry,
     pub(super) weights: Weights<'a, T::Real>,
-    /// Sum of all weights; the number of values per channel without.
+    /// Sum of all weights; without weights, the number of values per channel.
     pub(super) total: f64,
     pub(super) activation: Activation,
 }
 
 impl<'a, T: Element> Input<'a, T> {
-    /// Without weights, residual and activation. Panics if `x` has not the geometry's length.
+    /// Without weights, residual or activation. Panics unless `x` has the geometry's length.
     pub(super) fn new(x: &'a [T], geometry: Geometry) -> Self {
         assert!(x.len() == geometry.len());
         let total = (geometry.outer * geometry.inner) as f64;
@@ -70,7 +102,7 @@ impl<'a, T: Element> Input<'a, T> {
         Self { activation, ..self }
     }
 
-    /// Panics if the residual has not x's length.
+    /// Panics unless the residual has x's length.
     pub(super) fn with_residual(self, residual: Option<&'a [T]>) -> Self {
         assert!(residual.is_none_or(|residual| residual.len() == self.x.len()));
         Self { residual, ..self }
@@ -86,7 +118,7 @@ impl<'a, T: Element> Input<'a, T> {
         self.x
     }
 
-    /// Panics if the slice has not x's length.
+    /// Panics unless the slice has x's length.
     pub(super) fn output<'b>(&self, slice: &'b mut [MaybeUninit<T>]) -> Output<'b, T> {
         assert!(slice.len() == self.x.len());
         Output::new(slice, self.geometry)
@@ -105,7 +137,7 @@ impl<'a, T: Element> Input<'a, T> {
         T::Real::sub(simd, unsafe { place.load(simd, self.x) }, mean)
     }
 
-    /// What the activation is applied to, for mean, scale and offset.
+    /// The activation's argument, by mean, scale and offset.
     #[inline(always)]
     #[allow(unsafe_code)] // see `Place::load`
     pub(super) fn before_activation<S: Simd>(
@@ -134,8 +166,8 @@ pub(super) struct Back<'a, T: Element> {
 }
 
 impl<'a, T: Element> Back<'a, T> {
-    /// `y` is what the forward pass filled, where the gradient [reads it](reads_value). Panics if a slice has not
-    /// x's length, or if not every channel is there.
+    /// `y` is the forward pass's result, if the gradient [reads it](reads_value). Panics unless all slices have x's
+    /// length and there is a channel for each of the geometry's.
     pub(super) fn new(
         input: Input<'a, T>,
         channels: &'a [Channel],
@@ -171,7 +203,7 @@ impl<'a, T: Element> Back<'a, T> {
     }
 }
 
-/// Whether the gradient is cheaper by y than without.
+/// Whether the gradient is cheaper with y than without.
 pub(super) fn reads_value<T: Element>(activation: Activation) -> bool {
     T::PLAIN && matches!(activation, Activation::Sigmoid | Activation::Tanh)
 }

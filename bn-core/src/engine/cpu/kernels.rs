@@ -1,4 +1,4 @@
-//! The passes over slices: moments, normalization and gradients, each cut into slabs by the plan.
+//! The passes over slices: moments, normalization and gradients, slab by slab.
 
 use std::mem::MaybeUninit;
 
@@ -24,8 +24,8 @@ pub(super) fn moments<T: Element>(input: &Input<'_, T>) -> Vec<Moment> {
     })
 }
 
-/// Computes each channel's moments, passes them to `rule`, and normalizes into `y`, which is filled. Where a
-/// slab holds whole channels, all three happen while it is in the cache.
+/// Computes each channel's moments, passes them to `rule`, and normalizes into `y`, which is filled. If a slab holds
+/// all values of its channels, all three happen while it is in the cache.
 pub(super) fn forward<T: Element>(
     input: &Input<'_, T>,
     rule: impl Fn(usize, &[Moment]) -> Vec<Channel> + Sync,
@@ -59,7 +59,7 @@ pub(super) fn normalize<T: Element>(
     assert!(channels.len() == input.geometry().channels);
     let y = input.output(y);
     let affines = Affines::new(channels);
-    // Where moments were taken just before, the last slabs are still in the cache.
+    // If moments were taken just before, the last slabs are still in the cache.
     last_to_first(&plan::<T>(input.geometry(), 1).slabs, |slab| {
         normalize_slab(input, slab, affines.of(slab.channels.clone()), &y);
     });
@@ -90,7 +90,7 @@ pub(super) fn input_gradient<T: Element>(
     });
 }
 
-/// [`gradient_sums`], and [`input_gradient`] by their terms. Slices are filled.
+/// [`gradient_sums`], then [`input_gradient`] by their terms. `dx` and `dv` are filled.
 pub(super) fn backward<T: Element>(
     back: &Back<'_, T>,
     dx: &mut [MaybeUninit<T>],
@@ -115,18 +115,18 @@ pub(super) fn backward<T: Element>(
     joined(parts)
 }
 
-/// Terms of dx where the statistics are of these values only.
+/// Terms of dx for statistics of these values only.
 pub(super) fn terms(channels: &[Channel], totals: &[Totals], weight: f64) -> Vec<GradientTerms> {
     let each = channels.iter().zip(totals);
     each.map(|(channel, t)| channel.terms(channel.through_statistics(t), weight)).collect()
 }
 
-/// Results of slabs as one; without a copy where there is but one.
+/// Joins the results of slabs; no copy for a single slab.
 fn joined<R: Clone>(mut parts: Vec<Vec<R>>) -> Vec<R> {
     if parts.len() == 1 { parts.swap_remove(0) } else { parts.concat() }
 }
 
-/// Sums of slabs, in slab order, to sums of channels.
+/// Adds the sums of slabs, in slab order, by channel.
 fn add_up(channels: usize, slabs: &[Slab], parts: &[Vec<[f64; 2]>]) -> Vec<[f64; 2]> {
     let mut sums = vec![[0.0; 2]; channels];
     for (slab, part) in slabs.iter().zip(parts) {

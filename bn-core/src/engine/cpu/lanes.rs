@@ -11,16 +11,16 @@ use pulp::{Arch, Scalar, Simd, WithSimd};
 
 use crate::tensors::Stored;
 
-/// Most lanes that a vector has: 16 of f32 in 512 bits.
+/// The most lanes of a vector: 16 of f32 in 512 bits.
 pub(super) const MOST_LANES: usize = 16;
 
 /// A type that kernels compute with.
 pub(crate) trait Real: Pod + Send + Sync + PartialOrd + std::fmt::Debug {
     type Vector<S: Simd>: Pod + Send + Sync;
     const ZERO: Self;
-    /// Below this a sum of squares may have lost terms to underflow.
+    /// A smaller sum of squares may have lost terms to underflow.
     const TINY: f64;
-    /// Means and variances above this leave no room for products of deviations and gradients.
+    /// With means or variances above this, products of deviations and gradients may overflow.
     const LARGE: f64;
 
     fn lanes<S: Simd>() -> usize;
@@ -65,7 +65,7 @@ pub(crate) trait Real: Pod + Send + Sync + PartialOrd + std::fmt::Debug {
 /// A type that tensors hold.
 pub(crate) trait Element: Stored + Send + Sync + 'static {
     type Real: Real;
-    /// A vector is stored as it is, bit by bit.
+    /// Vectors are stored without conversion.
     const PLAIN: bool;
 
     fn to_real(self) -> Self::Real;
@@ -75,6 +75,16 @@ pub(crate) trait Element: Stored + Send + Sync + 'static {
 
 /// The vector that elements of type `T` are computed with.
 pub(crate) type Vector<T, S> = <<T as Element>::Real as Real>::Vector<S>;
+
+/// Functions that pulp provides.
+macro_rules! by_lanes {
+    ($($name:ident($($v:ident),*) = $of_pulp:ident;)*) => {$(
+        #[inline(always)]
+        fn $name<S: Simd>(simd: S, $($v: Self::Vector<S>),*) -> Self::Vector<S> {
+            simd.$of_pulp($($v),*)
+        }
+    )*};
+}
 
 macro_rules! real {
     ($real:ident $vector:ident tiny $tiny:literal large $large:expr,
@@ -114,26 +124,11 @@ macro_rules! real {
             fn load<S: Simd>(_: S, from: &[Self]) -> S::$vector {
                 S::$as(&from[..S::$lanes]).0[0]
             }
-            #[inline(always)]
-            fn add<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$vector {
-                simd.$add(a, b)
-            }
-            #[inline(always)]
-            fn sub<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$vector {
-                simd.$sub(a, b)
-            }
-            #[inline(always)]
-            fn mul<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$vector {
-                simd.$mul(a, b)
-            }
-            #[inline(always)]
-            fn mul_add<S: Simd>(
-                simd: S,
-                a: S::$vector,
-                b: S::$vector,
-                c: S::$vector,
-            ) -> S::$vector {
-                simd.$mul_add(a, b, c)
+            by_lanes! {
+                add(a, b) = $add;
+                sub(a, b) = $sub;
+                mul(a, b) = $mul;
+                mul_add(a, b, c) = $mul_add;
             }
             #[inline(always)]
             fn split_at_zero<S: Simd>(
@@ -221,7 +216,7 @@ macro_rules! half_type {
 half_type!(f16, super::half_bits::f16_to_f32, super::half_bits::f32_to_f16);
 half_type!(bf16, super::half_bits::bf16_to_f32, super::half_bits::f32_to_bf16);
 
-/// Runs `op` with the widest vectors that a run of `width` elements fills; else one by one.
+/// Runs `op` with the widest vectors that a run of `width` elements fills; if it fills none, one by one.
 pub(super) fn dispatch<R: Real, Op: WithSimd>(width: usize, op: Op) -> Op::Output {
     struct Lanes<R>(std::marker::PhantomData<R>);
     impl<R: Real> WithSimd for Lanes<R> {
@@ -236,7 +231,7 @@ pub(super) fn dispatch<R: Real, Op: WithSimd>(width: usize, op: Op) -> Op::Outpu
     if fits(widest) {
         return widest.dispatch(op);
     }
-    // Rows of 3x3 maps fill half a vector of AVX-512.
+    // A row of a 3x3 map fills half a vector of AVX-512.
     match narrower(widest).filter(|arch| fits(*arch)) {
         Some(arch) => arch.dispatch(op),
         None => op.with_simd(Scalar),
@@ -262,7 +257,7 @@ fn arch() -> Arch {
     Arch::new()
 }
 
-/// Set for tests of narrower vectors than the machine's: `avx2` or `scalar`.
+/// Set by tests of narrower vectors than the machine's: `avx2` or `scalar`.
 #[cfg(test)]
 pub(super) const VECTORS: &str = "BN_CORE_TEST_VECTORS";
 

@@ -1,4 +1,4 @@
-//! Cache lines: asked for ahead, or written past the caches.
+//! Cache lines: prefetches, and stores past the caches.
 
 use pulp::bytemuck::Pod;
 
@@ -11,7 +11,7 @@ pub(super) fn prefetch<T>(start: *const T, at: usize) {
     fetch::<T, false>(start, at);
 }
 
-/// Prefetches a line that is to be written: other cores give it up now, not at the store.
+/// Prefetches a line that will be written: other cores release it now, not at the store.
 #[inline(always)]
 pub(super) fn prefetch_to_write<T>(start: *const T, at: usize) {
     fetch::<T, true>(start, at);
@@ -29,7 +29,7 @@ fn fetch<T, const WRITE: bool>(start: *const T, at: usize) {
     }
 }
 
-/// Other machines' own prefetching has to do.
+/// Elsewhere the hardware's prefetching has to suffice.
 #[cfg(not(target_arch = "x86_64"))]
 #[inline(always)]
 fn fetch<T, const WRITE: bool>(_: *const T, _: usize) {}
@@ -54,7 +54,7 @@ pub(super) unsafe fn stream<V: Pod>(to: *mut V, v: V) {
     }
 }
 
-/// Puts what [`stream`] wrote before all that follows on this thread: other threads may read it then.
+/// Orders what [`stream`] wrote before all later stores of this thread, so that other threads may read it.
 #[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code)] // the intrinsic needs SSE
 pub(super) fn fence() {

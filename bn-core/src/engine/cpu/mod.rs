@@ -1,8 +1,8 @@
-//! The passes as kernels over slices, on the CPU: no policies, and no tensors below this file.
+//! The CPU engine: kernels over slices. Only this file and `weights.rs` see tensors; policies are the pass's.
 //!
-//! A slice is read as `[outer, channels, inner]` and cut into slabs by its shape, so results do not depend
-//! on the number of threads. Where a slab of whole channels fits into a core's L2 cache, all passes
-//! over it run before the next slab; elsewhere each pass runs over all slabs, and sums are added up in slab
+//! A slice is read as `[outer, channels, inner]` and cut into slabs. The shape decides the cuts, so results do not
+//! depend on the number of threads. Where a slab with all values of its channels fits into a core's L2 cache, all
+//! passes over it run before the next slab. Elsewhere each pass runs over all slabs, and their sums are added in slab
 //! order.
 //!
 //! Accumulation: at most 64 values per lane in the element's [`lanes::Real`] (f32; f64 for f64), then f64.
@@ -50,14 +50,7 @@ pub(super) fn engine(operands: Operands) -> Result<Box<dyn Engine>> {
         DType::F64 => Box::new(Cpu::<f64>::new(operands)?),
         DType::F16 => Box::new(Cpu::<half::f16>::new(operands)?),
         DType::BF16 => Box::new(Cpu::<half::bf16>::new(operands)?),
-        got => {
-            return Err(Error::DType {
-                op: "batch norm".into(),
-                name: "x".to_owned(),
-                expected: "f16, bf16, f32 or f64",
-                got,
-            });
-        }
+        got => return Err(Error::dtype("batch norm", "x", "f16, bf16, f32 or f64", got)),
     })
 }
 
@@ -71,7 +64,7 @@ struct Cpu<T: Element> {
     element: PhantomData<T>,
 }
 
-/// One normalization group's run of the tensor's elements.
+/// The part of the tensor that one normalization group has.
 struct Span {
     elements: Range<usize>,
     outer: Range<usize>,
@@ -109,7 +102,7 @@ impl<T: Element> Cpu<T> {
         Ok(Self { x, residual, weights, activation, spans, totals, element: PhantomData })
     }
 
-    /// Locks the tensors of a forward pass.
+    /// Locks the tensors that a forward pass reads.
     fn read(&self) -> candle::Result<Read<impl Deref<Target = [T]>>> {
         let residual = self.residual.as_ref().map(required).transpose()?;
         Ok(Read { x: required(&self.x)?, residual })
@@ -154,12 +147,12 @@ impl<T: Element> Cpu<T> {
         Back::new(self.input(group, read), &channels[group], y, part(&read_back.dy))
     }
 
-    /// What the kernels' weights are, over what the caller's are.
+    /// The factor from the caller's weights to the kernels'.
     fn weight_scale(&self) -> f64 {
         self.weights.as_ref().map_or(1.0, |w| w.scale)
     }
 
-    /// Room for dv, where that is the gradient of a residual.
+    /// Room for dv, if it is the gradient of a residual and differs from dy.
     fn room_for_dv(&self) -> Option<Box<[MaybeUninit<T>]>> {
         let needed = self.residual.is_some() && self.activation != Activation::None;
         needed.then(|| room(self.x.elem_count()))
@@ -168,7 +161,7 @@ impl<T: Element> Cpu<T> {
     /// A value of x's shape.
     ///
     /// # Safety
-    /// Every place was written.
+    /// Every element has been written.
     #[allow(unsafe_code)] // see `room`
     unsafe fn value(&self, written: Box<[MaybeUninit<T>]>) -> Value {
         // SAFETY: by the caller.
@@ -200,8 +193,8 @@ fn required<T: Element>(t: &Tensor) -> candle::Result<impl Deref<Target = [T]>> 
     }
 }
 
-// Every place that a pass below hands out is written: the spans are all of the tensor, and the kernels write
-// all of a span. Their plans cover a geometry, which the plan's test holds them to.
+// The passes below write every element of their outputs: the spans cover the tensor, a plan's slabs cover a span (a
+// test checks that), and the kernels write every element of a slab.
 impl<T: Element> Engine for Cpu<T> {
     fn weights(&self) -> &[Weight] {
         &self.totals

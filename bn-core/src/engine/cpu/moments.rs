@@ -1,26 +1,29 @@
 //! Mean and biased variance per channel: sums of `x − pivot` and of its square about a pivot near the mean.
 //!
-//! The pivot is the mean of a few values from all over the channel, exactly the value of a constant channel.
-//! If it turns out to be more than two standard deviations off, the sums are taken again about the mean
-//! found, so at most a factor of 5 is lost to cancellation. Where that does not help, or squares overflow or
-//! underflow f32, the channel is done again in f64.
+//! The pivot is the mean of a few values spread over the channel; for a constant channel it is that constant.
+//! If it is more than two standard deviations from the mean, the sums are taken again about the mean found. So
+//! cancellation costs a factor of 5 at most. Where that does not help, or if squares overflow or underflow f32, the
+//! channel is computed again in f64.
 
 use std::ops::Range;
 
 use pulp::Simd;
 
-use super::input::Input;
+use super::input::{Input, Weighting, with_weighting};
 use super::lanes::{Element, Real, Vector};
 use super::memory::prefetch;
 use super::walk::{Geometry, Place, Slab, Sums, sum};
 use crate::channel::Moment;
 
 #[derive(Clone, Copy)]
-struct Deviations<'a, T: Element>(Input<'a, T>);
+struct Deviations<'a, T: Element, const BY: u8> {
+    input: Input<'a, T>,
+    weights: Weighting<'a, T::Real, BY>,
+}
 
-impl<T: Element> Sums<T, 1> for Deviations<'_, T> {
+impl<T: Element, const BY: u8> Sums<T, 1> for Deviations<'_, T, BY> {
     fn geometry(&self) -> Geometry {
-        self.0.geometry()
+        self.input.geometry()
     }
 
     #[inline(always)]
@@ -30,24 +33,27 @@ impl<T: Element> Sums<T, 1> for Deviations<'_, T> {
         [pivot]: &[Vector<T, S>; 1],
         place: Place,
     ) -> (Vector<T, S>, Vector<T, S>) {
-        prefetch(self.0.x().as_ptr(), place.next());
-        let d = self.0.centred(simd, *pivot, place);
-        (self.0.weights.times(simd, d, place), d)
+        prefetch(self.input.x().as_ptr(), place.next());
+        let d = self.input.centred(simd, *pivot, place);
+        (self.weights.times(simd, d, place), d)
     }
 }
 
 impl<T: Element> Input<'_, T> {
     /// `Σ w(x − pivot)` and `Σ w(x − pivot)²` over a slab, by channel.
     pub(super) fn sums(&self, slab: &Slab, pivots: &[T::Real]) -> Vec<[f64; 2]> {
-        sum(Deviations(*self), slab, [pivots])
+        let input = *self;
+        with_weighting!(self.weights, |weights| {
+            sum(Deviations { input, weights }, slab, [pivots])
+        })
     }
 
-    /// A value near the mean of each channel of a run: exact for a constant channel.
+    /// A value near the mean of each channel of a run; the constant itself for a constant channel.
     fn pivots(&self, run: Range<usize>) -> Vec<T::Real> {
         const PROBES: usize = 16;
         let Geometry { outer, channels, inner } = self.geometry();
         let step = |probe: usize, size: usize| probe * size / PROBES;
-        // Rows and places within them are stepped apart, or a picture's diagonal would stand for it.
+        // Rows and places within rows advance independently; otherwise the pivot would be that of an image's diagonal.
         let places: [_; PROBES] =
             std::array::from_fn(|p| (step(p, outer), step(p * 7 % PROBES, inner)));
         let rows = places.map(|(o, i)| &self.x()[(o * channels + run.start) * inner + i..]);
@@ -56,7 +62,7 @@ impl<T: Element> Input<'_, T> {
         let mut off = vec![0.0; run.len()];
         for row in &rows[1..] {
             match inner {
-                // Apart, for it becomes vector instructions.
+                // A case for stride 1, which becomes vector instructions.
                 1 => deviate(&mut off, &firsts, row.iter().map(value)),
                 _ => deviate(&mut off, &firsts, row.iter().step_by(inner).map(value)),
             }
@@ -68,7 +74,7 @@ impl<T: Element> Input<'_, T> {
         firsts.iter().zip(off).map(pivot).collect()
     }
 
-    /// Moments from sums about a pivot; `Err` with a better pivot where cancellation took too many digits.
+    /// Moments from sums about a pivot; `Err` with a better pivot if cancellation cost too many digits.
     #[inline(always)]
     fn moment(
         &self,
@@ -79,7 +85,7 @@ impl<T: Element> Input<'_, T> {
         let off = sum / self.total;
         let mean = pivot.to_f64() + off;
         let variance = squares / self.total - off * off;
-        // Almost every channel: one test, which NaN fails.
+        // One test accepts almost every channel; NaN fails it.
         if off * off <= 4.0 * variance && squares >= T::Real::TINY && squares < f64::INFINITY {
             return Ok(Moment { mean, variance });
         }
@@ -101,7 +107,7 @@ impl<T: Element> Input<'_, T> {
         Ok(Moment { mean, variance })
     }
 
-    /// Variance from the squares about a pivot that is `off` the mean.
+    /// Variance from the squares about a pivot at distance `off` from the mean.
     fn variance(&self, squares: f64, off: f64) -> f64 {
         if squares.is_infinite() {
             return f64::INFINITY;
@@ -116,7 +122,7 @@ impl<T: Element> Input<'_, T> {
         let Geometry { outer, channels, inner } = self.geometry();
         let value =
             |o: usize, i: usize| self.x()[(o * channels + c) * inner + i].to_real().to_f64();
-        // A value that counts: one of weight 0 may be anything.
+        // The first value of nonzero weight: one of weight 0 may be anything.
         let places = (0..outer).flat_map(|o| (0..inner).map(move |i| (o, i)));
         let mut counted = places.filter(|(o, i)| self.weights.at(*o, o * inner + i) > 0.0);
         let first = counted.next().map_or(0.0, |(o, i)| value(o, i));
@@ -135,7 +141,7 @@ impl<T: Element> Input<'_, T> {
         Moment { mean: pivot + off, variance }
     }
 
-    /// Moments of channels that the slab holds all values of.
+    /// Moments of a slab's channels, all of whose values it holds.
     pub(super) fn slab_moments(&self, slab: &Slab) -> Vec<Moment> {
         self.moments_by(slab.channels.clone(), |pivots| self.sums(slab, pivots))
     }
@@ -167,7 +173,7 @@ impl<T: Element> Input<'_, T> {
             let off = sum / self.total;
             let variance = self.variance(squares, off);
             moments[k] = if off * off > 4.0 * variance {
-                // Values of weight 0 had led the first pivot far away.
+                // Values of weight 0 put the first pivot far from the mean.
                 self.in_f64(channels.start + k)
             } else {
                 Moment { mean: pivots[k].to_f64() + off, variance }
@@ -177,7 +183,7 @@ impl<T: Element> Input<'_, T> {
     }
 }
 
-/// Adds to each sum how far a value is from the first.
+/// Adds to each sum a value's distance from the first.
 fn deviate(off: &mut [f64], firsts: &[f64], values: impl Iterator<Item = f64>) {
     for ((off, first), value) in off.iter_mut().zip(firsts).zip(values) {
         *off += value - first;

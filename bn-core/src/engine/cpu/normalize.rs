@@ -11,8 +11,8 @@ use super::tail::{Tail, with_tail};
 use super::walk::{Geometry, Map, Place, Slab, map};
 use crate::channel::{Affine, Channel};
 
-/// The [`Affine`] of each channel in the kernels' type. What the mean loses in f32 is
-/// put into the offset, so that `x − mean` is right even where |mean| is 10⁶ standard deviations.
+/// The [`Affine`] of each channel in the kernels' type. The offset takes what the mean loses by rounding to f32, so the
+/// result is right even if |mean| is 10⁶ standard deviations.
 pub(super) struct Affines<R> {
     mean: Vec<R>,
     scale: Vec<R>,
@@ -25,13 +25,13 @@ impl<R: Real> Affines<R> {
         let mut scale = mean.clone();
         let mut offset = mean.clone();
         let into = mean.iter_mut().zip(&mut scale).zip(&mut offset);
-        // Into slices that are there, without branches: it becomes vector instructions.
+        // Into existing slices, without branches: it becomes vector instructions.
         for (channel, ((mean, scale), offset)) in channels.iter().zip(into) {
             let exact: Affine = channel.affine;
             *mean = R::from_f64(exact.mean);
             *scale = R::from_f64(exact.scale);
             let shift = lost_in::<R>(exact.mean) * exact.scale;
-            // An infinite scale has nothing that an offset could make good.
+            // No offset can correct an infinite scale.
             let shift = if shift.is_finite() { shift } else { 0.0 };
             *offset = R::from_f64(exact.offset - shift);
         }
@@ -44,14 +44,14 @@ impl<R: Real> Affines<R> {
     }
 }
 
-/// What the mean loses where it is rounded to the kernels' type; 0 where that is no number.
+/// What the mean loses by rounding to the kernels' type; 0 if that is not finite.
 #[inline(always)]
 pub(super) fn lost_in<R: Real>(mean: f64) -> f64 {
     let lost = mean - R::from_f64(mean).to_f64();
     if lost.is_finite() { lost } else { 0.0 }
 }
 
-/// Fills y of one slab. Slabs that run at the same time must not overlap.
+/// Fills one slab of y. Slabs that run at the same time must not overlap.
 pub(super) fn normalize_slab<T: Element>(
     input: &Input<'_, T>,
     slab: &Slab,
@@ -65,13 +65,13 @@ pub(super) fn normalize_slab<T: Element>(
 }
 
 #[derive(Clone, Copy)]
-struct Normalize<'a, T: Element, A> {
+struct Normalize<'a, T: Element, const TAIL: u8> {
     input: Input<'a, T>,
-    tail: A,
+    tail: Tail<TAIL>,
     y: Output<'a, T>,
 }
 
-impl<T: Element, A: Tail> Map<T, 3> for Normalize<'_, T, A> {
+impl<T: Element, const TAIL: u8> Map<T, 3> for Normalize<'_, T, TAIL> {
     fn geometry(&self) -> Geometry {
         self.input.geometry()
     }

@@ -1,4 +1,4 @@
-//! What kernels write: slices that several tasks share.
+//! Outputs of kernels: slices that several tasks write.
 
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
@@ -9,23 +9,23 @@ use super::lanes::{Element, Real, Vector};
 use super::memory::{LINE, fence, prefetch_to_write, stream};
 use super::walk::{Geometry, Place};
 
-/// Bytes from which on a slice is written past the caches: what reads it next would not find all of it there
-/// anyway, and a store into the cache first reads the line from memory that it is about to overwrite. At
-/// 4 MiB the two ways were level, at 8 MiB this one took a fifth less (`speed --only linear/`).
+/// Slices of this many bytes or more are written past the caches. Most of such a slice would be evicted before it is
+/// read, and a store into the cache first reads the line that it overwrites. At 4 MiB both ways took the same time,
+/// at 8 MiB this one took a fifth less (`speed --only linear/`).
 const STREAM: usize = 6 << 20;
 
-/// A slice that several tasks write, each its own places.
+/// A slice that several tasks write, each other elements.
 #[derive(Clone, Copy)]
 pub(super) struct Output<'a, T> {
     start: *mut MaybeUninit<T>,
     len: usize,
-    /// Past the caches.
+    /// Written past the caches.
     streams: bool,
     slice: PhantomData<&'a mut [MaybeUninit<T>]>,
 }
 
-// SAFETY: it stands for an exclusive borrow of a slice of `T`, which is `Send`; tasks that share it write
-// through `Output::store` alone, whose callers keep their places apart.
+// SAFETY: it represents an exclusive borrow of a slice of `T`, which is `Send`. Tasks that share it write only through
+// `Output::store`, whose callers write different elements.
 #[allow(unsafe_code)] // tasks write interleaved rows of one tensor, which no split of a slice can express
 unsafe impl<T: Send> Sync for Output<'_, T> {}
 
@@ -35,11 +35,11 @@ impl<'a, T: Element> Output<'a, T> {
             1 => geometry.channels,
             inner => inner,
         };
-        // Only whole lines: a line that is written in two ways, or in parts, costs more than it saves.
-        let whole = (run * size_of::<T>()).is_multiple_of(LINE);
+        // Full lines only: a line written in two ways, or in parts, costs more than it saves.
+        let full_lines = (run * size_of::<T>()).is_multiple_of(LINE);
         let aligned = slice.as_ptr().addr().is_multiple_of(LINE);
         Self {
-            streams: T::PLAIN && whole && aligned && size_of_val(slice) >= STREAM,
+            streams: T::PLAIN && full_lines && aligned && size_of_val(slice) >= STREAM,
             start: slice.as_mut_ptr(),
             len: slice.len(),
             slice: PhantomData,
@@ -51,7 +51,7 @@ impl<'a, T: Element> Output<'a, T> {
         self.streams
     }
 
-    /// Asks the cache for a line that is to be written.
+    /// Prefetches a line that will be written.
     #[inline(always)]
     pub(super) fn prefetch(&self, at: usize) {
         if !self.streams {
@@ -76,12 +76,12 @@ impl<'a, T: Element> Output<'a, T> {
             unsafe { stream(to, v) };
             return;
         }
-        // SAFETY: as above; nobody else has these places, by the caller.
+        // SAFETY: as above; no other thread writes these elements, by the caller.
         let to = unsafe { std::slice::from_raw_parts_mut(self.start.add(place.at()), lanes) };
         T::store(simd, to, v);
     }
 
-    /// After a task's last store: other threads may read what it wrote.
+    /// Call it after a task's last store, so that other threads may read what it wrote.
     pub(super) fn finish(&self) {
         if self.streams {
             fence();

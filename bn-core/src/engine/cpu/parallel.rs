@@ -1,10 +1,9 @@
-//! Tasks on several threads, one for each of a list of slabs.
+//! Tasks on several threads, one for each slab.
 //!
-//! On one of rayon's threads, tasks go to rayon's pool: a program that trains there keeps its threads busy
-//! itself. Elsewhere they go to candle's own pool, whose threads still look for work after candle's last
-//! op: threads of another pool would have to wake up, and to share the cores with those. As with candle's own
-//! ops, calls from several threads run one after the other there, none may come from within a task of it that
-//! runs on the submitting thread, and a panic in a task (none is known) spoils the pool for good.
+//! A call from one of rayon's threads uses rayon's pool. Other calls use candle's pool: its threads still spin after
+//! candle's last op, so threads of another pool would have to wake up and share the cores with them. The limits of
+//! candle's ops apply there: calls from several threads take turns, a task must not start another call, and a panic
+//! in a task (none is known) makes the pool unusable.
 
 use std::ops::Range;
 use std::sync::OnceLock;
@@ -25,12 +24,12 @@ pub(super) fn first_to_last<K: Sync, R: Send + Sync>(
         results[task].get_or_init(|| work(&tasks[task]));
     });
     let all = results.into_iter().map(OnceLock::into_inner);
-    // Every task was taken by a thread, and none of them left before its task was done.
+    // Each task was taken by a thread, and `share_out` returns after all of them are done.
     all.map(|result| result.unwrap_or_else(|| unreachable!("a task without a result"))).collect()
 }
 
-/// Does `work` for each task. After [`first_to_last`] with the same tasks, each thread begins with what it
-/// did last there, which its cache still holds.
+/// Does `work` for each task. After [`first_to_last`] with the same tasks, each thread begins with its latest task
+/// there, whose values are still in its cache.
 pub(super) fn last_to_first<K: Sync>(tasks: &[K], work: impl Fn(&K) + Sync) {
     match Pool::for_tasks(tasks.len()) {
         None => tasks.iter().rev().for_each(work),
@@ -38,7 +37,7 @@ pub(super) fn last_to_first<K: Sync>(tasks: &[K], work: impl Fn(&K) + Sync) {
     }
 }
 
-/// A thread's run of the tasks. Another thread takes from it once its own share is done.
+/// A thread's share of the tasks. A thread whose share is done helps with those of others.
 struct Share {
     tasks: Range<usize>,
     taken: AtomicUsize,
@@ -63,7 +62,7 @@ enum Pool {
 }
 
 impl Pool {
-    /// The pool for this many tasks; `None` where one thread does them all.
+    /// The pool for this many tasks; `None` if one thread does them all.
     fn for_tasks(count: usize) -> Option<Self> {
         if count < 2 {
             return None; // without starting a pool
@@ -84,8 +83,8 @@ impl Pool {
 
     /// Does `work` for each of `0..count`, as `next` takes them from a share.
     ///
-    /// A thread has the same share in every pass over the same tasks. So it mostly finds in its own cache what
-    /// it read and wrote before; fetching that from another core's cost more than the arithmetic.
+    /// A thread has the same share in every pass over the same tasks, so most of what it reads is in its own cache.
+    /// Fetching it from another core's cache took longer than the arithmetic.
     fn share_out(
         self,
         count: usize,
@@ -116,7 +115,7 @@ impl Pool {
                 }
                 work(0);
             }),
-            // As many pieces as threads: whoever has one stays until no task is left.
+            // As many pieces as threads; each thread works until no task is left.
             Pool::Candle(pool) => pool.execute_chunked(threads, |pieces| pieces.for_each(&work)),
         }
     }

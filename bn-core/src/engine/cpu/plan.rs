@@ -5,18 +5,18 @@ use std::ops::Range;
 use super::lanes::{Element, MOST_LANES};
 use super::walk::{Geometry, Slab};
 
-/// Half of a 1 MiB L2 cache: for what a task reads several times; the rest is for what it writes.
+/// Half of a 1 MiB L2 cache, for what a task reads several times. The other half is for what it writes.
 const CACHE: usize = 512 << 10;
-/// Below this many elements one task does it all.
+/// Up to this many elements there is one task.
 const SMALL: usize = 1 << 15;
-/// Elements of a slab where channels are cut up.
+/// Elements of a slab that holds parts of channels.
 const PART: usize = 1 << 16;
-/// Tasks that there should be at least, so that several threads end at about the same time.
+/// The least number of tasks to aim for, so that threads end at about the same time.
 const TASKS: usize = 8;
-/// Channels of some cache lines: narrower columns would read lines in vain, and a page for a few lines.
+/// Channels that fill a few cache lines. Narrower columns would read partly unused lines, and few lines of each page.
 const COLUMNS: usize = 64;
 
-/// The slabs of a geometry; together they are all of it, and none overlap.
+/// The slabs of a geometry: they cover it and do not overlap.
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) slabs: Vec<Slab>,
@@ -63,7 +63,7 @@ pub(super) fn plan<T: Element>(geometry: Geometry, streams: usize) -> Plan {
 fn whole_channels(Geometry { outer, channels, inner }: Geometry, step: usize) -> Plan {
     let slab = |channels| Slab { channels, outer: 0..outer, inner: 0..inner };
     let mut slabs: Vec<Slab> = cuts(channels, step).map(slab).collect();
-    // Columns that fill no vector would be done one by one, and rounded otherwise than all others.
+    // Columns too few for a vector would be computed one by one, with other rounding than the rest.
     if let [.., before, last] = slabs.as_mut_slice()
         && inner == 1
         && last.channels.len() < MOST_LANES
@@ -74,7 +74,7 @@ fn whole_channels(Geometry { outer, channels, inner }: Geometry, step: usize) ->
     Plan { slabs, whole_channels: true }
 }
 
-/// `0..len` in steps; the last one is what is left.
+/// `0..len` in steps; the last one takes the rest.
 fn cuts(len: usize, step: usize) -> impl Iterator<Item = Range<usize>> {
     (0..len).step_by(step).map(move |start| start..len.min(start + step))
 }

@@ -1,111 +1,65 @@
 //! The activation at the end of the layer, by vectors: its value, and its gradient.
 //!
-//! The gradient takes the value before the activation, recomputed. For the costly activations it takes y
-//! where that is at hand (not a half float's, whose rounding would enter).
+//! The gradient uses the value before the activation, recomputed. For sigmoid and tanh it uses y instead if that was
+//! saved (but not a half float's, which is rounded).
 
 use pulp::Simd;
 
 use super::lanes::Real;
 use crate::activation::Activation;
 
-/// An activation on vectors.
-pub(super) trait Tail: Copy {
-    /// Value and gradient are those of the identity: v need not be known.
-    const IDENTITY: bool = false;
-    /// The gradient may be [taken from the value](Tail::gradient_by_value).
-    const BY_VALUE: bool = false;
-
-    /// The activation of v.
-    fn value<R: Real, S: Simd>(self, simd: S, v: R::Vector<S>) -> R::Vector<S>;
-
-    /// The gradient at v for dy.
-    fn gradient<R: Real, S: Simd>(self, simd: S, v: R::Vector<S>, dy: R::Vector<S>)
-    -> R::Vector<S>;
-
-    /// The gradient for dy where the value is y.
-    #[inline(always)]
-    fn gradient_by_value<R: Real, S: Simd>(
-        self,
-        simd: S,
-        y: R::Vector<S>,
-        dy: R::Vector<S>,
-    ) -> R::Vector<S> {
-        self.gradient::<R, S>(simd, y, dy)
-    }
-}
-
-/// No activation.
+/// An activation. Kernels are compiled for each kind: [`NONE`], [`RELU`] and [`ANY`] other.
 #[derive(Clone, Copy)]
-pub(super) struct Plain;
+pub(super) struct Tail<const OF: u8>(pub(super) Activation);
 
-/// `max(v, 0)`, gradient 0 at 0; NaN stays NaN.
-#[derive(Clone, Copy)]
-pub(super) struct Relu;
-
-/// All others.
-#[derive(Clone, Copy)]
-pub(super) struct Curve(pub(super) Activation);
+pub(super) const NONE: u8 = 0;
+pub(super) const RELU: u8 = 1;
+pub(super) const ANY: u8 = 2;
 
 /// Evaluates an expression with an activation's [`Tail`], compiled for each.
 macro_rules! with_tail {
-    ($activation:expr, |$tail:ident| $body:expr) => {
+    ($activation:expr, |$tail:ident| $body:expr) => {{
+        use $crate::activation::Activation;
+        use $crate::engine::cpu::tail::{ANY, NONE, RELU, Tail};
         match $activation {
-            $crate::activation::Activation::None => {
-                let $tail = $crate::engine::cpu::tail::Plain;
+            of @ Activation::None => {
+                let $tail = Tail::<NONE>(of);
                 $body
             }
-            $crate::activation::Activation::Relu => {
-                let $tail = $crate::engine::cpu::tail::Relu;
+            of @ Activation::Relu => {
+                let $tail = Tail::<RELU>(of);
                 $body
             }
-            other => {
-                let $tail = $crate::engine::cpu::tail::Curve(other);
+            of => {
+                let $tail = Tail::<ANY>(of);
                 $body
             }
         }
-    };
+    }};
 }
 pub(super) use with_tail;
 
-impl Tail for Plain {
-    const IDENTITY: bool = true;
+impl<const OF: u8> Tail<OF> {
+    /// The identity, whose gradient does not depend on v.
+    pub(super) const IDENTITY: bool = OF == NONE;
+    /// The gradient may be [taken from the value](Tail::gradient_by_value).
+    pub(super) const BY_VALUE: bool = OF == ANY;
 
     #[inline(always)]
-    fn value<R: Real, S: Simd>(self, _: S, v: R::Vector<S>) -> R::Vector<S> {
-        v
+    fn activation(self) -> Activation {
+        match OF {
+            NONE => Activation::None,
+            RELU => Activation::Relu,
+            _ => self.0,
+        }
     }
 
+    /// The activation of v.
     #[inline(always)]
-    fn gradient<R: Real, S: Simd>(self, _: S, _: R::Vector<S>, dy: R::Vector<S>) -> R::Vector<S> {
-        dy
-    }
-}
-
-impl Tail for Relu {
-    #[inline(always)]
-    fn value<R: Real, S: Simd>(self, simd: S, v: R::Vector<S>) -> R::Vector<S> {
-        R::split_at_zero(simd, v, R::splat(simd, R::ZERO), v)
-    }
-
-    #[inline(always)]
-    fn gradient<R: Real, S: Simd>(
-        self,
-        simd: S,
-        v: R::Vector<S>,
-        dy: R::Vector<S>,
-    ) -> R::Vector<S> {
-        R::split_at_zero(simd, v, R::splat(simd, R::ZERO), dy)
-    }
-}
-
-impl Tail for Curve {
-    const BY_VALUE: bool = true;
-
-    #[inline(always)]
-    fn value<R: Real, S: Simd>(self, simd: S, v: R::Vector<S>) -> R::Vector<S> {
-        match self.0 {
+    pub(super) fn value<R: Real, S: Simd>(self, simd: S, v: R::Vector<S>) -> R::Vector<S> {
+        match self.activation() {
             Activation::None => v,
-            Activation::Relu => Relu.value::<R, S>(simd, v),
+            Activation::Relu => R::split_at_zero(simd, v, R::splat(simd, R::ZERO), v),
             Activation::LeakyRelu(slope) => {
                 let low = R::mul(simd, v, R::splat(simd, R::from_f64(slope)));
                 R::split_at_zero(simd, v, low, v)
@@ -115,16 +69,17 @@ impl Tail for Curve {
         }
     }
 
+    /// The gradient at v for dy.
     #[inline(always)]
-    fn gradient<R: Real, S: Simd>(
+    pub(super) fn gradient<R: Real, S: Simd>(
         self,
         simd: S,
         v: R::Vector<S>,
         dy: R::Vector<S>,
     ) -> R::Vector<S> {
-        match self.0 {
+        match self.activation() {
             Activation::None => dy,
-            Activation::Relu => Relu.gradient::<R, S>(simd, v, dy),
+            Activation::Relu => R::split_at_zero(simd, v, R::splat(simd, R::ZERO), dy),
             Activation::LeakyRelu(slope) => {
                 let low = R::mul(simd, dy, R::splat(simd, R::from_f64(slope)));
                 R::split_at_zero(simd, v, low, dy)
@@ -135,9 +90,10 @@ impl Tail for Curve {
         }
     }
 
-    /// tanh: `dy·(1 − y²)`; sigmoid: `dy·y·(1 − y)`. Nobody keeps y for the others.
+    /// The gradient for dy if the value is y. tanh: `dy·(1 − y²)`; sigmoid: `dy·y·(1 − y)`. For the others y is not
+    /// saved.
     #[inline(always)]
-    fn gradient_by_value<R: Real, S: Simd>(
+    pub(super) fn gradient_by_value<R: Real, S: Simd>(
         self,
         simd: S,
         y: R::Vector<S>,

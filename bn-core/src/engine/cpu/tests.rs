@@ -284,7 +284,7 @@ fn standardized(_: usize, moments: &[Moment]) -> Vec<Channel> {
     let channel = |moment: &Moment| {
         let inv_std = (moment.variance + 1e-3).sqrt().recip();
         let affine = Affine { mean: moment.mean, scale: inv_std, offset: 0.25 };
-        Channel { affine, inv_std, r: 1.0, d: 0.0, through: true }
+        Channel { affine, inv_std, r: 1.0, d: 0.0, clipped: [false; 2], through: true }
     };
     moments.iter().map(channel).collect()
 }

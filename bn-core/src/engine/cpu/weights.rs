@@ -1,4 +1,4 @@
-//! Batch weights as slices, checked and summed; the same rules as [`crate::weights`].
+//! Batch weights as slices, checked and summed, by the rules of [`crate::weights`].
 
 use std::ops::Range;
 
@@ -15,12 +15,12 @@ use crate::weights::{checked_values, flat_weights};
 /// Weights in the kernels' type.
 pub(super) struct HostWeights<R> {
     values: Vec<R>,
-    /// The kernels' weights over the caller's: a power of two, 1 unless theirs leave the kernels' type. Only
-    /// ratios of weights matter to moments and gradients.
+    /// The factor from the caller's weights to the kernels': a power of two, 1 if those fit the kernels' type. Moments
+    /// and gradients depend only on ratios of weights.
     pub(super) scale: f64,
-    /// Values per index of the outer axis: 1, or the inner size.
+    /// Weights per index of the outer axis: 1, or the inner size.
     inner: usize,
-    /// Times that each value counts: the inner size, or 1.
+    /// How many values each weight counts for: the inner size, or 1.
     repeats: usize,
 }
 
@@ -35,7 +35,7 @@ impl<R: Real> HostWeights<R> {
             && w.elem_count() == examples
             && (w.rank() == 1 || w.rank() == view.dims().len());
         let full = w.dims() == view.weight_dims();
-        // The common shapes without the tensor ops that broadcast the others.
+        // The common shapes need no tensor ops to broadcast them.
         let wide = if per_example || full {
             checked_values(OP, w)?
         } else {
@@ -66,7 +66,7 @@ impl<R: Real> HostWeights<R> {
         &self.values[outer.start * self.inner..outer.end * self.inner]
     }
 
-    /// Σw and Σw² of a run of the outer axis, as the caller gave the weights.
+    /// Σw and Σw² of a run of the outer axis, of the caller's weights.
     pub(super) fn total(&self, outer: &Range<usize>) -> Weight {
         let mut sums = [[0.0; 8]; 2];
         for chunk in self.slice(outer).chunks(8) {
@@ -82,8 +82,7 @@ impl<R: Real> HostWeights<R> {
     }
 }
 
-/// A power of two that brings the largest weight near 1, where weights leave the range that the kernels' type
-/// has room for; else 1.
+/// A power of two that brings the largest weight near 1 if weights leave the range of the kernels' type; else 1.
 fn scale<R: Real>(weights: &[f64]) -> f64 {
     const ROOM: f64 = 1e-12;
     if R::TINY == 0.0 {

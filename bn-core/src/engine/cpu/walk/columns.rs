@@ -8,11 +8,11 @@ use pulp::bytemuck::cast_slice;
 use super::super::lanes::{Element, Real, Vector};
 use super::{FLUSH, Map, Place, Region, Sums};
 
-/// Elements of a tile of rows: all its lines stay in L1 while its columns are done.
+/// Elements of a tile of rows, which stays in L1 while its columns are computed.
 const TILE: usize = 8192;
 
-/// Runs a block of `$columns` vectors at each `$column` of `$width`, which has its sums at `$slot`. The last
-/// vector may be moved back.
+/// Runs a block of `$columns` vectors at each `$column` of `$width`; its sums are at `$slot`. The last vector may be
+/// moved back.
 macro_rules! by_blocks {
     ($width:expr, $lanes:expr, |$columns:ident, $column:ident, $slot:ident| $body:expr) => {{
         let (width, lanes) = ($width, $lanes);
@@ -43,7 +43,7 @@ impl<T: Element, const N: usize> Region<'_, T, N> {
     pub(super) fn sum_columns<S: Simd, F: Sums<T, N>>(&self, simd: S, f: F, sums: &mut [[f64; 2]]) {
         let lanes = T::Real::lanes::<S>();
         let width = self.slab.channels.len();
-        // The last, moved-back vector has sums behind the others.
+        // The sums of the moved-back vector are behind the others.
         let whole = width / lanes * lanes;
         let repeated = lanes - (width - whole);
         let mut t = vec![T::Real::ZERO; whole + lanes];
@@ -53,7 +53,7 @@ impl<T: Element, const N: usize> Region<'_, T, N> {
         let mut filled = 0;
         while !tile.is_empty() {
             by_blocks!(width, lanes, |COLUMNS, column, slot| {
-                // Four sums in flight, of four columns or of as many rows: one add waits for the last.
+                // Four independent sums, of columns or of rows: an addition waits for the one before.
                 const ROWS: usize = 4 / COLUMNS;
                 let into = [&mut t[slot..], &mut t_u[slot..]];
                 self.sum_block::<S, F, COLUMNS, ROWS>(simd, f, &tile, column, into);
@@ -90,7 +90,7 @@ impl<T: Element, const N: usize> Region<'_, T, N> {
         let zero = T::Real::splat(simd, T::Real::ZERO);
         let mut t = [[zero; K]; ROWS];
         let mut t_u = [[zero; K]; ROWS];
-        // A macro: a closure would be compiled without the vectors' instructions.
+        // Not a closure: that would be compiled without the vectors' instructions.
         macro_rules! take {
             ($row:expr, $ahead:expr) => {
                 for k in 0..K {

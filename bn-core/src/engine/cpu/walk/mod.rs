@@ -1,10 +1,10 @@
 //! The loops of every kernel: a pair of sums per channel ([`Sums`]), or a new value per element ([`Map`]).
 //! They run over rows of one channel (channels first) or over columns of channels (channels last).
 //!
-//! A run of elements need not end with a full vector. Its last vector is then moved back to end with the
-//! run: maps write some values twice, sums mask the lanes that they have already. No run is shorter than a
-//! vector (see [`dispatch`]). Sums run in the element's [`Real`] for at most [`FLUSH`]
-//! terms per lane and go on in f64; their order depends only on the slab.
+//! A run of elements may end with part of a vector. Its last vector is then moved back to end with the run: maps
+//! write some values twice, sums mask the lanes that were already added. No run is shorter than a vector (see
+//! [`dispatch`]). Sums run in the element's [`Real`] for at most [`FLUSH`] terms per lane, then in f64. Their order
+//! depends only on the slab.
 
 mod columns;
 mod rows;
@@ -15,8 +15,8 @@ use pulp::{Simd, WithSimd};
 
 use super::lanes::{Element, Real, Vector, dispatch};
 
-/// Terms that a lane sums up before it goes to f64. In f32 the bound of their error is 64 · 2⁻²⁴ of the
-/// sum of magnitudes.
+/// Terms that a lane adds before its sum moves to f64. In f32 their error is at most 64 · 2⁻²⁴ times the sum of
+/// magnitudes.
 const FLUSH: usize = 64;
 
 /// Elements between a place and its prefetch, at least.
@@ -52,8 +52,8 @@ impl Slab {
     }
 }
 
-/// Where a vector starts. [`sum`] and [`map`] make places of the geometry of what they hand them to, and the
-/// vectors lie within it: a slice of its length may be read without a check.
+/// Where a vector starts. Only this module makes places, and their vectors lie within the kernel's geometry. So a
+/// slice of the geometry's length may be read without a check.
 #[derive(Clone, Copy)]
 pub(super) struct Place {
     at: usize,
@@ -69,7 +69,7 @@ impl Place {
         self.at
     }
 
-    /// This place in a coming row of the same channel, which is worth a prefetch. May lie beyond the slice.
+    /// This place in a later row of the same channel, to prefetch. It may lie beyond the slice.
     #[inline(always)]
     pub(super) fn next(self) -> usize {
         self.next
@@ -114,7 +114,7 @@ impl Place {
 
 /// Two sums per channel: `Σ t` and `Σ t·u`. `N` constants per channel.
 pub(super) trait Sums<T: Element, const N: usize>: Copy {
-    /// Of all slices that are read and written.
+    /// The shape of the slices that are read and written.
     fn geometry(&self) -> Geometry;
 
     fn terms<S: Simd>(
@@ -127,7 +127,7 @@ pub(super) trait Sums<T: Element, const N: usize>: Copy {
 
 /// A new value per element. `N` constants per channel.
 pub(super) trait Map<T: Element, const N: usize>: Copy {
-    /// Of all slices that are read and written.
+    /// The shape of the slices that are read and written.
     fn geometry(&self) -> Geometry;
 
     fn apply<S: Simd>(&self, simd: S, constants: &[Vector<T, S>; N], place: Place);
@@ -141,7 +141,7 @@ struct Region<'a, T: Element, const N: usize> {
     geometry: Geometry,
     slab: &'a Slab,
     constants: Constants<'a, T, N>,
-    /// Elements from a place to the one that is fetched there.
+    /// Distance, in elements, from a place to the one that is prefetched.
     ahead: usize,
 }
 
@@ -150,8 +150,8 @@ impl<'a, T: Element, const N: usize> Region<'a, T, N> {
         // All places lie within the geometry: see `Place`.
         assert!(slab.channels.end <= geometry.channels && slab.channels.start < slab.channels.end);
         assert!(slab.outer.end <= geometry.outer && slab.inner.end <= geometry.inner);
-        // The machine's own prefetching stops at the end of a page. That is the end of most rows, and lines
-        // of a column lie far apart.
+        // The hardware's prefetching stops at the end of a page, where most rows end; in a column, each line lies
+        // in another page.
         let ahead = if geometry.inner == 1 {
             (2 * AHEAD).div_ceil(geometry.channels).max(4) * geometry.channels
         } else {
