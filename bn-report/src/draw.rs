@@ -2,6 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use rayon::prelude::*;
+
+use crate::chart::Chart;
 use crate::compare::{Choice, Comparison};
 use crate::error::{Error, Result};
 use crate::figures::Figures;
@@ -18,6 +21,8 @@ pub struct Options {
     pub title: Option<String>,
     /// The arm to compare with, and the metric to compare.
     pub choice: Choice,
+    /// Whether every chart is also written as a PNG.
+    pub png: bool,
     /// After so many seconds a browser loads the page again. Defaults to never.
     pub reload_seconds: Option<u32>,
 }
@@ -61,7 +66,7 @@ pub fn report_with(directories: &[PathBuf], output: &Path, options: &Options) ->
     }
     let comparison = Comparison::with(&experiment, &options.choice);
     let findings = Findings::of(&comparison);
-    let figures = Figures::draw(&experiment, &comparison)?;
+    let figures = Figures::draw(&experiment, &comparison);
     let mut page = html::page(&experiment, &comparison, &findings, &figures)?;
     if let Some(seconds) = options.reload_seconds {
         let reload = format!("<head>\n<meta http-equiv=\"refresh\" content=\"{seconds}\"/>");
@@ -76,7 +81,7 @@ pub fn report_with(directories: &[PathBuf], output: &Path, options: &Options) ->
         ),
         (name.to_string_lossy().into_owned(), page.into_bytes()),
     ];
-    let files = Files { beside, charts: charts(&figures) };
+    let files = Files { beside, charts: charts(&figures, options.png)? };
     let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new("."));
     files.write(folder)?;
@@ -101,7 +106,24 @@ pub fn read(directories: &[PathBuf]) -> Result<Experiment> {
     })
 }
 
-/// The files of the charts.
-fn charts(figures: &Figures) -> Vec<(String, Vec<u8>)> {
-    figures.all().map(|chart| (chart.file.clone(), chart.standalone().into_bytes())).collect()
+/// The files of the charts: an SVG of each, and a PNG where those are asked for.
+///
+/// # Errors
+/// [`Error::Chart`], should the drawing library refuse.
+fn charts(figures: &Figures, png: bool) -> Result<Vec<(String, Vec<u8>)>> {
+    let charts: Vec<&Chart> = figures.all().collect();
+    let mut files: Vec<(String, Vec<u8>)> = charts
+        .iter()
+        .map(|chart| (format!("{}.svg", chart.file), chart.standalone().into_bytes()))
+        .collect();
+    if png {
+        let picture = |chart: &&Chart| match chart.png() {
+            Ok(bytes) => Ok((format!("{}.png", chart.file), bytes)),
+            Err(message) => Err(Error::Chart { chart: chart.file.clone(), message }),
+        };
+        // In parallel, in the order of the charts.
+        let pictures: Result<Vec<_>> = charts.par_iter().map(picture).collect();
+        files.extend(pictures?);
+    }
+    Ok(files)
 }

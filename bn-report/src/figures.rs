@@ -1,137 +1,187 @@
-//! Which charts a report has, and the numbers that go into each. Pure, but for the drawing itself.
+//! Which charts a report has, and the numbers that go into each. Pure.
 
-mod dots;
-mod readings;
+mod ends;
+mod evaluations;
+mod grid;
+mod layers;
+mod over_steps;
+mod sheet;
+mod speed;
+
+use std::collections::BTreeSet;
 
 use crate::chart::Chart;
-use crate::chart::curves::{Curves, Series};
 use crate::compare::Comparison;
 use crate::curve::{self, Key};
-use crate::error::Result;
-use crate::format;
-use crate::read::{Arm, Experiment};
-use crate::schema::{self, Split, Statistics, Status};
+use crate::read::Experiment;
+use crate::schema::{Split, Statistics};
 
 /// The charts of a report, in the order of the page.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Figures {
     /// The compared metric over steps, all arms.
     pub main: Option<Chart>,
-    /// The same weights read twice, a panel per arm; empty where no arm logged both readings.
-    pub readings: Vec<Chart>,
-    /// The metric at the end, every run a dot.
-    pub finals: Option<Chart>,
-    /// Steps to the target, every run a dot.
-    pub steps: Option<Chart>,
-    /// The other metrics and splits over steps.
-    pub more: Vec<Chart>,
+    /// The others, by subject; none is empty.
+    pub sections: Vec<Section>,
+}
+
+/// Charts about one subject.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Section {
+    /// Its name in addresses.
+    pub id: &'static str,
+    /// Heading.
+    pub title: String,
+    /// What holds for all its charts; empty where there is nothing to say.
+    pub intro: String,
+    /// The charts.
+    pub charts: Vec<Chart>,
+    /// Small charts that stand in rows.
+    pub panels: Vec<Chart>,
+    /// Charts that a page may fold away, under a heading each.
+    pub folds: Vec<(String, Vec<Chart>)>,
+}
+
+impl Section {
+    fn new(id: &'static str, title: impl Into<String>, charts: Vec<Chart>) -> Self {
+        Self {
+            id,
+            title: title.into(),
+            intro: String::new(),
+            charts,
+            panels: Vec::new(),
+            folds: Vec::new(),
+        }
+    }
 }
 
 impl Figures {
     /// Draws every chart.
-    ///
-    /// # Errors
-    /// [`crate::error::Error::Chart`], should the drawing library refuse.
-    pub fn draw(experiment: &Experiment, comparison: &Comparison) -> Result<Self> {
-        let mut keys = Vec::new();
-        let metrics = curve::metrics(experiment);
-        let others = metrics.iter().filter(|metric| **metric != comparison.metric);
-        let metrics: Vec<&String> = std::iter::once(&comparison.metric).chain(others).collect();
-        let moving = Some(comparison.statistics);
-        // While training, batch norm always normalizes with the batch.
-        let batch = Some(Statistics::Batch);
-        for (split, statistics) in [(Split::Validation, moving), (Split::Train, batch)] {
-            keys.extend(metrics.iter().map(|metric| Key::new(split, statistics, metric)));
-        }
+    pub fn draw(experiment: &Experiment, comparison: &Comparison) -> Self {
         let watched = comparison.watched();
-        keys.retain(|key| *key != watched);
-        let mut more = Vec::new();
-        for key in &keys {
-            more.extend(over_steps(experiment, comparison, key)?);
-        }
-        Ok(Self {
-            main: over_steps(experiment, comparison, &watched)?,
-            readings: readings::per_arm(experiment, comparison)?,
-            finals: dots::finals(comparison)?,
-            steps: dots::steps_to_target(comparison)?,
-            more,
-        })
+        let target = comparison.target.as_ref().map(|target| target.value);
+        let mut sections = vec![
+            target_section(experiment, comparison),
+            Section::new(
+                "ends",
+                "How the arms end",
+                [ends::finals(comparison), ends::final_differences(comparison)]
+                    .into_iter()
+                    .flatten()
+                    .collect(),
+            ),
+            Section::new("grid", "Over the grid", grid::charts(experiment, comparison)),
+            statistics_section(experiment, &comparison.metric),
+            Section::new("curves", "Other curves", other_curves(experiment, comparison)),
+            layers::section(experiment),
+            Section::new("speed", "Speed", speed::chart(experiment).into_iter().collect()),
+        ];
+        sections.retain(|section| Self::of(section).next().is_some());
+        let mut figures = Self { main: over_steps::chart(experiment, &watched, target), sections };
+        figures.name_files();
+        figures
     }
 
-    /// All of them.
+    /// Every chart of a section.
+    pub fn of(section: &Section) -> impl Iterator<Item = &Chart> {
+        let folds = section.folds.iter().flat_map(|(_, charts)| charts);
+        section.charts.iter().chain(&section.panels).chain(folds)
+    }
+
+    /// All charts.
     pub fn all(&self) -> impl Iterator<Item = &Chart> {
-        self.main
-            .iter()
-            .chain(&self.readings)
-            .chain(&self.finals)
-            .chain(&self.steps)
-            .chain(&self.more)
+        let sections = self.sections.iter();
+        self.main.iter().chain(sections.flat_map(Self::of))
+    }
+
+    /// Gives every chart a file name of its own: where two would share one, the later has a number.
+    fn name_files(&mut self) {
+        let mut taken = BTreeSet::new();
+        let charts = self.sections.iter_mut();
+        let charts = charts.flat_map(|section| {
+            let folds = section.folds.iter_mut().flat_map(|(_, charts)| charts);
+            section.charts.iter_mut().chain(&mut section.panels).chain(folds)
+        });
+        for chart in self.main.iter_mut().chain(charts) {
+            let wanted = chart.file.clone();
+            let mut number = 2;
+            while !taken.insert(chart.file.clone()) {
+                chart.file = format!("{wanted}-{number}");
+                number += 1;
+            }
+        }
     }
 }
 
-/// A quantity in words: `validation accuracy, by moving statistics`, with `after` after its name.
-fn words(experiment: &Experiment, key: &Key, after: &str) -> String {
-    let keys = experiment.keys();
-    let plain = format!("{} {}{after}", key.split.name(), key.metric);
-    match key.statistics {
-        Some(statistics)
-            if keys
-                .iter()
-                .any(|other| other.split == key.split && other.statistics == key.statistics) =>
-        {
-            format!("{plain}, by {statistics} statistics")
-        }
-        _ => plain,
+fn target_section(experiment: &Experiment, comparison: &Comparison) -> Section {
+    let Some(target) = &comparison.target else {
+        return Section::new("target", "", Vec::new());
+    };
+    let charts = [
+        evaluations::share(experiment, &comparison.watched(), target.value),
+        ends::steps_to_target(comparison),
+        ends::step_differences(comparison),
+    ];
+    Section::new("target", "How soon the target is met", charts.into_iter().flatten().collect())
+}
+
+fn statistics_section(experiment: &Experiment, metric: &str) -> Section {
+    let gap = evaluations::gap(experiment, metric);
+    let panels = evaluations::panels(experiment, metric);
+    let title = "The same weights under several statistics";
+    Section {
+        intro: evaluations::PANELS.to_owned(),
+        panels,
+        ..Section::new("statistics", title, gap.into_iter().collect())
     }
 }
 
-fn over_steps(
-    experiment: &Experiment,
-    comparison: &Comparison,
-    key: &Key,
-) -> Result<Option<Chart>> {
-    let series = |(index, arm): (usize, &Arm)| {
-        let curves = curve::arm_curves(arm, key);
-        let diverged = |seed: u64| {
-            let run = arm.runs.iter().find(|run| run.seed == seed);
-            run.is_some_and(|run| matches!(run.status(), Some(Status::Diverged { .. })))
-        };
-        Series {
-            arm: index,
-            name: arm.name.clone(),
-            band: curve::band(curves.iter().map(|run| &run.curve)),
-            runs: curves.into_iter().map(|run| (run.curve, diverged(run.seed))).collect(),
+/// Every metric on validation by the compared statistics, and every metric on training batches, by the batch.
+fn other_curves(experiment: &Experiment, comparison: &Comparison) -> Vec<Chart> {
+    let metrics = curve::metrics(experiment);
+    let others = metrics.iter().filter(|metric| **metric != comparison.metric);
+    let metrics: Vec<&String> = std::iter::once(&comparison.metric).chain(others).collect();
+    let watched = comparison.watched();
+    let mut charts = Vec::new();
+    let splits = [
+        (Split::Validation, Some(comparison.statistics)),
+        // While training, batch norm always normalizes with the batch.
+        (Split::Train, Some(Statistics::Batch)),
+    ];
+    for (split, statistics) in splits {
+        for metric in &metrics {
+            let key = Key::new(split, statistics, metric);
+            if key != watched {
+                charts.extend(over_steps::chart(experiment, &key, None));
+            }
         }
-    };
-    let series: Vec<Series> = experiment.arms.iter().enumerate().map(series).collect();
-    let valued = |series: &Series| series.band.iter().any(|point| point.mean.is_some());
-    if !series.iter().any(valued) {
-        return Ok(None);
     }
-    let title = words(experiment, key, "");
-    let describe = |series: &Series| {
-        let mut means = series.band.iter().filter_map(|point| Some((point.step, point.mean?)));
-        let name = &series.name;
-        let Some(first) = means.next() else {
-            return format!("{name}: no value.");
-        };
-        let last = means.next_back().unwrap_or(first);
-        let [(from, first), (to, last)] =
-            [first, last].map(|(step, mean)| (step, format::value(mean)));
-        format!("{name}: {first} at step {from}, {last} at step {to}.")
-    };
-    let description =
-        format!("Mean over runs. {}", series.iter().map(describe).collect::<Vec<_>>().join(" "));
-    let target = comparison
-        .target
-        .as_ref()
-        .filter(|_| *key == comparison.watched())
-        .map(|target| target.value);
-    let lower_is_better = experiment.better(&key.metric) == schema::Direction::Lower;
-    let curves = Curves { title: title.clone(), series, target, lower_is_better };
-    let file = format!("{}-{}.svg", key.split.name(), schema::slug(&key.metric));
-    Chart::draw(file, words(experiment, key, " over steps"), description, curves.size(), |canvas| {
-        curves.draw(canvas)
-    })
-    .map(Some)
+    charts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chart::Data;
+
+    fn chart(file: &str) -> Chart {
+        Chart {
+            file: file.to_owned(),
+            title: String::new(),
+            description: String::new(),
+            caption: String::new(),
+            views: Vec::new(),
+            data: Data::Table { columns: Vec::new(), rows: Vec::new() },
+        }
+    }
+
+    #[test]
+    fn no_two_charts_share_a_file() {
+        let charts = ["a", "a-2", "a", "b", "a"].map(chart).to_vec();
+        let mut figures =
+            Figures { main: Some(chart("a")), sections: vec![Section::new("x", "x", charts)] };
+        figures.name_files();
+        let files: Vec<&str> = figures.all().map(|chart| chart.file.as_str()).collect();
+        assert_eq!(files, ["a", "a-2", "a-2-2", "a-3", "b", "a-4"]);
+    }
 }

@@ -1,26 +1,41 @@
-//! One quantity over steps, all arms in one chart: mean line, band of one standard deviation, every run faint behind it,
-//! a cross where a run diverged, and each arm's name at the end of its line.
+//! One quantity over steps: a line with its interval for each arm, every run faint behind it, a cross where a run diverged,
+//! an arrow where a value is beyond the axes, and in the wide form each arm's name at the end of its line.
 
-use plotters::prelude::DrawingBackend;
+mod draw;
 
-use super::axes::Axes;
-use super::canvas::{Anchor, Canvas, Drawn, PLAIN, Point, SMALL};
+use super::Look;
+use super::axes::{self, Axes};
 use super::labels;
-use super::scale::Scale;
-use super::style;
-use crate::curve::{self, Band, BandPoint, Curve};
+use super::range::{Range, Values};
+use super::scale::{Scale, Steps};
 
-/// One arm's lines.
+use super::style::{self, ArmStyle};
+use super::thin::grain;
+
+/// A value for each step, where there is one.
+pub type Line = Vec<(u64, Option<f64>)>;
+
+/// One arm's lines, or those of several arms that are identical here.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Series {
-    /// The arm's place in the experiment, which gives its colour.
-    pub arm: usize,
-    /// Its name.
+pub struct ArmLines {
+    /// The arms' places in the experiment; the first gives the style, unless `style` does.
+    pub arms: Vec<usize>,
+    /// What is written at the end of the line.
     pub name: String,
-    /// Mean and spread.
-    pub band: Band,
-    /// Its runs, and whether each diverged.
-    pub runs: Vec<(Curve, bool)>,
+    /// The style, where it is not the arm's: other evaluations of the same arm.
+    pub style: Option<ArmStyle>,
+    /// The line, and the number of runs that each value is of. It is broken where that number falls.
+    pub mean: Vec<(u64, Option<f64>, usize)>,
+    /// Lower and upper end of the interval at each step that has one.
+    pub band: Vec<(u64, Option<(f64, f64)>)>,
+    /// The runs, and whether each diverged.
+    pub runs: Vec<(Line, bool)>,
+}
+
+impl ArmLines {
+    fn style(&self) -> ArmStyle {
+        self.style.unwrap_or_else(|| style::arm(self.arms.first().copied().unwrap_or(0)))
+    }
 }
 
 /// What is drawn.
@@ -28,212 +43,178 @@ pub struct Series {
 pub struct Curves {
     /// What the y axis shows.
     pub title: String,
-    /// The arms.
-    pub series: Vec<Series>,
+    /// The lines.
+    pub lines: Vec<ArmLines>,
     /// A value to reach, where it is of this quantity.
     pub target: Option<f64>,
-    /// Whether less is more, as for a loss: then the y axis may be logarithmic, and does not show 0 to 1.
-    pub lower_is_better: bool,
+    /// A value with a line of its own but no label: no gap.
+    pub rule: Option<f64>,
+    /// How the values spread.
+    pub values: Values,
+    /// Whether values hold until the next step.
+    pub stepped: bool,
+    /// Whether bands are measured values, which the axis must cover, and not intervals, which it may cut.
+    pub measured_bands: bool,
+    /// A part of a page's row of panels: small, with its name above.
+    pub panel: Option<String>,
 }
 
-const WIDTH: f64 = 860.0;
-const TOP: f64 = 40.0;
-const BOTTOM: f64 = 46.0;
-const LEFT: f64 = 74.0;
-const NAME_CHARACTERS: usize = 26;
+/// Points of all runs of a chart, at most about this many.
+const BUDGET: usize = 30_000;
+const NARROW_BUDGET: usize = 10_000;
+const NAME_WIDTH: f64 = 200.0;
 const NAME_LINES: usize = 3;
+const BOTTOM: f64 = 46.0;
+const PANEL_BOTTOM: f64 = 24.0;
+
+/// What the axes of curves have to show: found once for all forms of a chart.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Extent {
+    range: Range,
+    steps: Steps,
+}
+
+impl Extent {
+    /// The look a reader sees first: logarithmic axes where numbers want them.
+    pub fn default_look(&self) -> Look {
+        Look { narrow: false, log_x: self.steps.want_log(), log_y: self.range.wants_log() }
+    }
+
+    /// Whether the y axis can be logarithmic.
+    pub fn allows_log_y(&self) -> bool {
+        self.range.allows_log()
+    }
+
+    /// Whether the x axis can be logarithmic.
+    pub fn allows_log_x(&self) -> bool {
+        self.steps.allow_log()
+    }
+}
+
+/// Where everything is.
+struct Layout {
+    size: (f64, f64),
+    axes: Axes,
+    title: Vec<String>,
+    names: Vec<Vec<String>>,
+    grain: f64,
+}
 
 impl Curves {
-    fn names(&self) -> Vec<Vec<String>> {
-        self.series
-            .iter()
-            .map(|series| labels::wrap(&series.name, NAME_CHARACTERS, NAME_LINES))
-            .collect()
-    }
-
-    /// Width and height in logical pixels: tall enough for every name.
-    pub fn size(&self) -> (f64, f64) {
-        let names: f64 = self.names().iter().map(|lines| block_height(lines)).sum();
-        (WIDTH, (names + TOP + BOTTOM).max(430.0))
-    }
-
-    fn axes(&self, right: f64, height: f64) -> Axes {
-        let steps =
-            self.series.iter().flat_map(|series| series.band.iter().map(|point| point.step));
-        let pixels = (height - BOTTOM, TOP);
-        let y = value_scale(self.all_values(), self.lower_is_better, pixels);
-        Axes { x: Scale::steps(steps, (LEFT, right)), y, target: self.target }
-    }
-
-    fn all_values(&self) -> impl Iterator<Item = f64> {
-        self.series.iter().flat_map(|series| {
-            series.runs.iter().flat_map(|(curve, _)| curve.finite().map(|(_, value)| value))
+    fn steps(&self) -> impl Iterator<Item = u64> + Clone {
+        self.lines.iter().flat_map(|line| {
+            let runs = line.runs.iter().flat_map(|(run, _)| run.iter().map(|(step, _)| *step));
+            line.mean.iter().map(|(step, _, _)| *step).chain(runs)
         })
     }
 
-    /// Draws it.
-    ///
-    /// # Errors
-    /// What the backend says.
-    pub fn draw<DB: DrawingBackend>(&self, canvas: &Canvas<'_, DB>) -> Drawn<DB> {
-        let names = self.names();
-        let label_width =
-            names.iter().map(|lines| labels::width_of(lines, style::FONT)).fold(0.0, f64::max);
-        let (_, height) = self.size();
-        let right = WIDTH - label_width - 46.0;
-        let axes = self.axes(right, height);
-        axes.draw(canvas, (42.0, 42.0))?;
-        axes.value_title(canvas, &self.title, (8.0, 16.0))?;
-        axes.steps_title(canvas)?;
-        for series in &self.series {
-            band(canvas, &axes, series)?;
-        }
-        for series in &self.series {
-            runs(canvas, &axes, series)?;
-        }
-        axes.draw_target(canvas)?;
-        for series in &self.series {
-            let means = series.band.iter().map(|point| (point.step, point.mean));
-            for stretch in curve::stretches(means) {
-                canvas.line(
-                    &thin(&axes, &stretch),
-                    style::arm(series.arm),
-                    style::MEAN_LINE,
-                    1.0,
-                )?;
-            }
-        }
-        for series in &self.series {
-            for (end, _) in ends(series).filter(|(_, diverged)| *diverged) {
-                canvas.cross(axes.map(end), 5.0, style::arm(series.arm))?;
-            }
-        }
-        self.draw_names(canvas, &axes, &names, height)
+    /// All steps of the lines, ascending.
+    pub fn mean_steps(&self) -> Vec<u64> {
+        let mut steps: Vec<u64> =
+            self.lines.iter().flat_map(|line| line.mean.iter().map(|(step, _, _)| *step)).collect();
+        steps.sort_unstable();
+        steps.dedup();
+        steps
     }
 
-    fn draw_names<DB: DrawingBackend>(
-        &self,
-        canvas: &Canvas<'_, DB>,
-        axes: &Axes,
-        names: &[Vec<String>],
-        height: f64,
-    ) -> Drawn<DB> {
-        let last = |series: &Series| {
-            let mut valued = series.band.iter().filter_map(|point| Some((point.step, point.mean?)));
-            valued.next_back().map(|point| axes.map(point))
+    /// Whether there is any value.
+    pub fn is_empty(&self) -> bool {
+        self.lines.iter().all(|line| line.mean.iter().all(|(_, value, _)| value.is_none()))
+    }
+
+    fn measured(&self) -> impl Iterator<Item = f64> + Clone {
+        self.lines.iter().flat_map(|line| {
+            let means = line.mean.iter().filter_map(|(_, value, _)| *value);
+            let runs =
+                line.runs.iter().flat_map(|(run, _)| run.iter().filter_map(|(_, value)| *value));
+            let bands = line.band.iter().filter(|_| self.measured_bands);
+            let bands = bands.filter_map(|(_, ends)| *ends).flat_map(|(low, high)| [low, high]);
+            means.chain(runs).chain(bands)
+        })
+    }
+
+    fn range(&self) -> Range {
+        let bands =
+            self.lines.iter().flat_map(|line| line.band.iter().filter_map(|(_, ends)| *ends));
+        let kept: Vec<f64> = self.target.into_iter().chain(self.rule).collect();
+        Range::of(self.values, self.measured(), &kept).with_bands(bands)
+    }
+
+    /// Cuts intervals where no value can be: below 0 and above 1 for shares, below 0 for what is never negative. Quantities that
+    /// do have such values are left as they are.
+    pub fn cut_bands(&mut self) {
+        let (low, high) = match self.values {
+            Values::Share => (0.0, 1.0),
+            Values::Positive => (0.0, f64::MAX),
+            Values::Any => return,
         };
-        let right = axes.x.pixels().1;
-        let ends: Vec<Option<Point>> = self.series.iter().map(last).collect();
-        let wanted: Vec<f64> =
-            ends.iter().map(|end| end.map_or(height - BOTTOM, |end| end.1)).collect();
-        let heights: Vec<f64> = names.iter().map(|lines| block_height(lines)).collect();
-        let centres = labels::spread(&wanted, &heights, 24.0, height - 20.0);
-        for (((series, lines), end), centre) in self.series.iter().zip(names).zip(ends).zip(centres)
-        {
-            let ink = style::arm(series.arm);
-            if let Some(end) = end {
-                let bend = (right + 20.0, centre);
-                canvas.line(&[end, (right.max(end.0) + 2.0, end.1), bend], ink, 1.0, 0.6)?;
-            }
-            canvas.marker((right + 26.0, centre), series.arm)?;
-            let top = centre - (lines.len() - 1) as f64 * style::FONT * style::LEADING / 2.0;
-            let lettering = if end.is_some() { PLAIN } else { SMALL };
-            canvas.lines(lines, (right + 36.0, top), Anchor::Start, lettering)?;
+        if self.measured().any(|value| !(low..=high).contains(&value)) {
+            return;
         }
-        Ok(())
+        for line in &mut self.lines {
+            for (_, ends) in &mut line.band {
+                *ends = ends.map(|(lower, upper)| (lower.max(low), upper.min(high)));
+            }
+        }
+    }
+
+    /// What the axes have to show.
+    pub fn extent(&self) -> Extent {
+        Extent { range: self.range(), steps: Steps::of(self.steps()) }
+    }
+
+    fn layout(&self, extent: &Extent, look: Look) -> Layout {
+        let is_panel = self.panel.is_some();
+        let names: Vec<Vec<String>> = self
+            .lines
+            .iter()
+            .map(|line| labels::wrap(&line.name, style::FONT, NAME_WIDTH, NAME_LINES))
+            .collect();
+        let width = match (is_panel, look.narrow) {
+            (true, _) => 300.0,
+            (false, true) => 380.0,
+            (false, false) => 900.0,
+        };
+        let title = match &self.panel {
+            Some(name) => labels::wrap(name, style::FONT, width - 30.0, 2),
+            None => axes::value_title(&self.title, look.log_y, width - 16.0),
+        };
+        let top = axes::heading_height(&title) + 10.0;
+        let labelled = !look.narrow && !is_panel;
+        let blocks: f64 = names.iter().map(|lines| block_height(lines)).sum();
+        let height = match (is_panel, look.narrow) {
+            (true, _) => 200.0,
+            (false, true) => 300.0,
+            (false, false) => (blocks + top + BOTTOM).max(400.0),
+        };
+        let right = if labelled { width - labels_width(&names) - 44.0 } else { width - 14.0 };
+        let room = if is_panel { 36.0 } else { 42.0 };
+        let bottom = if is_panel { PANEL_BOTTOM } else { BOTTOM };
+        let y = extent.range.scale(look.log_y, (height - bottom, top));
+        let left = axes::number_room(&y, room, self.target);
+        let axes = Axes { x: Scale::steps(extent.steps, look.log_x, (left, right)), y };
+        let budget = if look.narrow || is_panel { NARROW_BUDGET } else { BUDGET };
+        let lengths = self.lines.iter().flat_map(|line| line.runs.iter().map(|(run, _)| run.len()));
+        Layout {
+            size: (width, height),
+            axes,
+            title,
+            names,
+            grain: grain(lengths, right - left, budget),
+        }
+    }
+
+    /// The pixels of steps across, for who points at the chart.
+    pub fn places(&self, extent: &Extent, look: Look, steps: &[u64]) -> Vec<f64> {
+        let layout = self.layout(extent, look);
+        steps.iter().map(|&step| layout.axes.x.map(step as f64)).collect()
     }
 }
 
 fn block_height(lines: &[String]) -> f64 {
-    lines.len() as f64 * style::FONT * style::LEADING + 6.0
+    lines.len() as f64 * style::FONT * style::LEADING + 5.0
 }
 
-/// The y axis for values: 0 to 1 for a share, logarithmic for a loss over more than a decade and a half, else around them.
-pub(super) fn value_scale(
-    values: impl Iterator<Item = f64>,
-    lower_is_better: bool,
-    pixels: (f64, f64),
-) -> Scale {
-    let (low, high) =
-        values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
-    if low > high {
-        return Scale::linear((0.0, 1.0), pixels);
-    }
-    if !lower_is_better && low >= 0.0 && high <= 1.0 {
-        return Scale::linear((0.0, 1.0), pixels);
-    }
-    if lower_is_better && low > 0.0 && high / low > 30.0 {
-        return Scale::log((low, high), pixels);
-    }
-    let low = if lower_is_better && low > 0.0 { 0.0 } else { low };
-    Scale::linear_around((low, high), pixels)
-}
-
-fn band<DB: DrawingBackend>(canvas: &Canvas<'_, DB>, axes: &Axes, series: &Series) -> Drawn<DB> {
-    let at = |sign: f64| -> Vec<(u64, Option<f64>)> {
-        let edge = |point: &BandPoint| Some(point.mean? + sign * point.sd?);
-        series.band.iter().map(|point| (point.step, edge(point))).collect()
-    };
-    // Both edges are cut at the same steps, so they pair up.
-    for (upper, lower) in curve::stretches(at(1.0)).into_iter().zip(curve::stretches(at(-1.0))) {
-        let mut corners = thin(axes, &upper);
-        corners.extend(thin(axes, &lower).into_iter().rev());
-        canvas.shape(&corners, style::arm(series.arm), style::BAND_OPACITY)?;
-    }
-    Ok(())
-}
-
-fn runs<DB: DrawingBackend>(canvas: &Canvas<'_, DB>, axes: &Axes, series: &Series) -> Drawn<DB> {
-    for (curve, _) in &series.runs {
-        for stretch in curve::stretches(curve.iter()) {
-            canvas.line(
-                &thin(axes, &stretch),
-                style::arm(series.arm),
-                style::SEED_LINE,
-                style::SEED_OPACITY,
-            )?;
-        }
-    }
-    Ok(())
-}
-
-/// The last valued point of each run, and whether the run diverged.
-fn ends(series: &Series) -> impl Iterator<Item = ((u64, f64), bool)> {
-    series.runs.iter().filter_map(|(curve, diverged)| {
-        let end = curve.finite().next_back()?;
-        Some((end, *diverged))
-    })
-}
-
-/// Pixels of a line. Of many points in one pixel column the first, lowest, highest and last are kept, so no spike is lost.
-pub(super) fn thin(axes: &Axes, line: &[(u64, f64)]) -> Vec<Point> {
-    let points = line.iter().map(|&point| axes.map(point));
-    let mut thinned: Vec<Point> = Vec::new();
-    let mut column: Vec<Point> = Vec::new();
-    let flush = |column: &mut Vec<Point>, thinned: &mut Vec<Point>| {
-        if column.len() <= 4 {
-            thinned.append(column);
-            return;
-        }
-        let by_height = |a: &&(usize, Point), b: &&(usize, Point)| a.1.1.total_cmp(&b.1.1);
-        let numbered: Vec<(usize, Point)> = column.drain(..).enumerate().collect();
-        let extremes = [numbered.iter().min_by(by_height), numbered.iter().max_by(by_height)];
-        let mut kept: Vec<(usize, Point)> = [numbered.first(), numbered.last()]
-            .into_iter()
-            .chain(extremes)
-            .flatten()
-            .copied()
-            .collect();
-        kept.sort_by_key(|(index, _)| *index);
-        kept.dedup_by_key(|(index, _)| *index);
-        thinned.extend(kept.into_iter().map(|(_, point)| point));
-    };
-    for point in points {
-        if column.first().is_some_and(|first| first.0.floor() != point.0.floor()) {
-            flush(&mut column, &mut thinned);
-        }
-        column.push(point);
-    }
-    flush(&mut column, &mut thinned);
-    thinned
+fn labels_width(names: &[Vec<String>]) -> f64 {
+    names.iter().map(|lines| labels::width_of(lines, style::FONT)).fold(0.0, f64::max)
 }

@@ -1,45 +1,88 @@
-//! Text without a font library: wrapping by a guessed width, and placing labels so that none covers another. Pure.
+//! Text without a font library: wrapping by an estimated width, and placing labels so that none covers
+//! another. Pure.
 
-use super::style;
+use unicode_width::UnicodeWidthChar as _;
 
-/// Wraps words into lines of at most `width` characters and at most `most` lines. A word longer than a line is cut.
+use crate::text::printable;
+
+/// How wide text is at most, in logical pixels: generous, as no font is measured and readers have different ones.
+pub fn width(text: &str, size: f64) -> f64 {
+    text.chars().map(character_width).sum::<f64>() * size
+}
+
+/// Width of the widest line.
+pub fn width_of(lines: &[String], size: f64) -> f64 {
+    lines.iter().map(|line| width(line, size)).fold(0.0, f64::max)
+}
+
+/// A character's width in em: that of the wider of the usual fonts.
+fn character_width(character: char) -> f64 {
+    match character {
+        'i' | 'j' | 'l' | '|' | '.' | ',' | ':' | ';' | '\'' | '!' | ' ' => 0.36,
+        'f' | 't' | 'r' | 'I' | '(' | ')' | '[' | ']' | '/' | '-' | '"' => 0.44,
+        'm' | 'w' | 'M' | 'W' | '%' | '@' => 1.0,
+        'A'..='Z' | '&' | '+' | '=' | '<' | '>' | '~' | '^' | '#' | '_' => 0.84,
+        ' '..='~' => 0.64,
+        _ => match character.width() {
+            Some(0) => 0.0,
+            Some(1) => 0.84,
+            _ => 1.1,
+        },
+    }
+}
+
+/// Wraps words into lines of at most `room` logical pixels and at most `most` lines. A word longer than a line is cut.
 ///
 /// What does not fit is left out before the last line, which then is `..` and the end of the text: names of arms that begin
 /// alike tend to differ at the end.
-pub fn wrap(text: &str, width: usize, most: usize) -> Vec<String> {
+pub fn wrap(text: &str, size: f64, room: f64, most: usize) -> Vec<String> {
+    let text = printable(text);
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {
-        let mut word: Vec<char> = word.chars().collect();
-        loop {
-            let last = lines.last_mut().expect("never empty");
-            let space = usize::from(!last.is_empty());
-            if last.chars().count() + space + word.len() <= width {
-                if space == 1 {
-                    last.push(' ');
-                }
-                last.extend(&word);
-                break;
-            }
-            if last.is_empty() {
-                last.extend(word.drain(..width));
-            }
-            lines.push(String::new());
-        }
+        append(&mut lines, word, size, room);
     }
     if lines.len() > most {
         lines.truncate(most - 1);
-        let text: Vec<char> = text.trim_end().chars().collect();
-        let end = &text[text.len().saturating_sub(width - 2)..];
-        lines.push("..".chars().chain(end.iter().copied()).collect());
+        lines.push(ending(&text, size, room));
     }
     lines
 }
 
-/// How wide the longest line is, in logical pixels, by a generous guess.
-pub fn width_of(lines: &[String], size: f64) -> f64 {
-    lines.iter().map(|line| line.chars().count()).max().unwrap_or(0) as f64
-        * size
-        * style::CHARACTER
+/// Puts a word on the last line, or where it does not fit, on lines of its own.
+fn append(lines: &mut Vec<String>, word: &str, size: f64, room: f64) {
+    let last = lines.len() - 1;
+    let joined =
+        if lines[last].is_empty() { word.to_owned() } else { format!("{} {word}", lines[last]) };
+    if width(&joined, size) <= room {
+        lines[last] = joined;
+        return;
+    }
+    if !lines[last].is_empty() {
+        lines.push(String::new());
+    }
+    for character in word.chars() {
+        let last = lines.len() - 1;
+        let full = width(&lines[last], size) + character_width(character) * size > room;
+        if full && !lines[last].is_empty() {
+            lines.push(character.to_string());
+        } else {
+            lines[last].push(character);
+        }
+    }
+}
+
+/// `..` and as much of the end of the text as there is room for.
+fn ending(text: &str, size: f64, room: f64) -> String {
+    let mut left = room - width("..", size);
+    let mut kept: Vec<char> = Vec::new();
+    for character in text.trim_end().chars().rev() {
+        left -= character_width(character) * size;
+        if left < 0.0 {
+            break;
+        }
+        kept.push(character);
+    }
+    format!("..{}", kept.iter().rev().collect::<String>())
 }
 
 /// Places blocks of given heights as near to their wanted centres as can be: none overlaps another, all lie between
@@ -94,11 +137,11 @@ mod tests {
 
     #[test]
     fn long_names_wrap_and_what_is_cut_shows_it() {
-        assert_eq!(wrap("Batch norm, decay 0.99", 12, 3), ["Batch norm,", "decay 0.99"]);
-        assert_eq!(wrap("abcdefghijkl mn", 5, 3), ["abcde", "fghij", "kl mn"]);
-        assert_eq!(wrap("one two three four", 9, 1), ["..ee four"]);
-        assert_eq!(wrap("one two three four", 9, 2), ["one two", "..ee four"]);
-        assert_eq!(wrap("", 9, 1), [""]);
+        // 10 pixels high: a digit is 6.4 wide, a space 3.6, a dot 3.6.
+        assert_eq!(wrap("012 345 678", 10.0, 45.0, 3), ["012 345", "678"]);
+        assert_eq!(wrap("01234567 89", 10.0, 33.0, 3), ["01234", "567", "89"]);
+        assert_eq!(wrap("012 345 678", 10.0, 30.0, 1), ["..678"]);
+        assert_eq!(wrap("", 10.0, 30.0, 1), [""]);
     }
 
     proptest! {
@@ -119,11 +162,13 @@ mod tests {
         }
 
         #[test]
-        fn wrapped_lines_are_short_and_lose_nothing(text in "[a-z]{0,30}( [a-z]{1,9}){0,8}", width in 3usize..30) {
-            let lines = wrap(&text, width, usize::MAX);
-            prop_assert!(lines.iter().all(|line| line.chars().count() <= width));
-            prop_assert_eq!(lines.concat().replace(' ', ""), text.replace(' ', ""));
-            prop_assert!(wrap(&text, width, 2).len() <= 2);
+        fn wrapped_lines_fit_and_lose_nothing(text in "\\PC{0,30}( [a-zA-Z漢]{1,9}){0,8}", room in 24.0..300.0f64) {
+            let lines = wrap(&text, 13.0, room, usize::MAX);
+            prop_assert!(lines.iter().all(|line| width(line, 13.0) <= room || line.chars().count() == 1), "{lines:?}");
+            let letters = |text: &str| printable(text).split_whitespace().collect::<String>();
+            prop_assert_eq!(letters(&lines.concat()), letters(&text));
+            let cut = wrap(&text, 13.0, room, 2);
+            prop_assert!(cut.len() <= 2 && cut.iter().all(|line| width(line, 13.0) <= room || line.chars().count() == 1));
         }
     }
 }

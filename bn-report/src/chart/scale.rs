@@ -1,15 +1,18 @@
-//! From numbers to pixels: linear, logarithmic, and logarithmic with a zero, with round ticks. Pure.
+//! From numbers to pixels: linear axes, logarithmic ones, and logarithmic ones with a place for 0. With ticks. Pure.
 
 /// How numbers spread over an axis.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Spread {
     Linear,
     Log,
-    /// `ln(1 + x / unit)`: linear below `unit`, logarithmic far above, and 0 has a place.
-    LogFromZero {
-        unit: f64,
+    /// 0 is at the beginning; the positive numbers, from `first` on, are on the rest.
+    ZeroAndLog {
+        first: f64,
     },
 }
+
+/// Pixels between 0 and the first positive number of an axis with a place for 0.
+const ZERO_ROOM: f64 = 26.0;
 
 /// An axis: a range of numbers on a range of pixels.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -17,6 +20,51 @@ pub struct Scale {
     spread: Spread,
     numbers: (f64, f64),
     pixels: (f64, f64),
+}
+
+/// Which steps an axis has to show.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Steps {
+    /// Whether step 0 is among them.
+    pub has_zero: bool,
+    /// The first after 0.
+    pub first: Option<u64>,
+    /// The last.
+    pub last: u64,
+}
+
+impl Steps {
+    /// Of some steps, in any order.
+    pub fn of(steps: impl IntoIterator<Item = u64>) -> Self {
+        let mut all = Self::default();
+        for step in steps {
+            all.last = all.last.max(step);
+            match step {
+                0 => all.has_zero = true,
+                step => all.first = Some(all.first.map_or(step, |first| first.min(step))),
+            }
+        }
+        all
+    }
+
+    /// Whether they are so far apart that a logarithmic axis shows more.
+    pub fn want_log(&self) -> bool {
+        self.first.is_some_and(|first| self.last / first > 30)
+    }
+
+    /// Whether a logarithmic axis can be drawn.
+    pub fn allow_log(&self) -> bool {
+        self.first.is_some_and(|first| first < self.last)
+    }
+}
+
+/// A number on an axis that is marked.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Tick {
+    /// The number.
+    pub number: f64,
+    /// Whether it is written out.
+    pub labelled: bool,
 }
 
 impl Scale {
@@ -28,33 +76,42 @@ impl Scale {
     /// A linear axis that begins and ends at round numbers around the given ones.
     pub fn linear_around(numbers: (f64, f64), pixels: (f64, f64)) -> Self {
         let (low, high) = apart(numbers);
-        let step = round_step((high - low) / 5.0);
-        Self::linear(((low / step).floor() * step, (high / step).ceil() * step), pixels)
+        let step = round_step((high / 5.0) - (low / 5.0));
+        let around = ((low / step).floor() * step, (high / step).ceil() * step);
+        let finite = around.0.is_finite() && around.1.is_finite();
+        Self::linear(if finite { around } else { (low, high) }, pixels)
     }
 
     /// A logarithmic axis over positive numbers.
     pub fn log(numbers: (f64, f64), pixels: (f64, f64)) -> Self {
-        Self { spread: Spread::Log, numbers: apart(numbers), pixels }
+        let (low, high) = numbers;
+        let numbers = if high / low > 1.001 { numbers } else { (low / 1.5, high * 1.5) };
+        Self { spread: Spread::Log, numbers, pixels }
     }
 
-    /// An axis of steps. Logarithmic where the last is more than eight times the first after 0; then it begins at 0 only where
-    /// 0 is one of them.
-    pub fn steps(steps: impl IntoIterator<Item = u64>, pixels: (f64, f64)) -> Self {
-        let steps: Vec<u64> = steps.into_iter().collect();
-        let last = steps.iter().copied().max().unwrap_or(1).max(1) as f64;
-        let first = steps.iter().copied().filter(|&step| step > 0).min().unwrap_or(1) as f64;
-        match last > 8.0 * first {
-            true if steps.contains(&0) => {
-                Self { spread: Spread::LogFromZero { unit: first }, numbers: (0.0, last), pixels }
+    /// An axis of steps from the first to the last; linear ones begin at 0.
+    pub fn steps(steps: Steps, logarithmic: bool, pixels: (f64, f64)) -> Self {
+        let last = steps.last.max(1) as f64;
+        let first = steps.first.unwrap_or(1) as f64;
+        match (logarithmic && first < last, steps.has_zero) {
+            (false, _) => Self::linear((0.0, last), pixels),
+            (true, false) => Self::log((first, last), pixels),
+            (true, true) => {
+                Self { spread: Spread::ZeroAndLog { first }, numbers: (0.0, last), pixels }
             }
-            true => Self::log((first, last), pixels),
-            false => Self::linear((0.0, last), pixels),
         }
     }
 
     /// Whether equal distances mean equal ratios.
     pub fn is_log(&self) -> bool {
         self.spread != Spread::Linear
+    }
+
+    /// Where the axis is broken between 0 and the first positive number; none for other axes.
+    pub fn break_at(&self) -> Option<f64> {
+        let forward = (self.pixels.1 - self.pixels.0).signum();
+        matches!(self.spread, Spread::ZeroAndLog { .. })
+            .then_some(self.pixels.0 + forward * ZERO_ROOM / 2.0)
     }
 
     /// The range of numbers.
@@ -67,74 +124,138 @@ impl Scale {
         self.pixels
     }
 
-    fn flat(&self, number: f64) -> f64 {
-        match self.spread {
-            Spread::Linear => number,
-            Spread::Log => number.max(f64::MIN_POSITIVE).ln(),
-            Spread::LogFromZero { unit } => (number / unit).ln_1p(),
-        }
+    /// Whether a number lies on the axis.
+    pub fn contains(&self, number: f64) -> bool {
+        (self.numbers.0..=self.numbers.1).contains(&number)
     }
 
     /// Where a number lies; beyond the range, at its end.
     pub fn map(&self, number: f64) -> f64 {
-        let (low, high) = (self.flat(self.numbers.0), self.flat(self.numbers.1));
-        let share = ((self.flat(number) - low) / (high - low)).clamp(0.0, 1.0);
-        self.pixels.0 + share * (self.pixels.1 - self.pixels.0)
+        let (low, high) = self.numbers;
+        let (start, end) = self.pixels;
+        let within = number.clamp(low, high);
+        match self.spread {
+            // Quarters, because the difference of two finite numbers need not be finite.
+            Spread::Linear => {
+                let share = (within / 4.0 - low / 4.0) / (high / 4.0 - low / 4.0);
+                start + share * (end - start)
+            }
+            Spread::Log => start + log_share(within, low, high) * (end - start),
+            Spread::ZeroAndLog { first } if within < first => {
+                start + (within / first) * ZERO_ROOM * (end - start).signum()
+            }
+            Spread::ZeroAndLog { first } => {
+                let start = start + ZERO_ROOM * (end - start).signum();
+                start + log_share(within, first, high) * (end - start)
+            }
+        }
     }
 
-    /// Round numbers in the range, at least `room` pixels apart.
-    pub fn ticks(&self, room: f64) -> Vec<f64> {
+    /// Round numbers in the range; those written out are at least `room` pixels apart.
+    pub fn ticks(&self, room: f64) -> Vec<Tick> {
+        let (low, high) = self.numbers;
+        match self.spread {
+            Spread::Linear => self.linear_ticks(room),
+            Spread::Log => self.log_ticks((low, high), room),
+            Spread::ZeroAndLog { first } => {
+                let mut ticks = vec![Tick { number: 0.0, labelled: true }];
+                let zero = self.map(0.0);
+                for tick in self.log_ticks((first, high), room) {
+                    let far = (self.map(tick.number) - zero).abs() >= room.min(ZERO_ROOM);
+                    ticks.push(Tick { labelled: tick.labelled && far, ..tick });
+                }
+                ticks
+            }
+        }
+    }
+
+    fn linear_ticks(&self, room: f64) -> Vec<Tick> {
         let (low, high) = self.numbers;
         let length = (self.pixels.1 - self.pixels.0).abs();
-        let candidates: Vec<f64> = match self.spread {
-            Spread::Linear => {
-                let step = round_step((high - low) / (length / room).max(1.0));
-                let first = (low / step - 1e-9).ceil() as i64;
-                let last = (high / step + 1e-9).floor() as i64;
-                (first..=last).map(|index| tidy(index as f64 * step)).collect()
+        let count = (length / room).max(1.0);
+        let step = round_step(high / count - low / count);
+        let mut ticks = Vec::new();
+        let mut index = (low / step - 1e-9).ceil();
+        while index <= high / step + 1e-9 && ticks.len() <= count as usize + 1 {
+            ticks.push(Tick { number: tidy(index * step), labelled: true });
+            index += 1.0;
+        }
+        ticks
+    }
+
+    /// Decades, and within few of them 2 and 5 times those too; the nine parts of each decade are marked where there is room.
+    fn log_ticks(&self, (low, high): (f64, f64), room: f64) -> Vec<Tick> {
+        let (first, last) = (low.log10().floor() as i32, high.log10().ceil() as i32);
+        let decade = (self.map(high) - self.map(low)).abs() / (high.log10() - low.log10());
+        let every = (room / decade).ceil().max(1.0) as i32;
+        let mut ticks = Vec::new();
+        for power in first..=last {
+            let factors = if decade >= 24.0 { 1..=9 } else { 1..=1 };
+            for factor in factors {
+                let number = tidy(f64::from(factor) * power_of_ten(power));
+                if !(low * (1.0 - 1e-9)..=high * (1.0 + 1e-9)).contains(&number) || number == 0.0 {
+                    continue;
+                }
+                let labelled = match factor {
+                    1 => power % every == 0,
+                    2 | 5 => decade >= 3.4 * room,
+                    _ => false,
+                };
+                // Marks closer than this run into each other.
+                if labelled || decade >= 6.0 {
+                    ticks.push(Tick { number, labelled });
+                }
             }
-            Spread::Log => decades(low, high),
-            Spread::LogFromZero { unit } => {
-                std::iter::once(0.0).chain(decades(unit, high)).collect()
-            }
-        };
-        let mut ticks: Vec<f64> = Vec::new();
-        for tick in candidates {
-            if ticks
-                .last()
-                .is_none_or(|last| (self.map(tick) - self.map(*last)).abs() >= room - 1e-6)
-            {
-                ticks.push(tick);
-            }
+        }
+        let has_steps = ticks.len() >= 2;
+        if !has_steps {
+            // Less than the step from one part of a decade to the next: round numbers in equal steps.
+            ticks = self.linear_ticks(room);
+        }
+        if !has_steps || ticks.iter().filter(|tick| tick.labelled).count() < 2 {
+            label_spaced(self, &mut ticks, room);
         }
         ticks
     }
 }
 
-/// A range that is not empty.
-fn apart((low, high): (f64, f64)) -> (f64, f64) {
-    let margin = if low == 0.0 { 0.5 } else { 0.05 * low.abs() };
-    if high - low > 1e-9 * low.abs().max(high.abs()) {
-        (low, high)
-    } else {
-        (low - margin, high + margin)
+/// Labels as many ticks as there is room for, first to last: for less than a decade.
+fn label_spaced(scale: &Scale, ticks: &mut [Tick], room: f64) {
+    let mut last: Option<f64> = None;
+    for tick in ticks {
+        let at = scale.map(tick.number);
+        tick.labelled = last.is_none_or(|last| (at - last).abs() >= room);
+        last = if tick.labelled { Some(at) } else { last };
     }
+}
+
+fn log_share(number: f64, low: f64, high: f64) -> f64 {
+    ((number.ln() - low.ln()) / (high.ln() - low.ln())).clamp(0.0, 1.0)
+}
+
+/// A range that is not empty, and wide enough to divide.
+fn apart((low, high): (f64, f64)) -> (f64, f64) {
+    let size = low.abs().max(high.abs());
+    let span = high / 2.0 - low / 2.0;
+    if span > 1e-9 * size && span > 1e-290 {
+        return (low, high);
+    }
+    let margin = if size < 1e-280 { 0.5 } else { 0.05 * size };
+    ((low - margin).max(f64::MIN), (high + margin).min(f64::MAX))
 }
 
 /// 1, 2 or 5 times a power of ten, no less than `step`.
 fn round_step(step: f64) -> f64 {
-    let power = 10f64.powf(step.log10().floor());
+    let power = power_of_ten(step.log10().floor() as i32);
     let factor =
         [1.0, 2.0, 5.0, 10.0].into_iter().find(|factor| factor * power >= step * (1.0 - 1e-9));
-    tidy(factor.unwrap_or(10.0) * power)
+    let rounded = tidy(factor.unwrap_or(10.0) * power);
+    if rounded.is_finite() && rounded > 0.0 { rounded } else { step }
 }
 
-/// 1, 2 and 5 times the powers of ten in a range.
-fn decades(low: f64, high: f64) -> Vec<f64> {
-    let (first, last) = (low.log10().floor() as i32, high.log10().ceil() as i32);
-    let all = (first..=last)
-        .flat_map(|power| [1.0, 2.0, 5.0].map(|factor| tidy(factor * 10f64.powi(power))));
-    all.filter(|tick| (low * (1.0 - 1e-9)..=high * (1.0 + 1e-9)).contains(tick)).collect()
+fn power_of_ten(power: i32) -> f64 {
+    // Parsing is correctly rounded, also where `powi` underflows on the way.
+    format!("1e{power}").parse().unwrap_or(f64::INFINITY)
 }
 
 /// Without the last digits that arithmetic leaves: 0.3, not 0.30000000000000004.
@@ -147,20 +268,62 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn labels(scale: &Scale, room: f64) -> Vec<f64> {
+        scale.ticks(room).into_iter().filter(|tick| tick.labelled).map(|tick| tick.number).collect()
+    }
+
     #[test]
     fn ticks_are_round() {
+        let linear = Scale::linear((0.0, 1.0), (300.0, 0.0));
+        assert_eq!(labels(&linear, 50.0), [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]);
         assert_eq!(
-            Scale::linear((0.0, 1.0), (300.0, 0.0)).ticks(50.0),
-            [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
+            labels(&Scale::log((928.0, 973.0), (0.0, 500.0)), 60.0),
+            [930.0, 940.0, 950.0, 960.0, 970.0]
         );
-        assert_eq!(
-            Scale::log((0.04, 2.4), (200.0, 0.0)).ticks(20.0),
-            [0.05, 0.1, 0.2, 0.5, 1.0, 2.0]
-        );
-        let steps = Scale::steps([0, 50, 100, 1500], (0.0, 600.0));
-        assert!(steps.is_log());
-        assert_eq!(steps.ticks(30.0), [0.0, 50.0, 100.0, 200.0, 500.0, 1000.0]);
+        let narrow = Scale::log((0.04, 2.4), (200.0, 0.0));
+        assert_eq!(labels(&narrow, 20.0), [0.05, 0.1, 0.2, 0.5, 1.0, 2.0]);
         assert_eq!(Scale::linear_around((0.912, 0.978), (0.0, 500.0)).numbers(), (0.9, 0.98));
+    }
+
+    #[test]
+    fn log_axes_have_decade_ticks_and_0_a_place_before_the_break() {
+        let steps = Scale::steps(Steps::of([0, 5, 100, 1500]), true, (0.0, 600.0));
+        assert!(steps.is_log());
+        assert_eq!((steps.map(0.0), steps.map(5.0), steps.map(1500.0)), (0.0, 26.0, 600.0));
+        assert_eq!(labels(&steps, 42.0), [0.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0]);
+        let minor: Vec<f64> = steps.ticks(42.0).iter().map(|tick| tick.number).collect();
+        assert!(minor.contains(&300.0) && minor.contains(&6.0), "{minor:?}");
+        let long = Scale::log((1e-9, 1.0), (0.0, 300.0));
+        assert_eq!(labels(&long, 40.0), [1e-8, 1e-6, 1e-4, 1e-2, 1.0]);
+    }
+
+    #[test]
+    fn extreme_numbers_have_an_axis() {
+        for (low, high) in [
+            (f64::MIN, f64::MAX),
+            (1e-322, 1e-322),
+            (0.0, 5e-324),
+            (-1e308, 1e308),
+            (1e300, 1e300),
+            (0.0, f64::MIN_POSITIVE),
+        ] {
+            for scale in [
+                Scale::linear((low, high), (10.0, 500.0)),
+                Scale::linear_around((low, high), (10.0, 500.0)),
+            ] {
+                for number in [low, high, 0.0] {
+                    let at = scale.map(number);
+                    assert!((10.0..=500.0).contains(&at), "{scale:?}: {number:e} at {at}");
+                }
+                let ticks = scale.ticks(40.0);
+                assert!(
+                    ticks.len() < 20 && ticks.iter().all(|tick| tick.number.is_finite()),
+                    "{scale:?} {ticks:?}"
+                );
+            }
+        }
+        let log = Scale::log((1e-322, 1e308), (10.0, 500.0));
+        assert!((10.0..=500.0).contains(&log.map(1.0)) && log.ticks(40.0).len() < 20);
     }
 
     proptest! {
@@ -171,14 +334,17 @@ mod tests {
                 (Scale::linear((low, low + size), (10.0, 500.0)), low),
                 (Scale::linear_around((low, low + size), (10.0, 500.0)), low),
                 (Scale::log((log_low, log_low + size), (10.0, 500.0)), log_low),
-                (Scale::steps([0, 5, 5 + size as u64], (10.0, 500.0)), 0.0),
+                (Scale::steps(Steps::of([0, 5, 5 + size as u64]), true, (10.0, 500.0)), 0.0),
+                (Scale::steps(Steps::of([0, 5, 5 + size as u64]), false, (10.0, 500.0)), 0.0),
             ] {
                 let (a, b) = (low + size * shares.0.min(shares.1), low + size * shares.0.max(shares.1));
                 let (a, b) = (scale.map(a), scale.map(b));
                 prop_assert!(10.0 - 1e-9 <= a && a <= b + 1e-9 && b <= 500.0 + 1e-9, "{scale:?}: {a} {b}");
-                for pair in scale.ticks(40.0).windows(2) {
-                    prop_assert!(scale.map(pair[1]) - scale.map(pair[0]) >= 39.9, "{scale:?}: {pair:?}");
+                let labels = labels(&scale, 26.0);
+                for pair in labels.windows(2) {
+                    prop_assert!(scale.map(pair[1]) - scale.map(pair[0]) >= 25.9, "{scale:?}: {pair:?}");
                 }
+                prop_assert!(!labels.is_empty());
             }
         }
     }

@@ -68,6 +68,9 @@ struct Draw {
     /// What stands at the head of the page in place of the experiment's name
     #[arg(long, value_name = "TEXT")]
     title: Option<String>,
+    /// Write every chart as a PNG too, beside its SVG
+    #[arg(long)]
+    png: bool,
     #[command(flatten)]
     choice: Chosen,
 }
@@ -101,9 +104,13 @@ impl Arguments {
             Some(Command::Watch(watch)) => watch.run(),
             Some(Command::Index(index)) => index.run(),
             None => {
-                let Draw { directories, output, title, choice } = &self.draw;
-                let options =
-                    Options { title: title.clone(), choice: choice.choice(), reload_seconds: None };
+                let Draw { directories, output, title, png, choice } = &self.draw;
+                let options = Options {
+                    title: title.clone(),
+                    choice: choice.choice(),
+                    png: *png,
+                    reload_seconds: None,
+                };
                 draw(directories, output.as_deref(), &options)
             }
         }

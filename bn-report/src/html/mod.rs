@@ -1,21 +1,29 @@
-//! The page: view structs of strings that are already formatted, and the template that lays them out.
+//! The page: view structs of strings that are already formatted, and the templates that lay them out.
 //!
-//! No script, no network, no clock: `templates/report.html` and `templates/report.css` are compiled in.
+//! No network, no clock. Everything is there without script; `templates/report.js` adds the legend's switches, values under the
+//! pointer, other axes, sorting and files of numbers.
 
+mod figure;
+mod methods;
+mod runs;
 mod settings;
 mod tables;
 
 use askama::Template;
 
+use self::figure::Figure;
+use self::runs::RunsTable;
 use self::settings::SettingsTable;
-use self::tables::{ComparisonTable, RunsTable};
-use crate::chart::{Chart, style};
-use crate::compare::Comparison;
+use self::tables::{ComparisonTable, TestsTable};
+use crate::chart::{self, Chart, style};
+use crate::compare::{ClaimVerdict, Comparison};
 use crate::error::{Error, Result};
-use crate::figures::Figures;
+use crate::figures::{Figures, Section};
 use crate::findings::{Findings, Piece, Sentence};
+use crate::format;
 use crate::read::Experiment;
 use crate::schema;
+use crate::text::printable;
 
 /// All that the template shows.
 #[derive(Debug, Template)]
@@ -24,23 +32,22 @@ struct Page {
     name: String,
     question: Option<String>,
     headline: Vec<Words>,
+    claim: Option<Claim>,
     findings: Vec<Vec<Words>>,
     alerts: Vec<String>,
     table: ComparisonTable,
+    tests: TestsTable,
+    legend: Vec<Entry>,
     main: Option<Figure>,
-    readings: Vec<Figure>,
-    steps: Option<Figure>,
-    finals: Option<Figure>,
-    more: Vec<Figure>,
+    sections: Vec<Part>,
     settings: SettingsTable,
     runs: RunsTable,
     command: Option<String>,
     provenance: Vec<(String, Vec<String>)>,
+    methods: Vec<(String, String)>,
     arm_rules: String,
     dark_arm_rules: String,
     dark_chart_rules: String,
-    closed_gap: String,
-    measured_every: Option<String>,
     report_version: &'static str,
 }
 
@@ -51,12 +58,35 @@ struct Words {
     class: Option<String>,
 }
 
-/// A chart, ready to be put in, with the name of its file.
+/// An arm in the legend.
 #[derive(Debug)]
-struct Figure {
+struct Entry {
+    arm: usize,
+    key: String,
+    name: String,
+}
+
+/// The claim's scorecard.
+#[derive(Debug)]
+struct Claim {
+    said: String,
+    source: Option<String>,
+    expected: String,
+    measured: String,
+    verdict: &'static str,
+    class: &'static str,
+    reason: String,
+}
+
+/// A section of charts.
+#[derive(Debug)]
+struct Part {
+    id: &'static str,
     title: String,
-    file: String,
-    svg: String,
+    intro: String,
+    charts: Vec<Figure>,
+    panels: Vec<Figure>,
+    folds: Vec<(String, Vec<Figure>)>,
 }
 
 /// The whole page.
@@ -70,33 +100,48 @@ pub fn page(
     figures: &Figures,
 ) -> Result<String> {
     let (arm_rules, dark_arm_rules) = arm_rules();
-    let mut ids = 0..;
-    let mut figure = |chart: &Chart| Figure {
-        title: chart.title.clone(),
-        file: format!("{}/{}", schema::CHARTS, chart.file),
-        svg: chart.inline(&format!("chart-{}", ids.next().unwrap_or(0))),
+    let mut next = 0..;
+    let mut figure =
+        |chart: &Chart| Figure::of(chart, &format!("chart-{}", next.next().unwrap_or(0)));
+    let main = figures.main.as_ref().map(&mut figure);
+    let part = |section: &Section| Part {
+        id: section.id,
+        title: section.title.clone(),
+        intro: section.intro.clone(),
+        charts: section.charts.iter().map(&mut figure).collect(),
+        panels: section.panels.iter().map(&mut figure).collect(),
+        folds: section
+            .folds
+            .iter()
+            .map(|(name, charts)| (printable(name), charts.iter().map(&mut figure).collect()))
+            .collect(),
     };
+    let sections: Vec<Part> = figures.sections.iter().map(part).collect();
+    let legend = experiment.arms.iter().enumerate().map(|(arm, shown)| Entry {
+        arm,
+        key: chart::key(arm),
+        name: printable(&shown.name),
+    });
     let page = Page {
-        name: experiment.name.clone(),
-        question: experiment.question.clone(),
+        name: printable(&experiment.name),
+        question: experiment.question.as_deref().map(printable),
         headline: words(&findings.headline),
+        claim: claim(comparison),
         findings: findings.others.iter().map(words).collect(),
         alerts: tables::alerts(experiment),
         table: ComparisonTable::of(comparison),
-        main: figures.main.as_ref().map(&mut figure),
-        readings: figures.readings.iter().map(&mut figure).collect(),
-        steps: figures.steps.as_ref().map(&mut figure),
-        finals: figures.finals.as_ref().map(&mut figure),
-        more: figures.more.iter().map(&mut figure).collect(),
+        tests: TestsTable::of(comparison),
+        legend: legend.collect(),
+        main,
+        sections,
         settings: SettingsTable::of(experiment),
-        runs: RunsTable::of(experiment),
-        command: experiment.command.clone(),
+        runs: RunsTable::of(experiment, comparison),
+        command: experiment.command.as_deref().map(printable),
         provenance: tables::provenance(experiment),
+        methods: methods::of(comparison),
         arm_rules,
         dark_arm_rules,
         dark_chart_rules: style::dark_rules(),
-        measured_every: comparison.measured_every.map(crate::format::count),
-        closed_gap: crate::format::value(comparison.gap_tolerance),
         report_version: env!("CARGO_PKG_VERSION"),
     };
     let page = page.render();
@@ -120,8 +165,54 @@ fn arm_rules() -> (String, String) {
 
 fn words(sentence: &Sentence) -> Vec<Words> {
     let words = |piece: &Piece| match piece {
-        Piece::Text(text) => Words { text: text.clone(), class: None },
-        Piece::Arm { index, name } => Words { text: name.clone(), class: Some(arm_class(*index)) },
+        Piece::Text(text) => Words { text: printable(text), class: None },
+        Piece::Arm { index, name } => {
+            Words { text: printable(name), class: Some(arm_class(*index)) }
+        }
     };
     sentence.0.iter().map(words).collect()
+}
+
+fn claim(comparison: &Comparison) -> Option<Claim> {
+    let card = comparison.claim.as_ref()?;
+    let claim = &card.claim;
+    let said = match &claim.number {
+        Some(number) => format!("{} ({number})", claim.text),
+        None => claim.text.clone(),
+    };
+    let name = |place: Option<usize>| {
+        place.and_then(|place| comparison.rows.get(place)).map_or("?", |row| row.name.as_str())
+    };
+    let [arm, baseline] = [card.arm, card.baseline].map(name);
+    let against = card.against.as_ref().map(|against| &against.pairs);
+    let measured = match against.and_then(|pairs| Some((pairs.mean?, pairs))) {
+        Some((mean, pairs)) => format!(
+            "{} {}, mean over {}",
+            format::signed(mean, format::value),
+            format::interval(pairs.interval, format::value),
+            format::plural(pairs.n(), "pair of runs", "pairs of runs"),
+        ),
+        None => "nothing to compare".to_owned(),
+    };
+    Some(Claim {
+        said: printable(&said),
+        source: claim.source.as_deref().map(printable),
+        expected: printable(&format!(
+            "{} of \u{201c}{arm}\u{201d} {} that of \u{201c}{baseline}\u{201d}",
+            card.measure,
+            match claim.expected {
+                schema::Expected::Higher => "above",
+                schema::Expected::Lower => "below",
+                schema::Expected::Same => "the same as",
+            }
+        )),
+        measured,
+        verdict: card.verdict.name(),
+        class: match card.verdict {
+            ClaimVerdict::Supported => "good",
+            ClaimVerdict::Contradicted => "bad",
+            ClaimVerdict::Undecided => "open",
+        },
+        reason: printable(&card.reason),
+    })
 }

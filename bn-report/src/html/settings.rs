@@ -2,16 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::arm_class;
+use crate::chart;
 use crate::format;
 use crate::read::{Arm, Experiment, Run};
+use crate::text::printable;
 
 /// Every setting of every arm that has begun, in one of three tables.
 #[derive(Debug)]
 pub(super) struct SettingsTable {
     /// Keys of which arms have different values.
     pub(super) keys: Vec<String>,
-    /// Per arm: name, class, and its value of each key.
+    /// Per arm: name, line sample, and its value of each key.
     pub(super) rows: Vec<(String, String, Vec<String>)>,
     /// Keys that only some arms have, all with the same value; and which arms.
     pub(super) partial: Vec<(String, String, String)>,
@@ -55,7 +56,7 @@ impl SettingsTable {
             let value =
                 |key: &String| settings.get(key).map_or(format::ABSENT, String::as_str).to_owned();
             let values = table.keys.iter().map(value).collect();
-            table.rows.push((arm.name.clone(), arm_class(*index), values));
+            table.rows.push((printable(&arm.name), chart::key(*index), values));
         }
         table
     }
@@ -64,17 +65,25 @@ impl SettingsTable {
 /// Some of all arms in the fewest words: by name, or as all but the others.
 fn name_some(some: &[&Arm], all: &[&Arm]) -> String {
     let names =
-        |arms: &[&Arm]| arms.iter().map(|arm| arm.name.as_str()).collect::<Vec<_>>().join("; ");
+        |arms: &[&Arm]| arms.iter().map(|arm| printable(&arm.name)).collect::<Vec<_>>().join("; ");
     let others: Vec<&Arm> = all.iter().filter(|arm| !some.contains(arm)).copied().collect();
     if others.len() < some.len() { format!("all but {}", names(&others)) } else { names(some) }
+}
+
+/// The settings of a run: dotted keys and values.
+pub(super) fn run_settings(run: &Run) -> BTreeMap<String, String> {
+    let settings = run.record().map(|record| record.config.dotted_settings()).unwrap_or_default();
+    let shown =
+        |(key, value): (String, String)| (printable(&key), printable(value.trim_matches('"')));
+    settings.into_iter().map(shown).collect()
 }
 
 /// The settings of an arm; where its runs differ, all their values.
 fn settings_of(arm: &Arm) -> BTreeMap<String, String> {
     let mut values: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for record in arm.runs.iter().filter_map(Run::record) {
-        for (key, value) in record.config.dotted_settings() {
-            values.entry(key).or_default().insert(value.trim_matches('"').to_owned());
+    for run in &arm.runs {
+        for (key, value) in run_settings(run) {
+            values.entry(key).or_default().insert(value);
         }
     }
     values

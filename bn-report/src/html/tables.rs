@@ -1,131 +1,200 @@
-//! The tables of the page as strings: the comparison, the runs, and what made them.
+//! The tables of the page as strings: the comparison, its tests, alerts, and what made the numbers.
 
-use super::arm_class;
-use crate::compare::{Against, Comparison};
+use super::runs::state;
+use crate::chart;
+use crate::compare::{Against, ArmRow, Comparison, Decision, States};
 use crate::format;
-use crate::read::{Arm, Experiment, FoundRun, Run};
+use crate::read::Experiment;
 use crate::schema::{Direction, Provenance, Status};
+use crate::text::printable;
 
 /// One line per arm.
 #[derive(Debug)]
 pub(super) struct ComparisonTable {
     pub(super) final_heading: String,
     pub(super) target: Option<String>,
+    pub(super) baseline: Option<String>,
     pub(super) has_gaps: bool,
     pub(super) rows: Vec<ComparisonRow>,
 }
 
-/// The cells of an arm; the best of a column are marked.
+/// The cells of an arm.
 #[derive(Debug)]
 pub(super) struct ComparisonRow {
+    pub(super) place: usize,
     pub(super) arm: String,
-    pub(super) class: String,
+    pub(super) key: String,
     pub(super) runs: String,
-    pub(super) steps: String,
-    pub(super) fastest: bool,
+    pub(super) unfinished: String,
     pub(super) final_value: String,
-    pub(super) best: bool,
+    pub(super) final_number: String,
+    pub(super) interval: String,
+    pub(super) final_verdict: Verdict,
+    pub(super) steps: String,
+    pub(super) steps_number: String,
+    pub(super) steps_verdict: Verdict,
     pub(super) gap: String,
     pub(super) closed_from: String,
-    pub(super) diverged: String,
+}
+
+/// What a comparison with the baseline decides.
+#[derive(Debug)]
+pub(super) struct Verdict {
+    pub(super) words: String,
+    pub(super) detail: String,
+    pub(super) class: &'static str,
+}
+
+impl Verdict {
+    fn of(against: Option<&Against>, better: Direction, number: fn(f64) -> String) -> Self {
+        let Some(against) = against else {
+            return Self { words: "baseline".to_owned(), detail: String::new(), class: "" };
+        };
+        let words = match against.decision {
+            // The page says elsewhere how many it takes.
+            Decision::TooFewSeeds { .. } => "too few seeds to test".to_owned(),
+            decision => decision.words(Some(better)),
+        };
+        let class = match words.as_str() {
+            "better" => "good",
+            "worse" => "bad",
+            _ => "",
+        };
+        let mean = against.pairs.mean.map(|mean| format::signed(mean, number));
+        let interval =
+            against.pairs.interval.map(|_| format::interval(against.pairs.interval, number));
+        let detail: Vec<String> = mean.into_iter().chain(interval).collect();
+        Self { words, detail: detail.join(" "), class }
+    }
 }
 
 impl ComparisonTable {
     pub(super) fn of(comparison: &Comparison) -> Self {
-        let is_better = |against: &Option<Against>, better: Direction| {
-            against.as_ref().is_some_and(|a| a.decision.words(Some(better)) == "better")
-        };
-        let rows = comparison.rows.iter().zip(comparison.cells()).enumerate().map(
-            |(index, (row, cells))| ComparisonRow {
-                arm: cells.arm,
-                class: arm_class(index),
+        let rows = comparison.rows.iter().zip(comparison.cells()).enumerate();
+        let row = |(place, (row, cells)): (usize, (&ArmRow, crate::compare::table::Cells))| {
+            ComparisonRow {
+                place,
+                arm: printable(&cells.arm),
+                key: chart::key(place),
                 runs: match row.states {
                     states if states.finished == states.total() => states.finished.to_string(),
                     states => format!("{} of {}", states.finished, states.total()),
                 },
-                steps: cells.steps_to_target,
-                fastest: is_better(&row.steps_against, Direction::Lower),
+                unfinished: unfinished(row.states),
                 final_value: cells.final_value,
-                best: is_better(&row.final_against, comparison.definition.better),
+                final_number: sortable(row.final_value.mean),
+                interval: cells.interval,
+                final_verdict: Verdict::of(
+                    row.final_against.as_ref(),
+                    comparison.definition.better,
+                    format::value,
+                ),
+                steps: cells.steps_to_target,
+                steps_number: sortable(row.sustained.median.map(|median| median as f64)),
+                steps_verdict: Verdict::of(
+                    row.steps_against.as_ref(),
+                    Direction::Lower,
+                    format::steps,
+                ),
                 gap: cells.gap,
                 closed_from: cells.closed_from,
-                diverged: cells.diverged,
-            },
-        );
-        Self {
-            final_heading: comparison.final_heading(),
-            target: comparison.target_words(),
-            has_gaps: comparison.rows.iter().any(|row| row.gap.is_some()),
-            rows: rows.collect(),
-        }
-    }
-}
-
-/// Every run, none left out.
-#[derive(Debug)]
-pub(super) struct RunsTable {
-    pub(super) rows: Vec<RunRow>,
-}
-
-/// One run.
-#[derive(Debug)]
-pub(super) struct RunRow {
-    pub(super) arm: String,
-    pub(super) class: String,
-    pub(super) seed: String,
-    pub(super) state: String,
-    pub(super) last_step: String,
-    pub(super) digest: String,
-}
-
-impl RunsTable {
-    pub(super) fn of(experiment: &Experiment) -> Self {
-        let row = |index: usize, arm: &Arm, run: &Run| RunRow {
-            arm: arm.name.clone(),
-            class: arm_class(index),
-            seed: run.seed.to_string(),
-            state: state(run),
-            last_step: match run.record().and_then(|record| record.log.last_step()) {
-                Some(step) => format::count(step),
-                None => format::ABSENT.to_owned(),
-            },
-            digest: match &run.digest {
-                // Enough to tell runs apart; the manifest has all of it.
-                Some(digest) => {
-                    digest.rsplit(':').next().unwrap_or(digest).chars().take(12).collect()
-                }
-                None => format::ABSENT.to_owned(),
-            },
+            }
         };
-        let arms = experiment.arms.iter().enumerate();
-        let rows =
-            arms.flat_map(|(index, arm)| arm.runs.iter().map(move |run| row(index, arm, run)));
-        Self { rows: rows.collect() }
-    }
-}
-
-fn state(run: &Run) -> String {
-    match run.status() {
-        None => match &run.found {
-            FoundRun::Damaged(message) => format!("damaged: {message}"),
-            _ => "missing".to_owned(),
-        },
-        Some(Status::Finished) => "finished".to_owned(),
-        Some(Status::Running) => "running".to_owned(),
-        Some(Status::Interrupted) => "interrupted".to_owned(),
-        Some(Status::Diverged { step, reason }) => {
-            format!("diverged at step {}: {reason}", format::count(*step))
+        Self {
+            final_heading: printable(&comparison.final_heading()),
+            target: comparison.target_words().as_deref().map(printable),
+            baseline: comparison.baseline_name().map(printable),
+            has_gaps: comparison.rows.iter().any(|row| row.gap.is_some()),
+            rows: rows.map(row).collect(),
         }
-        Some(Status::Failed { error }) => format!("failed: {error}"),
     }
 }
 
-/// What a reader must know before trusting the numbers: runs that did not finish, and what was wrong with the files.
+/// The runs of an arm that did not finish, by state: `4 diverged, 1 missing`.
+fn unfinished(states: States) -> String {
+    let others =
+        states.named().into_iter().filter(|(state, count)| *state != "finished" && *count > 0);
+    others.map(|(state, count)| format!("{count} {state}")).collect::<Vec<_>>().join(", ")
+}
+
+/// A number for a script to sort by; empty where there is none.
+pub(super) fn sortable(number: Option<f64>) -> String {
+    number.map_or(String::new(), |number| number.to_string())
+}
+
+/// Every comparison with the baseline, in full.
+#[derive(Debug)]
+pub(super) struct TestsTable {
+    pub(super) rows: Vec<TestRow>,
+}
+
+/// One comparison.
+#[derive(Debug)]
+pub(super) struct TestRow {
+    pub(super) arm: String,
+    pub(super) key: String,
+    pub(super) measure: String,
+    /// Pairs, mean difference, interval, probability of improvement, p, p after Holm's correction, verdict.
+    pub(super) cells: [String; 7],
+}
+
+impl TestsTable {
+    pub(super) fn of(comparison: &Comparison) -> Self {
+        let mut rows = Vec::new();
+        let target = comparison.target_words();
+        let steps = target.map(|target| format!("steps to {target}"));
+        let finals = Some((comparison.final_heading(), comparison.definition.better, false));
+        for (measure, better, is_steps) in
+            finals.into_iter().chain(steps.map(|steps| (steps, Direction::Lower, true)))
+        {
+            for (place, row) in comparison.rows.iter().enumerate() {
+                let against = if is_steps { &row.steps_against } else { &row.final_against };
+                let number = if is_steps { format::steps } else { format::value };
+                rows.extend(against.as_ref().map(|against| TestRow {
+                    arm: printable(&row.name),
+                    key: chart::key(place),
+                    measure: printable(&measure),
+                    cells: test_cells(against, better, number),
+                }));
+            }
+        }
+        Self { rows }
+    }
+}
+
+fn test_cells(against: &Against, better: Direction, number: fn(f64) -> String) -> [String; 7] {
+    let or_absent = |text: Option<String>| text.unwrap_or(format::ABSENT.to_owned());
+    [
+        against.n.to_string(),
+        or_absent(against.pairs.mean.map(|mean| format::signed(mean, number))),
+        format::interval(against.pairs.interval, number),
+        or_absent(against.improvement.map(|share| format!("{share:.2}"))),
+        or_absent(against.p_value.map(format::p_value)),
+        or_absent(against.p_adjusted.map(format::p_value)),
+        against.decision.words(Some(better)),
+    ]
+}
+
+/// What a reader must know before trusting the numbers: runs that did not finish, those of an arm together where they ended the
+/// same way, and what was wrong with the files.
 pub(super) fn alerts(experiment: &Experiment) -> Vec<String> {
-    let unfinished = experiment.runs().filter(|(_, run)| run.status() != Some(&Status::Finished));
-    let alerts =
-        unfinished.map(|(arm, run)| format!("{}, seed {}: {}", arm.name, run.seed, state(run)));
-    alerts.chain(experiment.damage.iter().chain(&experiment.notices).cloned()).collect()
+    let mut alerts = Vec::new();
+    for arm in &experiment.arms {
+        let mut seeds_by_state: Vec<(String, Vec<String>)> = Vec::new();
+        for run in arm.runs.iter().filter(|run| run.status() != Some(&Status::Finished)) {
+            let (state, seed) = (state(run), run.seed.to_string());
+            match seeds_by_state.iter_mut().find(|(other, _)| *other == state) {
+                Some((_, seeds)) => seeds.push(seed),
+                None => seeds_by_state.push((state, vec![seed])),
+            }
+        }
+        for (state, seeds) in seeds_by_state {
+            let word = if seeds.len() == 1 { "seed" } else { "seeds" };
+            alerts.push(format!("{}, {word} {}: {state}", arm.name, seeds.join(", ")));
+        }
+    }
+    let others = experiment.damage.iter().chain(&experiment.notices).cloned();
+    alerts.into_iter().chain(others).map(|alert| printable(&alert)).collect()
 }
 
 /// What made the numbers: each kind of fact with its values over all runs, in order of first sight.
@@ -138,16 +207,10 @@ pub(super) fn provenance(experiment: &Experiment) -> Vec<(String, Vec<String>)> 
     ];
     let values = |fact: Fact| {
         let mut values: Vec<String> = Vec::new();
-        for provenance in
-            experiment.records().filter_map(|record| record.config.provenance.as_ref())
-        {
-            values.extend(
-                fact(provenance)
-                    .iter()
-                    .filter(|value| !values.contains(value))
-                    .cloned()
-                    .collect::<Vec<_>>(),
-            );
+        let records = experiment.records();
+        for provenance in records.filter_map(|record| record.config.provenance.as_ref()) {
+            let value = fact(provenance).as_deref().map(printable);
+            values.extend(value.filter(|value| !values.contains(value)));
         }
         values
     };

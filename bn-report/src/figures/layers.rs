@@ -1,0 +1,285 @@
+//! What went on inside the layers, from `layers.csv`: means over the runs of an arm.
+
+use std::collections::BTreeMap;
+
+use super::Section;
+use super::over_steps::band_lines;
+use super::sheet::{self, Frame};
+use crate::chart::Chart;
+use crate::chart::curves::{ArmLines, Curves};
+use crate::chart::heat::Heat;
+use crate::chart::range::Values;
+use crate::chart::style::{self, ArmStyle};
+use crate::curve::{self, Band};
+use crate::format;
+use crate::read::{Arm, Experiment, LayerKey};
+use crate::schema;
+
+/// Columns of a heat map, at most.
+const COLUMNS: usize = 60;
+
+/// Rows of a heat map of all arms, at most.
+const ROWS: usize = 48;
+
+/// The charts of the layers of every arm: gaps of all arms together, percentiles side by side, the rest folded away by arm.
+pub(super) fn section(experiment: &Experiment) -> Section {
+    let logged: Vec<Logged<'_>> = experiment.arms.iter().map(Logged::of).collect();
+    let gaps = [
+        (
+            "population_mean_gap",
+            "gap from the moving to the population mean, in population standard deviations",
+        ),
+        (
+            "population_log_variance_gap",
+            "gap from the moving to the population variance, as the logarithm of their ratio",
+        ),
+        ("mean_gap", "gap from the moving to the batch mean, in batch standard deviations"),
+        (
+            "log_variance_gap",
+            "gap from the moving to the batch variance, as the logarithm of their ratio",
+        ),
+    ];
+    let charts =
+        gaps.into_iter().filter_map(|(metric, what)| heat(&logged, metric, what)).collect();
+    let arms = || logged.iter().enumerate();
+    let panels = arms().filter_map(|(place, logged)| logged.percentiles(place)).collect();
+    let folds = arms().map(|(place, logged)| (logged.arm.name.clone(), of_arm(place, logged)));
+    Section {
+        intro: "From layers.csv: what went on inside the layers at the steps that were watched, as means over the runs of an arm. The small charts show the 15th, 50th and 85th percentile of the results of the last hidden layer that is watched, after figure 1 of Ioffe & Szegedy 2015.".to_owned(),
+        panels,
+        folds: folds.filter(|(_, charts)| !charts.is_empty()).collect(),
+        ..Section::new("layers", "Inside the layers", charts)
+    }
+}
+
+fn of_arm(place: usize, logged: &Logged<'_>) -> Vec<Chart> {
+    let charts = [
+        logged.lines(place, "gradient_norm", "norm of the loss's gradient, by weights"),
+        logged.spreads(place, ["r_min", "r_p50", "r_max"], "renorm's r: least, median, largest"),
+        logged.spreads(place, ["d_min", "d_p50", "d_max"], "renorm's d: least, median, largest"),
+        logged.lines(place, "r_clipped", "share of channels whose r is clipped"),
+        logged.lines(place, "d_clipped", "share of channels whose d is clipped"),
+    ];
+    charts.into_iter().flatten().collect()
+}
+
+/// Layers of all arms down, steps across, a metric as colour; of the first arms only, where all are too many.
+fn heat(arms: &[Logged<'_>], metric: &str, what: &str) -> Option<Chart> {
+    let mut names = Vec::new();
+    let mut bands: Vec<Band> = Vec::new();
+    for logged in arms {
+        for layer in logged.layers(metric) {
+            names.push(format!("{}: {layer}", logged.arm.name));
+            bands.push(logged.band(layer, metric));
+        }
+    }
+    let left_out = names.len().saturating_sub(ROWS);
+    names.truncate(ROWS);
+    bands.truncate(ROWS);
+    let mut steps: Vec<u64> = bands.iter().flatten().map(|point| point.step).collect();
+    steps.sort_unstable();
+    steps.dedup();
+    let every = steps.len().div_ceil(COLUMNS).max(1);
+    let columns: Vec<&[u64]> = steps.chunks(every).collect();
+    // Of the steps in a column the largest value is shown, so that no spike is lost.
+    let cell = |band: &Band, column: &[u64]| {
+        let (first, last) = (column[0], column[column.len() - 1]);
+        let points = band.iter().filter(|point| (first..=last).contains(&point.step));
+        points.filter_map(|point| point.mean).reduce(f64::max)
+    };
+    let row = |band: &Band| columns.iter().map(|column| cell(band, column)).collect();
+    let heat = Heat {
+        title: what.to_owned(),
+        x_title: "step".into(),
+        y_title: "arm and layer".into(),
+        columns: columns.iter().map(|column| format::count(column[0])).collect(),
+        rows: names,
+        cells: bands.iter().map(row).collect(),
+        arms: Vec::new(),
+    };
+    let mut caption = "Mean over runs; of the steps in a column, the largest value.".to_owned();
+    if left_out > 0 {
+        caption += &format!(" {left_out} more rows are left out.");
+    }
+    let file = format!("layers-{}", schema::slug(metric));
+    sheet::heat(Frame::new(file, what, caption), &heat)
+}
+
+/// What the runs of an arm logged of their layers.
+struct Logged<'a> {
+    arm: &'a Arm,
+    /// By metric: the layers, in the order of their paths.
+    layers: BTreeMap<&'a str, Vec<&'a str>>,
+}
+
+impl<'a> Logged<'a> {
+    fn of(arm: &'a Arm) -> Self {
+        let mut layers: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for record in arm.runs.iter().filter_map(|run| run.record()) {
+            for (LayerKey { layer, metric }, _) in record.layers.iter() {
+                layers.entry(metric).or_default().push(layer);
+            }
+        }
+        for paths in layers.values_mut() {
+            paths.sort_by_key(|path| natural(path));
+            paths.dedup();
+        }
+        Self { arm, layers }
+    }
+
+    fn layers(&self, metric: &str) -> &[&'a str] {
+        self.layers.get(metric).map_or(&[], Vec::as_slice)
+    }
+
+    fn band(&self, layer: &str, metric: &str) -> Band {
+        let key = LayerKey { layer: layer.to_owned(), metric: metric.to_owned() };
+        let records = self.arm.runs.iter().filter_map(|run| run.record());
+        curve::band(records.filter_map(|record| record.layers.get(&key)))
+    }
+
+    fn frame(&self, metric: &str, what: &str, caption: &str) -> Frame {
+        let file = format!("layers-{}-{}", schema::slug(&self.arm.name), schema::slug(metric));
+        Frame::new(file, format!("{}: {what}", self.arm.name), caption)
+    }
+
+    /// The percentiles of the results of the last hidden layer that is watched, after figure 1 of Ioffe & Szegedy 2015.
+    fn percentiles(&self, place: usize) -> Option<Chart> {
+        let layers = self.layers("p50");
+        let is_hidden =
+            |layer: &&&str| !layer.starts_with("output") && !layer.ends_with("activation");
+        let normalized = layers.iter().filter(is_hidden).rfind(|layer| layer.contains("norm"));
+        let layer = normalized.or_else(|| layers.iter().rfind(is_hidden))?;
+        let line = self.spread(place, 0, layer, ["p15", "p50", "p85"]);
+        let line = ArmLines { style: None, ..line };
+        let title = format!("{}, {layer}: 15th, 50th and 85th percentile", self.arm.name);
+        let curves = Curves {
+            title: title.clone(),
+            lines: vec![line],
+            target: None,
+            rule: None,
+            values: Values::Any,
+            stepped: false,
+            measured_bands: true,
+            panel: Some(format!("{}: {layer}", self.arm.name)),
+        };
+        let file = format!("layers-{}-percentiles", schema::slug(&self.arm.name));
+        sheet::curves(Frame::new(file, title, ""), curves)
+    }
+
+    /// A line of the middle of three metrics of a layer, with a band from the first to the last.
+    fn spread(
+        &self,
+        place: usize,
+        index: usize,
+        layer: &str,
+        [low, middle, high]: [&str; 3],
+    ) -> ArmLines {
+        let [low, middle, high] = [low, middle, high].map(|metric| self.band(layer, metric));
+        let at = |band: &Band, step: u64| {
+            let place = band.binary_search_by_key(&step, |point| point.step).ok()?;
+            band[place].mean
+        };
+        let ends = middle
+            .iter()
+            .map(|point| (point.step, at(&low, point.step).zip(at(&high, point.step))));
+        ArmLines {
+            style: Some(of_layer(index)),
+            band: ends.collect(),
+            ..band_lines(vec![place], layer.to_owned(), &middle)
+        }
+    }
+
+    /// A line per layer.
+    fn lines(&self, place: usize, metric: &str, what: &str) -> Option<Chart> {
+        let line = |(index, layer): (usize, &&str)| ArmLines {
+            style: Some(of_layer(index)),
+            ..band_lines(vec![place], (*layer).to_owned(), &self.band(layer, metric))
+        };
+        // Of the parameters of a layer its weights: biases and scales would double the lines.
+        let layers = self.layers(metric);
+        let weights: Vec<&str> =
+            layers.iter().copied().filter(|path| path.ends_with("weight")).collect();
+        let shown = if weights.is_empty() { layers } else { &weights };
+        let lines: Vec<ArmLines> = shown.iter().enumerate().map(line).collect();
+        self.curves(
+            (metric, what),
+            lines,
+            false,
+            "Mean over runs, a line per layer. Band: 95 % interval of the mean.",
+        )
+    }
+
+    /// A band per layer from a low to a high quantile, with the middle as a line.
+    fn spreads(&self, place: usize, [low, middle, high]: [&str; 3], what: &str) -> Option<Chart> {
+        let line =
+            |(index, layer): (usize, &&str)| self.spread(place, index, layer, [low, middle, high]);
+        let lines: Vec<ArmLines> = self.layers(middle).iter().enumerate().map(line).collect();
+        self.curves(
+            (middle, what),
+            lines,
+            true,
+            "Means over runs. Line: the middle one; band: from the first to the last.",
+        )
+    }
+
+    fn curves(
+        &self,
+        (metric, what): (&str, &str),
+        lines: Vec<ArmLines>,
+        measured_bands: bool,
+        caption: &str,
+    ) -> Option<Chart> {
+        let curves = Curves {
+            title: what.to_owned(),
+            values: if metric == "gradient_norm" { Values::Positive } else { Values::Any },
+            lines,
+            target: None,
+            rule: None,
+            stepped: false,
+            measured_bands,
+            panel: None,
+        };
+        sheet::curves(self.frame(metric, what, caption), curves)
+    }
+}
+
+/// Layers have styles of their own, in the order of the chart.
+fn of_layer(index: usize) -> ArmStyle {
+    style::arm(index + 1)
+}
+
+/// A path as text and numbers in turn, so that `hidden10` comes after `hidden9`.
+fn natural(path: &str) -> Vec<(String, u64)> {
+    let mut parts = vec![(String::new(), 0_u64)];
+    let mut in_number = false;
+    for character in path.chars() {
+        let digit = character.to_digit(10);
+        if digit.is_none() && in_number {
+            parts.push((String::new(), 0));
+        }
+        in_number = digit.is_some();
+        let last = parts.len() - 1;
+        match digit {
+            Some(digit) => {
+                parts[last].1 = parts[last].1.saturating_mul(10).saturating_add(digit.into())
+            }
+            None => parts[last].0.push(character),
+        }
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::natural;
+
+    #[test]
+    fn layers_are_in_the_order_of_their_numbers() {
+        let mut paths = ["block2.norm1", "block10.norm1", "block2.norm", "output", "block1.norm2"];
+        paths.sort_by_key(|path| natural(path));
+        assert_eq!(
+            paths,
+            ["block1.norm2", "block2.norm", "block2.norm1", "block10.norm1", "output"]
+        );
+    }
+}
