@@ -6,7 +6,8 @@
     venv/bin/python tools/report-speed.py [ROWS...]     # rows of all runs together; 1e5, 1e6 and 1e7 without
 
 For each size: 200 runs (10 arms, 20 seeds), the least time of ROUNDS rounds for pandas reading every metrics.csv, for
-`bn-report table` (reading and comparing) and for the page, their ratios, and the peak memory and size of the page.
+`bn-report table` (reading and comparing) and for the page, their ratios, and the peak memory and size of the page. On a
+machine that does other things, RUN_WITH="chrt -r 10" measures with priority.
 """
 import os
 import random
@@ -51,7 +52,7 @@ def make(folder, rows):
 def timed(command):
     """Seconds that a command takes, and the peak of its memory in MB."""
     start = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([*os.environ.get("RUN_WITH", "").split(), *command], stdout=subprocess.PIPE, text=True)
     printed = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - start
