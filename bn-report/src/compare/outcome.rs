@@ -59,7 +59,8 @@ impl Measured<'_> {
             Measure::StatisticsGap { .. }
             | Measure::SplitGap(_)
             | Measure::LayerFinal(_)
-            | Measure::LayerMean(_) => None,
+            | Measure::LayerMean(_)
+            | Measure::LayerRange(_) => None,
         }
     }
 
@@ -100,6 +101,7 @@ impl Measured<'_> {
             }
             Measure::LayerFinal(layer) => of_layers(record, layer, last),
             Measure::LayerMean(layer) => of_layers(record, layer, mean_over_steps),
+            Measure::LayerRange(layer) => of_layers(record, layer, range_over_steps),
         }
     }
 
@@ -165,6 +167,15 @@ pub fn area(series: &Series) -> Option<f64> {
 fn mean_over_steps(series: &Series) -> Option<f64> {
     let values: Option<Vec<f64>> = series.iter().map(|(_, value)| value).collect();
     crate::stats::Summary::mean_and_sd(&values?).0
+}
+
+/// The largest minus the smallest value; none where a value is absent.
+fn range_over_steps(series: &Series) -> Option<f64> {
+    let values: Option<Vec<f64>> = series.iter().map(|(_, value)| value).collect();
+    let values = values?;
+    let largest = values.iter().copied().reduce(f64::max)?;
+    let smallest = values.iter().copied().reduce(f64::min)?;
+    Some(largest - smallest)
 }
 
 /// The mean over all layers that match of a number of each one's series.

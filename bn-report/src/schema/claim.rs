@@ -98,6 +98,9 @@ pub enum Measure {
     LayerFinal(LayerQuantity),
     /// The mean over all steps of a metric of `layers.csv`, averaged over the layers whose path matches.
     LayerMean(LayerQuantity),
+    /// The largest minus the smallest value of a metric of `layers.csv` over training, averaged over the layers whose path
+    /// matches: how far it moves.
+    LayerRange(LayerQuantity),
 }
 
 /// A metric, the examples it is measured on, and what the batch-norm layers normalize with.
@@ -204,6 +207,7 @@ impl fmt::Display for Measure {
             }
             Self::LayerFinal(layer) => write!(f, "final {layer}"),
             Self::LayerMean(layer) => write!(f, "mean over training of {layer}"),
+            Self::LayerRange(layer) => write!(f, "range over training of {layer}"),
         }
     }
 }
@@ -231,7 +235,8 @@ mod tests {
             gap,
             Measure::SplitGap(quantity()),
             Measure::LayerFinal(layer.clone()),
-            Measure::LayerMean(layer),
+            Measure::LayerMean(layer.clone()),
+            Measure::LayerRange(layer),
         ] {
             let claim = Claim {
                 text: "a beats b".into(),

@@ -57,7 +57,7 @@ impl MetricDefinition {
             (Direction::Lower, None)
         } else if is("error") {
             (Direction::Lower, Some(SHARE))
-        } else if is("accuracy") {
+        } else if is("accuracy") || is("top5") || name.starts_with("accuracy_of_") {
             (Direction::Higher, Some(SHARE))
         } else {
             (Direction::Higher, None)

@@ -29,12 +29,24 @@ impl Choice {
     /// # Errors
     /// [`LoadError`], with every problem that the file and the flags have.
     pub(super) fn load(&self, registry: &Registry) -> Result<Experiment, LoadError> {
+        self.load_other(registry, &self.experiment)
+    }
+
+    /// Another experiment with the same flags, checked.
+    ///
+    /// # Errors
+    /// As [`Choice::load`].
+    pub(super) fn load_other(
+        &self,
+        registry: &Registry,
+        experiment: &str,
+    ) -> Result<Experiment, LoadError> {
         let flags = Flags {
             set: self.set.clone(),
             name: self.name.clone(),
             seeds: self.seeds.clone(),
             arms: self.arms.clone(),
         };
-        registry.load(&self.experiment, &flags)
+        registry.load(experiment, &flags)
     }
 }

@@ -1,20 +1,77 @@
 //! `bn-train list`: the embedded experiments.
 
-use super::print::print_all;
-use crate::experiment::{Flags, Registry};
+use super::machine::{Machine, Share};
+use super::plan::glance;
+use super::print::{print, print_all};
+use super::respawn::respawn;
+use super::terminal::duration;
+use crate::experiment::plan::Plan;
+use crate::experiment::{Arm, Experiment, Flags, Registry};
+use clap::Args;
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 
-/// Prints name, size and question of each.
-pub(super) fn list(registry: &Registry) -> anyhow::Result<ExitCode> {
-    let mut text = String::new();
-    for shipped in registry.shipped() {
-        let experiment = registry.load(shipped.name, &Flags::default())?;
-        let arms = counted(experiment.arms.len(), "arm");
-        let seeds = counted(experiment.seeds.len(), "seed");
-        text += &format!("{}  ({arms}, {seeds})\n", shipped.name);
-        text += &experiment.question.map_or(String::new(), |question| format!("    {question}\n"));
+/// What to say of the experiments.
+#[derive(Debug, Args)]
+pub(super) struct List {
+    #[command(flatten)]
+    machine: Machine,
+    /// Do not estimate the time, which takes some seconds
+    #[arg(long)]
+    no_timing: bool,
+}
+
+impl List {
+    /// Prints name, question, data, size and estimated time of each.
+    pub(super) fn run(&self, registry: &Registry) -> anyhow::Result<ExitCode> {
+        let share = self.machine.share(usize::MAX);
+        if !self.no_timing
+            && let Some(status) = respawn(share.threads)?
+        {
+            return Ok(status);
+        }
+        let device = self.machine.device.open()?;
+        let mut all = 0.0;
+        for shipped in registry.shipped() {
+            let experiment = registry.load(shipped.name, &Flags::default())?;
+            let plan = Plan::new(&experiment);
+            let time = if self.no_timing {
+                String::new()
+            } else {
+                let seconds = glance(&plan, &device)? / share.jobs.min(plan.runs.len()) as f64;
+                all += seconds;
+                format!(", about {}", duration(seconds))
+            };
+            // One by one, since each time takes its while.
+            print(&describe(shipped.name, &experiment, &time))?;
+        }
+        let Share { jobs, threads } = share;
+        if self.no_timing {
+            return Ok(ExitCode::SUCCESS);
+        }
+        let (all, threads) = (duration(all), counted(threads, "thread"));
+        print_all(&format!(
+            "\nall of them: about {all}, {jobs} runs at a time with {threads} each\n"
+        ))
     }
-    print_all(&text)
+}
+
+fn describe(name: &str, experiment: &Experiment, time: &str) -> String {
+    let arms = counted(experiment.arms.len(), "arm");
+    let seeds = counted(experiment.seeds.len(), "seed");
+    let data: BTreeSet<String> = experiment.arms.iter().map(data_name).collect();
+    let data = data.into_iter().collect::<Vec<_>>().join(", ");
+    let mut text = format!("{name}  ({data}, {arms} x {seeds}{time})\n");
+    if let Some(question) = &experiment.question {
+        text += &format!("    {question}\n");
+    }
+    text
+}
+
+/// What the arm says of its data set.
+fn data_name(arm: &Arm) -> String {
+    let name = arm.settings.written.get("data").and_then(|data| data.get("name")?.as_str());
+    name.unwrap_or("no data").to_owned()
 }
 
 /// `1 arm`, `7 arms`.

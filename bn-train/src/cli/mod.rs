@@ -42,8 +42,8 @@ enum Command {
     Run(run::Run),
     /// Show what `run` would do: runs, networks, schedules, time; trains nothing
     Plan(plan::PlanArguments),
-    /// Name the embedded experiments
-    List,
+    /// Name the embedded experiments: question, data, size and time
+    List(list::List),
     /// Print an embedded experiment, to copy and change
     ///
     /// `bn-train show template` explains every key.
@@ -97,7 +97,7 @@ pub fn main(registry: &Registry) -> ExitCode {
     let done = match cli.command {
         Command::Run(run) => run.run(registry),
         Command::Plan(plan) => plan.run(registry),
-        Command::List => list::list(registry),
+        Command::List(list) => list.run(registry),
         Command::Show { name } => show::show(registry, &name),
         Command::Data(data) => data.run(registry),
         Command::Status { folder } => status::status(registry, &folder),

@@ -23,10 +23,14 @@ use std::process::ExitCode;
   bn-train run
   bn-train run --set train.steps=100 --seeds 0,1
   bn-train show decay-and-renorm > mine.toml && bn-train run mine.toml
-  bn-train run runs/decay-and-renorm/decay-0.9/seed-0/config.toml --out again   # repeats one run")]
+  bn-train run runs/decay-and-renorm/decay-0.9/seed-0/config.toml --out again   # repeats one run
+  bn-train run --all                                                             # every embedded experiment, and an index of them")]
 pub(super) struct Run {
     #[command(flatten)]
     choice: Choice,
+    /// Every embedded experiment, one after the other, and a page that links their reports
+    #[arg(long, conflicts_with_all = ["experiment", "name", "arms"])]
+    all: bool,
     /// Where to put the folder of the experiment
     #[arg(long, value_name = "DIR", default_value = "runs")]
     out: PathBuf,
@@ -47,7 +51,40 @@ impl Run {
     /// Trains, and draws the report.
     pub(super) fn run(self, registry: &Registry) -> anyhow::Result<ExitCode> {
         let interruption = Interruption::listen()?;
-        let experiment = self.choice.load(registry)?;
+        if !self.all {
+            return self.one(registry, &interruption, self.choice.load(registry)?);
+        }
+        let mut failed = Vec::new();
+        for shipped in registry.shipped() {
+            let experiment = self.choice.load_other(registry, shipped.name)?;
+            match self.one(registry, &interruption, experiment) {
+                Ok(code) if code == ExitCode::from(EXIT_STATUS) => return Ok(code),
+                Ok(ExitCode::SUCCESS) => {}
+                Ok(_) => failed.push(shipped.name),
+                Err(error) => {
+                    console::note(&format!("error: {}: {error:#}", shipped.name));
+                    failed.push(shipped.name);
+                }
+            }
+        }
+        if !self.no_report {
+            let page = self.out.join("index.html");
+            let index = bn_report::index::index(&self.out, &page).context("the index")?;
+            print(&format!("{}index: {}\n", index.render(), page.display()))?;
+        }
+        if failed.is_empty() {
+            return Ok(ExitCode::SUCCESS);
+        }
+        bail!("{} did not end well: {}", counted(failed.len(), "experiment"), failed.join(", "));
+    }
+
+    /// Trains one experiment, and draws its report.
+    fn one(
+        &self,
+        registry: &Registry,
+        interruption: &Interruption,
+        experiment: Experiment,
+    ) -> anyhow::Result<ExitCode> {
         let plan = Plan::new(&experiment);
         let folder = self.out.join(slug(&plan.name));
         let checked = preflight::check(&plan, &folder, self.machine.device)?;

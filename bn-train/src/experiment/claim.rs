@@ -4,7 +4,7 @@ use crate::keys::{Key, Keys, Leaves, Problem, Takes, did_you_mean, number, text,
 use bn_report::schema::{Claim, Expected, LayerQuantity, Measure, Quantity, Split, Statistics};
 
 /// The kinds of measures, each with the keys that it takes.
-const MEASURES: [(&str, &[&str], &str); 10] = [
+const MEASURES: [(&str, &[&str], &str); 11] = [
     ("final", &["metric", "split", "statistics"], "the last value of a metric"),
     ("best", &["metric", "split", "statistics"], "its best value"),
     ("area", &["metric", "split", "statistics"], "its mean over training"),
@@ -23,6 +23,7 @@ const MEASURES: [(&str, &[&str], &str); 10] = [
     ),
     ("layer-final", &["metric", "layer"], "the last value of a metric of layers.csv"),
     ("layer-mean", &["metric", "layer"], "its mean over training"),
+    ("layer-range", &["metric", "layer"], "how far it moves over training"),
 ];
 
 /// The keys that only some measures take.
@@ -146,6 +147,7 @@ pub(super) fn read(keys: &mut Keys<'_>, has_target: bool) -> Option<Option<Claim
         }
         "split-gap" => Measure::SplitGap(quantity),
         "layer-final" => Measure::LayerFinal(of_layers),
+        "layer-range" => Measure::LayerRange(of_layers),
         _ => Measure::LayerMean(of_layers),
     };
     Some(Some(Claim {

@@ -3,7 +3,7 @@
 use super::assemble::{self, Single};
 use super::raw::{self, RawArm};
 use super::registry::Registry;
-use super::{Experiment, Selection, Settings, claim, head, selection};
+use super::{Experiment, Selection, Settings, claim, grid, head, selection};
 use crate::keys::{Found, Invalid, Leaves, Place, Problem, did_you_mean};
 use std::path::{Path, PathBuf};
 
@@ -103,6 +103,7 @@ impl Registry {
         if raw.arms.is_empty() {
             raw.arms.push(RawArm { place: Place::File, leaves: Leaves::new() });
         }
+        let grid = grid::expand(&mut raw);
 
         let mut problems = std::mem::take(&mut raw.problems);
         let mut leaves = raw.leaves.clone();
@@ -139,6 +140,7 @@ impl Registry {
                 claim: head.claim,
                 seeds: own_seeds,
                 arms,
+                grid,
                 selection: Selection { arms: selected, seeds },
                 notes: assemble::notes(&raw),
             }),

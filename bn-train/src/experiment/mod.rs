@@ -9,6 +9,7 @@ mod catalog;
 mod claim;
 mod data_in_use;
 pub mod digest;
+mod grid;
 mod head;
 mod load;
 pub mod plan;
@@ -23,8 +24,10 @@ mod template;
 mod train;
 
 pub use data_in_use::DataInUse;
+pub use grid::Grid;
 pub use load::{Flags, LoadError};
 pub use output::OutputSettings;
+pub use probes::PopulationWhen;
 pub use registry::Registry;
 pub use selection::Selection;
 pub use settings::Settings;
@@ -49,6 +52,8 @@ pub struct Experiment {
     pub seeds: Vec<u64>,
     /// At least one; no two with the same slug.
     pub arms: Vec<Arm>,
+    /// The axes of `[grid]`, and where on them each arm is.
+    pub grid: Grid,
     /// The arms and seeds to run.
     pub selection: Selection,
     /// What a user should know who gave these flags.

@@ -9,10 +9,6 @@ use bn_report::schema::{
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-/// What runs measure, for the manifest to define.
-const METRICS: [&str; 6] =
-    ["accuracy", "loss", "distance", "averaged_accuracy", "averaged_loss", "averaged_distance"];
-
 /// All runs of an experiment that were selected.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
@@ -95,7 +91,7 @@ impl Plan {
             PlannedArm {
                 name: arm.name.clone(),
                 slug: slug(&arm.name),
-                coordinates: BTreeMap::new(),
+                coordinates: coordinates(experiment, &arm.name),
                 runs,
             }
         };
@@ -108,8 +104,8 @@ impl Plan {
             target: self.target.clone(),
             baseline: self.baseline.clone(),
             claim: self.claim.clone(),
-            metrics: METRICS.iter().map(|name| MetricDefinition::by_name(name)).collect(),
-            axes: Vec::new(),
+            metrics: metrics(experiment),
+            axes: experiment.grid.axes.clone(),
             arms: experiment.arms.iter().map(arm).filter(|arm| !arm.runs.is_empty()).collect(),
         }
     }
@@ -157,6 +153,31 @@ impl Run {
     pub fn digest(&self, surroundings: &Surroundings) -> String {
         surroundings.digest(self.seed, &self.settings)
     }
+}
+
+/// The place of an arm on the axes of the grid.
+fn coordinates(experiment: &Experiment, arm: &str) -> BTreeMap<String, String> {
+    let mut places = experiment.arms.iter().zip(&experiment.grid.coordinates);
+    places.find(|(known, _)| known.name == arm).map(|(_, place)| place.clone()).unwrap_or_default()
+}
+
+/// What the runs measure, each metric once.
+fn metrics(experiment: &Experiment) -> Vec<MetricDefinition> {
+    let mut all: Vec<MetricDefinition> = Vec::new();
+    for settings in experiment.arms.iter().map(|arm| &arm.settings) {
+        let task = &settings.task;
+        let of_evaluations = task.metrics(settings.data.describe().classes);
+        let of_training = task.training_metrics().iter().map(ToString::to_string);
+        let names: Vec<String> = of_evaluations.into_iter().chain(of_training).collect();
+        let averaged = names.iter().map(|name| format!("averaged_{name}"));
+        let averaged = averaged.filter(|_| settings.average.is_some());
+        for name in names.iter().cloned().chain(averaged) {
+            if all.iter().all(|known| known.name != name) {
+                all.push(task.define(&name));
+            }
+        }
+    }
+    all
 }
 
 #[cfg(test)]

@@ -9,12 +9,36 @@ pub struct Shipped {
     pub text: &'static str,
 }
 
+/// The embedded file of this name.
+macro_rules! shipped {
+    ($name:literal) => {
+        Shipped { name: $name, text: include_str!(concat!("../../experiments/", $name, ".toml")) }
+    };
+}
+
 /// What `run` trains when it is not told otherwise.
 pub const DEFAULT: &str = "decay-and-renorm";
 
-/// Every embedded experiment, by name.
-pub(super) const ALL: &[Shipped] =
-    &[Shipped { name: DEFAULT, text: include_str!("../../experiments/decay-and-renorm.toml") }];
+/// Every embedded experiment, in the order of `list`: the default one, then claim after claim.
+pub(super) const ALL: &[Shipped] = &[
+    shipped!("decay-and-renorm"),
+    shipped!("faster"),
+    shipped!("learning-rate-ladder"),
+    shipped!("deep-sigmoid"),
+    shipped!("exploding-gradients"),
+    shipped!("covariate-shift"),
+    shipped!("regularization"),
+    shipped!("poor-minima"),
+    shipped!("gan"),
+    shipped!("decay-grid"),
+    shipped!("zero-debias"),
+    shipped!("batch-weights"),
+    shipped!("micro-batches"),
+    shipped!("non-iid"),
+    shipped!("large-batch"),
+    shipped!("distribution-shift"),
+    shipped!("placement"),
+];
 
 /// The name of no experiment of its own: every key, explained, from the registry.
 pub const TEMPLATE: &str = "template";

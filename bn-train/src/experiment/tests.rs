@@ -463,3 +463,18 @@ fn differences_name_the_keys_and_a_missing_key_has_its_default() {
         ]
     );
 }
+
+#[test]
+fn every_shipped_experiment_is_whole_and_has_a_claim_to_judge() {
+    let registry = Registry::built_in();
+    for shipped in registry.shipped() {
+        let experiment = registry.load(shipped.name, &Flags::default());
+        let experiment = experiment.unwrap_or_else(|error| panic!("{}: {error}", shipped.name));
+        assert_eq!(experiment.name, shipped.name);
+        assert!(experiment.question.is_some(), "{}", shipped.name);
+        let claim = experiment.claim.unwrap_or_else(|| panic!("{}: no claim", shipped.name));
+        assert!(claim.source.is_some(), "{}", shipped.name);
+        // With n pairs of runs the smallest two-sided p is 2 / 2^n: 6 is the least that can decide anything.
+        assert!(experiment.seeds.len() >= 6, "{}", shipped.name);
+    }
+}

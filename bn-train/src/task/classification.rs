@@ -4,6 +4,7 @@ use super::{Blueprint, Headline, Learned, Task, Turn};
 use crate::data::{Batch, in_batches};
 use crate::model::{Gradients, Mode, Model, Signal};
 use crate::ops::LossFunction;
+use bn_report::schema::MetricDefinition;
 use candle::{DType, Device, Result, Tensor};
 
 /// Every example has one class; the network gives each class a score.
@@ -65,6 +66,15 @@ impl Task for Classification {
             }
         }
         names
+    }
+
+    fn define(&self, name: &str) -> MetricDefinition {
+        let known = MetricDefinition::by_name(name);
+        let is_loss = name.ends_with(LOSS);
+        if is_loss && self.loss == LossFunction::SquaredError {
+            return MetricDefinition { unit: None, ..known };
+        }
+        known
     }
 
     fn headline(&self) -> Headline {

@@ -21,6 +21,7 @@ use crate::model::{
 };
 use crate::random::{Purpose, Stream};
 use bn_core::Updates;
+use bn_report::schema::MetricDefinition;
 use candle::{Device, Result, Tensor};
 use candle_nn::VarBuilder;
 use std::fmt::Debug;
@@ -44,6 +45,11 @@ pub trait Task: Debug + Send + Sync {
 
     /// What an evaluation measures. A network whose first metric is not a finite number has diverged.
     fn metrics(&self, classes: usize) -> Vec<String>;
+
+    /// Direction and unit of the metric `name`, for the run directory.
+    fn define(&self, name: &str) -> MetricDefinition {
+        MetricDefinition::by_name(name)
+    }
 
     /// Name of the metric of [`Task::metrics`] by which a run is judged.
     fn headline(&self) -> Headline;

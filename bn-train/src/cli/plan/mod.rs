@@ -19,6 +19,7 @@ use clap::Args;
 use curves::curves;
 use std::process::ExitCode;
 use summary::Summary;
+pub(super) use timing::glance;
 use timing::{Examples, time};
 
 /// What to look at.

@@ -5,8 +5,8 @@ use super::super::machine::Share;
 use super::super::terminal::duration;
 use super::first_runs;
 use crate::data::Dataset;
-use crate::experiment::Settings;
 use crate::experiment::plan::Plan;
+use crate::experiment::{PopulationWhen, Settings};
 use crate::model::Mode;
 use crate::ops::parallel::awake;
 use crate::run::{DeviceData, Trainer};
@@ -17,6 +17,8 @@ use std::time::{Duration, Instant};
 
 /// Time spent on one pace, unless a single step takes longer.
 const BUDGET: Duration = Duration::from_millis(300);
+/// The same where all experiments are looked at.
+const GLANCE: Duration = Duration::from_millis(20);
 /// Steps that do not count: the first ones allocate.
 const WARM_UP: usize = 3;
 
@@ -39,54 +41,71 @@ impl Examples {
     }
 }
 
-/// What one step and one evaluation take.
+/// What one step takes, and one evaluation pass over one example.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Pace {
-    pub(super) step_seconds: f64,
-    pub(super) evaluation_seconds: f64,
+struct Pace {
+    step_seconds: f64,
+    example_seconds: f64,
 }
 
 impl Pace {
-    /// Times training by `settings`, which are those of a run on `examples`.
-    pub(super) fn measure(
+    /// Times training by `settings`, which are those of a run on `examples`, for `budget` each.
+    fn measure(
         settings: &Settings,
         examples: &Examples,
         device: &Device,
+        budget: Duration,
     ) -> Result<Self> {
-        awake(|| Self::measure_awake(settings, examples, device))
+        awake(|| Self::measure_awake(settings, examples, device, budget))
     }
 
-    fn measure_awake(settings: &Settings, examples: &Examples, device: &Device) -> Result<Self> {
+    fn measure_awake(
+        settings: &Settings,
+        examples: &Examples,
+        device: &Device,
+        budget: Duration,
+    ) -> Result<Self> {
         let mut trainer = Trainer::new(settings, 0, &examples.data)?;
         for _ in 0..WARM_UP {
             trainer.step()?;
         }
-        let step_seconds = seconds_each(&mut || trainer.step().map(|_| ()))?;
+        let step_seconds = seconds_each(budget, &mut || trainer.step().map(|_| ()))?;
         let validation = examples.dataset.validation.to_batch(device)?;
-        let (networks, size) = (trainer.networks(), settings.probes.batch_size);
-        let modes: &[Mode<'_>] =
-            if networks.is_normalized() { &[Mode::Moving, Mode::Batch] } else { &[Mode::Moving] };
-        let mut evaluation = || {
-            modes
-                .iter()
-                .try_for_each(|&mode| networks.evaluate(&validation, mode, size).map(|_| ()))
-        };
-        Ok(Self { step_seconds, evaluation_seconds: seconds_each(&mut evaluation)? })
+        let size = settings.probes.batch_size;
+        let mut evaluation =
+            || trainer.networks().evaluate(&validation, Mode::Moving, size).map(|_| ());
+        let seconds = seconds_each(budget, &mut evaluation)?;
+        Ok(Self { step_seconds, example_seconds: seconds / validation.len() as f64 })
     }
 
-    /// A whole run by `settings`.
-    pub(super) fn of_run(self, settings: &Settings) -> f64 {
-        let train = &settings.train;
-        let evaluations = train.steps / train.evaluate_every + train.evaluate_at.len() as u64 + 2;
-        train.steps as f64 * self.step_seconds + evaluations as f64 * self.evaluation_seconds
+    /// A run by `settings` on `data`: its steps and evaluations. What it writes takes little beside them.
+    fn of_run(self, settings: &Settings, data: &Dataset) -> f64 {
+        let (train, probes) = (&settings.train, &settings.probes);
+        let is_normalized = settings.norm.as_ref().is_some_and(|norm| norm.batch_norm().is_some());
+        // By moving statistics, those of the batch, and shadow averages.
+        let passes = if is_normalized { 2 + probes.shadows.len() } else { 1 };
+        let population = probes.population_examples.min(data.train.len());
+        let mut evaluations =
+            train.steps / train.evaluate_every + train.evaluate_at.len() as u64 + 2;
+        let mut examples = 0;
+        if is_normalized && probes.population == PopulationWhen::End {
+            examples += population + data.validation.len() + data.test.len();
+        }
+        let mut each = passes * data.validation.len();
+        if is_normalized && probes.population == PopulationWhen::Evaluations {
+            each += population + data.validation.len();
+        }
+        evaluations = evaluations.min(train.steps + 1);
+        examples += evaluations as usize * each + passes * data.test.len();
+        train.steps as f64 * self.step_seconds + examples as f64 * self.example_seconds
     }
 }
 
 /// Mean seconds of `work`, repeated until the budget is spent.
-fn seconds_each(work: &mut dyn FnMut() -> Result<()>) -> Result<f64> {
+fn seconds_each(budget: Duration, work: &mut dyn FnMut() -> Result<()>) -> Result<f64> {
     let start = Instant::now();
     let mut count = 0;
-    while count == 0 || start.elapsed() < BUDGET {
+    while count == 0 || start.elapsed() < budget {
         work()?;
         count += 1;
     }
@@ -100,31 +119,60 @@ pub(super) fn time(
     device: &Device,
     share: Share,
 ) -> anyhow::Result<Vec<String>> {
-    let mut lines = Vec::new();
-    let mut paces: Vec<(String, Pace)> = Vec::new();
-    let mut total = 0.0;
-    for run in first_runs(plan) {
-        let settings = &run.settings;
-        let work = work(settings);
-        let known = paces.iter().find(|(known, _)| *known == work).map(|(_, pace)| *pace);
-        let pace = match known {
-            Some(pace) => pace,
-            None => Pace::measure(settings, &data[settings.data.identity()], device)
-                .with_context(|| format!("arm {:?}", run.arm))?,
-        };
-        if known.is_none() {
-            let (step, evaluation) = (1e3 * pace.step_seconds, 1e3 * pace.evaluation_seconds);
-            let arm = &run.arm;
-            lines.push(format!("{arm}: {step:.2} ms a step, {evaluation:.2} ms an evaluation"));
-            paces.push((work, pace));
-        }
-        total += plan.seeds.len() as f64 * pace.of_run(settings);
-    }
+    let (paces, total) = paces(plan, data, device, BUDGET)?;
+    let line = |(arm, pace, evaluated): &(String, Pace, usize)| {
+        let step = 1e3 * pace.step_seconds;
+        let evaluation = 1e3 * pace.example_seconds * *evaluated as f64;
+        format!(
+            "{arm}: {step:.2} ms a step, {evaluation:.2} ms a pass over the validation examples"
+        )
+    };
+    let mut lines: Vec<String> = paces.iter().map(line).collect();
     let Share { jobs, threads } = share;
     let (runs, threads) = (counted(plan.runs.len(), "run"), counted(threads, "thread"));
     let left = duration(total / jobs as f64);
     lines.push(format!("{runs}, {jobs} at a time with {threads} each: about {left}"));
     Ok(lines)
+}
+
+/// Seconds that all runs of `plan` would take one after the other, by a glance at each network.
+///
+/// # Errors
+/// What reading the data, or training, reports.
+pub(in super::super) fn glance(plan: &Plan, device: &Device) -> anyhow::Result<f64> {
+    let data = super::load(plan, device)?;
+    paces(plan, &data, device, GLANCE).map(|(_, total)| total)
+}
+
+/// The first arm of each kind of work, its pace and its validation examples.
+type Paces = Vec<(String, Pace, usize)>;
+
+/// The pace of each kind of work, and the seconds of all runs one after the other.
+fn paces(
+    plan: &Plan,
+    data: &BTreeMap<String, Examples>,
+    device: &Device,
+    budget: Duration,
+) -> anyhow::Result<(Paces, f64)> {
+    let mut paces = Paces::new();
+    let mut kinds: Vec<String> = Vec::new();
+    let mut total = 0.0;
+    for run in first_runs(plan) {
+        let settings = &run.settings;
+        let (work, examples) = (work(settings), &data[settings.data.identity()]);
+        let index = match kinds.iter().position(|known| *known == work) {
+            Some(index) => index,
+            None => {
+                let pace = Pace::measure(settings, examples, device, budget)
+                    .with_context(|| format!("arm {:?}", run.arm))?;
+                kinds.push(work);
+                paces.push((run.arm.clone(), pace, examples.dataset.validation.len()));
+                paces.len() - 1
+            }
+        };
+        total += plan.seeds.len() as f64 * paces[index].1.of_run(settings, &examples.dataset);
+    }
+    Ok((paces, total))
 }
 
 /// What decides the time of a step: the settings, less numbers that take as long whatever they are, less the schedule.
