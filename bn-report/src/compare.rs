@@ -306,7 +306,7 @@ fn metric_of(experiment: &Experiment) -> String {
         return target.metric.clone();
     }
     let metrics = curve::metrics(experiment);
-    ["accuracy", "loss"]
+    ["accuracy", "distance", "loss"]
         .into_iter()
         .find(|name| metrics.contains(*name))
         .map(str::to_owned)

@@ -102,6 +102,11 @@ impl<'a> Pass<'a> {
         Self { observer: Some(observer), ..self }
     }
 
+    /// Nobody sees what comes from here on.
+    pub fn unobserved(self) -> Self {
+        Self { observer: None, ..self }
+    }
+
     /// With weights of the examples, `[N]`, for batch statistics.
     pub fn with_weights(self, weights: &'a Tensor) -> Self {
         Self { weights: Some(weights), ..self }

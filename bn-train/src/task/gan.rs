@@ -176,8 +176,9 @@ fn learn_to_pass(models: &[Model], noise: &Tensor, turn: &mut Turn<'_>) -> Resul
     let (generator, discriminator) = (&models[GENERATOR], &models[DISCRIMINATOR]);
     let mut pass = turn.pass(noise);
     let images = generator.apply(&Signal::new(noise.clone()), &mut pass)?;
+    // The discriminator is seen in its own step.
     let dropped = Updates::new();
-    let mut pass = pass.with_updates(&dropped);
+    let mut pass = pass.unobserved().with_updates(&dropped);
     let scores = discriminator.apply(&images, &mut pass)?;
     let (loss, gradient) = logistic(scores.tensor(), true)?;
     let gradients = generator.gradients(pass, &scores, &gradient)?;

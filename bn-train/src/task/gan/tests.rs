@@ -111,3 +111,29 @@ fn logistic_loss_of_large_scores_is_finite() {
     assert_eq!(loss, 500.0);
     assert_eq!(gradient.to_vec2::<f32>().unwrap(), [[0.5], [0.0]]);
 }
+
+#[test]
+fn each_layer_is_seen_once_in_a_step() {
+    #[derive(Default)]
+    struct Paths(Vec<String>);
+    impl crate::model::Observer for Paths {
+        fn output(&mut self, path: &str, _: &Tensor) -> Result<()> {
+            self.0.push(path.to_owned());
+            Ok(())
+        }
+    }
+    let (gan, models) = parts("");
+    let mut all = Vec::new();
+    for network in [DISCRIMINATOR, GENERATOR] {
+        let mut paths = Paths::default();
+        let mut turn = Turn { observer: Some(&mut paths), ..Turn::default() };
+        gan.learn(network, &models, &batch(), &mut turn).unwrap();
+        let own = gan.networks()[network];
+        assert!(paths.0.iter().all(|path| path.starts_with(own)), "{own}: {:?}", paths.0);
+        all.extend(paths.0);
+    }
+    let count = all.len();
+    all.sort();
+    all.dedup();
+    assert_eq!(all.len(), count);
+}
