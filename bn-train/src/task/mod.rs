@@ -1,7 +1,7 @@
 //! Tasks: what networks learn together, by which losses, and how the result is judged.
 //!
 //! A task says which networks there are, how the gradients of each are found, and what is measured. It holds no variables
-//! and opens no file; the [`Trainer`](crate::run::Trainer) owns the networks and their optimizers.
+//! and opens no file; the `run::Trainer` owns the networks and their optimizers.
 
 mod classification;
 mod distance;
