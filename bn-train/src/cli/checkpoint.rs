@@ -66,16 +66,16 @@ impl Export {
 }
 
 /// A checkpoint with what it belongs to.
-struct Saved {
-    settings: Settings,
-    networks: Networks,
+pub(super) struct Saved {
+    pub(super) settings: Settings,
+    pub(super) networks: Networks,
     data: DeviceData,
     /// Updates done.
-    step: u64,
+    pub(super) step: u64,
 }
 
 impl Saved {
-    fn load(
+    pub(super) fn load(
         registry: &Registry,
         path: &Path,
         config: Option<&Path>,

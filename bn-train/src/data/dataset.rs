@@ -40,6 +40,15 @@ impl Examples {
         }
     }
 
+    /// How many there are of each class, of labels `0..classes`.
+    pub fn class_counts(&self, classes: usize) -> Vec<usize> {
+        let mut counts = vec![0; classes];
+        for &label in &self.labels {
+            counts[label as usize] += 1;
+        }
+        counts
+    }
+
     /// BLAKE3 of shape, pixels and labels, as `blake3:<hex>`.
     pub fn digest(&self) -> String {
         let ImageShape { channels, height, width } = self.shape;

@@ -3,7 +3,7 @@
 //! E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits" (UCI Machine Learning Repository, 1998),
 //! CC BY 4.0; `datasets/README.md` has the whole story. The file is embedded, so the program needs no download.
 
-use super::{DataError, Dataset, Description, Examples, ImageShape, Provider};
+use super::{At, DataError, Dataset, Description, Examples, ImageShape, Provider};
 use std::io::Read as _;
 
 const ORIGIN: &str = "the embedded digits";
@@ -36,7 +36,7 @@ fn load() -> Result<Dataset, DataError> {
     let mut text = String::new();
     flate2::read::GzDecoder::new(PACKED)
         .read_to_string(&mut text)
-        .map_err(|source| DataError::Unpack { origin: ORIGIN, source })?;
+        .map_err(|source| DataError::Unpack { origin: ORIGIN.to_owned(), source })?;
     let all = parse(&text)?;
     let split = Dataset::stratified(&all, DESCRIPTION.classes, VALIDATION, TEST);
     Ok(Dataset { digest: format!("blake3:{}", blake3::hash(PACKED).to_hex()), ..split })
@@ -47,7 +47,8 @@ fn parse(text: &str) -> Result<Examples, DataError> {
     let shape = DESCRIPTION.shape;
     let mut examples = Examples { shape, pixels: Vec::new(), labels: Vec::new() };
     for (index, line) in text.lines().enumerate() {
-        let wrong = |problem| DataError::Line { origin: ORIGIN, line: index + 1, problem };
+        let wrong =
+            |problem: String| DataError::malformed(ORIGIN, At::Line(index as u64 + 1), problem);
         let cells: Vec<u8> = line
             .split(',')
             .map(|cell| cell.parse().map_err(|_| wrong(format!("{cell:?} is not a small number"))))

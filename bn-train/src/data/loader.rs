@@ -8,7 +8,6 @@ use crate::ops::buffer::Numbers;
 use candle::{Result, Tensor};
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::{Duration, Instant};
 
 /// Batches that are prepared before they are asked for.
 const AHEAD: usize = 2;
@@ -45,10 +44,7 @@ pub struct Recipe<'a> {
 
 /// The batches of one run.
 #[derive(Debug)]
-pub struct Loader {
-    source: Source,
-    waited: Duration,
-}
+pub struct Loader(Source);
 
 #[derive(Debug)]
 enum Source {
@@ -74,7 +70,7 @@ impl Loader {
         } else {
             Source::Here(preparation)
         };
-        Ok(Self { source, waited: Duration::ZERO })
+        Ok(Self(source))
     }
 
     /// The batch of `step`, counted from 0; cheapest in increasing order of steps.
@@ -82,18 +78,10 @@ impl Loader {
     /// # Errors
     /// Where the thread that prepares batches has ended.
     pub fn batch(&mut self, step: u64) -> Result<Prepared> {
-        let asked = Instant::now();
-        let batch = match &mut self.source {
+        match &mut self.0 {
             Source::Here(preparation) => preparation.batch(step),
             Source::Ahead(ahead) => ahead.batch(step),
-        };
-        self.waited += asked.elapsed();
-        batch
-    }
-
-    /// How long [`Loader::batch`] has taken, all calls together.
-    pub fn waited(&self) -> Duration {
-        self.waited
+        }
     }
 }
 

@@ -5,27 +5,39 @@
 
 mod augment;
 mod batch;
+mod bytes;
+mod cifar;
 mod dataset;
 mod digits;
 mod error;
+pub mod fetch;
+mod folder;
+#[doc(hidden)]
+pub mod formats;
 mod generated;
 mod glyphs;
 mod loader;
+mod mnist;
+mod own;
 mod plane;
 mod sampler;
+mod selection;
 mod source;
 mod split;
+mod standardize;
 
 pub use augment::Augmentation;
 pub use batch::{Batch, in_batches};
 pub use dataset::{Dataset, Examples};
-pub use error::DataError;
+pub use error::{At, DataError, Flaw};
+pub use folder::default_folder;
 pub use loader::{Loader, Prepared, Recipe};
 pub use sampler::{
     Arrangement, Batches, Grouped, Labels, Sampler, Sampling, Shuffled, Skewed, samplers,
 };
 pub use source::{Provider, Source, sources};
 pub use split::{Parts, stratified};
+pub use standardize::Standardize;
 
 /// The size of one image, in the order of a tensor's axes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,8 @@
 //! Data sets that experiments can name.
 
-use super::{DataError, Dataset, Description, digits, glyphs, plane};
+use super::{
+    DataError, Dataset, Description, Standardize, cifar, digits, glyphs, mnist, own, plane,
+};
 use crate::keys::{Keys, Kind, Kinds};
 use std::fmt;
 use std::sync::Arc;
@@ -22,6 +24,7 @@ pub trait Provider: fmt::Debug + Send + Sync {
 pub struct Source {
     identity: String,
     provider: Arc<dyn Provider>,
+    standardize: Standardize,
 }
 
 /// Two sources are the same where their `[data]` says the same.
@@ -32,9 +35,9 @@ impl PartialEq for Source {
 }
 
 impl Source {
-    /// The data of `provider`. `identity` is what tells it from others: the keys and values of `[data]`.
-    pub fn new(identity: String, provider: Arc<dyn Provider>) -> Self {
-        Self { identity, provider }
+    /// The data of `provider`, standardized. `identity` is what tells it from others: the keys and values of `[data]`.
+    pub fn new(identity: String, provider: Arc<dyn Provider>, standardize: Standardize) -> Self {
+        Self { identity, provider, standardize }
     }
 
     /// What tells this data from others.
@@ -47,12 +50,14 @@ impl Source {
         self.provider.describe()
     }
 
-    /// Reads and splits the data.
+    /// Reads, splits and standardizes the data.
     ///
     /// # Errors
     /// [`DataError`] when it is not what it should be.
     pub fn load(&self) -> Result<Dataset, DataError> {
-        self.provider.load()
+        let mut data = self.provider.load()?;
+        self.standardize.apply(&mut data);
+        Ok(data)
     }
 }
 
@@ -61,6 +66,21 @@ pub fn sources() -> Kinds<Arc<dyn Provider>> {
     let about = "1,797 handwritten digits of 8x8 pixels, embedded in the program";
     let digits = |_: &mut Keys<'_>| Some(Arc::new(digits::Digits) as Arc<dyn Provider>);
     let digits = Kind::new("digits", about, digits);
-    let kinds = vec![digits, glyphs::kind(), plane::spirals(), plane::blobs()];
+    let mnist_about = "70,000 handwritten digits of 28x28 pixels (LeCun et al. 1998); `bn-train data fetch mnist`";
+    let fashion_about = "70,000 pieces of clothing of 28x28 pixels (Xiao et al. 2017); `bn-train data fetch fashion-mnist`";
+    let kinds = vec![
+        digits,
+        glyphs::kind(),
+        plane::spirals(),
+        plane::blobs(),
+        mnist::kind("mnist", mnist_about),
+        mnist::kind("fashion-mnist", fashion_about),
+        cifar::ten(),
+        cifar::hundred(),
+        own::table(),
+        own::npz(),
+        own::safetensors(),
+        own::images(),
+    ];
     Kinds::new("data", "name", kinds)
 }

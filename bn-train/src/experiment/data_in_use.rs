@@ -7,6 +7,7 @@ use super::registry::Registry;
 use super::settings;
 use crate::data::Source;
 use crate::keys::{Found, Invalid, Place, Problem};
+use std::path::Path;
 
 /// A data set, and who uses it.
 #[derive(Clone, Debug)]
@@ -47,6 +48,7 @@ impl Registry {
         }
         let place = Place::Flag(format!("data {name}"));
         raw::set("data.name", toml::Value::String(name.to_owned()), &place, &mut raw);
+        raw::locate(&mut raw, &self.path_keys(), Path::new(""));
         let mut found = Found::default();
         let source = settings::data(self, &raw.set, &mut found);
         let mut problems = raw.problems;

@@ -69,7 +69,8 @@ impl Registry {
             .map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
         let stem =
             path.file_stem().map_or_else(|| "experiment".into(), |stem| stem.to_string_lossy());
-        Ok(self.parse(reference, &stem, &text, flags)?)
+        let folder = path.parent().unwrap_or(Path::new(""));
+        Ok(self.parse_in(folder, reference, &stem, &text, flags)?)
     }
 
     /// The error that there is no experiment called `name`.
@@ -80,12 +81,25 @@ impl Registry {
         LoadError::Unknown { name: name.to_owned(), hint, embedded: names.join(", ") }
     }
 
-    /// Reads and checks `text`. `origin` begins the messages; `default_name` serves where the text has no `name`.
+    /// Reads and checks `text`. `origin` begins the messages; `default_name` serves where the text has no `name`. Paths in it
+    /// begin in the current directory.
     ///
     /// # Errors
     /// [`Invalid`], with every problem that the text and the flags have.
     pub fn parse(
         &self,
+        origin: &str,
+        default_name: &str,
+        text: &str,
+        flags: &Flags,
+    ) -> Result<Experiment, Invalid> {
+        self.parse_in(Path::new(""), origin, default_name, text, flags)
+    }
+
+    /// As [`Registry::parse`]; paths in the text begin in `folder`.
+    fn parse_in(
+        &self,
+        folder: &Path,
         origin: &str,
         default_name: &str,
         text: &str,
@@ -99,6 +113,7 @@ impl Registry {
             let place = Place::Flag(format!("--name {name}"));
             raw::set("name", toml::Value::String(name.clone()), &place, &mut raw);
         }
+        raw::locate(&mut raw, &self.path_keys(), folder);
         let single = assemble::take_run_keys(&mut raw);
         if raw.arms.is_empty() {
             raw.arms.push(RawArm { place: Place::File, leaves: Leaves::new() });

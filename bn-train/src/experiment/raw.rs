@@ -3,6 +3,7 @@
 //! TOML is parsed with recovery, so that several mistakes of syntax are found at once.
 
 use crate::keys::{Leaf, Leaves, Place, Problem};
+use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeArray, DeString, DeTable, DeValue};
 
@@ -23,6 +24,20 @@ pub(super) struct Raw {
     pub(super) syntax: Vec<Problem>,
     /// Arms that are none, and flags that are none.
     pub(super) problems: Vec<Problem>,
+}
+
+/// Makes paths absolute: those of the file begin in `folder`, those of flags in the current directory.
+pub(super) fn locate(raw: &mut Raw, path_keys: &[String], folder: &Path) {
+    let Raw { leaves, arms, set, .. } = raw;
+    let of_file = arms.iter_mut().map(|arm| &mut arm.leaves).chain([leaves]);
+    for (leaves, folder) in of_file.map(|leaves| (leaves, folder)).chain([(set, Path::new(""))]) {
+        for (_, leaf) in leaves.iter_mut().filter(|(key, _)| path_keys.contains(key)) {
+            if let toml::Value::String(text) = &mut leaf.value {
+                let path = folder.join(&*text);
+                *text = std::path::absolute(&path).unwrap_or(path).to_string_lossy().into_owned();
+            }
+        }
+    }
 }
 
 /// Reads the text of a file.

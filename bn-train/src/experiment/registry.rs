@@ -91,6 +91,17 @@ impl Registry {
         self.shipped.iter().map(|shipped| shipped.name).chain([shipped::TEMPLATE]).collect()
     }
 
+    /// The keys that take a path.
+    pub(super) fn path_keys(&self) -> Vec<String> {
+        let arm = Catalog::new(self).arm.into_iter().map(|known| known.entry);
+        arm.filter(|entry| entry.is_path).map(|entry| entry.path).collect()
+    }
+
+    /// Names of the kinds of data that a file can name, each with its meaning.
+    pub fn data_kinds(&self) -> Vec<(String, String)> {
+        self.data.abouts()
+    }
+
     /// The keys that decide no number of a run's `metrics.csv`.
     pub(super) fn watching_keys(&self) -> Vec<String> {
         let arm = Catalog::new(self).arm.into_iter().map(|known| known.entry);

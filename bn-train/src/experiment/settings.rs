@@ -6,7 +6,7 @@ use super::output::{self, OutputSettings};
 use super::probes::{self, ProbeSettings};
 use super::registry::Registry;
 use super::train::{self, TrainSettings};
-use crate::data::{Augmentation, Description, Sampling, Source};
+use crate::data::{Augmentation, Description, Sampling, Source, Standardize};
 use crate::keys::{Found, Keys, Leaves, RunLength};
 use crate::model::{self, Misfit, ModelSettings, NormSettings, Sizes};
 use crate::optimizer::{self, AverageSettings, BuildOptimizer};
@@ -80,9 +80,11 @@ pub(super) fn read(registry: &Registry, leaves: &Leaves) -> (Option<Settings>, F
 
 /// Reads `[data]`; none where something is wrong with it.
 pub(super) fn data(registry: &Registry, leaves: &Leaves, found: &mut Found) -> Option<Source> {
-    let provider = registry.data.read(&mut Keys::new(leaves, RunLength::UNKNOWN, found))?;
+    let mut keys = Keys::new(leaves, RunLength::UNKNOWN, found);
+    let provider = registry.data.read(&mut keys);
+    let standardize = Standardize::read(&mut keys.table("data"));
     let identity = found.written.get("data").map(ToString::to_string).unwrap_or_default();
-    Some(Source::new(identity, provider))
+    Some(Source::new(identity, provider?, standardize?))
 }
 
 /// What choosing and changing examples has against the data or the batch size becomes a problem.

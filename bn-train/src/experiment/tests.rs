@@ -183,7 +183,7 @@ fn every_wrong_value_is_told_with_its_place_and_what_is_accepted() {
         ("model", "kind = 'convnet'\nkernel = 4", "odd"),
         ("model", "kind = 'resnet'\ndepth = 21", "6n + 2"),
         ("model", "activation = 'swish'", "\"sigmoid\", \"tanh\""),
-        ("data", "name = 'mnist'", "expected \"digits\""),
+        ("data", "name = 'mnits'", "did you mean \"mnist\"?"),
         ("optimizer", "momentum = 1", "0 <= momentum < 1"),
         ("optimizer", "kind = 'lion'", "expected \"sgd\", \"adam\", \"adamw\" or \"rmsprop\""),
         ("schedule", "kind = 'piecewise'\npoints = []", "points [[step, factor], ...]"),
@@ -414,12 +414,12 @@ fn digest_covers_what_differs_from_the_defaults_and_nothing_else() {
     );
     assert_eq!(digest_of(MINIMAL), digest_of(&with("norm", "decay = 0.999")));
     assert_eq!(digest_of(MINIMAL), digest_of(&with("schedule", "kind = 'constant'")));
+    let settings = Registry::built_in().settings(MINIMAL).unwrap();
     let surroundings = Surroundings {
         device_kind: "cpu".into(),
-        data: [("{ name = \"digits\" }".to_owned(), "blake3:1".to_owned())].into(),
+        data: [(settings.data.identity().to_owned(), "blake3:1".to_owned())].into(),
         ..Surroundings::default()
     };
-    let settings = Registry::built_in().settings(MINIMAL).unwrap();
     assert_eq!(surroundings.data_digest(&settings), "blake3:1");
     let cuda = Surroundings { device_kind: "cuda".into(), ..surroundings.clone() };
     let mut other_data = surroundings.clone();

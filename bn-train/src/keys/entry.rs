@@ -32,6 +32,8 @@ pub struct Entry {
     pub also: Vec<String>,
     /// Whether it decides numbers of a run's `metrics.csv`, and so is part of its digest.
     pub decides: bool,
+    /// Whether it is the path of a file or folder.
+    pub is_path: bool,
     /// What holds where it is not given.
     pub presence: Presence,
 }

@@ -86,6 +86,11 @@ impl<T> Kinds<T> {
         self.kinds.iter().map(|kind| (kind.name(), kind.entries(self.table))).collect()
     }
 
+    /// Each kind's name with its meaning.
+    pub fn abouts(&self) -> Vec<(String, String)> {
+        self.kinds.iter().map(|kind| (kind.name.clone(), kind.about.clone())).collect()
+    }
+
     /// What the table describes; `keys` are those at the top. None where something is wrong: that is a problem by now.
     pub fn read(&self, keys: &mut Keys<'_>) -> Option<T> {
         let mut keys = keys.table(self.table);

@@ -16,12 +16,13 @@ pub struct Key<T> {
     about: &'static str,
     also: &'static [&'static str],
     decides: bool,
+    is_path: bool,
 }
 
 impl<T> Key<T> {
     /// The key `name`, within the table of the reader.
     pub fn new(name: &'static str, takes: impl Into<Takes<T>>, about: &'static str) -> Self {
-        Self { name, takes: takes.into(), about, also: &[], decides: true }
+        Self { name, takes: takes.into(), about, also: &[], decides: true, is_path: false }
     }
 
     /// What other programs call it: a message suggests this key to who writes one of them.
@@ -32,6 +33,14 @@ impl<T> Key<T> {
     /// The key changes no number that a run writes into its `metrics.csv`, so it has no part in the run's digest.
     pub fn watches(self) -> Self {
         Self { decides: false, ..self }
+    }
+}
+
+impl Key<String> {
+    /// The text is the path of a file or folder: in a file relative to that file, on the command line to the current
+    /// directory. Readers get an absolute one.
+    pub fn is_path(self) -> Self {
+        Self { is_path: true, ..self }
     }
 }
 
@@ -203,6 +212,7 @@ impl<'a> Keys<'a> {
             words: key.takes.words.clone(),
             also: key.also.iter().map(ToString::to_string).collect(),
             decides: key.decides,
+            is_path: key.is_path,
             presence,
         };
         let Some(leaf) = self.leaves.get(&path) else {

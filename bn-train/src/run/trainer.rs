@@ -19,7 +19,7 @@ use crate::task::{Learned, MODEL, Networks, Turn};
 use bn_core::Updates;
 use bn_report::schema::LayerRow;
 use candle::Result;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Networks in training: one, or several that a step updates one after the other.
 #[derive(Debug)]
@@ -33,6 +33,7 @@ pub struct Trainer {
     seed: u64,
     data: DeviceData,
     loader: Loader,
+    waited: Duration,
     updates_per_epoch: u64,
     batch_size: usize,
     /// Parts of a batch, each a pass of its own.
@@ -90,6 +91,7 @@ impl Trainer {
             total_steps: settings.train.steps,
             seed,
             loader: data.loader(settings, seed)?,
+            waited: Duration::ZERO,
             updates_per_epoch: settings.train.length.per_epoch,
             batch_size: settings.train.batch_size,
             accumulate: settings.train.accumulate,
@@ -140,9 +142,9 @@ impl Trainer {
         self.step * self.batch_size as u64
     }
 
-    /// How long this trainer has waited for batches so far.
+    /// How long this trainer has waited for batches so far, their way to the device included.
     pub fn waited_for_batches(&self) -> Duration {
-        self.loader.waited()
+        self.waited
     }
 
     /// Means of the training scores since this was last called, if there are any.
@@ -158,7 +160,9 @@ impl Trainer {
         if self.freeze_after.is_some_and(|step| self.step >= step) {
             self.networks.freeze();
         }
+        let asked = Instant::now();
         let batch = self.data.batch(self.loader.batch(self.step)?)?;
+        self.waited += asked.elapsed();
         let rate = self.learning_rate * self.schedule.factor(self.step, self.total_steps);
         let mut scores = Vec::new();
         for network in 0..self.networks.models().len() {

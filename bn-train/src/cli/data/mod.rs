@@ -1,6 +1,11 @@
 //! `bn-train data`: look at data sets without training on them.
 
+mod check;
+mod describe;
+mod fetch;
+mod list;
 mod picture;
+mod regions;
 mod show;
 
 use crate::experiment::{DataInUse, Flags, Registry};
@@ -14,6 +19,20 @@ pub(super) enum Data {
     ///
     /// For instance: bn-train data show glyphs --set difficulty=hard --set shift.contrast=0.4 -o glyphs.png
     Show(show::Show),
+    /// Say what a data set holds: sizes, class balance, mean and standard deviation, digest
+    ///
+    /// For instance: bn-train data describe csv --set path=mine.csv
+    Describe(describe::Describe),
+    /// Read all of a data set; fail where something is wrong with it
+    Check(check::Check),
+    /// Download a data set: lengths and digests are checked, a download that broke off goes on
+    Fetch(fetch::Fetch),
+    /// Draw which class a trained network sees where in the plane, by moving and by batch statistics
+    ///
+    /// For instance: bn-train data regions runs/mine/base/seed-0/checkpoints/step-000300.safetensors -o regions.png
+    Regions(regions::Regions),
+    /// Name the data sets that an experiment may use
+    List,
 }
 
 impl Data {
@@ -21,6 +40,11 @@ impl Data {
     pub(super) fn run(&self, registry: &Registry) -> anyhow::Result<ExitCode> {
         match self {
             Self::Show(show) => show.run(registry),
+            Self::Describe(describe) => describe.run(registry),
+            Self::Check(check) => check.run(registry),
+            Self::Fetch(fetch) => fetch.run(),
+            Self::Regions(regions) => regions.run(registry),
+            Self::List => list::list(registry),
         }
     }
 }

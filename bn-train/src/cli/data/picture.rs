@@ -18,7 +18,7 @@ const GAP: usize = 4;
 /// Between training and test examples.
 const WIDE_GAP: usize = 16;
 /// Width and height of a plot of points.
-const PLOT: usize = 480;
+pub(super) const PLOT: usize = 480;
 const PAPER: [u8; 3] = [46, 52, 64];
 /// Colours of classes; class 10 has that of class 0 again.
 const COLOURS: [[u8; 3]; 10] = [
@@ -126,46 +126,30 @@ fn shade(value: f32) -> u8 {
 
 /// Training points on the left, test points on the right, in the colours of their classes; and what there is to see.
 pub(super) fn points(data: &Dataset) -> (Picture, String) {
-    let mut picture = Picture::new(2 * PLOT + WIDE_GAP, PLOT, PAPER);
-    let frame = Frame::around([&data.train, &data.test]);
-    for (examples, left) in [(&data.train, 0), (&data.test, PLOT + WIDE_GAP)] {
-        for (point, label) in examples.pixels.chunks_exact(2).zip(&examples.labels) {
-            let [x, y] = frame.place([point[0], point[1]]);
-            let colour = COLOURS[*label as usize % COLOURS.len()];
-            for (dx, dy) in [(0, 0), (1, 0), (0, 1), (1, 1), (2, 1), (1, 2)] {
-                picture.set(left + x + dx, y + dy, colour);
-            }
-        }
-    }
-    for y in 0..PLOT {
-        for x in PLOT..PLOT + WIDE_GAP {
-            picture.set(x, y, [255; 3]);
-        }
-    }
-    let [x, y] = [0, 1].map(|axis| (frame.low[axis], frame.low[axis] + frame.side));
+    let mut plots = Plots::around([&data.train, &data.test]);
+    plots.draw(0, &data.train);
+    plots.draw(1, &data.test);
     let legend = format!(
-        "{} training points on the left, {} test points on the right, {} classes; x from {:.2} to {:.2}, y from {:.2} to {:.2}",
+        "{} training points on the left, {} test points on the right, {} classes; {}",
         data.train.len(),
         data.test.len(),
         data.classes,
-        x.0,
-        x.1,
-        y.0,
-        y.1
+        plots.legend()
     );
-    (picture, legend)
+    (plots.picture, legend)
 }
 
-/// A square of the plane that fills a plot.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Frame {
+/// Two plots of the same square of the plane, side by side.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Plots {
+    picture: Picture,
     low: [f32; 2],
     side: f32,
 }
 
-impl Frame {
-    /// The smallest around all points, with a margin.
-    fn around(parts: [&Examples; 2]) -> Self {
+impl Plots {
+    /// Empty plots of the smallest square around all points, with a margin.
+    pub(super) fn around(parts: [&Examples; 2]) -> Self {
         let (mut low, mut high) = ([f32::INFINITY; 2], [f32::NEG_INFINITY; 2]);
         for point in parts.iter().flat_map(|examples| examples.pixels.chunks_exact(2)) {
             for axis in 0..2 {
@@ -175,14 +159,56 @@ impl Frame {
         }
         let side = 1.1 * (high[0] - low[0]).max(high[1] - low[1]).max(f32::MIN_POSITIVE);
         let low = [0, 1].map(|axis| 0.5 * (low[axis] + high[axis] - side));
-        Self { low, side }
+        let mut picture = Picture::new(2 * PLOT + WIDE_GAP, PLOT, PAPER);
+        for y in 0..PLOT {
+            for x in PLOT..PLOT + WIDE_GAP {
+                picture.set(x, y, [255; 3]);
+            }
+        }
+        Self { picture, low, side }
     }
 
-    /// The pixel of a point; y grows upwards.
-    fn place(self, point: [f32; 2]) -> [usize; 2] {
-        let [x, y] =
-            [0, 1].map(|axis| (point[axis] - self.low[axis]) / self.side * (PLOT - 3) as f32);
-        [x.max(0.0) as usize, ((PLOT - 3) as f32 - y).max(0.0) as usize]
+    /// What was drawn.
+    pub(super) fn picture(&self) -> &Picture {
+        &self.picture
+    }
+
+    /// The part of the plane that is shown.
+    pub(super) fn legend(&self) -> String {
+        let [x, y] = self.low;
+        let side = self.side;
+        format!("x from {x:.2} to {:.2}, y from {y:.2} to {:.2}", x + side, y + side)
+    }
+
+    /// The pixel of a point within its plot; y grows upwards.
+    fn place(&self, point: [f32; 2]) -> [usize; 2] {
+        let [x, y] = [0, 1].map(|axis| (point[axis] - self.low[axis]) / self.side * PLOT as f32);
+        [x.max(0.0) as usize, (PLOT as f32 - y).max(0.0) as usize]
+    }
+
+    /// The point in the middle of a pixel of a plot.
+    pub(super) fn point(&self, x: usize, y: usize) -> [f32; 2] {
+        let part = |pixel: usize| (pixel as f32 + 0.5) / PLOT as f32;
+        [self.low[0] + part(x) * self.side, self.low[1] + (1.0 - part(y)) * self.side]
+    }
+
+    /// Draws examples into the left plot (0) or the right one (1).
+    pub(super) fn draw(&mut self, side: usize, examples: &Examples) {
+        let left = side * (PLOT + WIDE_GAP);
+        for (point, label) in examples.pixels.chunks_exact(2).zip(&examples.labels) {
+            let [x, y] = self.place([point[0], point[1]]);
+            let colour = COLOURS[*label as usize % COLOURS.len()];
+            for (dx, dy) in [(0, 0), (1, 0), (0, 1), (1, 1), (2, 1), (1, 2)] {
+                self.picture.set(left + x + dx, y + dy, colour);
+            }
+        }
+    }
+
+    /// Gives a pixel of a plot a dark shade of a class's colour.
+    pub(super) fn shade(&mut self, side: usize, x: usize, y: usize, class: u32) {
+        let colour = COLOURS[class as usize % COLOURS.len()];
+        let dark = [0, 1, 2].map(|part| (2 * u16::from(PAPER[part]) + u16::from(colour[part])) / 4);
+        self.picture.set(side * (PLOT + WIDE_GAP) + x, y, dark.map(|part| part as u8));
     }
 }
 
@@ -215,9 +241,13 @@ mod tests {
     fn every_point_lies_within_its_plot() {
         let shape = ImageShape { channels: 2, height: 1, width: 1 };
         let data = Dataset::new(examples(shape, 30), examples(shape, 3), examples(shape, 9), 3);
-        let frame = Frame::around([&data.train, &data.test]);
+        let plots = Plots::around([&data.train, &data.test]);
         for point in data.train.pixels.chunks_exact(2) {
-            assert!(frame.place([point[0], point[1]]).iter().all(|&at| at < PLOT));
+            let [x, y] = plots.place([point[0], point[1]]);
+            assert!(x < PLOT && y < PLOT);
+            // The pixel of a point shows a point that is near.
+            let shown = plots.point(x, y);
+            assert!((shown[0] - point[0]).abs() + (shown[1] - point[1]).abs() < 0.01, "{shown:?}");
         }
         let (picture, _) = points(&data);
         assert!(picture.bytes.chunks(3).any(|pixel| pixel == COLOURS[0]));

@@ -1,0 +1,235 @@
+//! Downloads one file: tries the addresses in turn, goes on where a connection broke off, and checks what came.
+
+use super::manifest::RemoteFile;
+use super::{FetchError, Watcher};
+use sha2::{Digest as _, Sha256};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Attempts at one address that bring no byte further, at most.
+const FRUITLESS: u32 = 3;
+/// How long one attempt may take before it is broken off and continued by the next.
+const ATTEMPT: Duration = Duration::from_secs(300);
+/// How long the server may take to begin.
+const ANSWER: Duration = Duration::from_secs(30);
+/// Bytes of a file of unknown length, at most.
+const MOST: u64 = 1 << 30;
+
+/// Whether the file is there, as long as it should be, with the right digest.
+pub(super) fn is_complete(file: &RemoteFile, folder: &Path) -> Result<bool, FetchError> {
+    let path = folder.join(&file.name);
+    if !path.exists() {
+        return Ok(false);
+    }
+    Ok(what_is_wrong(file, &path)?.is_none())
+}
+
+/// Downloads the file, from the first of `urls` that gives it.
+pub(super) fn download(
+    file: &RemoteFile,
+    urls: &[String],
+    folder: &Path,
+    watcher: &mut dyn Watcher,
+) -> Result<(), FetchError> {
+    let partial = folder.join(format!(".{}.partial", file.name));
+    let mut reasons = Vec::new();
+    for base in urls {
+        let url = format!("{base}{}", file.name);
+        match (Download { file, url: &url, partial: &partial }).run(watcher)? {
+            Ok(()) => {
+                let place = folder.join(&file.name);
+                return fs::rename(&partial, &place)
+                    .map_err(FetchError::disk(&place, "name this file"));
+            }
+            Err(reason) => reasons.push(format!("{url}: {reason}")),
+        }
+    }
+    Err(FetchError::Unreachable { name: file.name.clone(), reasons })
+}
+
+/// Why an address did not give the file.
+type Reason = String;
+
+/// A file on its way from one address.
+struct Download<'a> {
+    file: &'a RemoteFile,
+    url: &'a str,
+    partial: &'a PathBuf,
+}
+
+impl Download<'_> {
+    fn run(&self, watcher: &mut dyn Watcher) -> Result<Result<(), Reason>, FetchError> {
+        let mut best = self.length()?;
+        watcher.begin(&self.file.name, self.file.bytes, best);
+        let mut fruitless = 0;
+        loop {
+            let ended = self.attempt(watcher)?;
+            let length = self.length()?;
+            let reason = match ended {
+                Ok(()) => match what_is_wrong(self.file, self.partial)? {
+                    None => return Ok(Ok(())),
+                    Some(wrong) if self.file.bytes.is_some_and(|bytes| length < bytes) => wrong,
+                    // The whole of it is something else; it would be again.
+                    Some(wrong) => {
+                        self.start_over()?;
+                        return Ok(Err(wrong));
+                    }
+                },
+                Err(Ended::Refused(reason)) => return Ok(Err(reason)),
+                Err(Ended::BrokeOff(reason)) => reason,
+            };
+            fruitless = if length > best { 0 } else { fruitless + 1 };
+            best = best.max(length);
+            if fruitless == FRUITLESS {
+                return Ok(Err(reason));
+            }
+            watcher.note(&format!("{}: {reason}; trying again", self.url));
+            std::thread::sleep(Duration::from_millis(100 << fruitless));
+        }
+    }
+
+    /// Bytes that are there.
+    fn length(&self) -> Result<u64, FetchError> {
+        match self.partial.metadata() {
+            Ok(found) => Ok(found.len()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+            Err(error) => Err(FetchError::disk(self.partial, "look at this file")(error)),
+        }
+    }
+
+    fn start_over(&self) -> Result<(), FetchError> {
+        match fs::remove_file(self.partial) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(FetchError::disk(self.partial, "remove this file")(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Asks once for what is missing, and adds what comes.
+    fn attempt(&self, watcher: &mut dyn Watcher) -> Result<Result<(), Ended>, FetchError> {
+        let mut there = self.length()?;
+        if self.file.bytes.is_some_and(|bytes| there > bytes) {
+            self.start_over()?;
+            there = 0;
+        }
+        if self.file.bytes == Some(there) {
+            return Ok(Ok(()));
+        }
+        let mut answer = match ask(self.url, there) {
+            Ok(answer) => answer,
+            Err(error) => return Ok(Err(Ended::BrokeOff(error.to_string()))),
+        };
+        match answer.status().as_u16() {
+            206 if begins_at(&answer, there) => {}
+            // The server sends it all again, from the start.
+            200 => {
+                self.start_over()?;
+                there = 0;
+            }
+            206 | 416 => {
+                self.start_over()?;
+                return Ok(Err(Ended::BrokeOff(
+                    "it does not go on where the file stopped".to_owned(),
+                )));
+            }
+            status @ (408 | 429 | 500..) => {
+                return Ok(Err(Ended::BrokeOff(format!(
+                    "the server answers with status {status}"
+                ))));
+            }
+            status => {
+                return Ok(Err(Ended::Refused(format!("the server answers with status {status}"))));
+            }
+        }
+        self.append(answer.body_mut().as_reader(), there, watcher)
+    }
+
+    /// Adds what comes to the `there` bytes that are there.
+    fn append(
+        &self,
+        mut body: impl Read,
+        mut there: u64,
+        watcher: &mut dyn Watcher,
+    ) -> Result<Result<(), Ended>, FetchError> {
+        let failed = |action| FetchError::disk(self.partial, action);
+        let file = OpenOptions::new().create(true).append(true).open(self.partial);
+        let mut file = file.map_err(failed("write this file"))?;
+        let most = self.file.bytes.unwrap_or(MOST);
+        let mut buffer = vec![0; 1 << 16];
+        let ended = loop {
+            match body.read(&mut buffer) {
+                Ok(0) => break Ok(()),
+                Ok(count) if there + count as u64 > most => {
+                    drop(file);
+                    self.start_over()?;
+                    let reason = format!("more than {most} bytes; expected {most}");
+                    return Ok(Err(Ended::Refused(reason)));
+                }
+                Ok(count) => {
+                    file.write_all(&buffer[..count]).map_err(failed("write this file"))?;
+                    there += count as u64;
+                    watcher.at(there);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => break Err(Ended::BrokeOff(format!("{error}, after {there} bytes"))),
+            }
+        };
+        file.sync_all().map_err(failed("write this file"))?;
+        Ok(ended)
+    }
+}
+
+/// Why an attempt brought less than the file.
+enum Ended {
+    /// Another attempt may do better.
+    BrokeOff(Reason),
+    /// Another attempt would do the same.
+    Refused(Reason),
+}
+
+type Answer = ureq::http::Response<ureq::Body>;
+
+/// Asks for the bytes from `there` on.
+fn ask(url: &str, there: u64) -> Result<Answer, ureq::Error> {
+    let config = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_connect(Some(ANSWER))
+        .timeout_recv_response(Some(ANSWER))
+        .timeout_global(Some(ATTEMPT))
+        .user_agent(concat!("bn-train/", env!("CARGO_PKG_VERSION")))
+        .build();
+    let request = config.new_agent().get(url);
+    if there == 0 {
+        request.call()
+    } else {
+        request.header("Range", format!("bytes={there}-")).call()
+    }
+}
+
+/// Whether the answer says that it goes on from there.
+fn begins_at(answer: &Answer, there: u64) -> bool {
+    let range = answer.headers().get("Content-Range").and_then(|range| range.to_str().ok());
+    range.is_some_and(|range| range.starts_with(&format!("bytes {there}-")))
+}
+
+/// What is wrong with a file that should be complete; nothing where it is right.
+fn what_is_wrong(file: &RemoteFile, path: &Path) -> Result<Option<Reason>, FetchError> {
+    let failed = |action| FetchError::disk(path, action);
+    let length = path.metadata().map_err(failed("look at this file"))?.len();
+    if let Some(bytes) = file.bytes.filter(|&bytes| bytes != length) {
+        return Ok(Some(format!("{length} bytes; expected {bytes}")));
+    }
+    let mut hasher = Sha256::new();
+    let mut opened = File::open(path).map_err(failed("read this file"))?;
+    io::copy(&mut opened, &mut hasher).map_err(failed("read this file"))?;
+    let found = hex(&hasher.finalize());
+    let wrong = format!("SHA-256 {found}; expected {}", file.sha256);
+    Ok((found != file.sha256).then_some(wrong))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
