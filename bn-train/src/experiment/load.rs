@@ -113,12 +113,12 @@ impl Registry {
             let place = Place::Flag(format!("--name {name}"));
             raw::set("name", toml::Value::String(name.clone()), &place, &mut raw);
         }
-        raw::locate(&mut raw, &self.path_keys(), folder);
         let single = assemble::take_run_keys(&mut raw);
         if raw.arms.is_empty() {
             raw.arms.push(RawArm { place: Place::File, leaves: Leaves::new() });
         }
         let grid = grid::expand(&mut raw);
+        raw::locate(&mut raw, &self.path_keys(), folder);
 
         let mut problems = std::mem::take(&mut raw.problems);
         let mut leaves = raw.leaves.clone();
