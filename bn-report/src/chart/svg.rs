@@ -103,7 +103,8 @@ struct Opacity(BackendColor);
 
 impl std::fmt::Display for Opacity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.0.alpha < 1.0 { write!(f, " opacity=\"{}\"", self.0.alpha) } else { Ok(()) }
+        let alpha = (self.0.alpha * 1000.0).round() / 1000.0;
+        if alpha < 1.0 { write!(f, " opacity=\"{alpha}\"") } else { Ok(()) }
     }
 }
 

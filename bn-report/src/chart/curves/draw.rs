@@ -77,8 +77,10 @@ impl Curves {
         }
         let (axes, ink) = (&layout.axes, line.style().ink);
         scene.open(Group::data("runs", &line.arms, axes.rect()));
-        let stroke =
-            Stroke { opacity: style::SEED_OPACITY, ..Stroke::solid(ink, style::SEED_LINE) };
+        // Many runs one over the other would hide the means.
+        let runs: usize = self.lines.iter().map(|line| line.runs.len()).sum();
+        let opacity = style::SEED_OPACITY * (50.0 / runs as f64).sqrt().clamp(0.3, 1.0);
+        let stroke = Stroke { opacity, ..Stroke::solid(ink, style::SEED_LINE) };
         for (run, _) in &line.runs {
             for stretch in stretches(run.iter().copied()) {
                 let points = self.pixels(axes, stretch.iter().copied(), layout.grain);
