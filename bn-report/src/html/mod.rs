@@ -23,6 +23,7 @@ use crate::findings::{Findings, Piece, Sentence};
 use crate::format;
 use crate::read::Experiment;
 use crate::schema;
+use crate::stats::Summary;
 use crate::text::printable;
 
 /// All that the template shows.
@@ -187,13 +188,26 @@ fn claim(comparison: &Comparison) -> Option<Claim> {
     let against = card.against.as_ref().map(|against| &against.pairs);
     let measured = match against.and_then(|pairs| Some((pairs.mean?, pairs))) {
         Some((mean, pairs)) => format!(
-            "{} {}, mean over {}",
+            "difference {} {}, mean over {}",
             format::signed(mean, format::value),
             format::interval(pairs.interval, format::value),
             format::plural(pairs.n(), "pair of runs", "pairs of runs"),
         ),
-        None => "nothing to compare".to_owned(),
+        None => "no pair of runs has two numbers".to_owned(),
     };
+    let value = |name: &str, summary: &Summary| {
+        let runs = format::plural(summary.n, "run", "runs");
+        format!("\u{201c}{name}\u{201d} {} ({runs})", format::mean_sd(summary, format::value))
+    };
+    let [of_arm, of_baseline] =
+        [value(arm, &card.arm_value), value(baseline, &card.baseline_value)];
+    let lost = match card.against.as_ref().map(|against| against.lost) {
+        None | Some((0, 0)) => String::new(),
+        Some((here, there)) => {
+            format!("; seeds lost in the one arm only: {here}, in the other only: {there}")
+        }
+    };
+    let measured = printable(&format!("{of_arm}, {of_baseline}; {measured}{lost}"));
     Some(Claim {
         said: printable(&said),
         source: claim.source.as_deref().map(printable),

@@ -141,7 +141,8 @@ impl Curves {
         {
             let style = line.style();
             scene.open(Group::label("label", &line.arms));
-            if let Some(end) = end {
+            // A line that ends early is not drawn on to its name.
+            if let Some(end) = end.filter(|end| end.0 > right - 30.0) {
                 let stroke = Stroke { opacity: 0.6, ..Stroke::solid(style.ink, 1.0) };
                 scene.line(
                     vec![end, (right.max(end.0) + 2.0, end.1), (right + 20.0, centre)],
