@@ -115,7 +115,7 @@ impl Laboratory {
 
     /// With an experiment that `run NAME` and `show NAME` know: its TOML.
     pub fn experiment(mut self, name: &'static str, text: &'static str) -> Self {
-        self.registry.add_experiment(Shipped { name, text });
+        self.registry.add_experiment(Shipped { name, text, is_full_size: false });
         self
     }
 

@@ -35,7 +35,9 @@ impl List {
         for shipped in registry.shipped() {
             let experiment = registry.load(shipped.name, &Flags::default())?;
             let plan = Plan::new(&experiment);
-            let time = if self.no_timing {
+            let time = if shipped.is_full_size {
+                ", full size: on fetched data, for hours".to_owned()
+            } else if self.no_timing {
                 String::new()
             } else {
                 let seconds = glance(&plan, &device)? / share.jobs.min(plan.runs.len()) as f64;

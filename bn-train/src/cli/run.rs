@@ -28,7 +28,7 @@ use std::process::ExitCode;
 pub(super) struct Run {
     #[command(flatten)]
     choice: Choice,
-    /// Every embedded experiment, one after the other, and a page that links their reports
+    /// Every embedded experiment but those of full size, one after the other, and a page that links their reports
     #[arg(long, conflicts_with_all = ["experiment", "name", "arms"])]
     all: bool,
     /// Where to put the folder of the experiment
@@ -55,7 +55,7 @@ impl Run {
             return self.one(registry, &interruption, self.choice.load(registry)?);
         }
         let mut failed = Vec::new();
-        for shipped in registry.shipped() {
+        for shipped in registry.shipped().iter().filter(|shipped| !shipped.is_full_size) {
             let experiment = self.choice.load_other(registry, shipped.name)?;
             match self.one(registry, &interruption, experiment) {
                 Ok(code) if code == ExitCode::from(EXIT_STATUS) => return Ok(code),
