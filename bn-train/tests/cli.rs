@@ -219,8 +219,9 @@ fn a_device_that_is_not_there_says_what_to_do() {
 
 #[test]
 fn experiments_are_listed_and_shown() {
-    let output = program().arg("list").output().unwrap();
-    assert!(text(&output.stdout).starts_with("decay-and-renorm  (7 arms, 8 seeds)\n"));
+    let listed = text(&program().args(["list", "--no-timing"]).output().unwrap().stdout);
+    assert!(listed.starts_with("decay-and-renorm  (digits, 7 arms x 10 seeds)\n"), "{listed}");
+    assert!(listed.contains("faster-mnist  (mnist, 2 arms x 8 seeds, full size: "), "{listed}");
     for name in ["decay-and-renorm", "template"] {
         let output = program().args(["show", name]).output().unwrap();
         assert!(text(&output.stdout).contains(&format!("name = \"{name}\"")));
@@ -291,9 +292,9 @@ fn plan_tells_what_would_be_run_and_writes_nothing() {
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let printed = text(&output.stdout);
     for expected in [
-        "decay-and-renorm: 2 arms x 8 seeds = 16 runs\n",
+        "decay-and-renorm: 2 arms x 5 seeds = 10 runs\n",
         "network of 1 arm: \"decay 0.9\"\n",
-        "  hidden1       60x100       6,400\n",
+        "  hidden1             60x100       6,400\n",
         "learning rate\n  0.2 throughout\n",
         " ms a step, ",
         "  10 runs, 1 at a time with 2 threads each: about ",
