@@ -53,9 +53,12 @@ pub fn check(plan: &Plan, folder: &Path, device_name: DeviceName) -> anyhow::Res
     Ok(Checked { surroundings, _lock: lock(folder)? })
 }
 
+/// How long a process that was killed may take to be gone, and its lock with it.
+const LEAVE: Duration = Duration::from_millis(500);
+
 /// Makes `folder`, and keeps other bn-trains out of it. The system lifts the lock however this process ends.
 fn lock(folder: &Path) -> anyhow::Result<Lock> {
     let context = || format!("{}: cannot write into this folder", folder.display());
     std::fs::create_dir_all(folder).with_context(context)?;
-    Lock::acquire(&folder.join(".lock"), Duration::ZERO).with_context(context)
+    Lock::acquire(&folder.join(".lock"), LEAVE).with_context(context)
 }
