@@ -1,9 +1,10 @@
 //! The scorecard of an experiment's claim: what the source said, what was measured, and what that decides. Pure.
 
+use super::Comparison;
 use super::against::{Against, Decision, Outcomes, compare};
 use super::outcome::Measured;
 use crate::read::{Arm, Experiment};
-use crate::schema::{Claim, Direction, Expected};
+use crate::schema::{Claim, Direction, Expected, Measure, Quantity};
 use crate::stats::Summary;
 
 /// A claim, measured.
@@ -53,26 +54,28 @@ impl ClaimVerdict {
     }
 }
 
-/// Measures the claim of an experiment; none where it has none. `baseline` is the experiment's, by its place.
-pub(super) fn scorecard(
-    experiment: &Experiment,
-    baseline: usize,
-    horizon: u64,
-    resolution: Option<f64>,
-) -> Option<Scorecard> {
+/// Measures the claim of an experiment, whose arms `comparison` has compared; none where it has none.
+pub(super) fn scorecard(experiment: &Experiment, comparison: &Comparison) -> Option<Scorecard> {
     let claim = experiment.claim.clone()?;
     let place = |name: &str| experiment.arms.iter().position(|arm| arm.name == name);
     let arm = place(&claim.arm);
-    let baseline = claim.baseline.as_deref().map_or(Some(baseline), place);
-    let measured = Measured { experiment, measure: &claim.measure, horizon };
+    let baseline = claim.baseline.as_deref().map_or(Some(comparison.baseline), place);
+    let measured = Measured { experiment, measure: &claim.measure, horizon: comparison.horizon };
     let outcomes = |index: Option<usize>| -> Outcomes {
         index.map_or_else(Vec::new, |index| of_arm(&measured, &experiment.arms[index]))
     };
     let (ours, theirs) = (outcomes(arm), outcomes(baseline));
     let better = measured.better();
-    let against = arm.zip(baseline).and_then(|_| {
-        compare(&[&ours], &theirs, better, resolution.filter(|_| better.is_some())).pop()
-    });
+    // What one example makes is known of the compared metric on the final split.
+    let is_compared = |quantity: &Quantity| {
+        quantity.metric == comparison.metric && quantity.split == comparison.final_split
+    };
+    let resolution = match &claim.measure {
+        Measure::Final(quantity) if is_compared(quantity) => comparison.resolution(),
+        _ => None,
+    };
+    let against =
+        arm.zip(baseline).and_then(|_| compare(&[&ours], &theirs, better, resolution).pop());
     let (verdict, reason) = judge(&claim, against.as_ref(), baseline.is_some());
     let summary = |outcomes: &Outcomes| Summary::of(outcomes.iter().filter_map(|(_, o)| o.value()));
     Some(Scorecard {

@@ -1,42 +1,47 @@
 //! The sentence about the claim: verdict and measurement.
 
 use super::sentence::Sentence;
-use crate::compare::{Comparison, Scorecard};
+use crate::compare::{Comparison, Scorecard, Times};
 use crate::format;
 use crate::schema::Measure;
-use crate::stats::Summary;
 
 /// What the measurement says of the claim; none without a claim.
 pub(super) fn verdict(comparison: &Comparison) -> Option<Sentence> {
     let card = comparison.claim.as_ref()?;
     let verdict = card.verdict.name();
     let word = verdict[..1].to_uppercase() + &verdict[1..];
-    let mut sentence = Sentence::default().text(format!("{word}: "));
+    let sentence = Sentence::default().text(format!("{word}: "));
     let (Some(arm), Some(baseline)) = (card.arm, card.baseline) else {
         return Some(sentence.text(format!("{}.", card.reason)));
     };
     let row = |index: usize| (index, &comparison.rows[index]);
-    sentence = sentence
-        .arm(row(arm))
-        .text(format!(" has {} {}, ", card.measure, number(comparison, card, arm, &card.arm_value)))
-        .arm(row(baseline))
-        .text(format!(" {}", number(comparison, card, baseline, &card.baseline_value)));
-    Some(sentence.text(difference(card)))
+    let [ours, theirs] = match card.claim.measure {
+        Measure::StepsToTarget => {
+            steps(comparison, "for good", [arm, baseline].map(|arm| &row(arm).1.sustained))
+        }
+        Measure::FirstTouch => steps(
+            comparison,
+            "for the first time",
+            [arm, baseline].map(|arm| &row(arm).1.first_touch),
+        ),
+        _ => {
+            let [ours, theirs] = [&card.arm_value, &card.baseline_value]
+                .map(|summary| format::mean_sd(summary, format::value));
+            [format!(" has {} {ours}, ", card.measure), format!(" {theirs}")]
+        }
+    };
+    Some(sentence.arm(row(arm)).text(ours).arm(row(baseline)).text(theirs).text(difference(card)))
 }
 
-/// The measure of one arm: for steps the median, for others mean ± sd.
-fn number(comparison: &Comparison, card: &Scorecard, arm: usize, summary: &Summary) -> String {
-    let row = &comparison.rows[arm];
-    let times = match card.claim.measure {
-        Measure::StepsToTarget => &row.sustained,
-        Measure::FirstTouch => &row.first_touch,
-        _ => return format::mean_sd(summary, format::value),
-    };
-    match (times.median, times.watched_to()) {
-        (Some(median), _) => format!("{} (median)", format::count(median)),
-        (None, Some(watched)) => format!("> {} (median)", format::count(watched)),
-        (None, None) => format::ABSENT.to_owned(),
-    }
+/// What is said behind the names of both arms where the measure is a time.
+fn steps(comparison: &Comparison, how: &str, times: [&Times; 2]) -> [String; 2] {
+    let [ours, theirs] = times.map(|times| match (times.median, times.watched_to()) {
+        (Some(median), _) => format!("takes {} steps", format::count(median)),
+        (None, Some(watched)) => format!("takes more than {} steps", format::count(watched)),
+        (None, None) => "has not begun".to_owned(),
+    });
+    let target = comparison.target_words().unwrap_or_else(|| "the target".to_owned());
+    [format!(" {ours} (median) to {target} {how}, "), format!(" {theirs}")]
 }
 
 /// `; difference −975 [−990, −960] over 8 seeds, p = 0.008.`
