@@ -75,19 +75,6 @@ pub fn arm_curves(arm: &Arm, key: &Key) -> Vec<RunCurve> {
     arm.runs.iter().filter_map(curve).collect()
 }
 
-/// Cuts a line at its absent values: the stretches of neighbouring steps that have one.
-pub fn stretches(line: impl IntoIterator<Item = (u64, Option<f64>)>) -> Vec<Vec<(u64, f64)>> {
-    let mut stretches = vec![Vec::new()];
-    for (step, value) in line {
-        match (value, stretches.last_mut()) {
-            (Some(value), Some(stretch)) => stretch.push((step, value)),
-            _ => stretches.push(Vec::new()),
-        }
-    }
-    stretches.retain(|stretch| !stretch.is_empty());
-    stretches
-}
-
 /// The metrics that any run logged.
 pub fn metrics(experiment: &Experiment) -> BTreeSet<String> {
     experiment.keys().into_iter().map(|key| key.metric.clone()).collect()

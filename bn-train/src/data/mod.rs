@@ -55,6 +55,11 @@ impl ImageShape {
     pub fn pixels(self) -> usize {
         self.channels * self.height * self.width
     }
+
+    /// How many times 2x2 pooling can halve the image.
+    pub fn halvings(self) -> usize {
+        self.height.min(self.width).checked_ilog2().unwrap_or(0) as usize
+    }
 }
 
 /// What must be known of a data set before it is read: enough to check an experiment.

@@ -1,5 +1,6 @@
 //! An affine map with what follows it.
 
+use super::convolution::{Convolution, ConvolutionSizes};
 use super::finish::{Finish, Hidden};
 use super::layer::{Layer, Named};
 use super::pass::Pass;
@@ -27,6 +28,21 @@ impl<L: Layer> Block<L> {
     ) -> Result<Self> {
         let finish = Finish::build(channels, hidden, builder)?;
         Ok(Self { affine, finish })
+    }
+}
+
+impl Block<Convolution> {
+    /// A convolution of these sizes, finished as `hidden` says.
+    ///
+    /// # Errors
+    /// As [`Block::build`].
+    pub fn convolution(
+        sizes: ConvolutionSizes,
+        hidden: Hidden<'_>,
+        builder: &VarBuilder<'_>,
+    ) -> Result<Self> {
+        let convolution = Convolution::build(sizes, hidden.needs_bias(), builder)?;
+        Self::build(convolution, sizes.outputs, hidden, builder)
     }
 }
 

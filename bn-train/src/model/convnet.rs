@@ -4,7 +4,7 @@
 use super::Sizes;
 use super::architecture::{Architecture, Misfit};
 use super::block::Block;
-use super::convolution::{Convolution, ConvolutionSizes};
+use super::convolution::ConvolutionSizes;
 use super::dense::Dense;
 use super::finish::Hidden;
 use super::layer::{Chain, Layer};
@@ -52,8 +52,7 @@ impl Architecture for Convnet {
         for (index, &outputs) in self.channels.iter().enumerate() {
             let builder = builder.pp(format!("conv{}", index + 1));
             let sizes = ConvolutionSizes { inputs: image.channels, outputs, kernel, stride: 1 };
-            let convolution = Convolution::build(sizes, hidden.needs_bias(), &builder)?;
-            chain.push(Block::build(convolution, outputs, hidden, &builder)?);
+            chain.push(Block::convolution(sizes, hidden, &builder)?);
             chain.push(MaxPool);
             (image.channels, image.height, image.width) =
                 (outputs, image.height / 2, image.width / 2);
@@ -65,7 +64,7 @@ impl Architecture for Convnet {
 
     fn misfit(&self, sizes: Sizes) -> Option<Misfit> {
         let ImageShape { height, width, .. } = sizes.input;
-        let halvings = height.min(width).checked_ilog2().unwrap_or(0) as usize;
+        let halvings = sizes.input.halvings();
         let message = format!(
             "`model.channels` has {} layers; images of {height}x{width} can be halved {halvings} times at most",
             self.channels.len()

@@ -63,7 +63,7 @@ impl Architecture for Inception {
 
     fn misfit(&self, sizes: Sizes) -> Option<Misfit> {
         let ImageShape { height, width, .. } = sizes.input;
-        let halvings = height.min(width).checked_ilog2().unwrap_or(0) as usize;
+        let halvings = sizes.input.halvings();
         let message = format!(
             "`model.blocks` has {} blocks; images of {height}x{width} can be halved {halvings} times between them",
             self.blocks.len()
@@ -81,8 +81,7 @@ fn convolution(
     builder: &VarBuilder<'_>,
 ) -> Result<Block<Convolution>> {
     let sizes = ConvolutionSizes { inputs, outputs, kernel, stride: 1 };
-    let convolution = Convolution::build(sizes, hidden.needs_bias(), builder)?;
-    Block::build(convolution, outputs, hidden, builder)
+    Block::convolution(sizes, hidden, builder)
 }
 
 fn block(

@@ -56,7 +56,7 @@ impl Architecture for Resnet {
             kernel: 3,
             stride: 1,
         };
-        chain.push(convolution(first, hidden, &builder.pp("conv"))?);
+        chain.push(Block::convolution(first, hidden, &builder.pp("conv"))?);
         for (group, (outputs, stride)) in GROUPS.into_iter().enumerate() {
             for index in 0..(self.depth - 2) / 6 {
                 let builder = builder.pp(format!("group{}.block{}", group + 1, index + 1));
@@ -70,15 +70,6 @@ impl Architecture for Resnet {
         chain.push(Dense::build(inputs, sizes.classes, true, &builder.pp("output"))?);
         Ok(Box::new(chain))
     }
-}
-
-fn convolution(
-    sizes: ConvolutionSizes,
-    hidden: Hidden<'_>,
-    builder: &VarBuilder<'_>,
-) -> Result<Block<Convolution>> {
-    let convolution = Convolution::build(sizes, hidden.needs_bias(), builder)?;
-    Block::build(convolution, sizes.outputs, hidden, builder)
 }
 
 /// `finish(second(first(x)) + shortcut(x))`.
@@ -103,11 +94,11 @@ impl Residual {
         let changes = sizes.stride != 1 || sizes.inputs != outputs;
         let second = builder.pp("conv2");
         Ok(Self {
-            first: convolution(sizes, hidden, &builder.pp("conv1"))?,
+            first: Block::convolution(sizes, hidden, &builder.pp("conv1"))?,
             second: Convolution::build(inner, hidden.needs_bias(), &second)?,
             finish: Finish::build(outputs, hidden, &second)?,
             shortcut: changes
-                .then(|| convolution(projection, hidden.linear(), &builder.pp("shortcut")))
+                .then(|| Block::convolution(projection, hidden.linear(), &builder.pp("shortcut")))
                 .transpose()?,
         })
     }

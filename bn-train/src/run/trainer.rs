@@ -157,7 +157,7 @@ impl Trainer {
     /// # Errors
     /// What candle or the norm layers report.
     pub fn step(&mut self) -> Result<Stepped> {
-        if self.freeze_after.is_some_and(|step| self.step >= step) {
+        if self.freeze_after == Some(self.step) {
             self.networks.freeze();
         }
         let asked = Instant::now();
@@ -274,6 +274,9 @@ impl Trainer {
         state.expect("seed", self.seed)?;
         self.step = state.take_whole("step")?;
         self.networks.load(&mut state)?;
+        if self.freeze_after.is_some_and(|step| self.step > step) {
+            self.networks.freeze();
+        }
         for (name, optimizer) in self.networks.task().networks().iter().zip(&mut self.optimizers) {
             optimizer.load(state.take_state(&optimizer_path(name)))?;
         }

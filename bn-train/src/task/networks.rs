@@ -116,7 +116,7 @@ impl Networks {
 
     /// Whether a network has a norm layer, so that statistics matter.
     pub fn is_normalized(&self) -> bool {
-        self.models.iter().any(|model| !norm_layers(model.layers()).is_empty())
+        self.models.iter().any(|model| model.is_normalized)
     }
 
     /// All parameters and statistics, frozen ones too.
