@@ -58,7 +58,7 @@ impl WithSimd for Correlate<'_> {
             (1, true) => self.runs::<S, 1, 6, 8>(simd),
             (1, false) => self.runs::<S, 1, 3, 8>(simd),
             (_, true) => self.runs::<S, 2, 3, 8>(simd),
-            (_, false) => self.runs::<S, 2, 1, 3>(simd),
+            (_, false) => self.runs::<S, 2, 2, 6>(simd),
         }
     }
 }

@@ -33,7 +33,7 @@ impl WithSimd for Gather<'_> {
             (1, true) => self.steps::<S, 1, 16>(simd),
             (1, false) => self.steps::<S, 1, 8>(simd),
             (_, true) => self.steps::<S, 2, 8>(simd),
-            (_, false) => self.steps::<S, 2, 4>(simd),
+            (_, false) => self.steps::<S, 2, 6>(simd),
         }
     }
 }
@@ -146,17 +146,20 @@ impl Gather<'_> {
                 (row, column) = (row + 1, 0);
             }
         }
+        let furthest = at.into_iter().max().unwrap_or_default();
         let mut sums = self.begin::<S, V, P>(simd, &output, add);
         let (weights, _) = S::as_simd_f32s(self.weights);
         let channels =
             self.x.chunks_exact(self.plane).zip(weights.chunks_exact(self.kernel_taps * V));
         for (x, weights) in channels {
             for &(offset, weight) in &self.grid.taps {
-                let x = &x[offset..];
+                let x = &x[offset..][..=furthest];
                 let mut w = [simd.splat_f32s(0.0); V];
                 w.copy_from_slice(&weights[weight * V..][..V]);
                 for (at, sums) in at.iter().zip(&mut sums) {
-                    let x = simd.splat_f32s(x[*at]);
+                    // SAFETY: x ends at the furthest of `at`. Checked one by one they took 7 % of an 8x8 map's time.
+                    #[allow(unsafe_code)]
+                    let x = simd.splat_f32s(unsafe { *x.get_unchecked(*at) });
                     for (sum, w) in sums.iter_mut().zip(w) {
                         *sum = simd.mul_add_e_f32s(w, x, *sum);
                     }
