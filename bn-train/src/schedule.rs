@@ -26,6 +26,11 @@ pub enum Shape {
         /// The factor when the run ends.
         final_factor: f64,
     },
+    /// A constant ratio from step to step, from 1 to `final_factor` at the last step: a straight line on a logarithmic axis.
+    Exponential {
+        /// The factor when the run ends; above 0.
+        final_factor: f64,
+    },
     /// Straight lines through points; level before the first and after the last.
     Piecewise(bn_core::Schedule),
 }
@@ -63,6 +68,7 @@ impl Shape {
                     + (1.0 - final_factor) * 0.5 * (1.0 + (std::f64::consts::PI * progress).cos())
             }
             Self::Linear { final_factor } => 1.0 + (final_factor - 1.0) * progress,
+            Self::Exponential { final_factor } => final_factor.powf(progress),
             Self::Piecewise(points) => points.at(step),
         }
     }
@@ -79,6 +85,7 @@ pub fn shapes() -> Kinds<Shape> {
         Kind::new("linear", "a straight line from 1", |keys: &mut Keys<'_>| {
             Some(Shape::Linear { final_factor: final_factor(keys)? })
         }),
+        Kind::new("exponential", "a constant ratio from step to step, from 1", exponential),
         Kind::new("piecewise", "straight lines through points", piecewise),
     ];
     Kinds::new("schedule", "kind", kinds)
@@ -97,6 +104,12 @@ fn step(keys: &mut Keys<'_>) -> Option<Shape> {
 fn final_factor(keys: &mut Keys<'_>) -> Option<f64> {
     let about = "the factor at the end of the run";
     keys.with_default(Key::new("final_factor", number().from(0.0), about), 0.0)
+}
+
+fn exponential(keys: &mut Keys<'_>) -> Option<Shape> {
+    let about = "the factor at the end of the run; no default";
+    let key = Key::new("final_factor", number().above(0.0), about);
+    Some(Shape::Exponential { final_factor: keys.required(key, 0.01)? })
 }
 
 fn piecewise(keys: &mut Keys<'_>) -> Option<Shape> {
@@ -137,6 +150,17 @@ mod tests {
                 assert!((factors[100] - final_factor).abs() < 1e-12);
                 assert!(factors.windows(2).all(|pair| pair[1] <= pair[0]));
             }
+        }
+    }
+
+    #[test]
+    fn exponential_has_one_ratio_and_ends_where_told() {
+        for final_factor in [1e-4, 0.5, 1.0, 1e5] {
+            let factors = factors(Shape::Exponential { final_factor }, 0);
+            assert_eq!(factors[0], 1.0);
+            assert!((factors[100] / final_factor - 1.0).abs() < 1e-12);
+            let ratio = final_factor.powf(0.01);
+            assert!(factors.windows(2).all(|pair| (pair[1] / pair[0] / ratio - 1.0).abs() < 1e-12));
         }
     }
 

@@ -314,6 +314,40 @@ fn plan_tells_what_would_be_run_and_writes_nothing() {
 }
 
 #[test]
+fn range_finds_learning_rates_and_writes_what_was_asked_for() {
+    let out = folder();
+    let range = |arguments: &[&str]| {
+        let arms = ["--arms", "decay 0.9,no-normalization", "--set", "model.hidden=[16]"];
+        program().arg("range").args(arms).args(arguments).current_dir(out.path()).output().unwrap()
+    };
+    let output = range(&["--steps", "60", "--from", "0.001", "--to", "100", "-o", "range.csv"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let printed = text(&output.stdout);
+    for expected in [
+        "decay-and-renorm: learning rate from 0.001 to 100, 60 steps each\n",
+        "\nloss of \"decay 0.9\", seed 0\n",
+        "\nloss of \"no normalization\", seed 0\n",
+    ] {
+        assert!(printed.contains(expected), "{expected:?} in\n{printed}");
+    }
+    // With batch norm this net learns the digits at some rate in between.
+    let row = printed.lines().find(|line| line.starts_with("decay 0.9 ")).unwrap();
+    let rate: f64 = row.split_whitespace().nth(3).unwrap().parse().unwrap();
+    assert!((0.001..100.0).contains(&rate), "{row}");
+
+    let names: Vec<_> = fs::read_dir(out.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(names, ["range.csv"]);
+    let csv = fs::read_to_string(out.path().join("range.csv")).unwrap();
+    let mut lines = csv.lines();
+    assert_eq!(lines.next(), Some("arm,seed,step,learning_rate,loss,smoothed_loss"));
+    assert!(lines.next().unwrap().starts_with("no normalization,0,1,0.001,"), "{csv}");
+    assert_eq!(range(&["--steps", "60", "--from", "0.001", "--to", "100"]).stdout, output.stdout);
+
+    let message = refusal(&range(&["--from", "1", "--to", "0.1"]));
+    assert!(message.contains("expected rates above 0, the second above the first"), "{message}");
+}
+
+#[test]
 fn shells_can_complete_every_command() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let output = program().args(["completion", shell]).output().unwrap();

@@ -32,6 +32,11 @@ impl Choice {
         self.load_other(registry, &self.experiment)
     }
 
+    /// Whether the flags name seeds.
+    pub(super) fn names_seeds(&self) -> bool {
+        self.seeds.is_some()
+    }
+
     /// Another experiment with the same flags, checked.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! The command line: what a user may ask for. One file per command.
 
 mod bench;
+mod chart;
 mod checkpoint;
 mod choice;
 mod completion;
@@ -9,6 +10,7 @@ mod list;
 mod machine;
 mod plan;
 mod print;
+mod range;
 mod respawn;
 mod run;
 mod show;
@@ -42,6 +44,12 @@ enum Command {
     Run(run::Run),
     /// Show what `run` would do: runs, networks, schedules, time; trains nothing
     Plan(plan::PlanArguments),
+    /// Find the learning rates that each arm trains at: one short run in which the rate rises until the loss does
+    ///
+    /// The learning-rate range test of Smith (2017), https://arxiv.org/abs/1506.01186. The rate rises by a constant ratio from
+    /// step to step; the loss of the training batches is smoothed. A rate near the steepest fall, and well below the one with
+    /// the lowest loss, is a good choice for a run. Writes nothing but the file of -o.
+    Range(range::Range),
     /// Name the embedded experiments: question, data, size and time
     List(list::List),
     /// Print an embedded experiment, to copy and change
@@ -65,7 +73,9 @@ enum Command {
     Evaluate(checkpoint::Evaluate),
     /// Write a checkpoint's weights and statistics under the names of another system, as safetensors
     ///
-    /// PyTorch loads the file as a state dict; the outputs are the same. Keras's kernels have Keras's layouts.
+    /// PyTorch loads the file as a state dict, and Keras's layers take the tensors of their names; the outputs are the same.
+    /// Keras's kernels have Keras's layouts. A convnet flattens its map channel by channel: in Keras, put
+    /// Permute((3, 1, 2)) before Flatten.
     Export(checkpoint::Export),
     /// Print a script that lets a shell complete commands and flags
     ///
@@ -97,6 +107,7 @@ pub fn main(registry: &Registry) -> ExitCode {
     let done = match cli.command {
         Command::Run(run) => run.run(registry),
         Command::Plan(plan) => plan.run(registry),
+        Command::Range(range) => range.run(registry),
         Command::List(list) => list.run(registry),
         Command::Show { name } => show::show(registry, &name),
         Command::Data(data) => data.run(registry),

@@ -92,7 +92,7 @@ impl<M: ModuleT + Debug> Layer for Graph<M> {
 
     fn visit<'a>(&'a self, visitor: &mut dyn FnMut(Named<'a>)) {
         for (path, var) in &self.variables {
-            let item = Item::Parameter { role: role(path), var, is_trained: true };
+            let item = Item::Parameter { role: role(path, var), var, is_trained: true };
             visitor(Named { path: path.clone(), item });
         }
         for (path, norm) in &self.norms {
@@ -128,12 +128,14 @@ impl Drop for Evaluating<'_> {
     }
 }
 
-/// By the last part of the path, as candle names variables; a weight where that says nothing.
-fn role(path: &str) -> Role {
+/// By the last part of the path, as candle names variables. A `weight` of one axis is the gain of a normalization, as
+/// candle-nn's layers and PyTorch's name it, so weight decay leaves it out.
+fn role(path: &str, var: &Var) -> Role {
     match path.rsplit('.').next() {
         Some("bias") => Role::Bias,
         Some("gamma") => Role::Gamma,
         Some("beta") => Role::Beta,
+        Some("weight") if var.rank() == 1 => Role::Gamma,
         _ => Role::Weight,
     }
 }
@@ -192,6 +194,27 @@ impl Backward for GraphBackward {
         match store.get(&self.x) {
             Some(dx) => sink.input(0, dx.detach().contiguous()?),
             None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_weight_of_one_axis_is_a_gain() {
+        let var = |shape: &[usize]| Var::zeros(shape, DType::F32, &Device::Cpu).unwrap();
+        for (path, shape, expected) in [
+            ("a.weight", &[4, 3][..], Role::Weight),
+            ("a.weight", &[4, 3, 3, 3], Role::Weight),
+            ("norm.weight", &[4], Role::Gamma),
+            ("norm.gamma", &[4], Role::Gamma),
+            ("norm.beta", &[4], Role::Beta),
+            ("a.bias", &[4], Role::Bias),
+            ("table", &[4, 3], Role::Weight),
+        ] {
+            assert_eq!(role(path, &var(shape)), expected, "{path} {shape:?}");
         }
     }
 }

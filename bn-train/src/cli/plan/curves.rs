@@ -1,6 +1,6 @@
 //! What changes over the steps of a run: the learning rate, and the bounds of r and d.
 
-use super::chart;
+use super::super::chart;
 use super::first_runs;
 use crate::experiment::Settings;
 use crate::experiment::plan::Plan;

@@ -1,6 +1,5 @@
 //! `bn-train plan`: what `run` would do, how long it would take, and what the networks are made of. Trains nothing.
 
-mod chart;
 mod curves;
 mod summary;
 mod timing;

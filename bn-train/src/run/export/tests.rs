@@ -1,4 +1,4 @@
-//! Laws of exported files: PyTorch loads them and computes the same; Keras has its layouts.
+//! Laws of exported files: PyTorch and Keras load them and compute the same.
 
 use super::*;
 use crate::experiment::{Flags, Registry};
@@ -30,28 +30,39 @@ fn pattern(count: usize, salt: u64) -> Vec<f32> {
     mixed.map(|h| (h as f64 / f64::from(1_u32 << 31) - 1.0) as f32).collect()
 }
 
-#[test]
-fn pytorch_computes_the_same_outputs_from_the_exported_file() {
+/// Holds our outputs against those that `system` computed from the files `ARM.EXTENSION`.
+fn assert_same_outputs(names: ExportNames, extension: &str, outputs: &str) {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/torch/export");
-    let torch = std::fs::read_to_string(format!("{folder}/outputs.json")).unwrap();
-    let torch: Value = serde_json::from_str(&torch).unwrap();
+    let theirs = std::fs::read_to_string(format!("{folder}/{outputs}")).unwrap();
+    let theirs: Value = serde_json::from_str(&theirs).unwrap();
     for arm in ["mlp", "convnet"] {
         let model = network(arm);
-        // The file that PyTorch read is the one that is written now.
-        let bytes = interchange::to_bytes(&export(&model, ExportNames::PyTorch).unwrap()).unwrap();
-        assert!(bytes == std::fs::read(format!("{folder}/{arm}.pytorch.safetensors")).unwrap());
+        // The file that they read is the one that is written now.
+        let bytes = interchange::to_bytes(&export(&model, names).unwrap()).unwrap();
+        let file = format!("{folder}/{arm}.{extension}.safetensors");
+        assert!(bytes == std::fs::read(&file).unwrap(), "{file} differs");
 
         let images = Tensor::from_vec(pattern(5 * 64, 1000), (5, 1, 8, 8), &Device::Cpu).unwrap();
         let outputs = model.evaluated().evaluate(&images, Mode::Moving).unwrap();
         let outputs = outputs.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-        let want = torch[arm].as_array().unwrap();
+        let want = theirs[arm].as_array().unwrap();
         assert_eq!(want.len(), 50);
         for (got, want) in outputs.iter().zip(want) {
             let want = want.as_f64().unwrap();
             let difference = (f64::from(*got) - want).abs();
-            assert!(difference < 1e-5 * want.abs().max(1.0), "{arm}: {got}, PyTorch has {want}");
+            assert!(difference < 1e-5 * want.abs().max(1.0), "{arm}: {got}, expected {want}");
         }
     }
+}
+
+#[test]
+fn pytorch_computes_the_same_outputs_from_the_exported_file() {
+    assert_same_outputs(ExportNames::PyTorch, "pytorch", "outputs.json");
+}
+
+#[test]
+fn keras_computes_the_same_outputs_from_the_exported_file() {
+    assert_same_outputs(ExportNames::Keras, "keras", "outputs.keras.json");
 }
 
 #[test]

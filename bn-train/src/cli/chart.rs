@@ -10,7 +10,13 @@ const BLOCKS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇',
 /// Draws `value` over the steps `0..steps`; a single line where it is the same at all of them.
 pub(super) fn draw(steps: u64, value: impl Fn(u64) -> f64) -> Vec<String> {
     let last = steps.saturating_sub(1);
-    let values: Vec<f64> = (0..WIDTH).map(|column| value(step_of(column, last))).collect();
+    draw_between(("0", &format!("step {steps}")), |at| value((at * last as f64).round() as u64))
+}
+
+/// Draws `value` over an x axis from 0 to 1 with these labels at its ends; a single line where it is the same everywhere.
+pub(super) fn draw_between(ends: (&str, &str), value: impl Fn(f64) -> f64) -> Vec<String> {
+    let at = |column: usize| column as f64 / (WIDTH - 1) as f64;
+    let values: Vec<f64> = (0..WIDTH).map(|column| value(at(column))).collect();
     let highest = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let lowest = values.iter().copied().fold(f64::INFINITY, f64::min);
     if highest == lowest {
@@ -35,19 +41,15 @@ pub(super) fn draw(steps: u64, value: impl Fn(u64) -> f64) -> Vec<String> {
             eighths.iter().map(|&height| BLOCKS[height.saturating_sub(8 * line).min(8)]).collect();
         lines.push(format!("{label:>margin$} │{}", cells.trim_end()));
     }
-    let end = format!("step {steps}");
+    let (start, end) = ends;
     lines.push(format!("{:margin$} └{}", "", "─".repeat(WIDTH)));
-    lines.push(format!("{:margin$}  0{end:>width$}", "", width = WIDTH - 1));
+    let room = WIDTH.saturating_sub(start.chars().count());
+    lines.push(format!("{:margin$}  {start}{end:>room$}", ""));
     lines
 }
 
-/// The step that stands for a column: the first for the first column, the last for the last.
-fn step_of(column: usize, last: u64) -> u64 {
-    (column as f64 / (WIDTH - 1) as f64 * last as f64).round() as u64
-}
-
 /// Up to four digits that count.
-fn number(value: f64) -> String {
+pub(super) fn number(value: f64) -> String {
     if value == 0.0 {
         return "0".to_owned();
     }
