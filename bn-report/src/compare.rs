@@ -26,6 +26,7 @@ pub use self::outcome::{Measured, Outcome, area};
 pub use self::scope::Choice;
 use self::scope::{baseline_of, examples, horizon, measured_every, metric_of, range};
 pub use self::states::States;
+pub use self::table::lost_words;
 pub use self::times::{Reached, Times};
 use self::times::{arm_times, target_key};
 pub use self::versions::{VersionRow, Versions};

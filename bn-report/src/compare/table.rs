@@ -133,10 +133,7 @@ impl Comparison {
 /// `+0.012 [0.003, 0.020], better`.
 fn against_words(against: &Against, better: Direction, number: fn(f64) -> String) -> String {
     let decision = against.decision.words(Some(better));
-    let lost = match against.lost {
-        (0, 0) => String::new(),
-        (arm, baseline) => format!(" ({arm} lost here, {baseline} there)"),
-    };
+    let lost = lost_words(against).map_or(String::new(), |lost| format!(" ({lost})"));
     let Some(mean) = against.pairs.mean else {
         return decision + &lost;
     };
@@ -146,6 +143,20 @@ fn against_words(against: &Against, better: Direction, number: fn(f64) -> String
         None => String::new(),
     };
     format!("{mean}{interval}, {decision}{lost}")
+}
+
+/// Which seeds have a result in one of both arms only; none where there are none.
+pub fn lost_words(against: &Against) -> Option<String> {
+    let seeds = |number: usize| format::plural(number, "seed", "seeds");
+    match against.lost {
+        (0, 0) => None,
+        (0, baseline) => Some(format!("{} diverged in the baseline only", seeds(baseline))),
+        (arm, 0) => Some(format!("{} diverged in this arm only", seeds(arm))),
+        (arm, baseline) => Some(format!(
+            "{} diverged in this arm only, {baseline} in the baseline only",
+            seeds(arm)
+        )),
+    }
 }
 
 /// `25`, `> 1,500 (2 of 5)`: the median, or what it is known to exceed, with the share of runs where not all got there.

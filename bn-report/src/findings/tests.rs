@@ -153,9 +153,28 @@ fn survivors_of_an_arm_that_diverges_win_nothing() {
     let (headline, others) = sentences(&comparison("accuracy", None, rows));
     assert_eq!(
         headline,
-        "Final test accuracy: against \"a\" (0.903 \u{b1} 0.002): worse \"b\" (0.990 in 1 of 8 runs, 7 of 8 diverged)."
+        "Final test accuracy: against \"a\" (0.903 \u{b1} 0.002): worse \"b\" (0.990 in 1 of 8 runs, diverged on 7 of 8 seeds)."
     );
     assert_eq!(others, ["Of 16 runs: 9 finished, 7 diverged. Diverged: \"b\" 7 of 8."]);
+}
+
+#[test]
+fn a_baseline_that_always_diverged_is_told_as_that() {
+    let values: Vec<Option<f64>> = (0..8).map(|seed| Some(0.9 + 0.001 * f64::from(seed))).collect();
+    let rows =
+        || vec![arm("a", &[], &[None; 8]), arm("b", &[], &values), arm("c", &[], &[None; 8])];
+    let (headline, _) = sentences(&comparison("accuracy", None, rows()));
+    assert_eq!(
+        headline,
+        "Final test accuracy: against \"a\" (diverged on 8 of 8 seeds): better \"b\" (0.903 \u{b1} 0.002); no detectable \
+         difference \"c\" (diverged on 8 of 8 seeds)."
+    );
+    let few = vec![arm("a", &[], &[None; 3]), arm("b", &[], &values[..3])];
+    let (headline, _) = sentences(&comparison("accuracy", None, few));
+    assert!(headline.ends_with("\"b\" (0.901 \u{b1} 0.001, ahead in 3 of 3 seeds)."), "{headline}");
+    let lost = vec![arm("a", &[], &[None; 3]), arm("b", &[], &[None; 3])];
+    let (headline, _) = sentences(&comparison("accuracy", None, lost));
+    assert!(headline.contains("against \"a\" (diverged on 3 of 3 seeds)"), "{headline}");
 }
 
 #[test]

@@ -16,7 +16,7 @@ use self::runs::RunsTable;
 use self::settings::SettingsTable;
 use self::tables::{ComparisonTable, TestsTable};
 use crate::chart::{self, Chart, style};
-use crate::compare::{ClaimVerdict, Comparison};
+use crate::compare::{ClaimVerdict, Comparison, lost_words};
 use crate::error::{Error, Result};
 use crate::figures::{Figures, Section};
 use crate::findings::{Findings, Piece, Sentence};
@@ -195,18 +195,23 @@ fn claim(comparison: &Comparison) -> Option<Claim> {
         ),
         None => "no pair of runs has two numbers".to_owned(),
     };
-    let value = |name: &str, summary: &Summary| {
+    let value = |name: &str, place: Option<usize>, summary: &Summary| {
+        let states = place.and_then(|place| comparison.rows.get(place)).map(|row| row.states);
+        let diverged = states
+            .filter(|states| states.diverged > 0)
+            .map(|states| format!("diverged on {} of {} seeds", states.diverged, states.total()));
         let runs = format::plural(summary.n, "run", "runs");
-        format!("\u{201c}{name}\u{201d} {} ({runs})", format::mean_sd(summary, format::value))
+        let value = (summary.n > 0)
+            .then(|| format!("{} ({runs})", format::mean_sd(summary, format::value)));
+        let words: Vec<String> = value.into_iter().chain(diverged).collect();
+        format!("\u{201c}{name}\u{201d} {}", words.join(", "))
     };
-    let [of_arm, of_baseline] =
-        [value(arm, &card.arm_value), value(baseline, &card.baseline_value)];
-    let lost = match card.against.as_ref().map(|against| against.lost) {
-        None | Some((0, 0)) => String::new(),
-        Some((here, there)) => {
-            format!("; seeds lost in the one arm only: {here}, in the other only: {there}")
-        }
-    };
+    let [of_arm, of_baseline] = [
+        value(arm, card.arm, &card.arm_value),
+        value(baseline, card.baseline, &card.baseline_value),
+    ];
+    let lost = card.against.as_ref().and_then(lost_words);
+    let lost = lost.map_or(String::new(), |lost| format!("; {lost}"));
     let measured = printable(&format!("{of_arm}, {of_baseline}; {measured}{lost}"));
     Some(Claim {
         said: printable(&said),

@@ -2,7 +2,7 @@
 
 use super::runs::state;
 use crate::chart;
-use crate::compare::{Against, ArmRow, Comparison, Decision, States};
+use crate::compare::{Against, ArmRow, Comparison, Decision, States, lost_words};
 use crate::format;
 use crate::read::Experiment;
 use crate::schema::{Direction, Provenance, Status};
@@ -42,13 +42,16 @@ pub(super) struct ComparisonRow {
 pub(super) struct Verdict {
     pub(super) words: String,
     pub(super) detail: String,
+    /// Seeds that diverged in one of both arms only.
+    pub(super) lost: String,
     pub(super) class: &'static str,
 }
 
 impl Verdict {
     fn of(against: Option<&Against>, better: Direction, number: fn(f64) -> String) -> Self {
         let Some(against) = against else {
-            return Self { words: "baseline".to_owned(), detail: String::new(), class: "" };
+            let [detail, lost] = [const { String::new() }; 2];
+            return Self { words: "baseline".to_owned(), detail, lost, class: "" };
         };
         let words = match against.decision {
             // The page says elsewhere how many it takes.
@@ -64,7 +67,8 @@ impl Verdict {
         let interval =
             against.pairs.interval.map(|_| format::interval(against.pairs.interval, number));
         let detail: Vec<String> = mean.into_iter().chain(interval).collect();
-        Self { words, detail: detail.join(" "), class }
+        let lost = lost_words(against).unwrap_or_default();
+        Self { words, detail: detail.join(" "), lost, class }
     }
 }
 
