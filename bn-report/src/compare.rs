@@ -26,7 +26,7 @@ pub use self::outcome::{Measured, Outcome, area};
 pub use self::scope::Choice;
 use self::scope::{baseline_of, examples, horizon, measured_every, metric_of, range};
 pub use self::states::States;
-pub use self::table::lost_words;
+pub use self::table::{bracket_words, lost_words};
 pub use self::times::{Reached, Times};
 use self::times::{arm_times, target_key};
 pub use self::versions::{VersionRow, Versions};
@@ -37,6 +37,7 @@ use crate::schema::{
     Direction, Measure, MetricDefinition, Quantity, Split, Statistics, Status, Target,
 };
 use crate::stats::Summary;
+use crate::stats::censored::Time;
 
 /// A gap between two readings counts as closed within this share of the range that the metric's mean curves span.
 pub const CLOSED_SHARE: f64 = 0.05;
@@ -196,6 +197,9 @@ impl Comparison {
             Some(_) => arm_times(experiment, arm, self.last_step.unwrap_or(0)),
             None => Vec::new(),
         };
+        let times = |time: fn(&Reached) -> (u64, Time, Option<u64>)| {
+            Times::of(&reached.iter().map(time).collect::<Vec<_>>())
+        };
         let is_finished = |seed: u64| {
             arm.runs.iter().any(|run| run.seed == seed && run.status() == Some(&Status::Finished))
         };
@@ -211,8 +215,8 @@ impl Comparison {
             finals,
             best: summary(&measured(&Measure::Best(watched.clone()))),
             area: summary(&measured(&Measure::Area(watched))),
-            first_touch: Times::of(reached.iter().map(|run| (run.seed, run.first_touch)).collect()),
-            sustained: Times::of(reached.iter().map(|run| (run.seed, run.sustained)).collect()),
+            first_touch: times(|run| (run.seed, run.first_touch, run.touched_after)),
+            sustained: times(|run| (run.seed, run.sustained, run.sustained_after)),
             reached,
             gap: gap(arm, &self.metric, self.gap_tolerance),
             readings: self.readings(experiment, arm),

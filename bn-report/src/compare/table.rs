@@ -19,6 +19,8 @@ pub struct Cells {
     pub final_against: String,
     /// Steps until the target is met for good: median, with the share of runs that got there where some did not.
     pub steps_to_target: String,
+    /// Between which two measurements the median lies: `between 400 and 500`; empty where that is not known.
+    pub steps_bracket: String,
     /// Steps until the target is met for the first time.
     pub first_touch: String,
     /// Steps to the target against the baseline's: mean difference, interval and decision.
@@ -112,6 +114,7 @@ impl Comparison {
             interval: format::interval(row.final_value.interval, format::value),
             final_against: against(&row.final_against, better, format::value),
             steps_to_target: time_words(row, &row.sustained),
+            steps_bracket: bracket_words(row.sustained.median, row.sustained.median_after),
             first_touch: time_words(row, &row.first_touch),
             steps_against: against(&row.steps_against, Direction::Lower, format::steps),
             gap: row.gap.map_or(format::ABSENT.to_owned(), |gap| {
@@ -174,6 +177,16 @@ fn time_words(row: &ArmRow, times: &Times) -> String {
         Some(median) => format::count(median) + &share,
         None if times.reached == 0 && row.states.running > 0 => format!("not yet (0 of {begun})"),
         None => format!("> {}{share}", format::count(watched)),
+    }
+}
+
+/// `between 400 and 500`: a step, and the measured step before; empty where one of them is not known.
+pub fn bracket_words(step: Option<u64>, after: Option<u64>) -> String {
+    match (step, after) {
+        (Some(step), Some(after)) => {
+            format!("between {} and {}", format::count(after), format::count(step))
+        }
+        _ => String::new(),
     }
 }
 

@@ -14,8 +14,10 @@ fn arm(name: &str, reached: &[Option<u64>], finals: &[Option<f64>]) -> ArmRow {
     let times: Vec<Time> = runs.iter().map(|(_, time)| *time).collect();
     let sustained = Times {
         median: median(&times),
+        median_after: None,
         reached: reached.iter().flatten().count(),
         runs: runs.clone(),
+        after: vec![None; runs.len()],
     };
     let diverged = finals.iter().filter(|value| value.is_none()).count();
     let all = reached.len().max(finals.len());
@@ -36,7 +38,8 @@ fn arm(name: &str, reached: &[Option<u64>], finals: &[Option<f64>]) -> ArmRow {
                 seed,
                 first_touch: time,
                 sustained: time,
-                not_yet: None,
+                touched_after: None,
+                sustained_after: None,
             })
             .collect(),
         first_touch: sustained.clone(),

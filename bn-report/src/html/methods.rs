@@ -25,7 +25,7 @@ pub(super) fn of(comparison: &Comparison) -> Vec<(String, String)> {
     }
     if let Some(target) = comparison.target_words() {
         let every = comparison.measured_every.map_or(String::new(), |steps| {
-            format!(" Measured every {} steps at the closest, so the true step lies between that measurement and the one before.", format::count(steps))
+            format!(" Measured every {} steps at the closest, so the true step lies between that measurement and the one before: the small numbers under it.", format::count(steps))
         });
         methods.push(("Steps to target", format!("The first measured step from which a run meets {target} at every measurement to its end. A run that never does is known to take longer than it was watched: \u{201c}> steps\u{201d}. Median by Kaplan-Meier over all runs.{every}")));
     }

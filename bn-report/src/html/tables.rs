@@ -32,6 +32,7 @@ pub(super) struct ComparisonRow {
     pub(super) final_verdict: Verdict,
     pub(super) steps: String,
     pub(super) steps_number: String,
+    pub(super) steps_bracket: String,
     pub(super) steps_verdict: Verdict,
     pub(super) gap: String,
     pub(super) closed_from: String,
@@ -95,6 +96,7 @@ impl ComparisonTable {
                 ),
                 steps: cells.steps_to_target,
                 steps_number: sortable(row.sustained.median.map(|median| median as f64)),
+                steps_bracket: cells.steps_bracket,
                 steps_verdict: Verdict::of(
                     row.steps_against.as_ref(),
                     Direction::Lower,
