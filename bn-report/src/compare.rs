@@ -10,19 +10,21 @@ mod gap;
 #[cfg(test)]
 mod laws;
 mod outcome;
+mod pairs;
 mod scope;
 mod states;
 pub mod table;
 mod times;
 mod versions;
 
-pub use self::against::{Against, Decision, Outcomes, SEEDS_FACTOR, compare, compare_pairs};
+pub use self::against::{Against, Decision, Outcomes, SEEDS_FACTOR, Terms, compare, compare_pairs};
 pub use self::alike::trained_alike;
 pub use self::claim::{ClaimVerdict, Scorecard};
 use self::claim::{of_arm, scorecard};
 use self::gap::gap;
 pub use self::gap::{Gap, paired_readings};
 pub use self::outcome::{Measured, Outcome, area};
+pub use self::pairs::{MOST_ARMS, PairRow};
 pub use self::scope::Choice;
 use self::scope::{baseline_of, examples, horizon, measured_every, metric_of, range};
 pub use self::states::States;
@@ -35,7 +37,8 @@ use crate::read::{Arm, Experiment};
 use crate::schema::{
     Direction, Measure, MetricDefinition, Quantity, Split, Statistics, Status, Target,
 };
-use crate::stats::Summary;
+use crate::stats::censored::Time;
+use crate::stats::{Level, Summary};
 
 /// A gap between two readings counts as closed within this share of the range that the metric's mean curves span.
 pub const CLOSED_SHARE: f64 = 0.05;
@@ -49,6 +52,8 @@ pub struct Comparison {
     pub metric: String,
     /// What that metric is.
     pub definition: MetricDefinition,
+    /// The level of intervals.
+    pub level: Level,
     /// Where the end is measured: on `test`, or on `validation` where nothing was logged on test.
     pub final_split: Split,
     /// The statistics that are read wherever the rows name any.
@@ -124,6 +129,7 @@ impl Comparison {
         let mut comparison = Self {
             statistics: target.as_ref().map_or(Statistics::Moving, |target| target.statistics),
             definition: experiment.metric(&metric),
+            level: choice.level,
             final_split,
             baseline: baseline_of(experiment, choice),
             last_step: experiment.records().filter_map(|record| record.log.last_step()).max(),
@@ -188,12 +194,15 @@ impl Comparison {
         let watched =
             Quantity { metric: watched.metric, split: watched.split, statistics: self.statistics };
         let summary = |outcomes: &Outcomes| {
-            Summary::of(outcomes.iter().filter_map(|(_, outcome)| outcome.value()))
+            Summary::at(self.level, outcomes.iter().filter_map(|(_, outcome)| outcome.value()))
         };
         let finals = measured(&self.final_measure());
         let reached = match &self.target {
             Some(_) => arm_times(experiment, arm, self.last_step.unwrap_or(0)),
             None => Vec::new(),
+        };
+        let times = |time: fn(&Reached) -> (u64, Time, Option<u64>)| {
+            Times::of(&reached.iter().map(time).collect::<Vec<_>>())
         };
         let is_finished = |seed: u64| {
             arm.runs.iter().any(|run| run.seed == seed && run.status() == Some(&Status::Finished))
@@ -210,8 +219,8 @@ impl Comparison {
             finals,
             best: summary(&measured(&Measure::Best(watched.clone()))),
             area: summary(&measured(&Measure::Area(watched))),
-            first_touch: Times::of(reached.iter().map(|run| (run.seed, run.first_touch)).collect()),
-            sustained: Times::of(reached.iter().map(|run| (run.seed, run.sustained)).collect()),
+            first_touch: times(|run| (run.seed, run.first_touch, run.touched_after)),
+            sustained: times(|run| (run.seed, run.sustained, run.sustained_after)),
             reached,
             gap: gap(arm, &self.metric, self.gap_tolerance),
             readings: self.readings(experiment, arm),
@@ -230,7 +239,7 @@ impl Comparison {
             let key = Key::new(Split::Validation, Some(statistics), &self.metric);
             let last = |log: &crate::read::Log<Key>| log.get(&key)?.last()?.1;
             let values = finished.filter_map(|run| last(&run.record()?.log));
-            let summary = Summary::of(values);
+            let summary = Summary::at(self.level, values);
             if summary.n > 0 {
                 readings.push((statistics, summary));
             }
@@ -251,14 +260,16 @@ impl Comparison {
         let Some(baseline) = self.rows.get(self.baseline) else { return };
         let finals: Vec<&Outcomes> = others.iter().map(|&index| &self.rows[index].finals).collect();
         let better = Some(self.definition.better);
-        let finals = compare(&finals, &baseline.finals, better, self.resolution());
+        let (resolution, level) = (self.resolution(), self.level);
+        let finals = compare(&finals, &baseline.finals, Terms { better, resolution, level });
         let steps = self.target.is_some().then(|| {
             let measure = Measure::StepsToTarget;
             let measured = Measured { experiment, measure: &measure, horizon: self.horizon };
             let of = |index: usize| of_arm(&measured, &experiment.arms[index]);
             let arms: Vec<Outcomes> = others.iter().map(|&index| of(index)).collect();
             let arms: Vec<&Outcomes> = arms.iter().collect();
-            compare(&arms, &of(self.baseline), Some(Direction::Lower), None)
+            let better = Some(Direction::Lower);
+            compare(&arms, &of(self.baseline), Terms { better, resolution: None, level })
         });
         for (&index, against) in others.iter().zip(finals) {
             self.rows[index].final_against = Some(against);

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use crate::chart::Chart;
+use crate::chart::smooth::WINDOW;
 use crate::compare::{Choice, Comparison};
 use crate::error::{Error, Result};
 use crate::figures::Figures;
@@ -23,6 +24,10 @@ pub struct Options {
     pub choice: Choice,
     /// Whether every chart is also written as a PNG.
     pub png: bool,
+    /// Whether every chart is also written as a PDF.
+    pub pdf: bool,
+    /// Logged values that a point of a smoothed training curve is the mean of. Defaults to [`WINDOW`].
+    pub smooth: Option<usize>,
     /// After so many seconds a browser loads the page again. Defaults to never.
     pub reload_seconds: Option<u32>,
 }
@@ -66,7 +71,7 @@ pub fn report_with(directories: &[PathBuf], output: &Path, options: &Options) ->
     }
     let comparison = Comparison::with(&experiment, &options.choice);
     let findings = Findings::of(&comparison);
-    let figures = Figures::draw(&experiment, &comparison);
+    let figures = Figures::draw(&experiment, &comparison, options.smooth.unwrap_or(WINDOW));
     let mut page = html::page(&experiment, &comparison, &findings, &figures)?;
     if let Some(seconds) = options.reload_seconds {
         let reload = format!("<head>\n<meta http-equiv=\"refresh\" content=\"{seconds}\"/>");
@@ -81,7 +86,7 @@ pub fn report_with(directories: &[PathBuf], output: &Path, options: &Options) ->
         ),
         (name.to_string_lossy().into_owned(), page.into_bytes()),
     ];
-    let files = Files { beside, charts: charts(&figures, options.png)? };
+    let files = Files { beside, charts: charts(&figures, options)? };
     let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new("."));
     files.write(folder)?;
@@ -106,19 +111,22 @@ pub fn read(directories: &[PathBuf]) -> Result<Experiment> {
     })
 }
 
-/// The files of the charts: an SVG of each, and a PNG where those are asked for.
+/// The files of the charts: an SVG of each, and a PNG and a PDF where those are asked for.
 ///
 /// # Errors
 /// [`Error::Chart`], should the drawing library refuse.
-fn charts(figures: &Figures, png: bool) -> Result<Vec<(String, Vec<u8>)>> {
+fn charts(figures: &Figures, options: &Options) -> Result<Vec<(String, Vec<u8>)>> {
     let charts: Vec<&Chart> = figures.all().collect();
     let mut files: Vec<(String, Vec<u8>)> = charts
         .iter()
         .map(|chart| (format!("{}.svg", chart.file), chart.standalone().into_bytes()))
         .collect();
-    if png {
-        let picture = |chart: &&Chart| match chart.png() {
-            Ok(bytes) => Ok((format!("{}.png", chart.file), bytes)),
+    type Draw = fn(&Chart) -> std::result::Result<Vec<u8>, String>;
+    let formats: [(bool, &str, Draw); 2] =
+        [(options.png, "png", Chart::png), (options.pdf, "pdf", Chart::pdf)];
+    for (_, extension, draw) in formats.into_iter().filter(|(wanted, ..)| *wanted) {
+        let picture = |chart: &&Chart| match draw(chart) {
+            Ok(bytes) => Ok((format!("{}.{extension}", chart.file), bytes)),
             Err(message) => Err(Error::Chart { chart: chart.file.clone(), message }),
         };
         // In parallel, in the order of the charts.

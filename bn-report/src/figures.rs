@@ -5,11 +5,13 @@ mod evaluations;
 mod grid;
 mod layers;
 mod over_steps;
+mod schedules;
 mod sheet;
 mod speed;
 
 use std::collections::BTreeSet;
 
+use self::over_steps::Look;
 use crate::chart::Chart;
 use crate::compare::Comparison;
 use crate::curve::{self, Key};
@@ -56,8 +58,8 @@ impl Section {
 }
 
 impl Figures {
-    /// Draws every chart.
-    pub fn draw(experiment: &Experiment, comparison: &Comparison) -> Self {
+    /// Draws every chart; training curves are smoothed over so many logged values, see [`smooth`](crate::chart::smooth).
+    pub fn draw(experiment: &Experiment, comparison: &Comparison, smooth: usize) -> Self {
         let watched = comparison.watched();
         let target = comparison.target.as_ref().map(|target| target.value);
         let mut sections = vec![
@@ -71,13 +73,16 @@ impl Figures {
                     .collect(),
             ),
             Section::new("grid", "Over the grid", grid::charts(experiment, comparison)),
-            statistics_section(experiment, &comparison.metric),
-            Section::new("curves", "Other curves", other_curves(experiment, comparison)),
-            layers::section(experiment),
+            statistics_section(experiment, comparison),
+            Section::new("curves", "Other curves", other_curves(experiment, comparison, smooth)),
+            schedules::section(experiment),
+            layers::section(experiment, comparison.level),
             Section::new("speed", "Speed", speed::chart(experiment).into_iter().collect()),
         ];
         sections.retain(|section| Self::of(section).next().is_some());
-        let mut figures = Self { main: over_steps::chart(experiment, &watched, target), sections };
+        let look = look(comparison, &watched, smooth);
+        let main = over_steps::chart(experiment, &watched, target, look);
+        let mut figures = Self { main, sections };
         figures.name_files();
         figures
     }
@@ -125,9 +130,10 @@ fn target_section(experiment: &Experiment, comparison: &Comparison) -> Section {
     Section::new("target", "How soon the target is met", charts.into_iter().flatten().collect())
 }
 
-fn statistics_section(experiment: &Experiment, metric: &str) -> Section {
-    let gap = evaluations::gap(experiment, metric);
-    let panels = evaluations::panels(experiment, metric);
+fn statistics_section(experiment: &Experiment, comparison: &Comparison) -> Section {
+    let (metric, level) = (&comparison.metric, comparison.level);
+    let gap = evaluations::gap(experiment, metric, level);
+    let panels = evaluations::panels(experiment, metric, level);
     let title = "The same weights under several statistics";
     Section {
         intro: evaluations::PANELS.to_owned(),
@@ -137,7 +143,7 @@ fn statistics_section(experiment: &Experiment, metric: &str) -> Section {
 }
 
 /// Every metric on validation by the compared statistics, and every metric on training batches, by the batch.
-fn other_curves(experiment: &Experiment, comparison: &Comparison) -> Vec<Chart> {
+fn other_curves(experiment: &Experiment, comparison: &Comparison, smooth: usize) -> Vec<Chart> {
     let metrics = curve::metrics(experiment);
     let others = metrics.iter().filter(|metric| **metric != comparison.metric);
     let metrics: Vec<&String> = std::iter::once(&comparison.metric).chain(others).collect();
@@ -152,11 +158,18 @@ fn other_curves(experiment: &Experiment, comparison: &Comparison) -> Vec<Chart> 
         for metric in &metrics {
             let key = Key::new(split, statistics, metric);
             if key != watched {
-                charts.extend(over_steps::chart(experiment, &key, None));
+                let look = look(comparison, &key, smooth);
+                charts.extend(over_steps::chart(experiment, &key, None, look));
             }
         }
     }
     charts
+}
+
+/// Values on training batches are smoothed; evaluations are as they were measured.
+fn look(comparison: &Comparison, key: &Key, smooth: usize) -> Look {
+    let smooth = if key.split == Split::Train { smooth } else { 1 };
+    Look { smooth, level: comparison.level }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 //!     config.toml                               [`RunConfig`]
 //!     metrics.csv                               [`MetricRow`]
 //!     layers.csv                                [`LayerRow`], optional
+//!     schedules.csv                             [`ScheduleRow`], optional
 //!     timing.csv                                [`TimingRow`], the only file with a clock in it
 //!     status.json                               [`Status`]
 //!     worker.log                                what went wrong, optional
@@ -17,6 +18,7 @@
 mod claim;
 mod metric;
 mod plan;
+mod schedule;
 mod statistics;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -26,6 +28,7 @@ pub use self::metric::{Direction, MetricDefinition, SHARE};
 pub use self::plan::{
     Axis, Manifest, PlannedArm, PlannedRun, Provenance, RunConfig, SCHEMA_VERSION, Target,
 };
+pub use self::schedule::ScheduleRow;
 pub use self::statistics::{Debiased, Shadow, ShadowDecay, Statistics};
 
 /// The frozen plan of an experiment, in the experiment's directory.
@@ -40,6 +43,8 @@ pub const TIMING: &str = "timing.csv";
 pub const STATUS: &str = "status.json";
 /// Per-layer telemetry of one run, deterministic; optional.
 pub const LAYERS: &str = "layers.csv";
+/// The settings that changed by plan during one run, deterministic; optional.
+pub const SCHEDULES: &str = "schedules.csv";
 /// What went wrong in a run that failed: errors, and panics with file, line and backtrace; optional.
 pub const WORKER_LOG: &str = "worker.log";
 /// The folder of a run's checkpoints; optional.

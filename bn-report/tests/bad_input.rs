@@ -249,15 +249,17 @@ fn files_of_a_newer_schema_are_refused_and_older_ones_read() {
     let experiment = experiment();
     let path = experiment.path().join(schema::MANIFEST);
     let text = fs::read_to_string(&path).expect("the manifest");
-    fs::write(&path, text.replace("schema = 2", "schema = 99")).expect("written");
+    fs::write(&path, text.replace("schema = 3", "schema = 99")).expect("written");
     assert_eq!(
         message(experiment.path()),
-        "error: DIR/manifest.toml: these files are of schema 99; this program reads schemas up to 2"
+        "error: DIR/manifest.toml: these files are of schema 99; this program reads schemas up to 3"
     );
-    fs::write(&path, text.replace("schema = 2\n", "")).expect("written");
-    fs::remove_file(experiment.path().join(schema::REPORT)).expect("removed");
-    let (code, _, stderr) = run(experiment.path(), &[]);
-    assert_eq!((code, stderr.as_str()), (Some(0), ""));
+    for older in ["schema = 2\n", "schema = 1\n", ""] {
+        fs::write(&path, text.replace("schema = 3\n", older)).expect("written");
+        fs::remove_file(experiment.path().join(schema::REPORT)).expect("removed");
+        let (code, _, stderr) = run(experiment.path(), &[]);
+        assert_eq!((code, stderr.as_str()), (Some(0), ""), "{older}");
+    }
 }
 
 #[test]

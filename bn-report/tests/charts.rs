@@ -11,6 +11,7 @@ use bn_report::chart::dots::{DotRow, Dots};
 use bn_report::chart::heat::Heat;
 use bn_report::chart::range::Values;
 use bn_report::chart::scene::{HEADING, Mark, Point, Rect, Scene};
+use bn_report::chart::smooth::WINDOW;
 use bn_report::chart::{Chart, Data, Look, View};
 use bn_report::compare::Comparison;
 use bn_report::figures::Figures;
@@ -105,7 +106,7 @@ fn status(directory: &std::path::Path, status: &Status) {
 
 fn draw(directory: &std::path::Path) -> Figures {
     let experiment = read_experiment(directory).expect("an experiment");
-    Figures::draw(&experiment, &Comparison::of(&experiment))
+    Figures::draw(&experiment, &Comparison::of(&experiment), WINDOW)
 }
 
 /// The points of a mark.
@@ -258,14 +259,20 @@ fn the_same_numbers_give_the_same_picture_files() {
     let png = main.png().expect("a picture");
     assert_eq!(png, main.png().expect("a picture"));
     assert!(png.starts_with(b"\x89PNG\r\n\x1a\n") && png.len() > 10_000, "{} bytes", png.len());
+    let pdf = main.pdf().expect("a picture");
+    assert!(pdf == main.pdf().expect("a picture"), "two PDFs of a chart differ");
+    assert!(pdf.starts_with(b"%PDF-1.") && pdf.ends_with(b"%%EOF"), "{} bytes", pdf.len());
+    let text = String::from_utf8_lossy(&pdf);
+    assert!(text.contains("/FontFile") && text.contains("/ToUnicode"), "text stays text");
+    assert!(!text.contains("/CreationDate") && !text.contains("/ModDate"), "no clock");
 }
 
 #[test]
-fn every_chart_is_also_a_png_where_that_is_asked_for() {
+fn every_chart_is_also_a_png_and_a_pdf_where_that_is_asked_for() {
     let directory = tempfile::tempdir().expect("a directory");
     write_experiment(directory.path(), &arms(2), 2, (80, 20));
     let page = directory.path().join(schema::REPORT);
-    let options = bn_report::Options { png: true, ..bn_report::Options::default() };
+    let options = bn_report::Options { png: true, pdf: true, ..bn_report::Options::default() };
     let report =
         bn_report::report_with(&[directory.path().to_owned()], &page, &options).expect("a report");
     let count = |extension: &str| {
@@ -274,6 +281,7 @@ fn every_chart_is_also_a_png_where_that_is_asked_for() {
         report.files.iter().filter(is).count()
     };
     assert!(count("png") > 5 && count("png") == count("svg"), "{:?}", report.files);
+    assert_eq!(count("pdf"), count("svg"));
 }
 
 #[test]
@@ -294,6 +302,7 @@ fn a_chart_says_which_arm_each_group_is_of() {
 #[test]
 fn the_check_of_scenes_can_fail() {
     use bn_report::chart::scene::{Anchor, Group, PLAIN};
+    use bn_report::chart::smooth::WINDOW;
     let rect = Rect { left: 10.0, top: 10.0, right: 90.0, bottom: 90.0 };
     let mut scene = Scene::new((100.0, 100.0));
     scene.open(Group::data("mean", &[0], rect));
@@ -341,6 +350,7 @@ fn small_charts_are_drawn_as_before() {
         mean: (0..4).map(|at| (at as u64 * 10, values[at], n[at])).collect(),
         band: (0..4).map(|at| (at as u64 * 10, values[at].map(|v| (v - 0.05, v + 0.05)))).collect(),
         runs: vec![((0..4).map(|at| (at as u64 * 10, values[at])).collect(), arm == 1)],
+        stepped: false,
     };
     let curves = Curves {
         title: "validation accuracy".into(),
@@ -351,7 +361,7 @@ fn small_charts_are_drawn_as_before() {
         target: Some(0.75),
         rule: None,
         values: Values::Share,
-        stepped: false,
+        smooth: 1,
         measured_bands: false,
         panel: None,
     };
@@ -372,6 +382,7 @@ fn small_charts_are_drawn_as_before() {
         without: Some("no final value".into()),
         steps: false,
         rule: Some(0.25),
+        connected: false,
     };
     golden("dots.svg", &lone("dots", dots.draw(dots.default_look())).standalone());
     let heat = Heat {

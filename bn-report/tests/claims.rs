@@ -122,18 +122,29 @@ fn divergence_gaps_and_layers_are_measures_too() {
     let mut arms = arms();
     arms[0].diverges_from = Some(0);
     write(directory, &arms, 6);
-    let (card, _) =
+    let (card, headline) =
         judge(directory, ("slow", "fast"), Measure::DivergedShare, Expected::Higher, None);
     assert_eq!((card.verdict, card.arm_value.mean), (ClaimVerdict::Supported, Some(1.0)));
-    // A run that diverged has no final value, and is worse than any.
-    let (card, _) = judge(
-        directory,
-        ("fast", "slow"),
-        Measure::Final(quantity(Split::Test)),
-        Expected::Higher,
-        None,
+    assert!(
+        headline
+            .starts_with("Supported: \"slow\" diverged on 6 of 6 seeds, \"fast\" never diverged; "),
+        "{headline}"
     );
+    // A run that diverged has no final value, and is worse than any.
+    let end = Measure::Final(quantity(Split::Test));
+    let (card, headline) = judge(directory, ("fast", "slow"), end.clone(), Expected::Higher, None);
     assert_eq!((card.verdict, card.baseline_value.n), (ClaimVerdict::Supported, 0));
+    assert!(
+        headline.ends_with(
+            ", \"slow\" diverged on 6 of 6 seeds; over 6 seeds, a diverged run counting as worse than any other, p = 0.031."
+        ),
+        "{headline}"
+    );
+    let (_, headline) = judge(directory, ("slow", "fast"), end, Expected::Higher, None);
+    assert!(
+        headline.starts_with("Contradicted: \"slow\" diverged on 6 of 6 seeds and has no final test accuracy, by moving statistics, \"fast\" 0.9"),
+        "{headline}"
+    );
 
     let gap = Measure::StatisticsGap {
         quantity: quantity(Split::Validation),
@@ -173,8 +184,10 @@ fn the_baseline_is_the_one_asked_for_the_planned_the_claimed_or_the_first() {
     write(directory, &arms(), 1);
     let baseline = |choice: Option<&str>| {
         let experiment = read_experiment(directory).expect("an experiment");
-        let choice =
-            bn_report::compare::Choice { baseline: choice.map(str::to_owned), metric: None };
+        let choice = bn_report::compare::Choice {
+            baseline: choice.map(str::to_owned),
+            ..Default::default()
+        };
         Comparison::with(&experiment, &choice).baseline
     };
     assert_eq!(baseline(None), 0);

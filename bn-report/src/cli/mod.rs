@@ -13,9 +13,11 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 pub use self::draw::draw;
+use crate::chart::smooth::WINDOW;
 use crate::compare::Choice;
 use crate::draw::Options;
 use crate::error::Result;
+use crate::stats::Level;
 
 /// Draws the report of an experiment: one HTML page that needs no network.
 ///
@@ -71,8 +73,19 @@ struct Draw {
     /// Write every chart as a PNG too, beside its SVG
     #[arg(long)]
     png: bool,
+    /// Write every chart as a PDF too
+    #[arg(long)]
+    pdf: bool,
+    /// Draw training curves as moving means of N logged values, the raw ones faint behind; 1 draws them as logged
+    #[arg(long, value_name = "N", default_value_t = WINDOW, value_parser = window)]
+    smooth: usize,
     #[command(flatten)]
     choice: Chosen,
+}
+
+fn window(text: &str) -> std::result::Result<usize, String> {
+    let number = text.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| "expected a whole number, 1 or more".to_owned())
 }
 
 /// What to compare.
@@ -84,11 +97,14 @@ struct Chosen {
     /// The metric to compare
     #[arg(long, value_name = "METRIC")]
     metric: Option<String>,
+    /// The level of intervals, 50 to 99; tests stay at 5 %
+    #[arg(long, value_name = "PERCENT", default_value = "95", value_parser = str::parse::<Level>)]
+    level: Level,
 }
 
 impl Chosen {
     fn choice(&self) -> Choice {
-        Choice { baseline: self.baseline.clone(), metric: self.metric.clone() }
+        Choice { baseline: self.baseline.clone(), metric: self.metric.clone(), level: self.level }
     }
 }
 
@@ -104,11 +120,13 @@ impl Arguments {
             Some(Command::Watch(watch)) => watch.run(),
             Some(Command::Index(index)) => index.run(),
             None => {
-                let Draw { directories, output, title, png, choice } = &self.draw;
+                let Draw { directories, output, title, png, pdf, smooth, choice } = &self.draw;
                 let options = Options {
                     title: title.clone(),
                     choice: choice.choice(),
                     png: *png,
+                    pdf: *pdf,
+                    smooth: Some(*smooth),
                     reload_seconds: None,
                 };
                 draw(directories, output.as_deref(), &options)

@@ -16,7 +16,9 @@ pub struct Reached {
     pub sustained: Time,
     /// The measured step before `first_touch`, where the target was not met: it was first reached between the two. None where it
     /// was met at the first measurement, or never.
-    pub not_yet: Option<u64>,
+    pub touched_after: Option<u64>,
+    /// The same of `sustained`.
+    pub sustained_after: Option<u64>,
 }
 
 /// When the runs of an arm reached the target, by one of the two definitions.
@@ -24,20 +26,39 @@ pub struct Reached {
 pub struct Times {
     /// By seed. Runs that have begun; a run that diverged never reaches the target.
     pub runs: Vec<(u64, Time)>,
+    /// Of each of the runs: the measured step before it reached the target, where there is one.
+    pub after: Vec<Option<u64>>,
     /// Median by Kaplan-Meier, runs that go on or stopped early being censored; none where half of the runs or fewer got there.
     pub median: Option<u64>,
+    /// What the true median is above, since every run got there after the measurement before; none where that is not known.
+    pub median_after: Option<u64>,
     /// How many runs reached it.
     pub reached: usize,
 }
 
 impl Times {
-    pub(super) fn of(runs: Vec<(u64, Time)>) -> Self {
-        let times: Vec<Time> = runs.iter().map(|(_, time)| *time).collect();
+    /// From seed, time, and the measured step before.
+    pub(crate) fn of(all: &[(u64, Time, Option<u64>)]) -> Self {
+        let times: Vec<Time> = all.iter().map(|(_, time, _)| *time).collect();
+        let earliest = |&(_, time, after): &(u64, Time, Option<u64>)| match (time, after) {
+            (Time::At(_), Some(after)) => Time::At(after),
+            _ => time,
+        };
+        let earliest: Vec<Time> = all.iter().map(earliest).collect();
+        let median = censored::median(&times);
         Self {
-            median: censored::median(&times),
+            median,
+            median_after: censored::median(&earliest).filter(|after| Some(*after) < median),
             reached: times.iter().filter(|time| matches!(time, Time::At(_))).count(),
-            runs,
+            runs: all.iter().map(|(seed, time, _)| (*seed, *time)).collect(),
+            after: all.iter().map(|(_, _, after)| *after).collect(),
         }
+    }
+
+    /// When the run of a seed reached the target, and the measured step before; none where the run has not begun.
+    pub fn of_seed(&self, seed: u64) -> Option<(Time, Option<u64>)> {
+        let place = self.runs.iter().position(|(other, _)| *other == seed)?;
+        Some((self.runs[place].1, self.after[place]))
     }
 
     /// The longest that any run was watched; none without a run.
@@ -61,6 +82,7 @@ pub(super) fn reached(experiment: &Experiment, run: &Run) -> Option<Reached> {
         // Not lost from sight: it will never get there, however long the others were watched.
         let never = Time::After(u64::MAX);
         reached.sustained = never;
+        reached.sustained_after = None;
         if matches!(reached.first_touch, Time::After(_)) {
             reached.first_touch = never;
         }
@@ -72,21 +94,21 @@ fn times(curve: &Curve, target: f64, better: Direction) -> Option<Reached> {
     let (last, _) = curve.last()?;
     let mut first_touch = Time::After(last);
     let mut sustained = Time::After(last);
-    let (mut not_yet, mut before) = (None, None);
+    let (mut touched_after, mut sustained_after, mut before) = (None, None, None);
     for (step, value) in curve.iter() {
         let is_met = value.is_some_and(|value| better.meets(value, target));
         if is_met && matches!(first_touch, Time::After(_)) {
             first_touch = Time::At(step);
-            not_yet = before;
+            touched_after = before;
         }
-        sustained = match (is_met, sustained) {
-            (true, Time::After(_)) => Time::At(step),
-            (true, at) => at,
-            (false, _) => Time::After(last),
+        (sustained, sustained_after) = match (is_met, sustained) {
+            (true, Time::After(_)) => (Time::At(step), before),
+            (true, at) => (at, sustained_after),
+            (false, _) => (Time::After(last), None),
         };
         before = Some(step);
     }
-    Some(Reached { seed: 0, first_touch, sustained, not_yet })
+    Some(Reached { seed: 0, first_touch, sustained, touched_after, sustained_after })
 }
 
 /// When each run of an arm that has begun reached the target. A run that diverged is watched as long as the longest run.
@@ -118,15 +140,21 @@ mod tests {
     fn a_target_that_is_lost_again_is_touched_but_not_sustained() {
         let reached = times(&curve(&[0.1, 0.95, 0.8, 0.91, 0.97]), 0.9, Direction::Higher).unwrap();
         assert_eq!(
-            (reached.first_touch, reached.sustained, reached.not_yet),
-            (Time::At(10), Time::At(30), Some(0))
+            (
+                reached.first_touch,
+                reached.sustained,
+                reached.touched_after,
+                reached.sustained_after
+            ),
+            (Time::At(10), Time::At(30), Some(0), Some(20))
         );
         let reached = times(&curve(&[0.1, 0.95, 0.8]), 0.9, Direction::Higher).unwrap();
         assert_eq!((reached.first_touch, reached.sustained), (Time::At(10), Time::After(20)));
+        assert_eq!((reached.touched_after, reached.sustained_after), (Some(0), None));
         let reached = times(&curve(&[0.95, 0.96]), 0.9, Direction::Higher).unwrap();
-        assert_eq!((reached.sustained, reached.not_yet), (Time::At(0), None));
+        assert_eq!((reached.sustained, reached.sustained_after), (Time::At(0), None));
         let reached = times(&curve(&[0.5, 0.2]), 0.3, Direction::Lower).unwrap();
-        assert_eq!((reached.first_touch, reached.not_yet), (Time::At(10), Some(0)));
+        assert_eq!((reached.first_touch, reached.touched_after), (Time::At(10), Some(0)));
         assert_eq!(times(&Curve::default(), 0.9, Direction::Higher), None);
     }
 
@@ -139,9 +167,22 @@ mod tests {
 
     #[test]
     fn the_median_needs_half_of_the_runs() {
-        let times = Times::of(vec![(0, Time::At(10)), (1, Time::After(50)), (2, Time::After(50))]);
+        let late = |seed| (seed, Time::After(50), None);
+        let times = Times::of(&[(0, Time::At(10), Some(5)), late(1), late(2)]);
         assert_eq!((times.median, times.reached, times.watched_to()), (None, 1, Some(50)));
-        let times = Times::of(vec![(0, Time::At(10)), (1, Time::After(50))]);
-        assert_eq!(times.median, Some(10));
+        assert_eq!(times.median_after, None);
+        let times = Times::of(&[(0, Time::At(10), Some(5)), late(1)]);
+        assert_eq!((times.median, times.median_after), (Some(10), Some(5)));
+        assert_eq!(times.of_seed(1), Some((Time::After(50), None)));
+    }
+
+    #[test]
+    fn the_median_lies_above_the_median_of_the_measurements_before() {
+        let at = |seed, step, after| (seed, Time::At(step), after);
+        let times = Times::of(&[at(0, 20, Some(10)), at(1, 40, Some(30)), at(2, 50, Some(45))]);
+        assert_eq!((times.median, times.median_after), (Some(40), Some(30)));
+        // Met at the first measurement: nothing is known of before.
+        let times = Times::of(&[at(0, 20, None), at(1, 20, None), at(2, 50, Some(45))]);
+        assert_eq!((times.median, times.median_after), (Some(20), None));
     }
 }

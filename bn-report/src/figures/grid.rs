@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::over_steps::with_level;
 use super::sheet::{self, Frame};
 use crate::chart::Chart;
 use crate::chart::dots::{DotRow, Dots};
@@ -9,6 +10,10 @@ use crate::chart::heat::Heat;
 use crate::compare::{ArmRow, Comparison};
 use crate::read::Experiment;
 use crate::schema::{self, Axis};
+
+const LINE: &str = "Dot: a finished run. Upright bars, and the line through them: the mean at each value of the key, in the order of the grid; thick line: its {level} bootstrap interval.";
+const PLACES: &str =
+    "Each place is an arm: the mean over its runs that have the value. An empty place has none.";
 
 /// The final value over the grid's keys; none where the arms form no grid, or one of more than two keys.
 pub(super) fn charts(experiment: &Experiment, comparison: &Comparison) -> Vec<Chart> {
@@ -23,9 +28,8 @@ fn coordinates(experiment: &Experiment, place: usize) -> &BTreeMap<String, Strin
     &experiment.arms[place].coordinates
 }
 
-fn frame(what: &str, keys: &str) -> Frame {
+fn frame(what: &str, keys: &str, caption: &str) -> Frame {
     let file = format!("grid-{}", schema::slug(what));
-    let caption = "Each place is an arm: the mean over its runs that have the value. An empty place has none.";
     Frame::new(file, format!("{what} over {keys}"), caption)
 }
 
@@ -48,8 +52,15 @@ fn over_one(experiment: &Experiment, comparison: &Comparison, key: &Axis) -> Opt
         }
     }
     let title = comparison.final_heading();
-    let dots = Dots { title: title.clone(), rows, without: None, steps: false, rule: None };
-    sheet::dots(frame(&title, &key.key), dots)
+    let dots = Dots {
+        title: title.clone(),
+        rows,
+        without: None,
+        steps: false,
+        rule: None,
+        connected: true,
+    };
+    sheet::dots(frame(&title, &key.key, &with_level(LINE, comparison.level)), dots)
 }
 
 /// A heat map of each number of an arm.
@@ -98,7 +109,7 @@ fn over_two(
             arms,
         };
         let keys = format!("{} and {}", rows.key, columns.key);
-        sheet::heat(frame(&what, &keys), &heat)
+        sheet::heat(frame(&what, &keys, PLACES), &heat)
     };
     numbers.into_iter().filter_map(chart).collect()
 }

@@ -1,6 +1,6 @@
 //! How the arms compare with the baseline, in one sentence.
 
-use super::sentence::{Indexed, Sentence};
+use super::sentence::{Indexed, Sentence, diverged};
 use crate::compare::{Against, ArmRow, Comparison, Decision};
 use crate::format;
 use crate::schema::Direction;
@@ -50,8 +50,12 @@ fn sentence(
 ) -> Option<Sentence> {
     let rows: Vec<Indexed<'_>> = comparison.rows.iter().enumerate().collect();
     let baseline = *rows.get(comparison.baseline)?;
-    let shown = |row: &ArmRow| value(row).unwrap_or_else(|| format::ABSENT.to_owned());
-    rows.iter().find(|(_, row)| value(row).is_some())?;
+    let shown = |row: &ArmRow| match (value(row), diverged(row)) {
+        (Some(value), Some(diverged)) => format!("{value}, {diverged}"),
+        (Some(text), None) | (None, Some(text)) => text,
+        (None, None) => "no value yet".to_owned(),
+    };
+    rows.iter().find(|(_, row)| value(row).is_some() || row.states.diverged > 0)?;
     if rows.len() == 1 {
         let (n, total) = (baseline.1.final_value.n.max(baseline.1.sustained.runs.len()), 1);
         let runs = format::plural(n.max(total), "run", "runs");
@@ -91,7 +95,7 @@ fn sentence(
                 break;
             }
             let before = if position == 0 { "" } else { ", " };
-            let numbers = against_numbers(arm.1, against(arm.1), better);
+            let numbers = against_numbers(against(arm.1), better);
             let text = format!(" ({}{numbers})", shown(arm.1));
             sentence = sentence.text(before).arm(arm).text(text);
         }
@@ -103,21 +107,15 @@ fn sentence(
 const MOST_ARMS: usize = 3;
 
 /// Where no test decides: in how many of the compared seeds the arm is ahead.
-fn against_numbers(row: &ArmRow, against: Option<&Against>, better: Direction) -> String {
-    let diverged = match row.states.diverged {
-        0 => String::new(),
-        n => format!(", {n} of {} diverged", row.states.total()),
-    };
+fn against_numbers(against: Option<&Against>, better: Direction) -> String {
     match against {
         Some(against) if matches!(against.decision, Decision::TooFewSeeds { .. }) => {
-            let ahead = against
-                .pairs
-                .differences
-                .iter()
-                .filter(|(_, difference)| better.gain(*difference) > 0.0)
-                .count();
-            format!(", ahead in {ahead} of {} seeds{diverged}", against.n)
+            let differences = against.pairs.differences.iter();
+            let ahead =
+                differences.filter(|(_, difference)| better.gain(*difference) > 0.0).count();
+            // Where only the baseline diverged, the arm is ahead.
+            format!(", ahead in {} of {} seeds", ahead + against.lost.1, against.n)
         }
-        _ => diverged,
+        _ => String::new(),
     }
 }

@@ -1,9 +1,10 @@
 //! The sentence about the claim: verdict and measurement.
 
-use super::sentence::Sentence;
-use crate::compare::{Comparison, Scorecard, Times};
+use super::sentence::{Sentence, diverged};
+use crate::compare::{ArmRow, ClaimVerdict, Comparison, Scorecard};
 use crate::format;
 use crate::schema::Measure;
+use crate::stats::Summary;
 
 /// What the measurement says of the claim; none without a claim.
 pub(super) fn verdict(comparison: &Comparison) -> Option<Sentence> {
@@ -14,34 +15,46 @@ pub(super) fn verdict(comparison: &Comparison) -> Option<Sentence> {
     let (Some(arm), Some(baseline)) = (card.arm, card.baseline) else {
         return Some(sentence.text(format!("{}.", card.reason)));
     };
-    let row = |index: usize| (index, &comparison.rows[index]);
-    let [ours, theirs] = match card.claim.measure {
-        Measure::StepsToTarget => {
-            steps(comparison, "for good", [arm, baseline].map(|arm| &row(arm).1.sustained))
-        }
-        Measure::FirstTouch => steps(
-            comparison,
-            "for the first time",
-            [arm, baseline].map(|arm| &row(arm).1.first_touch),
-        ),
-        _ => {
-            let [ours, theirs] = [&card.arm_value, &card.baseline_value]
-                .map(|summary| format::mean_sd(summary, format::value));
-            [format!(" has {} {ours}, ", card.measure), format!(" {theirs}")]
-        }
+    let [ours, theirs] = [arm, baseline].map(|index| (index, &comparison.rows[index]));
+    let says = |row: &ArmRow, summary: &Summary, is_first: bool| match card.claim.measure {
+        Measure::StepsToTarget | Measure::FirstTouch => steps(comparison, card, row, is_first),
+        Measure::DivergedShare => diverged(row).unwrap_or_else(|| "never diverged".to_owned()),
+        _ => number(card, row, summary, is_first),
     };
-    Some(sentence.arm(row(arm)).text(ours).arm(row(baseline)).text(theirs).text(difference(card)))
+    let first = format!(" {}, ", says(ours.1, &card.arm_value, true));
+    let second = format!(" {}", says(theirs.1, &card.baseline_value, false));
+    Some(sentence.arm(ours).text(first).arm(theirs).text(second).text(difference(card)))
 }
 
-/// What is said behind the names of both arms where the measure is a time.
-fn steps(comparison: &Comparison, how: &str, times: [&Times; 2]) -> [String; 2] {
-    let [ours, theirs] = times.map(|times| match (times.median, times.watched_to()) {
+/// What an arm's steps to the target are, in words; the first arm's with the target.
+fn steps(comparison: &Comparison, card: &Scorecard, row: &ArmRow, is_first: bool) -> String {
+    let (times, how) = match card.claim.measure {
+        Measure::FirstTouch => (&row.first_touch, "for the first time"),
+        _ => (&row.sustained, "for good"),
+    };
+    let steps = match (times.median, times.watched_to()) {
         (Some(median), _) => format!("takes {} steps", format::count(median)),
         (None, Some(watched)) => format!("takes more than {} steps", format::count(watched)),
         (None, None) => "has not begun".to_owned(),
-    });
+    };
     let target = comparison.target_words().unwrap_or_else(|| "the target".to_owned());
-    [format!(" {ours} (median) to {target} {how}, "), format!(" {theirs}")]
+    let about = if is_first { format!(" (median) to {target} {how}") } else { String::new() };
+    let lost = diverged(row).map_or(String::new(), |lost| format!(" ({lost})"));
+    steps + &about + &lost
+}
+
+/// What an arm's number is, in words, and how many of its runs have none because they diverged; the first arm's with the measure.
+fn number(card: &Scorecard, row: &ArmRow, summary: &Summary, is_first: bool) -> String {
+    let value = format::mean_sd(summary, format::value);
+    let measure = if is_first { format!("has {} ", card.measure) } else { String::new() };
+    match diverged(row) {
+        Some(diverged) if summary.n == 0 && is_first => {
+            format!("{diverged} and has no {}", card.measure)
+        }
+        Some(diverged) if summary.n == 0 => diverged,
+        Some(diverged) => format!("{measure}{value} ({diverged})"),
+        None => measure + &value,
+    }
 }
 
 /// `; difference −975 [−990, −960] over 8 seeds, p = 0.008.`
@@ -51,19 +64,25 @@ fn difference(card: &Scorecard) -> String {
     };
     let is_time = matches!(card.claim.measure, Measure::StepsToTarget | Measure::FirstTouch);
     let number = if is_time { format::steps } else { format::value };
-    let Some(mean) = against.pairs.mean else {
-        return format!("; {}.", card.reason);
+    let seeds = format::plural(against.n, "seed", "seeds");
+    let mut text = match (against.pairs.mean, against.pairs.interval) {
+        (Some(mean), Some(_)) => {
+            let interval = format::interval(against.pairs.interval, number);
+            format!("; difference {} {interval} over {seeds}", format::signed(mean, number))
+        }
+        (Some(mean), None) => {
+            format!("; difference {} over {seeds}", format::signed(mean, number))
+        }
+        (None, _) if against.n > 0 => {
+            format!("; over {seeds}, a diverged run counting as worse than any other")
+        }
+        (None, _) => return format!("; {}.", card.reason),
     };
-    let mut text = format!("; difference {}", format::signed(mean, number));
-    if against.pairs.interval.is_some() {
-        text += &format!(" {}", format::interval(against.pairs.interval, number));
-    }
-    text += &format!(" over {}", format::plural(against.n, "seed", "seeds"));
     if let Some(p) = against.p_value.filter(|_| against.n > 1) {
         let p = format::p_value(p);
         text += &if p.starts_with('<') { format!(", p {p}") } else { format!(", p = {p}") };
     }
-    if card.verdict == crate::compare::ClaimVerdict::Undecided {
+    if card.verdict == ClaimVerdict::Undecided {
         text += &format!(" ({})", card.reason);
     }
     text + "."

@@ -1,6 +1,7 @@
 //! Sentences that know which of their words name an arm, so that a page can give those the arm's colour.
 
 use crate::compare::ArmRow;
+use crate::format;
 
 /// A sentence that knows which of its words name an arm.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -58,6 +59,12 @@ impl Sentence {
         };
         self.0.iter().map(piece).collect()
     }
+}
+
+/// How many of an arm's runs diverged, in words: `diverged on 3 of 10 seeds`; none where none did.
+pub(super) fn diverged(row: &ArmRow) -> Option<String> {
+    let (lost, total) = (row.states.diverged, row.states.total());
+    (lost > 0).then(|| format!("diverged on {lost} of {}", format::plural(total, "seed", "seeds")))
 }
 
 /// An arm's row with its place in the experiment.

@@ -2,10 +2,10 @@
 
 use super::*;
 use crate::compare::ArmRow;
-use crate::compare::{Outcome, Reached, States, Times, compare};
+use crate::compare::{Outcome, Reached, States, Terms, Times, compare};
 use crate::schema::{Direction, MetricDefinition, Split, Statistics, Target};
-use crate::stats::Summary;
 use crate::stats::censored::{Time, median};
+use crate::stats::{Level, Summary};
 
 /// An arm whose runs reach the target for good at these steps and end at these values; none diverged.
 fn arm(name: &str, reached: &[Option<u64>], finals: &[Option<f64>]) -> ArmRow {
@@ -14,8 +14,10 @@ fn arm(name: &str, reached: &[Option<u64>], finals: &[Option<f64>]) -> ArmRow {
     let times: Vec<Time> = runs.iter().map(|(_, time)| *time).collect();
     let sustained = Times {
         median: median(&times),
+        median_after: None,
         reached: reached.iter().flatten().count(),
         runs: runs.clone(),
+        after: vec![None; runs.len()],
     };
     let diverged = finals.iter().filter(|value| value.is_none()).count();
     let all = reached.len().max(finals.len());
@@ -36,7 +38,8 @@ fn arm(name: &str, reached: &[Option<u64>], finals: &[Option<f64>]) -> ArmRow {
                 seed,
                 first_touch: time,
                 sustained: time,
-                not_yet: None,
+                touched_after: None,
+                sustained_after: None,
             })
             .collect(),
         first_touch: sustained.clone(),
@@ -48,18 +51,22 @@ fn arm(name: &str, reached: &[Option<u64>], finals: &[Option<f64>]) -> ArmRow {
     }
 }
 
+fn terms(better: Direction) -> Terms {
+    Terms { better: Some(better), ..Terms::default() }
+}
+
 fn comparison(metric: &str, target: Option<f64>, mut rows: Vec<ArmRow>) -> Comparison {
     let definition = MetricDefinition::by_name(metric);
     if let Some((first, others)) = rows.split_first_mut() {
         let finals: Vec<_> = others.iter().map(|row| &row.finals).collect();
-        let finals = compare(&finals, &first.finals, Some(definition.better), None);
+        let finals = compare(&finals, &first.finals, terms(definition.better));
         let steps = |row: &ArmRow| {
             let step = |time: &Time| Outcome::Value(time.step() as f64);
             row.sustained.runs.iter().map(|(seed, time)| (*seed, step(time))).collect::<Vec<_>>()
         };
         let all: Vec<_> = others.iter().map(steps).collect();
         let all: Vec<_> = all.iter().collect();
-        let steps = compare(&all, &steps(first), Some(Direction::Lower), None);
+        let steps = compare(&all, &steps(first), terms(Direction::Lower));
         for ((row, finals), steps) in others.iter_mut().zip(finals).zip(steps) {
             row.final_against = Some(finals);
             row.steps_against = Some(steps);
@@ -74,6 +81,7 @@ fn comparison(metric: &str, target: Option<f64>, mut rows: Vec<ArmRow>) -> Compa
         }),
         metric: metric.to_owned(),
         definition,
+        level: Level::default(),
         final_split: Split::Test,
         statistics: Statistics::Moving,
         baseline: 0,
@@ -153,9 +161,28 @@ fn survivors_of_an_arm_that_diverges_win_nothing() {
     let (headline, others) = sentences(&comparison("accuracy", None, rows));
     assert_eq!(
         headline,
-        "Final test accuracy: against \"a\" (0.903 \u{b1} 0.002): worse \"b\" (0.990 in 1 of 8 runs, 7 of 8 diverged)."
+        "Final test accuracy: against \"a\" (0.903 \u{b1} 0.002): worse \"b\" (0.990 in 1 of 8 runs, diverged on 7 of 8 seeds)."
     );
     assert_eq!(others, ["Of 16 runs: 9 finished, 7 diverged. Diverged: \"b\" 7 of 8."]);
+}
+
+#[test]
+fn a_baseline_that_always_diverged_is_told_as_that() {
+    let values: Vec<Option<f64>> = (0..8).map(|seed| Some(0.9 + 0.001 * f64::from(seed))).collect();
+    let rows =
+        || vec![arm("a", &[], &[None; 8]), arm("b", &[], &values), arm("c", &[], &[None; 8])];
+    let (headline, _) = sentences(&comparison("accuracy", None, rows()));
+    assert_eq!(
+        headline,
+        "Final test accuracy: against \"a\" (diverged on 8 of 8 seeds): better \"b\" (0.903 \u{b1} 0.002); no detectable \
+         difference \"c\" (diverged on 8 of 8 seeds)."
+    );
+    let few = vec![arm("a", &[], &[None; 3]), arm("b", &[], &values[..3])];
+    let (headline, _) = sentences(&comparison("accuracy", None, few));
+    assert!(headline.ends_with("\"b\" (0.901 \u{b1} 0.001, ahead in 3 of 3 seeds)."), "{headline}");
+    let lost = vec![arm("a", &[], &[None; 3]), arm("b", &[], &[None; 3])];
+    let (headline, _) = sentences(&comparison("accuracy", None, lost));
+    assert!(headline.contains("against \"a\" (diverged on 3 of 3 seeds)"), "{headline}");
 }
 
 #[test]

@@ -4,7 +4,9 @@
 //! pointer, other axes, sorting and files of numbers.
 
 mod figure;
+pub(crate) mod inline;
 mod methods;
+mod numbers;
 mod runs;
 mod settings;
 mod tables;
@@ -12,18 +14,21 @@ mod tables;
 use askama::Template;
 
 use self::figure::Figure;
+use self::inline::Verbatim;
+use self::numbers::NumbersTable;
 use self::runs::RunsTable;
 use self::settings::SettingsTable;
-use self::tables::{ComparisonTable, TestsTable};
+use self::tables::{ComparisonTable, PairsTable, TestsTable};
 use crate::chart::{self, Chart, style};
-use crate::compare::{ClaimVerdict, Comparison};
+use crate::compare::Comparison;
+use crate::compare::table::lost_words;
 use crate::error::{Error, Result};
 use crate::figures::{Figures, Section};
 use crate::findings::{Findings, Piece, Sentence};
 use crate::format;
 use crate::read::Experiment;
 use crate::schema;
-use crate::stats::Summary;
+use crate::stats::{Level, Summary};
 use crate::text::printable;
 
 /// All that the template shows.
@@ -37,7 +42,10 @@ struct Page {
     findings: Vec<Vec<Words>>,
     alerts: Vec<String>,
     table: ComparisonTable,
+    numbers: NumbersTable,
+    level: Level,
     tests: TestsTable,
+    pairs: PairsTable,
     legend: Vec<Entry>,
     main: Option<Figure>,
     sections: Vec<Part>,
@@ -46,9 +54,9 @@ struct Page {
     command: Option<String>,
     provenance: Vec<(String, Vec<String>)>,
     methods: Vec<(String, String)>,
-    arm_rules: String,
-    dark_arm_rules: String,
-    dark_chart_rules: String,
+    style: Verbatim,
+    script: Verbatim,
+    policy: Verbatim,
     report_version: &'static str,
 }
 
@@ -63,7 +71,7 @@ struct Words {
 #[derive(Debug)]
 struct Entry {
     arm: usize,
-    key: String,
+    key: Verbatim,
     name: String,
 }
 
@@ -100,7 +108,18 @@ pub fn page(
     findings: &Findings,
     figures: &Figures,
 ) -> Result<String> {
-    let (arm_rules, dark_arm_rules) = arm_rules();
+    let page = view(experiment, comparison, findings, figures).render();
+    page.map_err(|error| Error::Render { file: schema::REPORT, message: error.to_string() })
+}
+
+/// All that the page shows, as strings.
+fn view(
+    experiment: &Experiment,
+    comparison: &Comparison,
+    findings: &Findings,
+    figures: &Figures,
+) -> Page {
+    let style = inline::style_sheet();
     let mut next = 0..;
     let mut figure =
         |chart: &Chart| Figure::of(chart, &format!("chart-{}", next.next().unwrap_or(0)));
@@ -120,10 +139,10 @@ pub fn page(
     let sections: Vec<Part> = figures.sections.iter().map(part).collect();
     let legend = experiment.arms.iter().enumerate().map(|(arm, shown)| Entry {
         arm,
-        key: chart::key(arm),
+        key: Verbatim(chart::key(arm)),
         name: printable(&shown.name),
     });
-    let page = Page {
+    Page {
         name: printable(&experiment.name),
         question: experiment.question.as_deref().map(printable),
         headline: words(&findings.headline),
@@ -131,7 +150,10 @@ pub fn page(
         findings: findings.others.iter().map(words).collect(),
         alerts: tables::alerts(experiment),
         table: ComparisonTable::of(comparison),
+        numbers: NumbersTable::of(comparison),
+        level: comparison.level,
         tests: TestsTable::of(comparison),
+        pairs: PairsTable::of(experiment, comparison),
         legend: legend.collect(),
         main,
         sections,
@@ -140,28 +162,16 @@ pub fn page(
         command: experiment.command.as_deref().map(printable),
         provenance: tables::provenance(experiment),
         methods: methods::of(comparison),
-        arm_rules,
-        dark_arm_rules,
-        dark_chart_rules: style::dark_rules(),
+        policy: Verbatim(inline::policy(&style, Some(inline::SCRIPT))),
+        style: Verbatim(style),
+        script: Verbatim(inline::SCRIPT.to_owned()),
         report_version: env!("CARGO_PKG_VERSION"),
-    };
-    let page = page.render();
-    page.map_err(|error| Error::Render { file: schema::REPORT, message: error.to_string() })
+    }
 }
 
 /// The style-sheet class of an arm: its colour.
 fn arm_class(index: usize) -> String {
     format!("arm arm-{}", index % style::ARMS.len())
-}
-
-/// Each arm's colour as a rule, on a light page and on a dark one.
-fn arm_rules() -> (String, String) {
-    let rules = |color: fn(&style::Ink) -> plotters::style::RGBColor| -> String {
-        let arms = style::ARMS.iter().enumerate();
-        arms.map(|(index, ink)| format!(".arm-{index}{{--arm:{}}}\n", style::hex(color(ink))))
-            .collect()
-    };
-    (rules(|ink| ink.light), rules(|ink| ink.dark))
 }
 
 fn words(sentence: &Sentence) -> Vec<Words> {
@@ -195,18 +205,23 @@ fn claim(comparison: &Comparison) -> Option<Claim> {
         ),
         None => "no pair of runs has two numbers".to_owned(),
     };
-    let value = |name: &str, summary: &Summary| {
+    let value = |name: &str, place: Option<usize>, summary: &Summary| {
+        let states = place.and_then(|place| comparison.rows.get(place)).map(|row| row.states);
+        let diverged = states
+            .filter(|states| states.diverged > 0)
+            .map(|states| format!("diverged on {} of {} seeds", states.diverged, states.total()));
         let runs = format::plural(summary.n, "run", "runs");
-        format!("\u{201c}{name}\u{201d} {} ({runs})", format::mean_sd(summary, format::value))
+        let value = (summary.n > 0)
+            .then(|| format!("{} ({runs})", format::mean_sd(summary, format::value)));
+        let words: Vec<String> = value.into_iter().chain(diverged).collect();
+        format!("\u{201c}{name}\u{201d} {}", words.join(", "))
     };
-    let [of_arm, of_baseline] =
-        [value(arm, &card.arm_value), value(baseline, &card.baseline_value)];
-    let lost = match card.against.as_ref().map(|against| against.lost) {
-        None | Some((0, 0)) => String::new(),
-        Some((here, there)) => {
-            format!("; seeds lost in the one arm only: {here}, in the other only: {there}")
-        }
-    };
+    let [of_arm, of_baseline] = [
+        value(arm, card.arm, &card.arm_value),
+        value(baseline, card.baseline, &card.baseline_value),
+    ];
+    let lost = card.against.as_ref().and_then(lost_words);
+    let lost = lost.map_or(String::new(), |lost| format!("; {lost}"));
     let measured = printable(&format!("{of_arm}, {of_baseline}; {measured}{lost}"));
     Some(Claim {
         said: printable(&said),
@@ -222,11 +237,32 @@ fn claim(comparison: &Comparison) -> Option<Claim> {
         )),
         measured,
         verdict: card.verdict.name(),
-        class: match card.verdict {
-            ClaimVerdict::Supported => "good",
-            ClaimVerdict::Contradicted => "bad",
-            ClaimVerdict::Undecided => "open",
-        },
+        class: card.verdict.class(),
         reason: printable(&card.reason),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture;
+    use crate::read::read_experiment;
+
+    #[test]
+    fn the_view_of_a_small_experiment_is_as_before() {
+        let folder = tempfile::tempdir().expect("a folder");
+        fixture::write(folder.path());
+        let experiment = read_experiment(folder.path()).expect("an experiment");
+        let comparison = Comparison::of(&experiment);
+        let findings = Findings::of(&comparison);
+        let figures = Figures::draw(&experiment, &comparison, chart::smooth::WINDOW);
+        let view = view(&experiment, &comparison, &findings, &figures);
+        fixture::golden("page.txt", &format!("{view:#?}\n"));
+        let page = view.render().expect("a page");
+        // The text of every view ends up in the page, escaped.
+        assert!(
+            page.contains("Which of &#60;b&#62;three&#60;/b&#62; arms?")
+                && !page.contains("<b>three")
+        );
+    }
 }

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use super::inline::Verbatim;
 use super::settings::run_settings;
-use super::tables::sortable;
+use super::tables::{between, sortable};
 use crate::chart;
 use crate::compare::{ArmRow, Comparison};
 use crate::format;
@@ -28,11 +29,13 @@ pub(super) struct RunsTable {
 pub(super) struct RunRow {
     pub(super) place: usize,
     pub(super) arm: String,
-    pub(super) key: String,
+    pub(super) key: Verbatim,
     pub(super) seed: String,
     pub(super) final_value: String,
     pub(super) final_number: String,
     pub(super) steps: String,
+    pub(super) steps_number: String,
+    pub(super) steps_bracket: String,
     pub(super) state: String,
     pub(super) last_step: String,
     pub(super) seconds: String,
@@ -54,11 +57,13 @@ impl RunsTable {
             RunRow {
                 place,
                 arm: printable(&arm.name),
-                key: chart::key(place),
+                key: Verbatim(chart::key(place)),
                 seed: run.seed.to_string(),
                 final_value: value.map_or(format::ABSENT.to_owned(), format::value),
                 final_number: sortable(value),
                 steps: steps(of_arm, run.seed),
+                steps_number: sortable(reached_at(of_arm, run.seed).map(|step| step as f64)),
+                steps_bracket: bracket(of_arm, run.seed),
                 state: printable(&state(run)),
                 last_step: or_absent(
                     run.record().and_then(|record| record.log.last_step()).map(format::count),
@@ -97,11 +102,24 @@ fn short_digest(digest: &str) -> String {
 
 /// When a run met the target for good.
 fn steps(row: &ArmRow, seed: u64) -> String {
-    match row.sustained.runs.iter().find(|(other, _)| *other == seed) {
-        Some((_, Time::At(step))) => format::count(*step),
-        Some((_, Time::After(step))) => format!("> {}", format::count(*step)),
+    match row.sustained.of_seed(seed) {
+        Some((Time::At(step), _)) => format::count(step),
+        Some((Time::After(step), _)) => format!("> {}", format::count(step)),
         None => format::ABSENT.to_owned(),
     }
+}
+
+fn reached_at(row: &ArmRow, seed: u64) -> Option<u64> {
+    match row.sustained.of_seed(seed)? {
+        (Time::At(step), _) => Some(step),
+        (Time::After(_), _) => None,
+    }
+}
+
+/// Between which two measurements that was.
+fn bracket(row: &ArmRow, seed: u64) -> String {
+    let after = row.sustained.of_seed(seed).and_then(|(_, after)| after);
+    between(reached_at(row, seed), after)
 }
 
 /// How long a run took, as far as its clock was written down.

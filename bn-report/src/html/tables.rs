@@ -1,7 +1,9 @@
 //! The tables of the page as strings: the comparison, its tests, alerts, and what made the numbers.
 
+use super::inline::Verbatim;
 use super::runs::state;
 use crate::chart;
+use crate::compare::table::{bracket_words, lost_words, test_cells};
 use crate::compare::{Against, ArmRow, Comparison, Decision, States};
 use crate::format;
 use crate::read::Experiment;
@@ -23,7 +25,7 @@ pub(super) struct ComparisonTable {
 pub(super) struct ComparisonRow {
     pub(super) place: usize,
     pub(super) arm: String,
-    pub(super) key: String,
+    pub(super) key: Verbatim,
     pub(super) runs: String,
     pub(super) unfinished: String,
     pub(super) final_value: String,
@@ -32,6 +34,7 @@ pub(super) struct ComparisonRow {
     pub(super) final_verdict: Verdict,
     pub(super) steps: String,
     pub(super) steps_number: String,
+    pub(super) steps_bracket: String,
     pub(super) steps_verdict: Verdict,
     pub(super) gap: String,
     pub(super) closed_from: String,
@@ -42,13 +45,16 @@ pub(super) struct ComparisonRow {
 pub(super) struct Verdict {
     pub(super) words: String,
     pub(super) detail: String,
+    /// The probability of improvement where no test decides, and seeds that diverged in one of both arms only.
+    pub(super) more: String,
     pub(super) class: &'static str,
 }
 
 impl Verdict {
     fn of(against: Option<&Against>, better: Direction, number: fn(f64) -> String) -> Self {
         let Some(against) = against else {
-            return Self { words: "baseline".to_owned(), detail: String::new(), class: "" };
+            let [detail, more] = [const { String::new() }; 2];
+            return Self { words: "baseline".to_owned(), detail, more, class: "" };
         };
         let words = match against.decision {
             // The page says elsewhere how many it takes.
@@ -63,8 +69,13 @@ impl Verdict {
         let mean = against.pairs.mean.map(|mean| format::signed(mean, number));
         let interval =
             against.pairs.interval.map(|_| format::interval(against.pairs.interval, number));
+        // Where a test cannot decide, this is what is left to say.
+        let is_undecided = matches!(against.decision, Decision::TooFewSeeds { .. });
+        let chance = against.improvement.filter(|_| is_undecided);
+        let chance = chance.map(|chance| format!("better in {:.0} % of pairs", 100.0 * chance));
         let detail: Vec<String> = mean.into_iter().chain(interval).collect();
-        Self { words, detail: detail.join(" "), class }
+        let more: Vec<String> = chance.into_iter().chain(lost_words(against)).collect();
+        Self { words, detail: detail.join(" "), more: more.join("; "), class }
     }
 }
 
@@ -75,7 +86,7 @@ impl ComparisonTable {
             ComparisonRow {
                 place,
                 arm: printable(&cells.arm),
-                key: chart::key(place),
+                key: Verbatim(chart::key(place)),
                 runs: match row.states {
                     states if states.finished == states.total() => states.finished.to_string(),
                     states => format!("{} of {}", states.finished, states.total()),
@@ -91,6 +102,7 @@ impl ComparisonTable {
                 ),
                 steps: cells.steps_to_target,
                 steps_number: sortable(row.sustained.median.map(|median| median as f64)),
+                steps_bracket: between(row.sustained.median, row.sustained.median_after),
                 steps_verdict: Verdict::of(
                     row.steps_against.as_ref(),
                     Direction::Lower,
@@ -117,6 +129,11 @@ fn unfinished(states: States) -> String {
     others.map(|(state, count)| format!("{count} {state}")).collect::<Vec<_>>().join(", ")
 }
 
+/// `between 400 and 500`; empty where that is not known.
+pub(super) fn between(step: Option<u64>, after: Option<u64>) -> String {
+    bracket_words(step, after).map_or(String::new(), |steps| format!("between {steps}"))
+}
+
 /// A number for a script to sort by; empty where there is none.
 pub(super) fn sortable(number: Option<f64>) -> String {
     number.map_or(String::new(), |number| number.to_string())
@@ -132,7 +149,7 @@ pub(super) struct TestsTable {
 #[derive(Debug)]
 pub(super) struct TestRow {
     pub(super) arm: String,
-    pub(super) key: String,
+    pub(super) key: Verbatim,
     pub(super) measure: String,
     /// Pairs, mean difference, interval, probability of improvement, p, p after Holm's correction, verdict.
     pub(super) cells: [String; 7],
@@ -152,7 +169,7 @@ impl TestsTable {
                 let number = if is_steps { format::steps } else { format::value };
                 rows.extend(against.as_ref().map(|against| TestRow {
                     arm: printable(&row.name),
-                    key: chart::key(place),
+                    key: Verbatim(chart::key(place)),
                     measure: printable(&measure),
                     cells: test_cells(against, better, number),
                 }));
@@ -162,17 +179,26 @@ impl TestsTable {
     }
 }
 
-fn test_cells(against: &Against, better: Direction, number: fn(f64) -> String) -> [String; 7] {
-    let or_absent = |text: Option<String>| text.unwrap_or(format::ABSENT.to_owned());
-    [
-        against.n.to_string(),
-        or_absent(against.pairs.mean.map(|mean| format::signed(mean, number))),
-        format::interval(against.pairs.interval, number),
-        or_absent(against.improvement.map(|share| format!("{share:.2}"))),
-        or_absent(against.p_value.map(format::p_value)),
-        or_absent(against.p_adjusted.map(format::p_value)),
-        against.decision.words(Some(better)),
-    ]
+/// Every pair of arms.
+#[derive(Debug)]
+pub(super) struct PairsTable {
+    /// Arm, the arm it is compared with, measure, cells.
+    pub(super) rows: Vec<(String, String, String, [String; 7])>,
+}
+
+impl PairsTable {
+    pub(super) fn of(experiment: &Experiment, comparison: &Comparison) -> Self {
+        let pairs = comparison.all_pairs(experiment);
+        // Of single runs nothing is compared.
+        let is_tested = pairs.iter().any(|pair| pair.against.n > 1);
+        let name = |place: usize| printable(&comparison.rows[place].name);
+        let rows = pairs.iter().filter(|_| is_tested).map(|pair| {
+            let cells = test_cells(&pair.against, pair.better, pair.number());
+            let measure = printable(&pair.measure);
+            (name(pair.arm), name(pair.other), measure, cells)
+        });
+        Self { rows: rows.collect() }
+    }
 }
 
 /// What a reader must know before trusting the numbers: runs that did not finish, those of an arm together where they ended the

@@ -7,9 +7,15 @@ use super::{Claim, MetricDefinition, Split, Statistics};
 use super::{seed_dir, slug};
 use std::collections::BTreeMap;
 
-/// The version of the files that this crate writes: `schema` of `manifest.toml`. A manifest without one is of version 1, which
-/// had no claim, baseline, metric definitions or grid. Both are read; a newer one is refused.
-pub const SCHEMA_VERSION: u32 = 2;
+/// The version of the files that training writes: `schema` of `manifest.toml`. All versions up to this one are read; a newer one
+/// is refused.
+///
+/// | version | has |
+/// |---|---|
+/// | 1 | what a manifest without a `schema` has: no claim, baseline, metric definitions or grid |
+/// | 2 | these; `layers.csv` |
+/// | 3 | `schedules.csv` |
+pub const SCHEMA_VERSION: u32 = 3;
 
 /// What an arm has to reach, the sooner the better.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -39,6 +39,14 @@ fn columns_stand_in_the_documented_order() {
     let text =
         String::from_utf8(writer.into_inner().expect("a Vec takes all")).expect("CSV is text");
     assert_eq!(text, format!("{}\n1,0.5,,\n", TimingRow::HEADER.join(",")));
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    let name = ScheduleRow::RENORM_R_MAX.to_owned();
+    writer
+        .serialize(ScheduleRow { step: 1, name, value: Some(f64::INFINITY) })
+        .expect("rows serialize");
+    let text =
+        String::from_utf8(writer.into_inner().expect("a Vec takes all")).expect("CSV is text");
+    assert_eq!(text, format!("{}\n1,renorm_r_max,\n", ScheduleRow::HEADER.join(",")));
 }
 
 proptest! {

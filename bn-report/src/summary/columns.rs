@@ -54,8 +54,10 @@ pub(super) const COLUMNS: &[Column] = &[
     ("begun_n", |_, row| row.sustained.runs.len().to_string()),
     ("first_touch_n", |_, row| row.first_touch.reached.to_string()),
     ("first_touch_median", |_, row| count(row.first_touch.median)),
+    ("first_touch_after", |_, row| count(row.first_touch.median_after)),
     ("sustained_n", |_, row| row.sustained.reached.to_string()),
     ("sustained_median", |_, row| count(row.sustained.median)),
+    ("sustained_after", |_, row| count(row.sustained.median_after)),
     ("steps_difference_mean", |_, row| {
         of(&row.steps_against, |against| number(against.pairs.mean))
     }),
