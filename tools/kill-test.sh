@@ -4,8 +4,8 @@
 #
 #     tools/kill-test.sh KILLS [SEED]
 #
-# Needs target/release/bn-train (or the program in $BN_TRAIN). Exits with 1 if any byte of metrics.csv or layers.csv
-# differs, if a run hangs, or if a run that was not killed fails.
+# Needs target/release/bn-train (or the program in $BN_TRAIN). Exits with 1 if any byte of metrics.csv, layers.csv or
+# schedules.csv differs, if a run hangs, or if a run that was not killed fails.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -91,7 +91,7 @@ strike() {
 }
 
 # What must be the same, as "digest  path".
-deterministic() { (cd "$1" && find . \( -name metrics.csv -o -name layers.csv \) -not -path '*/.*/*' -exec sha256sum {} + | sort -k 2); }
+deterministic() { (cd "$1" && find . \( -name metrics.csv -o -name layers.csv -o -name schedules.csv \) -not -path '*/.*/*' -exec sha256sum {} + | sort -k 2); }
 
 start "$folder/undisturbed" 2
 await

@@ -56,6 +56,24 @@ impl Schedule {
     }
 }
 
+/// The learning rate of every update of a run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LearningRate {
+    /// `optimizer.learning_rate`: where the factor is 1.
+    pub base: f64,
+    /// The factor.
+    pub schedule: Schedule,
+    /// Updates of the run.
+    pub total_steps: u64,
+}
+
+impl LearningRate {
+    /// The rate of the update after `step` others.
+    pub fn at(&self, step: u64) -> f64 {
+        self.base * self.schedule.factor(step, self.total_steps)
+    }
+}
+
 impl Shape {
     fn factor(&self, step: u64, total_steps: u64) -> f64 {
         let progress =

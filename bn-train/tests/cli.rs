@@ -3,7 +3,7 @@
 mod common;
 
 use common::{
-    SHORT, assert_rows_are_whole, folder, metrics, place, program, refusal, run, state, text,
+    SHORT, assert_rows_are_whole, folder, logs, place, program, refusal, run, state, text,
 };
 use std::fs;
 use std::path::Path;
@@ -27,7 +27,15 @@ fn a_run_leaves_all_its_files_and_a_report() {
     };
     assert_eq!(
         names(&place),
-        ["checkpoints", "config.toml", "layers.csv", "metrics.csv", "status.json", "timing.csv"]
+        [
+            "checkpoints",
+            "config.toml",
+            "layers.csv",
+            "metrics.csv",
+            "schedules.csv",
+            "status.json",
+            "timing.csv"
+        ]
     );
     assert_eq!(names(place.parent().unwrap()), ["seed-3"]);
     assert_eq!(state(&place), "finished");
@@ -81,9 +89,9 @@ fn any_number_of_jobs_gives_the_same_bytes_and_a_run_repeats_from_its_config() {
         let output = run(out.path(), &[&SHORT[..], &arms, &["--jobs", jobs]].concat());
         assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     }
-    let metrics_of_one = metrics(one.path());
-    assert_eq!(metrics_of_one.len(), 6);
-    assert_eq!(metrics_of_one, metrics(two.path()));
+    let logs_of_one = logs(one.path());
+    assert_eq!(logs_of_one.len(), 3 * 6);
+    assert_eq!(logs_of_one, logs(two.path()));
 
     let config = place(one.path(), "renorm-0.99", 1).join("config.toml");
     let output = run(again.path(), &[config.to_str().unwrap(), "--no-report"]);

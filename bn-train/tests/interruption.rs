@@ -5,8 +5,7 @@
 mod common;
 
 use common::{
-    SHORT, assert_rows_are_whole, folder, metrics, partial, place, program, refusal, run, state,
-    text,
+    SHORT, assert_rows_are_whole, folder, logs, partial, place, program, refusal, run, state, text,
 };
 use std::fs;
 use std::os::unix::process::CommandExt as _;
@@ -148,7 +147,7 @@ fn an_orphan_writes_nothing_into_the_next_run() {
         let output = run(out.path(), &arguments);
         child.wait().unwrap();
         assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-        assert_eq!(metrics(out.path()), metrics(undisturbed.path()));
+        assert_eq!(logs(out.path()), logs(undisturbed.path()));
         let place = place(out.path(), "decay-0.9", 0);
         assert_eq!(state(&place), "finished");
         assert_eq!(fs::read_dir(place.parent().unwrap()).unwrap().count(), 1);

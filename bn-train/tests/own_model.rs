@@ -111,7 +111,7 @@ fn killed_runs_of_own_kinds_go_on_to_the_same_bytes() {
                 let file = |out: &Path, name: &str| {
                     fs::read(out.join(experiment).join(arm).join(seed).join(name)).unwrap()
                 };
-                for name in ["metrics.csv", "layers.csv"] {
+                for name in ["metrics.csv", "layers.csv", "schedules.csv"] {
                     let same = file(killed.path(), name) == file(straight.path(), name);
                     assert!(same, "{experiment}, {arm}, {seed}: {name}");
                 }

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{folder, metrics, program, text};
+use common::{folder, logs, program, text};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -62,7 +62,7 @@ fn undisturbed(experiment: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let out = folder();
     let output = command(experiment, out.path(), "2").output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-    metrics(out.path())
+    logs(out.path())
 }
 
 /// The processes that train for this launcher.
@@ -125,7 +125,7 @@ fn every_optimizer_and_norm_ends_with_the_same_bytes_after_any_kills() {
     for seed in [1, 2] {
         let out = folder();
         run_under_kills(&experiment, out.path(), 12, &mut Sequence(seed));
-        assert_eq!(metrics(out.path()), wanted, "sequence {seed}");
+        assert_eq!(logs(out.path()), wanted, "sequence {seed}");
     }
 }
 
@@ -154,7 +154,7 @@ fn interrupted_run_goes_on_from_its_checkpoint_and_says_so() {
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let printed = text(&output.stdout);
     assert!(printed.contains("1 of 1 goes on from its checkpoint\n"), "{printed}");
-    assert_eq!(metrics(out.path()), wanted);
+    assert_eq!(logs(out.path()), wanted);
 }
 
 #[test]
@@ -172,7 +172,7 @@ fn damaged_checkpoint_falls_back_to_the_one_before() {
     fs::write(&newest, bytes).unwrap();
     let output = command(&experiment, out.path(), "1").output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-    assert_eq!(metrics(out.path()), wanted);
+    assert_eq!(logs(out.path()), wanted);
     let message = text(&output.stderr);
     let name = newest.file_name().unwrap().to_str().unwrap();
     assert!(message.contains("passed over") && message.contains(name), "{message}");

@@ -40,6 +40,17 @@ impl Batch {
         self.map(|tensor| tensor.narrow(0, range.start, range.len()))
     }
 
+    /// The sum of the weights in the loss; the number of examples where all weigh the same.
+    ///
+    /// # Errors
+    /// What candle reports.
+    pub fn loss_weight(&self) -> Result<f64> {
+        match &self.loss_weights {
+            None => Ok(self.len() as f64),
+            Some(weights) => Ok(weights.to_vec1::<f32>()?.into_iter().map(f64::from).sum()),
+        }
+    }
+
     /// So many of the examples, evenly spread: a data set may be sorted.
     ///
     /// # Errors

@@ -18,6 +18,7 @@ mod output;
 mod raw;
 mod registry;
 mod selection;
+mod scheduled;
 pub mod settings;
 pub mod shipped;
 mod template;

@@ -14,7 +14,7 @@ use super::files::{
 };
 use super::lock::{Lock, LockError};
 use bn_report::schema::{
-    CHECKPOINTS, CONFIG, LAYERS, METRICS, RunConfig, STATUS, Status, TIMING, WORKER_LOG,
+    CHECKPOINTS, CONFIG, LAYERS, METRICS, RunConfig, SCHEDULES, STATUS, Status, TIMING, WORKER_LOG,
     partial_dir,
 };
 use std::fs::{self, OpenOptions};
@@ -173,8 +173,10 @@ impl RunDirectory {
 
     /// Makes everything written so far outlive a loss of power.
     fn sync_files(&self) -> Result<(), DirectoryError> {
-        let mut paths: Vec<PathBuf> =
-            [CONFIG, METRICS, TIMING].iter().map(|name| self.partial.join(name)).collect();
+        let mut paths: Vec<PathBuf> = [CONFIG, METRICS, TIMING, SCHEDULES]
+            .iter()
+            .map(|name| self.partial.join(name))
+            .collect();
         paths.extend(Some(self.partial.join(LAYERS)).filter(|path| path.exists()));
         paths.push(self.partial.clone());
         sync_all(&paths)

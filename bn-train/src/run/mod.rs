@@ -14,6 +14,7 @@ mod metrics;
 mod outputs;
 mod probe;
 mod recent;
+mod schedules;
 mod session;
 mod shadow;
 mod telemetry;

@@ -5,11 +5,14 @@ use super::files::DirectoryError;
 use super::growing_file::{GrowingFile, csv_head};
 use super::layers::LayersWriter;
 use super::metrics::MetricsWriter;
+use super::schedules::SchedulesWriter;
 use super::tensorboard::{self, EVENTS, TensorBoardWriter};
 use super::timing::TimingWriter;
 use super::writer::Writers;
 use crate::experiment::OutputSettings;
-use bn_report::schema::{CHECKPOINTS, LAYERS, LayerRow, METRICS, MetricRow, TIMING, TimingRow};
+use bn_report::schema::{
+    CHECKPOINTS, LAYERS, LayerRow, METRICS, MetricRow, SCHEDULES, ScheduleRow, TIMING, TimingRow,
+};
 use std::path::Path;
 
 /// Where a run writes, and where it goes on.
@@ -86,6 +89,7 @@ fn writers(settings: &OutputSettings, open: Open<'_>) -> Result<Writers, Directo
     let mut writers = Writers::default();
     writers.push(MetricsWriter::new(open(METRICS, &csv_head(&MetricRow::HEADER))?));
     writers.push(TimingWriter::new(open(TIMING, &csv_head(&TimingRow::HEADER))?)?);
+    writers.push(SchedulesWriter::new(open(SCHEDULES, &csv_head(&ScheduleRow::HEADER))?));
     if settings.layers_every.is_some() {
         writers.push(LayersWriter::new(open(LAYERS, &csv_head(&LayerRow::HEADER))?));
     }

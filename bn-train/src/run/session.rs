@@ -18,7 +18,7 @@ use crate::model::{Mode, MomentsByPath};
 use crate::optimizer::AveragedStatistics;
 use crate::state::StateError;
 use crate::task::Headline;
-use bn_report::schema::{MetricRow, Split, Statistics, Status};
+use bn_report::schema::{MetricRow, ScheduleRow, Split, Statistics, Status};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// How far a run is.
@@ -143,6 +143,10 @@ impl Session<'_> {
         let step = self.trainer.updates();
         let is_last = step == self.settings.train.steps;
         self.write_layers()?;
+        self.write_schedules(self.settings.schedule_changes(step))?;
+        if is_last {
+            self.write_schedules(self.settings.schedule_ends(step))?;
+        }
         let mut score = None;
         if self.settings.train.evaluates(step) {
             self.writers.pause(self.now())?;
@@ -166,6 +170,10 @@ impl Session<'_> {
     fn write_layers(&mut self) -> Result<(), DirectoryError> {
         let rows = self.trainer.take_layer_rows();
         if rows.is_empty() { Ok(()) } else { self.writers.layers(&rows) }
+    }
+
+    fn write_schedules(&mut self, rows: Vec<ScheduleRow>) -> Result<(), DirectoryError> {
+        if rows.is_empty() { Ok(()) } else { self.writers.schedules(&rows) }
     }
 
     fn now(&self) -> Moment {
@@ -284,6 +292,7 @@ impl Session<'_> {
     fn blow_up(&mut self, scores: &[f64], layer: Option<String>) -> Result<Status, TrainError> {
         let before = self.now();
         self.write_layers()?;
+        self.write_schedules(self.settings.schedule_ends(before.step))?;
         self.writers.pause(before)?;
         let mut all = self.training_rows();
         let step = before.step + 1;

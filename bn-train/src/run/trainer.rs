@@ -13,7 +13,7 @@ use crate::data::{Batch, Loader};
 use crate::experiment::Settings;
 use crate::model::{Gradients, Observer, parameters};
 use crate::optimizer::{AveragedStatistics, Optimizer, WeightAverage};
-use crate::schedule::Schedule;
+use crate::schedule::LearningRate;
 use crate::state::{State, StateError};
 use crate::task::{Learned, MODEL, Networks, Turn};
 use bn_core::Updates;
@@ -27,9 +27,7 @@ pub struct Trainer {
     networks: Networks,
     /// One for each network.
     optimizers: Vec<Box<dyn Optimizer>>,
-    learning_rate: f64,
-    schedule: Schedule,
-    total_steps: u64,
+    rate: LearningRate,
     seed: u64,
     data: DeviceData,
     loader: Loader,
@@ -86,9 +84,7 @@ impl Trainer {
             |model: &crate::model::Model| settings.optimizer.build(parameters(model.layers()));
         Ok(Self {
             optimizers: networks.models().iter().map(build).collect::<Result<_>>()?,
-            learning_rate: settings.learning_rate,
-            schedule: settings.schedule.clone(),
-            total_steps: settings.train.steps,
+            rate: settings.rate(),
             seed,
             loader: data.loader(settings, seed)?,
             waited: Duration::ZERO,
@@ -163,7 +159,7 @@ impl Trainer {
         let asked = Instant::now();
         let batch = self.data.batch(self.loader.batch(self.step)?)?;
         self.waited += asked.elapsed();
-        let rate = self.learning_rate * self.schedule.factor(self.step, self.total_steps);
+        let rate = self.rate.at(self.step);
         let mut scores = Vec::new();
         for network in 0..self.networks.models().len() {
             let Learned { scores: own, gradients } = self.learn(network, &batch)?;
@@ -204,28 +200,31 @@ impl Trainer {
         Ok(learned)
     }
 
-    /// The batch in parts: mean scores and gradients over the parts, and one update of the moving statistics, by the
-    /// moments of all parts together. The observer sees the first part.
+    /// The batch in parts, and one update of the moving statistics, by the moments of all parts together. Loss and gradients
+    /// are means over the parts, each weighing as much as its examples do in the loss, so those of the whole batch where
+    /// no norm sees the parts; other scores are plain means. The observer sees the first part.
     fn learn_in_parts(&self, network: usize, batch: &Batch, turn: Turn<'_>) -> Result<Learned> {
         let updates = Updates::new();
         let Turn { mut observer, seed, step, .. } = turn;
         let mut scores: Vec<f64> = Vec::new();
         let mut gradients = Gradients::new();
         let parts = self.accumulate;
-        let share = 1.0 / parts as f64;
+        let weight = batch.loss_weight()?;
         let size = self.batch_size / parts;
         let models = self.networks.models();
         let trainable = models[network].trainable();
         for part in 0..parts {
             let batch = batch.narrow(part * size..(part + 1) * size)?;
+            let share = batch.loss_weight()? / weight;
             let observer = observer.take().map(|observer| observer as &mut dyn Observer);
             let updates_of_all = Some(&updates);
             let mut turn =
                 Turn { observer, updates: updates_of_all, seed, step, part: part as u64 };
             let learned = self.networks.task().learn(network, models, &batch, &mut turn)?;
             scores.resize(learned.scores.len(), 0.0);
-            for (mean, score) in scores.iter_mut().zip(&learned.scores) {
-                *mean += share * score;
+            for (index, (mean, score)) in scores.iter_mut().zip(&learned.scores).enumerate() {
+                // The loss comes first.
+                *mean += if index == 0 { share } else { 1.0 / parts as f64 } * score;
             }
             if learned.scores.iter().any(|score| !score.is_finite()) {
                 updates.discard();

@@ -2,7 +2,7 @@
 
 use super::files::DirectoryError;
 use super::telemetry::Moment;
-use bn_report::schema::{LayerRow, MetricRow};
+use bn_report::schema::{LayerRow, MetricRow, ScheduleRow};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
@@ -32,6 +32,14 @@ pub trait Writer: Debug {
     /// # Errors
     /// As [`Writer::pause`].
     fn layers(&mut self, _rows: &[LayerRow]) -> Result<(), DirectoryError> {
+        Ok(())
+    }
+
+    /// Rows of settings that changed by plan with one step.
+    ///
+    /// # Errors
+    /// As [`Writer::pause`].
+    fn schedules(&mut self, _rows: &[ScheduleRow]) -> Result<(), DirectoryError> {
         Ok(())
     }
 
@@ -66,6 +74,10 @@ impl Writers {
 
     pub(super) fn layers(&mut self, rows: &[LayerRow]) -> Result<(), DirectoryError> {
         self.0.iter_mut().try_for_each(|writer| writer.layers(rows))
+    }
+
+    pub(super) fn schedules(&mut self, rows: &[ScheduleRow]) -> Result<(), DirectoryError> {
+        self.0.iter_mut().try_for_each(|writer| writer.schedules(rows))
     }
 
     /// Lengths of the files, by name, all of them on disk.

@@ -47,15 +47,17 @@ pub fn state(place: &Path) -> String {
     status["state"].as_str().unwrap().to_owned()
 }
 
-/// Every `metrics.csv` below a folder, by path.
-pub fn metrics(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+const LOGS: [&str; 3] = ["metrics.csv", "layers.csv", "schedules.csv"];
+
+/// Every log below a folder that is the same for the same seed, by path.
+pub fn logs(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(next) = folders.pop() {
         for entry in fs::read_dir(next).unwrap().map(|entry| entry.unwrap().path()) {
             if entry.is_dir() {
                 folders.push(entry);
-            } else if entry.ends_with("metrics.csv") {
+            } else if LOGS.iter().any(|name| entry.ends_with(name)) {
                 found.push((
                     entry.strip_prefix(folder).unwrap().to_owned(),
                     fs::read(&entry).unwrap(),

@@ -4,7 +4,7 @@ use super::super::chart;
 use super::first_runs;
 use crate::experiment::Settings;
 use crate::experiment::plan::Plan;
-use bn_core::{Clipping, RMin};
+use bn_report::schema::ScheduleRow;
 
 /// A curve with the arms that have it.
 pub(super) struct Curve<'a> {
@@ -28,19 +28,18 @@ pub(super) fn curves(plan: &Plan) -> Vec<Curve<'_>> {
 }
 
 fn curves_of(settings: &Settings) -> Vec<(&'static str, Vec<String>)> {
-    let steps = settings.train.steps;
-    let rate = |step| settings.learning_rate * settings.schedule.factor(step, steps);
-    let mut curves = vec![("learning rate", chart::draw(steps, rate))];
-    let renorm = settings.norm.as_ref().and_then(|norm| norm.batch_norm()?.renorm.as_ref());
-    if let Some(Clipping { r_min, r_max, d_max }) = renorm.map(|renorm| &renorm.clipping) {
-        let bounds = [("upper bound of r", r_max), ("bound of |d|", d_max)];
-        for (what, bound) in bounds {
-            let lines = bound.as_ref().map(|bound| chart::draw(steps, |step| bound.at(step)));
-            curves.extend(lines.map(|lines| (what, lines)));
-        }
-        if let Some(RMin::Bound(bound)) = r_min {
-            curves.push(("lower bound of r", chart::draw(steps, |step| bound.at(step))));
-        }
+    let draw =
+        |index: usize| chart::draw(settings.train.steps, |step| settings.scheduled(step)[index].1);
+    let names = settings.scheduled(0).into_iter().enumerate();
+    names.map(|(index, (name, _))| (words(name), draw(index))).collect()
+}
+
+fn words(name: &'static str) -> &'static str {
+    match name {
+        ScheduleRow::LEARNING_RATE => "learning rate",
+        ScheduleRow::RENORM_R_MIN => "lower bound of r",
+        ScheduleRow::RENORM_R_MAX => "upper bound of r",
+        ScheduleRow::RENORM_D_MAX => "bound of |d|",
+        other => other,
     }
-    curves
 }

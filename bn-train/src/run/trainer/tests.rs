@@ -181,16 +181,18 @@ fn values(trainer: &Trainer) -> Vec<(String, Vec<f64>)> {
 
 #[test]
 fn a_batch_in_parts_equals_the_batch_where_no_norm_sees_the_parts() {
-    let lines = "optimizer.learning_rate = 0.1\nmodel.hidden = [9]\nnorm.kind = 'none'";
-    let train = |parts: usize| {
+    let plain = "optimizer.learning_rate = 0.1\nmodel.hidden = [9]\nnorm.kind = 'none'";
+    let weighted =
+        format!("{plain}\nsampler = {{ kind = 'skewed', skew = 20, loss_weights = true }}");
+    let train = |lines: &str, parts: usize| {
         let settings = settings(&format!("{lines}\ntrain.accumulate = {parts}"));
         let mut trainer = Trainer::new(&settings, 0, &data(&settings)).unwrap();
         let scores = steps(&mut trainer, 4);
         (scores, values(&trainer))
     };
-    let (scores, all) = train(1);
-    for parts in [2, 5, 30] {
-        let (in_parts, values) = train(parts);
+    for (lines, parts) in [plain, &weighted].into_iter().flat_map(|l| [(l, 2), (l, 5), (l, 30)]) {
+        let (scores, all) = train(lines, 1);
+        let (in_parts, values) = train(lines, parts);
         for (got, want) in in_parts.iter().zip(&scores) {
             assert!((got[0] - want[0]).abs() < 1e-6, "{parts} parts: {got:?} {want:?}");
             assert!((got[1] - want[1]).abs() < 1e-12);
@@ -198,6 +200,32 @@ fn a_batch_in_parts_equals_the_batch_where_no_norm_sees_the_parts() {
         for ((path, got), (_, want)) in values.iter().zip(&all) {
             for (got, want) in got.iter().zip(want) {
                 assert!((got - want).abs() < 2e-6, "{path}, {parts} parts: {got} {want}");
+            }
+        }
+    }
+}
+
+/// So the experiment `micro-batches` needs no arms of ghost batch normalization.
+#[test]
+fn a_batch_in_parts_trains_as_ghost_batches_of_their_size() {
+    let train = |lines: &str| {
+        let lines = format!("optimizer.learning_rate = 0.1\nmodel.hidden = [9]\n{lines}");
+        let settings = settings(&lines);
+        let mut trainer = Trainer::new(&settings, 0, &data(&settings)).unwrap();
+        let scores = steps(&mut trainer, 4);
+        (scores, values(&trainer))
+    };
+    for (parts, size) in [(2, 15), (3, 10), (10, 3)] {
+        let (scores, in_parts) = train(&format!("train.accumulate = {parts}"));
+        let (ghost_scores, ghost) = train(&format!("norm = {{ kind = 'ghost', size = {size} }}"));
+        for (got, want) in scores.iter().zip(&ghost_scores) {
+            assert!((got[0] - want[0]).abs() < 1e-5, "{parts} parts: {got:?} {want:?}");
+        }
+        let trained = ghost.iter().filter(|(path, _)| !path.contains(".moving_"));
+        for (path, want) in trained {
+            let (_, got) = in_parts.iter().find(|(known, _)| known == path).unwrap();
+            for (got, want) in got.iter().zip(want) {
+                assert!((got - want).abs() < 1e-5, "{path}, {parts} parts: {got} {want}");
             }
         }
     }
