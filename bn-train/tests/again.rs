@@ -43,12 +43,12 @@ fn finished_runs_are_skipped_and_said_to_be() {
     fs::remove_dir_all(place(out.path(), "no-normalization", 1)).unwrap();
 
     let printed = succeed(out.path(), &arguments);
-    assert!(printed.contains("3 of 4 ended before, skipped\n"), "{printed}");
+    assert!(printed.contains("3 of 4 already completed, skipped\n"), "{printed}");
     assert_eq!(files(&arm), before);
     assert_eq!(state(&place(out.path(), "no-normalization", 1)), "finished");
 
     let printed = succeed(out.path(), &arguments);
-    assert!(printed.contains("4 of 4 ended before, skipped\n"), "{printed}");
+    assert!(printed.contains("4 of 4 already completed, skipped\n"), "{printed}");
     assert!(printed.contains("report.html"), "the report is drawn anyway: {printed}");
 }
 
@@ -107,7 +107,7 @@ fn quick_look_gets_a_folder_of_its_own_or_replaces_on_request() {
     }
     assert_eq!(fs::read_dir(&arm).unwrap().count(), 2, "nothing of the older runs is left");
     let printed = succeed(out.path(), &[&quick[..], &["--replace"]].concat());
-    assert!(printed.contains("4 of 4 ended before, skipped\n"), "{printed}");
+    assert!(printed.contains("4 of 4 already completed, skipped\n"), "{printed}");
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn results_of_another_version_are_kept_and_it_is_said() {
     let line = older.lines().find(|line| line.starts_with("version = ")).unwrap().to_owned();
     fs::write(&config, older.replace(&line, "version = \"bn-train 0.0.1\"")).unwrap();
     let printed = succeed(out.path(), &arguments);
-    assert!(printed.contains("1 of 1 ended before, skipped\n"), "{printed}");
+    assert!(printed.contains("1 of 1 already completed, skipped\n"), "{printed}");
     assert!(printed.contains("1 run of an earlier program: bn-train 0.0.1"), "{printed}");
 }
 

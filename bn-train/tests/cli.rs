@@ -234,8 +234,8 @@ fn experiments_are_listed_and_shown() {
 fn flags_say_what_they_would_accept() {
     let out = folder();
     for (flags, expected) in [
-        (["--jobs", "0"], "expected a whole number from 1"),
-        (["--threads", "none"], "expected a whole number from 1"),
+        (["--jobs", "0"], "expected a positive integer"),
+        (["--threads", "none"], "expected a positive integer"),
         (["--seeds", "1-"], "expected whole numbers from 0 and ranges, for instance 0,1,5-9"),
         (["--seeds", "-1"], "expected whole numbers from 0"),
         (["--set", "optimizer.lr=1"], "did you mean `optimizer.learning_rate`?"),
@@ -275,7 +275,7 @@ fn status_tells_how_runs_stand() {
     fs::remove_dir_all(experiment.join("decay-0.9/seed-1")).unwrap();
     let output = program().arg("status").arg(&experiment).output().unwrap();
     let printed = text(&output.stdout);
-    assert!(printed.starts_with("decay-and-renorm: 2 runs: 1 finished, 1 to come\n"), "{printed}");
+    assert!(printed.starts_with("decay-and-renorm: 2 runs: 1 finished, 1 pending\n"), "{printed}");
     assert!(printed.contains("decay 0.9, seed 0  finished  step 12/12  accuracy 0."), "{printed}");
     assert!(!printed.contains('\x1b'), "no colours outside of a terminal");
     let message =
@@ -296,7 +296,7 @@ fn plan_tells_what_would_be_run_and_writes_nothing() {
         "network of 1 arm: \"decay 0.9\"\n",
         "  hidden1             60x100       6,400\n",
         "learning rate\n  0.2 throughout\n",
-        " ms a step, ",
+        " ms per step, ",
         "  10 runs, 1 at a time with 2 threads each: about ",
     ] {
         let expected = if expected.contains("threads") {

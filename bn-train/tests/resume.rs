@@ -1,4 +1,4 @@
-//! Runs that were interrupted or killed go on from their last checkpoint, and end with the bytes of an undisturbed run.
+//! Interrupted or killed runs resume from their last checkpoint and end with the bytes of an undisturbed run.
 
 #![cfg(target_os = "linux")]
 
@@ -153,7 +153,7 @@ fn interrupted_run_goes_on_from_its_checkpoint_and_says_so() {
     let output = command(&experiment, out.path(), "1").output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let printed = text(&output.stdout);
-    assert!(printed.contains("1 of 1 goes on from its checkpoint\n"), "{printed}");
+    assert!(printed.contains("1 of 1 resumes from its checkpoint\n"), "{printed}");
     assert_eq!(metrics(out.path()), wanted);
 }
 
