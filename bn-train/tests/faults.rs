@@ -84,6 +84,6 @@ fn folder_that_vanishes_fails_its_run_and_no_other() {
     assert_eq!(output.status.code(), Some(1));
     let message = text(&output.stderr);
     assert!(message.contains("no normalization, seed 0: failed: "), "{message}");
-    assert!(message.contains("removed while the run goes on"), "{message}");
+    assert!(message.contains("the file was removed during the run"), "{message}");
     assert_eq!(state(&place(out.path(), "decay-0.9", 0)), "finished");
 }

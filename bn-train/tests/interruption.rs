@@ -200,7 +200,7 @@ fn a_second_program_in_one_folder_is_refused_by_name_of_the_first() {
     let out = folder();
     let mut child = start_long_run(out.path());
     let message = refusal(&run(out.path(), &SHORT));
-    assert!(message.contains("another bn-train is writing there"), "{message}");
+    assert!(message.contains("another bn-train process is writing here"), "{message}");
     assert!(message.contains(&format!("process {} on ", child.id())), "{message}");
     assert!(message.contains("train.steps=1000000"), "the command: {message}");
     signal("INT", child.id());

@@ -72,7 +72,7 @@ pub fn fetch(
     from: Option<&str>,
     watcher: &mut dyn Watcher,
 ) -> Result<(), FetchError> {
-    fs::create_dir_all(folder).map_err(FetchError::disk(folder, "make this folder"))?;
+    fs::create_dir_all(folder).map_err(FetchError::disk(folder, "create this folder"))?;
     let urls: Vec<String> = match from {
         Some(url) if url.ends_with('/') => vec![url.to_owned()],
         Some(url) => vec![format!("{url}/")],
