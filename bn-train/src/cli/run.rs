@@ -184,9 +184,9 @@ fn unfinished(jobs: &[Job], outcome: &Outcome) -> String {
         (None, 1) => {
             format!("1 of {all} runs was stopped early; run the same command to resume")
         }
-        (None, stopped) => format!(
-            "{stopped} of {all} runs were stopped early; run the same command to resume"
-        ),
+        (None, stopped) => {
+            format!("{stopped} of {all} runs were stopped early; run the same command to resume")
+        }
     }
 }
 

@@ -98,7 +98,8 @@ impl Standing {
             Some(Status::Diverged { step, reason }) => format!("at step {step}: {reason}"),
             Some(Status::Failed { error }) => error.clone(),
             Some(Status::Running) if !self.is_owned => {
-                "no process is training it; `bn-train run` resumes from its last checkpoint".to_owned()
+                "no process is training it; `bn-train run` resumes from its last checkpoint"
+                    .to_owned()
             }
             Some(Status::Running) => {
                 self.seconds_left.map_or(String::new(), |left| format!("{} left", duration(left)))

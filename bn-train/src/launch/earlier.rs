@@ -184,8 +184,7 @@ impl Others {
     }
 
     fn refusal(&self) -> String {
-        let mut text =
-            "this would replace or mix with runs that have other settings:\n".to_owned();
+        let mut text = "this would replace or mix with runs that have other settings:\n".to_owned();
         for (difference, (first, count)) in &self.0 {
             let more = match count - 1 {
                 0 => String::new(),

@@ -335,7 +335,8 @@ fn spaced(name: &str) -> String {
 
 fn diverged(step: u64, what: &str, value: f64, layer: Option<String>) -> Status {
     let value = if value.is_nan() { "not a number" } else { "infinite" };
-    let at = layer.map_or(String::new(), |layer| format!("; `{layer}` is the first that is not finite"));
+    let at =
+        layer.map_or(String::new(), |layer| format!("; `{layer}` is the first that is not finite"));
     Status::Diverged { step, reason: format!("{what} is {value}{at}") }
 }
 

@@ -190,7 +190,8 @@ fn diverged_run_keeps_the_rows_of_its_last_step() {
     let status = run(&settings, folder.path(), &memory, None);
     let Status::Diverged { step, reason } = status else { panic!("{status:?}") };
     assert!(
-        reason.starts_with("training loss is ") && reason.ends_with("` is the first that is not finite"),
+        reason.starts_with("training loss is ")
+            && reason.ends_with("` is the first that is not finite"),
         "{reason}"
     );
     let rows = memory.metrics();
