@@ -194,9 +194,7 @@ fn bad_input_is_one_clear_message() {
 
     let message = refusal(&run(out.path(), &["--arms", "decay 0.8"]));
     assert!(
-        message.contains(
-            "--arms decay 0.8: there is no arm \"decay 0.8\" (did you mean \"decay 0.9\"?)"
-        ),
+        message.contains("--arms decay 0.8: no arm \"decay 0.8\" (did you mean \"decay 0.9\"?)"),
         "{message}"
     );
 
@@ -236,7 +234,7 @@ fn flags_say_what_they_would_accept() {
     for (flags, expected) in [
         (["--jobs", "0"], "expected a positive integer"),
         (["--threads", "none"], "expected a positive integer"),
-        (["--seeds", "1-"], "expected whole numbers from 0 and ranges, for instance 0,1,5-9"),
+        (["--seeds", "1-"], "expected whole numbers from 0 and ranges, for example 0,1,5-9"),
         (["--seeds", "-1"], "expected whole numbers from 0"),
         (["--set", "optimizer.lr=1"], "did you mean `optimizer.learning_rate`?"),
         (["--set", "model.hidden=50,50"], "write --set model.hidden=[50,50]"),
