@@ -18,7 +18,7 @@ pub struct Hidden<'a> {
     pub(super) activation: Activation,
 }
 
-/// Slope of leaky ReLU below 0.
+/// Slope of the leaky `ReLU` below 0.
 const LEAK: f64 = 0.01;
 
 impl<'a> Hidden<'a> {
