@@ -84,7 +84,7 @@ pub(super) fn read(keys: &mut Keys<'_>, has_target: bool) -> Option<Option<Claim
         ("same", Expected::Same, "the values differ by at most `margin`"),
     ]);
     let expected = keys.optional(
-        Key::new("expected", expected, "what the source says of the measure"),
+        Key::new("expected", expected, "the expected direction of the measure"),
         Expected::Higher,
     );
     let about = "differences up to this count as the same, in the measure's unit";

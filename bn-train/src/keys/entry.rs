@@ -10,7 +10,7 @@ pub enum Presence {
         /// An example for the template, as TOML.
         example: String,
     },
-    /// It may be absent, which means something of its own.
+    /// It may be absent, which has its own meaning.
     Optional {
         /// An example for the template, as TOML.
         example: String,

@@ -115,7 +115,7 @@ pub(super) fn remove_trash(trash: &Path) -> Result<(), DirectoryError> {
     step(trash, "remove this folder", || fs::remove_dir(trash))
 }
 
-/// `.<name>.<suffix>` beside `path`.
+/// `.<name>.<suffix>` in the folder of `path`.
 pub(super) fn sibling(path: &Path, suffix: &str) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     path.with_file_name(format!(".{}.{suffix}", name.trim_start_matches('.')))

@@ -53,10 +53,10 @@ fn blur(plane: &mut [f32], line_step: usize, step: usize, kernel: &[f32]) {
             *value = plane[first + at * step];
         }
         for at in 0..count {
-            let beside =
+            let both_sides =
                 |away: usize| line[at.saturating_sub(away)] + line[(at + away).min(count - 1)];
             let others = kernel.iter().enumerate().skip(1);
-            let sum: f32 = others.map(|(away, weight)| weight * beside(away)).sum();
+            let sum: f32 = others.map(|(away, weight)| weight * both_sides(away)).sum();
             plane[first + at * step] = kernel[0] * line[at] + sum;
         }
     }

@@ -39,9 +39,9 @@ impl Runs {
                 (input * plane + offset, input * taps + weight)
             };
             for row in (0..taps).step_by(kernel.1) {
-                let whole = kernel.1 / 3 * 3;
-                threes.extend((row..row + whole).step_by(3).map(at));
-                ones.extend((row + whole..row + kernel.1).map(at));
+                let in_threes = kernel.1 / 3 * 3;
+                threes.extend((row..row + in_threes).step_by(3).map(at));
+                ones.extend((row + in_threes..row + kernel.1).map(at));
             }
         }
         Self { threes, ones }

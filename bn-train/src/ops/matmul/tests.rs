@@ -8,7 +8,7 @@ fn on<R: Send>(threads: usize, work: impl FnOnce() -> R + Send) -> R {
 }
 
 /// Small integers, whose sums are exact in any order.
-fn whole(i: usize) -> f32 {
+fn small_integer(i: usize) -> f32 {
     ((i * 37 + 11) % 23) as f32 - 11.0
 }
 
@@ -41,9 +41,9 @@ fn products_are_sums_of_products() {
     }
     sizes.extend((1..70).map(|columns| (13, 4, columns)));
     for (rows, inner, columns) in sizes {
-        let a = numbers(rows * inner, whole);
-        let b = numbers(inner * columns, whole);
-        let bias = numbers(columns, whole);
+        let a = numbers(rows * inner, small_integer);
+        let b = numbers(inner * columns, small_integer);
+        let bias = numbers(columns, small_integer);
         let (at, bt) = (transposed(&a, rows, inner), transposed(&b, inner, columns));
         let entry = |i: usize| {
             let (row, column) = (i / columns, i % columns);
