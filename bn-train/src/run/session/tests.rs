@@ -113,7 +113,7 @@ fn interrupted_run_writes_the_same_rows() {
         // Rows that a killed process wrote after its last checkpoint are discarded.
         memory.0.lock().unwrap().push(straight[0].clone());
         assert_eq!(run(&settings, folder.path(), &memory, None), Status::Finished);
-        assert_eq!(memory.all(), straight, "stopped before steps {first} and {second}");
+        assert_eq!(memory.all(), straight, "stopped after steps {first} and {second}");
         // A complete run has nothing left to do.
         assert_eq!(run(&settings, folder.path(), &memory, None), Status::Finished);
         assert_eq!(memory.all(), straight);
