@@ -1,10 +1,10 @@
-//! Tells the program which commit it was built from, where git knows it.
+//! Sets `BN_TRAIN_VERSION` to the version and, if known, the git commit.
 
 use std::process::Command;
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    // Without git, or outside a checkout, the version stands alone.
+    // Without git or outside a checkout, there is only the version.
     let commit = git(&["rev-parse", "--short=12", "HEAD"]);
     let suffix = commit.map_or(String::new(), |commit| format!(" ({commit})"));
     println!("cargo::rustc-env=BN_TRAIN_VERSION={}{suffix}", env!("CARGO_PKG_VERSION"));

@@ -1,11 +1,11 @@
-//! A network, a data set and an experiment of one's own: `cargo run --example own_model -- run rings`.
+//! A custom network, data set and experiment: `cargo run --example own_model -- run rings`.
 
 use bn_train::data::{DataError, Dataset, Description, Examples, ImageShape, Provider};
 use bn_train::keys::{Key, size};
 use bn_train::model::{Architecture, Block, Chain, Dense, Flatten, Graph, Hidden, Layer, Sizes};
 type Built = candle::Result<Box<dyn Layer>>;
 
-/// A dense layer of ours with its norm and activation, then one of candle's.
+/// A dense layer of this crate with norm and activation, then one of candle's.
 #[derive(Debug)]
 struct Mixed(usize);
 
@@ -21,7 +21,7 @@ impl Architecture for Mixed {
     }
 }
 
-/// Points of a plane: is one inside of a ring, on it, or outside?
+/// Points in the plane, classified as inside a ring, on it, or outside.
 #[derive(Debug)]
 struct Rings;
 const POINT: ImageShape = ImageShape { channels: 2, height: 1, width: 1 };
@@ -41,7 +41,7 @@ impl Provider for Rings {
     }
 }
 
-const EXPERIMENT: &str = "question = 'Does batch norm help to tell rings apart?'
+const EXPERIMENT: &str = "question = 'Does batch norm help to distinguish rings?'
 data.name = 'rings'
 model = { kind = 'mixed', width = 32 }
 optimizer.learning_rate = 0.1
@@ -50,10 +50,10 @@ arm = [{ name = 'batch norm', norm.decay = 0.9 }, { name = 'none', norm.kind = '
 
 fn main() -> std::process::ExitCode {
     bn_train::Laboratory::new()
-        .model("mixed", "two layers, ours and candle's", |keys| {
-            keys.with_default(Key::new("width", size(), "of the hidden layer"), 16).map(Mixed)
+        .model("mixed", "two layers, one of them candle's", |keys| {
+            keys.with_default(Key::new("width", size(), "width of the hidden layer"), 16).map(Mixed)
         })
-        .data("rings", "1,000 points of a plane, in three rings", |_| Some(Rings))
+        .data("rings", "1,000 points in the plane, in three rings", |_| Some(Rings))
         .experiment("rings", EXPERIMENT)
         .main()
 }

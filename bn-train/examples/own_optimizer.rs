@@ -1,4 +1,4 @@
-//! An optimizer of one's own, with state that survives a resume: `cargo run --example own_optimizer -- run signs`.
+//! A custom optimizer whose state is saved in checkpoints: `cargo run --example own_optimizer -- run signs`.
 
 use bn_train::keys::{Key, number};
 use bn_train::model::{Gradients, Parameter};
@@ -60,8 +60,9 @@ arm = [{ name = 'slow', norm.decay = 0.99 }, { name = 'fast', norm.decay = 0.9 }
 
 fn main() -> std::process::ExitCode {
     bn_train::Laboratory::new()
-        .optimizer("signs", "the sign of an average gradient", |keys| {
-            let momentum = Key::new("momentum", number().from(0.0).below(1.0), "weight of the old");
+        .optimizer("signs", "steps by the sign of the averaged gradient", |keys| {
+            let momentum =
+                Key::new("momentum", number().from(0.0).below(1.0), "weight of the old average");
             Some(Signs { momentum: keys.with_default(momentum, 0.9)? })
         })
         .experiment("signs", EXPERIMENT)

@@ -1,6 +1,5 @@
-//! Times what training spends its time on, and prints JSON lines with the names and fields of
-//! `tools/torch_reference.py`, and by how much the steps raised the process's peak of memory. `tools/compare_speed.py`
-//! runs the two by turns.
+//! Times the main operations of training. Prints JSON lines with the names and fields of `tools/torch_reference.py`, and
+//! the growth of the process's peak memory. `tools/compare_speed.py` runs both programs alternately.
 
 use crate::data::{Batch, ImageShape};
 use crate::experiment::{Registry, Settings};
@@ -14,23 +13,23 @@ use candle::{Device, Tensor};
 use std::hint::black_box;
 use std::time::Instant;
 
-/// What to time.
+/// Options of a benchmark.
 #[derive(Clone, Debug)]
 pub struct Selection {
-    /// Part of a name; all names have the empty one.
+    /// Only cases whose name contains this; all if empty.
     pub only: String,
-    /// Threads of the matrix products and of this crate's kernels.
+    /// Number of threads.
     pub threads: usize,
-    /// Steps per case; some cases take a multiple or a part of it.
+    /// Steps per case, scaled by the case's percentage.
     pub rounds: usize,
 }
 
 type Step = Box<dyn FnMut() -> anyhow::Result<()>>;
 
-/// A name, and what it stands for.
+/// A benchmark case.
 struct Case {
     name: &'static str,
-    /// Times the asked rounds, in percent.
+    /// Percentage of the requested rounds.
     percent: usize,
     build: fn() -> anyhow::Result<Step>,
 }
@@ -40,13 +39,9 @@ const CASES: &[Case] = &[
     case("conv/128x32x32x16", 100, || convolution(32, 32, 16, 1)),
     case("conv/128x64x64x8", 100, || convolution(64, 64, 8, 1)),
     case("conv/128x16x32x32s2", 100, || convolution(16, 32, 32, 2)),
-    case("train/mlp3x100_sigmoid_bn_b60", 2000, || {
-        training(&perceptron(3, 100, true), FLAT_784, 60)
-    }),
-    case("train/mlp3x100_sigmoid_b60", 2000, || training(&perceptron(3, 100, false), FLAT_784, 60)),
-    case("train/mlp20x128_sigmoid_bn_b128", 2000, || {
-        training(&perceptron(20, 128, true), FLAT_64, 128)
-    }),
+    case("train/mlp3x100_sigmoid_bn_b60", 2000, || training(&mlp(3, 100, true), FLAT_784, 60)),
+    case("train/mlp3x100_sigmoid_b60", 2000, || training(&mlp(3, 100, false), FLAT_784, 60)),
+    case("train/mlp20x128_sigmoid_bn_b128", 2000, || training(&mlp(20, 128, true), FLAT_64, 128)),
     case("train/resnet20_b128", 34, || training(RESNET, COLOUR, 128)),
     case("train/resnet20_b32", 34, || training(RESNET, COLOUR, 32)),
 ];
@@ -67,14 +62,14 @@ const fn image(channels: usize, size: usize) -> ImageShape {
 /// Times each selected case and prints its line.
 ///
 /// # Errors
-/// When no name fits, or an operation fails.
+/// No name matches, or an operation fails.
 pub fn run(selection: &Selection) -> anyhow::Result<()> {
     let fits = |case: &&Case| case.name.contains(&selection.only);
     let selected: Vec<&Case> = CASES.iter().filter(fits).collect();
     if selected.is_empty() {
         let names: Vec<&str> = CASES.iter().map(|case| case.name).collect();
         anyhow::bail!(
-            "no benchmark is named like {:?}; there are {}",
+            "no benchmark matches {:?}; expected one of {}",
             selection.only,
             names.join(", ")
         );
@@ -108,9 +103,9 @@ pub fn run(selection: &Selection) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The most memory that this process has had so far, in MiB; none where the system does not tell.
+/// Peak memory of this process in MiB, if the system reports it.
 ///
-/// The growth over a case's steps is their own only for the first case of a process.
+/// Its growth over a case's steps is meaningful only for the first case of a process.
 fn peak_mib() -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
@@ -118,7 +113,7 @@ fn peak_mib() -> Option<f64> {
     Some(kib / 1024.0)
 }
 
-/// Median and least of so many steps, in milliseconds, after three that do not count.
+/// Median and minimum of `rounds` steps in milliseconds, after three warm-up steps.
 fn time(mut step: Step, rounds: usize) -> anyhow::Result<(f64, f64)> {
     for _ in 0..3 {
         step()?;
@@ -138,7 +133,7 @@ fn time(mut step: Step, rounds: usize) -> anyhow::Result<(f64, f64)> {
     Ok((median, times[0]))
 }
 
-/// A 3x3 convolution of 128 square images: forward, and both gradients.
+/// A 3x3 convolution of 128 square images: forward and both gradients.
 fn convolution(inputs: usize, outputs: usize, size: usize, stride: usize) -> anyhow::Result<Step> {
     let shape = ConvShape {
         images: 128,
@@ -163,13 +158,13 @@ fn convolution(inputs: usize, outputs: usize, size: usize, stride: usize) -> any
 }
 
 /// The network of Ioffe & Szegedy 2015, figure 1.
-fn perceptron(depth: usize, width: usize, norm: bool) -> String {
+fn mlp(depth: usize, width: usize, norm: bool) -> String {
     let hidden = vec![width.to_string(); depth].join(", ");
     let norm = if norm { "" } else { "norm.kind = 'none'\n" };
     format!("{norm}model = {{ kind = 'mlp', hidden = [{hidden}], activation = 'sigmoid' }}")
 }
 
-/// One update of the network that `model` describes.
+/// One training step of the network of `model`.
 fn training(model: &str, input: ImageShape, batch: usize) -> anyhow::Result<Step> {
     let settings = settings(model)?;
     let sizes = Sizes { input, classes: 10 };

@@ -1,4 +1,4 @@
-//! The device that does the arithmetic: how the command line names it, and how it is opened.
+//! The compute device: its name on the command line, and opening it.
 
 use candle::Device;
 use std::fmt;
@@ -7,10 +7,10 @@ use std::str::FromStr;
 /// `cpu`, `cuda` (the first GPU) or `cuda:N`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DeviceName {
-    /// The processor.
+    /// The CPU.
     #[default]
     Cpu,
-    /// The Nvidia GPU of this number, counted from 0.
+    /// The Nvidia GPU with this index, counted from 0.
     Cuda(usize),
 }
 
@@ -40,21 +40,21 @@ impl fmt::Display for DeviceName {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeviceError {
-    /// The program was built for the processor alone.
+    /// The program was built without CUDA.
     #[error(
         "device {0}: this bn-train was built without CUDA. Build it with `cargo build --release -p bn-train \
          --features cuda` (it needs the CUDA toolkit; the README says how), or use --device cpu"
     )]
     NotBuilt(DeviceName),
-    /// The driver has no such GPU, or is no driver at all.
+    /// There is no such GPU or no working driver.
     #[error(
-        "device {name}: the CUDA driver offers no such GPU ({reason}). `nvidia-smi` lists the GPUs; where it fails, \
-         install or repair the Nvidia driver. Or use --device cpu"
+        "device {name}: the CUDA driver has no such GPU ({reason}). `nvidia-smi` lists the GPUs; if it fails, install \
+         or repair the Nvidia driver. Or use --device cpu"
     )]
     Unusable {
-        /// What was asked for.
+        /// The requested device.
         name: DeviceName,
-        /// What the driver says.
+        /// The driver's error.
         reason: String,
     },
 }
@@ -63,7 +63,7 @@ impl DeviceName {
     /// Opens the device.
     ///
     /// # Errors
-    /// [`DeviceError`], which says what to do.
+    /// [`DeviceError`] says what to do.
     pub fn open(self) -> Result<Device, DeviceError> {
         match self {
             Self::Cpu => Ok(Device::Cpu),
@@ -71,7 +71,7 @@ impl DeviceName {
                 Err(DeviceError::NotBuilt(self))
             }
             Self::Cuda(number) => {
-                // A driver library without a driver makes cudarc panic rather than fail.
+                // With a driver library but no driver, cudarc panics instead of failing.
                 let opened = quietly(|| Device::new_cuda(number));
                 let unusable = |reason| DeviceError::Unusable { name: self, reason };
                 match opened {
@@ -83,7 +83,7 @@ impl DeviceName {
     }
 }
 
-/// Runs `work`; a panic becomes its message and is not printed.
+/// Runs `work`, and returns a panic as its message without printing it.
 fn quietly<T>(work: impl FnOnce() -> T + std::panic::UnwindSafe) -> Result<T, String> {
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
@@ -92,7 +92,7 @@ fn quietly<T>(work: impl FnOnce() -> T + std::panic::UnwindSafe) -> Result<T, St
     result.map_err(|panic| panic_message(panic.as_ref()))
 }
 
-/// What a panic said.
+/// The message of a panic.
 pub(crate) fn panic_message(panic: &dyn std::any::Any) -> String {
     let text = panic.downcast_ref::<String>().cloned();
     text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string))
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_read_and_written_alike() {
+    fn names_round_trip() {
         for (text, name) in [
             ("cpu", DeviceName::Cpu),
             ("cuda:0", DeviceName::Cuda(0)),
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_device_opens_or_says_what_to_do() {
+    fn device_opens_or_says_what_to_do() {
         assert!(DeviceName::Cpu.open().is_ok());
         if let Err(error) = DeviceName::Cuda(99).open() {
             assert!(error.to_string().contains("--device cpu"), "{error}");

@@ -1,4 +1,4 @@
-//! The command line with kinds of one's own.
+//! The command line with custom kinds.
 
 use crate::cli;
 use crate::data::{Provider, Sampler};
@@ -11,11 +11,10 @@ use crate::task::Task;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-/// What a program trains: everything that bn-train knows, and networks, data sets, tasks, optimizers and experiments of the program's
-/// own.
+/// The `bn-train` command line, extensible with custom networks, data sets, samplers, tasks, optimizers and experiments.
 ///
-/// `examples/own_model.rs` is a whole program. Its binary takes the same command line as `bn-train`; experiments name what
-/// was added (`model.kind = "mixed"`), and `show template` explains it.
+/// `examples/own_model.rs` is a complete program. Its binary has the same command line as `bn-train`. Experiments can use
+/// what was added (`model.kind = "mixed"`), and `show template` explains it.
 ///
 /// ```no_run
 /// use bn_train::Laboratory;
@@ -46,13 +45,13 @@ pub struct Laboratory {
 }
 
 impl Laboratory {
-    /// Everything that bn-train brings.
+    /// Everything built into bn-train.
     pub fn new() -> Self {
         Self { registry: Registry::built_in() }
     }
 
-    /// With a family of networks that a file calls `name`. `about` says what it is, in a few words; `read` reads its keys in
-    /// `[model]`, and returns nothing where one of them is wrong. One of the same name is replaced.
+    /// Adds a family of networks that files call `name`, or replaces the one with the same name. `about` describes it in a
+    /// few words. `read` reads its keys in `[model]` and returns `None` if one of them is wrong.
     pub fn model<A: Architecture + 'static>(
         mut self,
         name: &str,
@@ -64,7 +63,7 @@ impl Laboratory {
         self
     }
 
-    /// With a data set that a file calls `name`; as [`Laboratory::model`].
+    /// Adds a data set; as [`Laboratory::model`].
     pub fn data<P: Provider + 'static>(
         mut self,
         name: &str,
@@ -76,7 +75,7 @@ impl Laboratory {
         self
     }
 
-    /// With a way of choosing training examples that a file calls `name`; as [`Laboratory::model`].
+    /// Adds a sampler of training examples; as [`Laboratory::model`].
     pub fn sampler<S: Sampler + 'static>(
         mut self,
         name: &str,
@@ -88,7 +87,7 @@ impl Laboratory {
         self
     }
 
-    /// With an optimizer that a file calls `name`; as [`Laboratory::model`].
+    /// Adds an optimizer; as [`Laboratory::model`].
     pub fn optimizer<O: BuildOptimizer + 'static>(
         mut self,
         name: &str,
@@ -101,7 +100,7 @@ impl Laboratory {
         self
     }
 
-    /// With something to learn that a file calls `name`; as [`Laboratory::model`].
+    /// Adds a task; as [`Laboratory::model`].
     pub fn task<T: Task + 'static>(
         mut self,
         name: &str,
@@ -113,14 +112,14 @@ impl Laboratory {
         self
     }
 
-    /// With an experiment that `run NAME` and `show NAME` know: its TOML.
+    /// Adds a named experiment as TOML, for `run NAME` and `show NAME`.
     pub fn experiment(mut self, name: &'static str, text: &'static str) -> Self {
         self.registry.add_experiment(Shipped { name, text, is_full_size: false });
         self
     }
 
-    /// Does what the command line asks. Runs are trained by processes of this same program, so `main` calls nothing else
-    /// that writes to the standard output.
+    /// Runs the command line. Worker processes run the same program and report on standard output, so `main` must not
+    /// write anything else there.
     pub fn main(&self) -> ExitCode {
         cli::main(&self.registry)
     }

@@ -1,22 +1,22 @@
-//! Trains networks under batch normalization of many kinds, and writes down what happens.
+//! Trains networks with different kinds of batch normalization and records what happens.
 //!
-//! The program `bn-train` is [`Laboratory::new`] and nothing else. A program of one's own adds a network, a data set and an
-//! experiment, and has the same command line; this is `examples/own_model.rs`:
+//! The program `bn-train` is just [`Laboratory::new`]. Your own program can add networks, data sets and experiments, and has
+//! the same command line. This is `examples/own_model.rs`:
 //!
 //! ```no_run
 #![doc = include_str!("../examples/own_model.rs")]
 //! ```
 //!
-//! [`model`] has the layers, [`data`] what a data set is, [`keys`] how keys of a file are read, [`optimizer`] the optimizers,
-//! [`task`] what networks learn together; [`state`] and [`random`] are what these are saved by and draw from.
+//! [`model`] has the layers, [`data`] the data sets, [`keys`] the reading of keys, [`optimizer`] the optimizers and [`task`]
+//! the learning tasks. [`state`] saves their state, and [`random`] provides random streams.
 //!
-//! Data flows one way: an experiment (TOML) is checked and unfolded into a plan of runs; each run goes to a worker process,
-//! which trains it and writes a run directory; bn-report turns the directories into curves and a page.
+//! Data flows one way: an experiment (TOML) is validated and expanded into a plan of runs. Each run goes to a worker
+//! process, which trains it and writes a run directory. bn-report turns the directories into curves and a page.
 
-// `pub` in a private module says what the rest of the crate may use.
+// `pub` in a private module marks what the rest of the crate may use.
 #![allow(unreachable_pub)]
 
-// Modules in reading order; each uses only those above it (`tests/architecture.rs` holds that, and
+// Modules in reading order. Each uses only those above it (checked by `tests/architecture.rs`;
 // `reorder_modules = false` in rustfmt.toml keeps the order).
 pub mod random;
 pub mod keys;
@@ -38,7 +38,7 @@ mod laboratory;
 
 pub use laboratory::Laboratory;
 
-/// Name, version and, where it is known, commit of this program.
+/// Name, version and, if known, commit of this program.
 pub const VERSION: &str = concat!("bn-train ", env!("BN_TRAIN_VERSION"));
 
 /// Compiles and runs the examples of the README.

@@ -1,5 +1,4 @@
-//! What can go wrong is tried in the first second, not found in the last hour: output folder, device, data, and the
-//! network of every arm.
+//! Checks everything that can fail before training starts: output folder, device, data, and the network of every arm.
 
 use crate::device::DeviceName;
 use crate::experiment::digest::{Surroundings, device_kind};
@@ -11,19 +10,19 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-/// What the checks have learnt.
+/// The results of the checks.
 #[derive(Debug)]
 pub struct Checked {
-    /// What decides the numbers of the runs beside their settings.
+    /// What affects the results of the runs besides their settings.
     pub surroundings: Surroundings,
-    /// Held for as long as this lives: no other bn-train writes into the folder.
+    /// Keeps other bn-train processes out of the folder until dropped.
     _lock: Lock,
 }
 
-/// Makes `folder` and tries to write there, opens the device, reads the data, and builds the network of every arm.
+/// Opens the device, loads the data, builds the network of every arm, and creates and locks `folder`.
 ///
 /// # Errors
-/// The first thing that fails, with its path or arm.
+/// The first failure, with its path or arm.
 pub fn check(plan: &Plan, folder: &Path, device_name: DeviceName) -> anyhow::Result<Checked> {
     let device = device_name.open()?;
     let mut surroundings = Surroundings {
@@ -49,16 +48,16 @@ pub fn check(plan: &Plan, folder: &Path, device_name: DeviceName) -> anyhow::Res
             data.networks(&run.settings, run.seed).with_context(|| format!("arm {arm:?}"))?;
         }
     }
-    // Last, so that an experiment that cannot run leaves no folder behind.
+    // Lock last, so that an experiment that cannot run leaves no folder behind.
     Ok(Checked { surroundings, _lock: lock(folder)? })
 }
 
-/// How long a process that was killed may take to be gone, and its lock with it.
-const LEAVE: Duration = Duration::from_millis(500);
+/// How long to wait for the lock of a process that was just killed.
+const LOCK_PATIENCE: Duration = Duration::from_millis(500);
 
-/// Makes `folder`, and keeps other bn-trains out of it. The system lifts the lock however this process ends.
+/// Creates `folder` and locks it against other bn-train processes. The system releases the lock when this process exits.
 fn lock(folder: &Path) -> anyhow::Result<Lock> {
     let context = || format!("{}: cannot write into this folder", folder.display());
     std::fs::create_dir_all(folder).with_context(context)?;
-    Lock::acquire(&folder.join(".lock"), LEAVE).with_context(context)
+    Lock::acquire(&folder.join(".lock"), LOCK_PATIENCE).with_context(context)
 }

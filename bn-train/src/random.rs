@@ -1,38 +1,37 @@
-//! Random draws: one `ChaCha` stream per purpose, derived from the seed of a run.
+//! Random numbers: one `ChaCha` stream per purpose, derived from the seed of a run.
 //!
-//! A stream is named by what it draws for (the initial value of one parameter, the order of one epoch), never by the
-//! order in which draws happen. So arms that share a seed start from the same weights and see the same batches, and
-//! adding a layer to one arm shifts no draw of another. `ChaCha` is portable: the same seed draws the same numbers on
-//! every machine.
+//! A stream is identified by its purpose (the initial value of a parameter, the order of an epoch), never by the order of
+//! draws. Arms that share a seed therefore start from the same weights and see the same batches, and adding a layer to one
+//! arm does not change the draws of another. `ChaCha` is portable: the same seed gives the same numbers on every machine.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 
-/// What a stream draws for; part of its name.
+/// The purpose of a stream, which identifies it together with the seed.
 #[derive(Clone, Copy, Debug)]
 pub enum Purpose<'a> {
     /// The initial value of the parameter with this name.
     Initialize(&'a str),
     /// The order of the training examples in this epoch, counted from 0.
     Shuffle(u64),
-    /// Which examples make up the batch of this step, counted from 0, where they are drawn anew for each.
+    /// The examples in the batch of this step, counted from 0, for samplers that draw each batch independently.
     Sample(u64),
-    /// How a training example is changed in this epoch, counted from 0.
+    /// The augmentation of a training example in an epoch.
     Augment {
-        /// The epoch.
+        /// The epoch, counted from 0.
         epoch: u64,
         /// Index of the training example.
         example: u64,
     },
-    /// Which examples of this class go to which split.
+    /// The split of the examples of this class.
     Split(u64),
-    /// What networks make something of, in this part of the batch at this step.
+    /// Input noise at this step, for this part of the batch.
     Noise(u64, u64),
-    /// What all generated examples of this class have in common.
+    /// The shared features of generated examples of this class.
     Class(u64),
     /// The order of the generated examples of this part, counted from 0.
     Part(u64),
-    /// What sets a generated example apart from the others.
+    /// The individual features of a generated example.
     Example {
         /// Its part, counted from 0.
         part: u64,
@@ -41,12 +40,12 @@ pub enum Purpose<'a> {
     },
 }
 
-/// A stream of random numbers; see the module's text for what sets it apart from others.
+/// A stream of random numbers.
 #[derive(Clone, Debug)]
 pub struct Stream(ChaCha8Rng);
 
 impl Stream {
-    /// The stream of `seed` for `purpose`; the same pair always gives the same numbers.
+    /// The stream of `seed` for `purpose`. The same pair always gives the same numbers.
     pub fn new(seed: u64, purpose: Purpose<'_>) -> Self {
         let mut name = blake3::Hasher::new_derive_key("bn-train random stream, version 1");
         name.update(&seed.to_le_bytes());
@@ -72,7 +71,7 @@ impl Stream {
         Self(ChaCha8Rng::from_seed(*name.finalize().as_bytes()))
     }
 
-    /// A number in `[0, 1)`, a multiple of 2⁻²⁴, so that it is exact in f32.
+    /// A number in `[0, 1)`, a multiple of 2⁻²⁴ and thus exact in f32.
     pub fn unit(&mut self) -> f32 {
         (self.0.next_u32() >> 8) as f32 / (1 << 24) as f32
     }
@@ -82,15 +81,15 @@ impl Stream {
         low + (high - low) * self.unit()
     }
 
-    /// A number from the normal distribution, by the transform of Box and Muller.
+    /// A number from the normal distribution, by the Box-Muller transform.
     pub fn normal(&mut self, mean: f32, standard_deviation: f32) -> f32 {
         let radius = (-2.0 * f64::from(1.0 - self.unit()).ln()).sqrt();
         let angle = std::f64::consts::TAU * f64::from(self.unit());
         (f64::from(mean) + f64::from(standard_deviation) * radius * angle.cos()) as f32
     }
 
-    /// A number close to a normal distribution of mean 0 and standard deviation 1: a sum of four uniform numbers (Irwin and
-    /// Hall). Never beyond 3.5, the same bits on every machine, and many times cheaper than [`Stream::normal`].
+    /// A number from an approximate standard normal distribution: a scaled sum of four uniform numbers (Irwin-Hall). Its
+    /// magnitude is below 3.5, it is bitwise equal on every machine, and it is many times cheaper than [`Stream::normal`].
     pub fn nearly_normal(&mut self) -> f32 {
         let draw = self.0.next_u64();
         let sum: u32 = (0..4).map(|part| (draw >> (16 * part)) as u32 & 0xffff).sum();
@@ -98,12 +97,12 @@ impl Stream {
         (sum as f32 - 131_070.0) * (3.0_f32.sqrt() / 65_536.0)
     }
 
-    /// A whole number in `0..bound`, each equally likely.
+    /// A uniform integer in `0..bound`.
     ///
     /// # Panics
-    /// When `bound` is 0.
+    /// `bound` is 0.
     pub fn below(&mut self, bound: u64) -> u64 {
-        // Numbers past the last whole multiple of `bound` are drawn again; else small results would be likelier.
+        // Reject draws past the last multiple of `bound`, which would make small results more likely.
         let limit = u64::MAX - u64::MAX % bound;
         loop {
             let draw = self.0.next_u64();
@@ -113,7 +112,7 @@ impl Stream {
         }
     }
 
-    /// The numbers `0..count` in random order, each order equally likely (Fisher and Yates).
+    /// A uniform random permutation of `0..count` (Fisher-Yates).
     pub fn permutation(&mut self, count: usize) -> Vec<usize> {
         let mut order: Vec<usize> = (0..count).collect();
         for last in (1..count).rev() {
@@ -128,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn same_name_same_stream() {
+    fn stream_depends_only_on_seed_and_purpose() {
         let draw = |seed, purpose| Stream::new(seed, purpose).permutation(50);
         assert_eq!(draw(3, Purpose::Shuffle(7)), draw(3, Purpose::Shuffle(7)));
         assert_ne!(draw(3, Purpose::Shuffle(7)), draw(3, Purpose::Shuffle(8)));
@@ -155,7 +154,7 @@ mod tests {
         for _ in 0..70_000 {
             counts[stream.below(7) as usize] += 1;
         }
-        // A count's standard deviation is 93; six of them leave no room for chance.
+        // Six standard deviations of a count are 558.
         assert!(counts.iter().all(|&count| count.abs_diff(10_000) < 560), "{counts:?}");
 
         let draws: Vec<f32> = (0..20_000).map(|_| stream.uniform(-0.5, 0.5)).collect();
@@ -169,12 +168,12 @@ mod tests {
         let mut stream = Stream::new(2, Purpose::Class(0));
         let draws: Vec<f64> = (0..100_000).map(|_| f64::from(stream.nearly_normal())).collect();
         let moment = |power| draws.iter().map(|x| x.powi(power)).sum::<f64>() / draws.len() as f64;
-        // Standard errors: 1 / sqrt(n) of the mean, below sqrt(2 / n) of the variance; six of each.
+        // Within six standard errors: 1 / sqrt(n) of the mean, below sqrt(2 / n) of the variance.
         assert!(moment(1).abs() < 0.019 && (moment(2) - 1.0).abs() < 0.027, "{}", moment(2));
         assert!(draws.iter().all(|draw| draw.abs() <= 3.5));
     }
 
-    /// A change of these numbers changes every experiment: it is a breaking change.
+    /// Changing these numbers changes every experiment, so it is a breaking change.
     #[test]
     fn streams_do_not_change_between_versions() {
         let order = Stream::new(0, Purpose::Shuffle(0)).permutation(1257);

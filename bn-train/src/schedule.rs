@@ -4,7 +4,7 @@
 
 use crate::keys::{Key, Keys, Kind, Kinds, Span, number, points, span};
 
-/// How the learning rate moves during a run, as a factor on `optimizer.learning_rate`.
+/// The shape of the learning rate over a run, as a factor on `optimizer.learning_rate`.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Shape {
     /// Factor 1 throughout.
@@ -13,29 +13,29 @@ pub enum Shape {
     Step {
         /// Steps between two changes; at least 1.
         every: u64,
-        /// What the rate is multiplied by at each change.
+        /// Factor of the rate at each change.
         factor: f64,
     },
     /// Half a cosine from 1 down to `final_factor` at the last step.
     Cosine {
-        /// The factor when the run ends.
+        /// The factor at the end of the run.
         final_factor: f64,
     },
     /// A straight line from 1 to `final_factor` at the last step.
     Linear {
-        /// The factor when the run ends.
+        /// The factor at the end of the run.
         final_factor: f64,
     },
-    /// A constant ratio from step to step, from 1 to `final_factor` at the last step: a straight line on a logarithmic axis.
+    /// Exponential interpolation from 1 to `final_factor` at the last step.
     Exponential {
-        /// The factor when the run ends; above 0.
+        /// The factor at the end of the run; above 0.
         final_factor: f64,
     },
-    /// Straight lines through points; level before the first and after the last.
+    /// Linear interpolation between points, constant before the first and after the last.
     Piecewise(bn_core::Schedule),
 }
 
-/// A shape with a warm-up in front.
+/// A shape with an optional warm-up.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Schedule {
     /// The shape after the warm-up; its steps count from the start of the run.
@@ -92,28 +92,32 @@ impl Shape {
     }
 }
 
-/// `[schedule]`, less the warm-up.
+/// `[schedule]`, without the warm-up.
 pub fn shapes() -> Kinds<Shape> {
     let kinds = vec![
         Kind::new("constant", "factor 1 throughout", |_: &mut Keys<'_>| Some(Shape::Constant)),
-        Kind::new("step", "multiplied again and again", step),
-        Kind::new("cosine", "half a cosine from 1 down", |keys: &mut Keys<'_>| {
+        Kind::new("step", "multiplied by a factor at regular intervals", step),
+        Kind::new("cosine", "half a cosine from 1 to the final factor", |keys: &mut Keys<'_>| {
             Some(Shape::Cosine { final_factor: final_factor(keys)? })
         }),
-        Kind::new("linear", "a straight line from 1", |keys: &mut Keys<'_>| {
+        Kind::new("linear", "linear from 1 to the final factor", |keys: &mut Keys<'_>| {
             Some(Shape::Linear { final_factor: final_factor(keys)? })
         }),
-        Kind::new("exponential", "a constant ratio from step to step, from 1", exponential),
-        Kind::new("piecewise", "straight lines through points", piecewise),
+        Kind::new(
+            "exponential",
+            "a constant ratio per step from 1 to the final factor",
+            exponential,
+        ),
+        Kind::new("piecewise", "linear interpolation between points", piecewise),
     ];
     Kinds::new("schedule", "kind", kinds)
 }
 
 fn step(keys: &mut Keys<'_>) -> Option<Shape> {
-    let every = Key::new("every", span(1), "from one change to the next; no default");
+    let every = Key::new("every", span(1), "interval between changes; no default");
     let length = keys.length();
     let every = keys.required(every, Span::Steps(500)).map(|every| every.steps(length));
-    let about = "what the rate is multiplied by at each change";
+    let about = "factor of the rate at each change";
     let factor = Key::new("factor", number().from(0.0), about).also(&["gamma"]);
     let factor = keys.with_default(factor, 0.1);
     Some(Shape::Step { every: every?, factor: factor? })
@@ -131,16 +135,16 @@ fn exponential(keys: &mut Keys<'_>) -> Option<Shape> {
 }
 
 fn piecewise(keys: &mut Keys<'_>) -> Option<Shape> {
-    let about = "steps and factors, with lines between them; no default";
+    let about = "points of steps and factors, interpolated linearly; no default";
     let example = bn_core::Schedule::piecewise([(0, 1.0), (900, 0.1)])
-        .unwrap_or_else(|error| unreachable!("steps that rise: {error}"));
+        .unwrap_or_else(|error| unreachable!("the points ascend: {error}"));
     let points = Key::new("points", points("factor", number().from(0.0)), about);
     Some(Shape::Piecewise(keys.required(points, example)?))
 }
 
-/// `schedule.warmup_steps`, whatever the kind.
+/// `schedule.warmup_steps`, common to all kinds.
 pub fn warmup_steps(keys: &mut Keys<'_>) -> Option<u64> {
-    let about = "rise from 0 over so many steps first";
+    let about = "length of the initial linear warm-up";
     let key = Key::new("warmup_steps", span(0), about).also(&["warmup"]);
     keys.steps(key, 0)
 }
@@ -155,12 +159,12 @@ mod tests {
     }
 
     #[test]
-    fn a_constant_stays() {
+    fn constant_is_1_throughout() {
         assert!(factors(Shape::Constant, 0).iter().all(|&factor| factor == 1.0));
     }
 
     #[test]
-    fn decays_start_at_one_end_where_told_and_never_rise() {
+    fn decays_fall_from_1_to_the_final_factor() {
         for final_factor in [0.0, 0.1, 0.5] {
             for shape in [Shape::Cosine { final_factor }, Shape::Linear { final_factor }] {
                 let factors = factors(shape, 0);
@@ -192,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn pieces_are_level_outside_and_straight_inside() {
+    fn piecewise_is_linear_inside_and_constant_outside() {
         let points = bn_core::Schedule::piecewise([(10, 0.0), (20, 1.0), (40, 0.5)]).unwrap();
         let factors = factors(Shape::Piecewise(points), 0);
         assert_eq!([factors[0], factors[10], factors[15], factors[20]], [0.0, 0.0, 0.5, 1.0]);

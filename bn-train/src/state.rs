@@ -1,8 +1,7 @@
-//! Named state: everything that a run must remember, by path, and its form as bytes.
+//! Named state: everything that a run must save, by path, and its serialization.
 //!
-//! A part of a training run (a network, an optimizer, a sampler) puts what it holds into a [`State`] and takes it out
-//! again. Paths are joined with dots: `model.hidden1.weight`, `optimizer.velocity.hidden1.weight`, `sampler.step`. Files
-//! and folders are not handled here.
+//! The parts of a training run (network, optimizer) save their values to a [`State`] and restore them from it. Paths are
+//! joined with dots: `model.hidden1.weight`, `optimizer.velocity.hidden1.weight`. This module does not access files.
 
 mod bytes;
 
@@ -13,20 +12,20 @@ use std::fmt;
 /// One value of a [`State`].
 #[derive(Clone, Debug)]
 pub enum Value {
-    /// Numbers with a shape. Never shares memory with a variable.
+    /// A tensor, which never shares memory with a variable.
     Tensor(Tensor),
-    /// A count or a position.
+    /// A count.
     Whole(u64),
-    /// A single number; saved by its bits, so NaN and infinities survive.
+    /// A number, saved by its bits, so that NaN and infinities survive.
     Number(f64),
-    /// A word.
+    /// A text.
     Text(String),
 }
 
-/// Values by path, in the order of their paths.
+/// Values sorted by path.
 #[derive(Clone, Debug, Default)]
 pub struct State {
-    /// Path of this state in a larger one, for error messages.
+    /// Path of this state within a larger one, for error messages.
     path: String,
     values: BTreeMap<String, Value>,
 }
@@ -35,29 +34,29 @@ pub struct State {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StateError {
-    /// A value that is needed is not there.
+    /// A required value is missing.
     #[error("`{path}` is missing from the saved state; expected {expected}")]
     Missing {
         /// Full path of the value.
         path: String,
-        /// What should be there.
+        /// What was expected.
         expected: String,
     },
-    /// A value of another kind, shape or type, or one that is out of range.
+    /// A value has the wrong kind, shape or type, or is out of range.
     #[error("`{path}` of the saved state: expected {expected}, found {found}")]
     Mismatch {
         /// Full path of the value.
         path: String,
-        /// What should be there.
+        /// What was expected.
         expected: String,
-        /// What is there.
+        /// What was found.
         found: String,
     },
-    /// Values that nothing asked for: the state is that of another kind of run.
-    #[error("the saved state has values that this run does not: {}", .0.join(", "))]
+    /// Values that were not read, because the state belongs to another kind of run.
+    #[error("the saved state has values that this run does not have: {}", .0.join(", "))]
     Unused(Vec<String>),
-    /// The bytes are no state, or were changed since they were written.
-    #[error("not a sound state file: {0}")]
+    /// The bytes are not a state, or have changed since they were written.
+    #[error("damaged or not a state file: {0}")]
     Damaged(String),
     /// A tensor could not be copied to or from its device.
     #[error("tensor operation failed")]
@@ -99,12 +98,12 @@ fn describe(dims: &[usize], dtype: DType) -> String {
 }
 
 impl State {
-    /// A state without values.
+    /// An empty state.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Whether there are no values.
+    /// Whether the state is empty.
     pub fn is_empty(&self) -> bool {
         self.values.is_empty()
     }
@@ -114,29 +113,29 @@ impl State {
         self.values.iter().map(|(name, value)| (name.as_str(), value))
     }
 
-    /// Puts a number or a text at `name`, in place of what was there.
+    /// Sets the value at `name`.
     pub fn put(&mut self, name: &str, value: impl Into<Value>) {
         self.values.insert(name.to_owned(), value.into());
     }
 
-    /// Puts a copy of `tensor` at `name`, in place of what was there.
+    /// Sets the value at `name` to a copy of `tensor`.
     ///
     /// # Errors
-    /// [`StateError::Tensor`] when it cannot be copied.
+    /// [`StateError::Tensor`] if it cannot be copied.
     pub fn put_tensor(&mut self, name: &str, tensor: &Tensor) -> Result<(), StateError> {
-        // A variable changes in place: the state must keep what it holds now.
+        // Copy, because variables change in place.
         self.values.insert(name.to_owned(), Value::Tensor(tensor.detach().copy()?));
         Ok(())
     }
 
-    /// Puts all values of `part` below `name`.
+    /// Adds all values of `part` under `name`.
     pub fn put_state(&mut self, name: &str, part: Self) {
         for (path, value) in part.values {
             self.values.insert(format!("{name}.{path}"), value);
         }
     }
 
-    /// Takes out all values below `name`; there may be none.
+    /// Removes and returns all values under `name`, possibly none.
     pub fn take_state(&mut self, name: &str) -> Self {
         let prefix = format!("{name}.");
         let is_below = |path: &str| path.starts_with(&prefix);
@@ -149,10 +148,10 @@ impl State {
         Self { path: self.full_path(name), values: values.collect() }
     }
 
-    /// Takes out the tensor at `name`, onto the device of `like`.
+    /// Removes the tensor at `name` and copies it to the device of `like`.
     ///
     /// # Errors
-    /// [`StateError::Missing`], or [`StateError::Mismatch`] unless it has the shape and type of `like`.
+    /// [`StateError::Missing`], or [`StateError::Mismatch`] if its shape or type differs from `like`.
     pub fn take_tensor(&mut self, name: &str, like: &Tensor) -> Result<Tensor, StateError> {
         let expected = || describe(like.dims(), like.dtype());
         match self.take(name, &expected)? {
@@ -165,15 +164,15 @@ impl State {
         }
     }
 
-    /// Takes out the tensor at `name` and writes it into `variable`.
+    /// Removes the tensor at `name` and writes it to `variable`.
     ///
     /// # Errors
-    /// As [`State::take_tensor`]; the variable is unchanged then.
+    /// As [`State::take_tensor`]. The variable is then unchanged.
     pub fn restore(&mut self, name: &str, variable: &Var) -> Result<(), StateError> {
         Ok(variable.set(&self.take_tensor(name, variable)?)?)
     }
 
-    /// Takes out the whole number at `name`.
+    /// Removes and returns the whole number at `name`.
     ///
     /// # Errors
     /// [`StateError::Missing`] or [`StateError::Mismatch`].
@@ -184,7 +183,7 @@ impl State {
         }
     }
 
-    /// Takes out the number at `name`.
+    /// Removes and returns the number at `name`.
     ///
     /// # Errors
     /// [`StateError::Missing`] or [`StateError::Mismatch`].
@@ -195,7 +194,7 @@ impl State {
         }
     }
 
-    /// Takes out the text at `name`.
+    /// Removes and returns the text at `name`.
     ///
     /// # Errors
     /// [`StateError::Missing`] or [`StateError::Mismatch`].
@@ -206,7 +205,7 @@ impl State {
         }
     }
 
-    /// Takes out the value at `name` and checks that it is `value`: for what a run is told and does not learn.
+    /// Removes the value at `name` and checks that it equals `value`.
     ///
     /// # Errors
     /// [`StateError::Missing`] or [`StateError::Mismatch`].
@@ -216,10 +215,10 @@ impl State {
         if found.to_string() == wanted { Ok(()) } else { Err(self.mismatch(name, wanted, found)) }
     }
 
-    /// Ends the reading.
+    /// Checks that all values were taken.
     ///
     /// # Errors
-    /// [`StateError::Unused`] with the paths that nobody took.
+    /// [`StateError::Unused`] with the paths of the remaining values.
     pub fn finish(self) -> Result<(), StateError> {
         if self.values.is_empty() {
             return Ok(());

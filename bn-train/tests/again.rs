@@ -1,10 +1,10 @@
-//! A second `run` in the same folder: what is finished is skipped, and nothing real is replaced by a quick look.
+//! A second `run` in the same folder skips completed runs and never overwrites runs with other settings.
 
 #![cfg(unix)]
 
 mod common;
 
-use common::{SHORT, folder, place, refusal, run, state, text};
+use common::{SHORT, folder, refusal, run, run_folder, state, text};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 const TWO_ARMS: [&str; 4] = ["--arms", "decay 0.9,no normalization", "--seeds", "0,1"];
 
-/// Every file below a folder, with what is in it and which file of the system it is.
+/// Every file below a folder, with its contents and inode.
 fn files(folder: &Path) -> BTreeMap<PathBuf, (Vec<u8>, u64)> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
@@ -33,23 +33,23 @@ fn succeed(out: &Path, arguments: &[&str]) -> String {
 }
 
 #[test]
-fn finished_runs_are_skipped_and_said_to_be() {
+fn completed_runs_are_skipped_and_reported() {
     let out = folder();
     let arguments = [&SHORT[..], &TWO_ARMS].concat();
     let printed = succeed(out.path(), &arguments);
     assert!(!printed.contains("skipped"), "{printed}");
     let arm = out.path().join("decay-and-renorm/decay-0.9");
     let before = files(&arm);
-    fs::remove_dir_all(place(out.path(), "no-normalization", 1)).unwrap();
+    fs::remove_dir_all(run_folder(out.path(), "no-normalization", 1)).unwrap();
 
     let printed = succeed(out.path(), &arguments);
-    assert!(printed.contains("3 of 4 ended before, skipped\n"), "{printed}");
+    assert!(printed.contains("3 of 4 already completed, skipped\n"), "{printed}");
     assert_eq!(files(&arm), before);
-    assert_eq!(state(&place(out.path(), "no-normalization", 1)), "finished");
+    assert_eq!(state(&run_folder(out.path(), "no-normalization", 1)), "finished");
 
     let printed = succeed(out.path(), &arguments);
-    assert!(printed.contains("4 of 4 ended before, skipped\n"), "{printed}");
-    assert!(printed.contains("report.html"), "the report is drawn anyway: {printed}");
+    assert!(printed.contains("4 of 4 already completed, skipped\n"), "{printed}");
+    assert!(printed.contains("report.html"), "the report must be drawn: {printed}");
 }
 
 #[test]
@@ -67,16 +67,16 @@ fn experiment_can_be_trained_arm_by_arm_and_seed_by_seed() {
 }
 
 #[test]
-fn quick_look_is_refused_before_anything_is_written() {
+fn run_with_other_settings_is_refused_before_anything_is_written() {
     let out = folder();
     succeed(out.path(), &[&SHORT[..], &TWO_ARMS].concat());
     let before = files(out.path());
     let quick = ["--set", "train.steps=6", "--set", "train.evaluate_at=[5]"];
     for selection in [
         &TWO_ARMS[..],
-        // Another seed would be mixed with them, and drop them from the manifest.
+        // Another seed would mix with the existing runs and drop them from the manifest.
         &["--arms", "decay 0.9", "--seeds", "7"],
-        // Another arm too.
+        // So would another arm.
         &["--arms", "decay 0.99", "--seeds", "0"],
     ] {
         let message = refusal(&run(out.path(), &[&quick[..], selection].concat()));
@@ -89,7 +89,7 @@ fn quick_look_is_refused_before_anything_is_written() {
 }
 
 #[test]
-fn quick_look_gets_a_folder_of_its_own_or_replaces_on_request() {
+fn run_with_other_settings_uses_another_folder_or_replaces_on_request() {
     let out = folder();
     succeed(out.path(), &[&SHORT[..], &TWO_ARMS].concat());
     let arm = out.path().join("decay-and-renorm/decay-0.9");
@@ -105,34 +105,37 @@ fn quick_look_gets_a_folder_of_its_own_or_replaces_on_request() {
         let config = fs::read_to_string(arm.join(format!("seed-{seed}/config.toml"))).unwrap();
         assert!(config.contains("steps = 6\n"), "{config}");
     }
-    assert_eq!(fs::read_dir(&arm).unwrap().count(), 2, "nothing of the older runs is left");
+    assert_eq!(fs::read_dir(&arm).unwrap().count(), 2, "no trace of the older runs");
     let printed = succeed(out.path(), &[&quick[..], &["--replace"]].concat());
-    assert!(printed.contains("4 of 4 ended before, skipped\n"), "{printed}");
+    assert!(printed.contains("4 of 4 already completed, skipped\n"), "{printed}");
 }
 
 #[test]
-fn results_of_another_version_are_kept_and_it_is_said() {
+fn runs_of_another_version_are_kept_and_reported() {
     let out = folder();
     let arguments = [&SHORT[..], &["--arms", "decay 0.9", "--seeds", "0"]].concat();
     succeed(out.path(), &arguments);
-    let config = place(out.path(), "decay-0.9", 0).join("config.toml");
+    let config = run_folder(out.path(), "decay-0.9", 0).join("config.toml");
     let older = fs::read_to_string(&config).unwrap();
     let line = older.lines().find(|line| line.starts_with("version = ")).unwrap().to_owned();
     fs::write(&config, older.replace(&line, "version = \"bn-train 0.0.1\"")).unwrap();
     let printed = succeed(out.path(), &arguments);
-    assert!(printed.contains("1 of 1 ended before, skipped\n"), "{printed}");
-    assert!(printed.contains("1 run of an earlier program: bn-train 0.0.1"), "{printed}");
+    assert!(printed.contains("1 of 1 already completed, skipped\n"), "{printed}");
+    assert!(
+        printed.contains("1 run by another version of this program: bn-train 0.0.1"),
+        "{printed}"
+    );
 }
 
 #[test]
-fn damaged_result_is_not_removed() {
+fn damaged_run_is_not_removed() {
     let out = folder();
     let arguments = [&SHORT[..], &["--arms", "decay 0.9", "--seeds", "0"]].concat();
     succeed(out.path(), &arguments);
-    let place = place(out.path(), "decay-0.9", 0);
-    fs::write(place.join("status.json"), "{").unwrap();
+    let run_folder = run_folder(out.path(), "decay-0.9", 0);
+    fs::write(run_folder.join("status.json"), "{").unwrap();
     let message = refusal(&run(out.path(), &arguments));
     assert!(message.contains("seed-0: its files cannot be read"), "{message}");
     succeed(out.path(), &[&arguments[..], &["--replace"]].concat());
-    assert_eq!(state(&place), "finished");
+    assert_eq!(state(&run_folder), "finished");
 }

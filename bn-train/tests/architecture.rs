@@ -1,5 +1,5 @@
-//! The shape of the crate: a module uses only modules above it in `lib.rs`, a file of `model` only files above it in
-//! `model/mod.rs`. Tests may use anything.
+//! The structure of the crate: a module uses only modules above it in `lib.rs`, and a file of `model` only files above it
+//! in `model/mod.rs`. Tests may use anything.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -29,7 +29,7 @@ fn code(path: &Path) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// The names of the modules that `list` declares, in order; those that exist for tests only are not among them.
+/// The names of the modules declared in `list`, in order, without test modules.
 fn declared(list: &Path) -> Vec<String> {
     let code = code(list);
     let declared = code.lines().filter_map(|line| {
@@ -39,7 +39,7 @@ fn declared(list: &Path) -> Vec<String> {
     declared.map(str::to_owned).collect()
 }
 
-/// The names that a text has behind `prefix`, those in `use prefix{a, b::c}` too.
+/// The names that follow `prefix` in a text, including those in `use prefix{a, b::c}`.
 fn used(text: &str, prefix: &str) -> Vec<String> {
     let mut found = Vec::new();
     for (at, _) in text.match_indices(prefix) {
@@ -66,7 +66,7 @@ fn modules_use_only_modules_above_them() {
     rust_files(&source(), &mut paths);
     let mut seen = 0;
     for path in paths {
-        let inside = path.strip_prefix(source()).expect("inside of src");
+        let inside = path.strip_prefix(source()).expect("inside src");
         let first = inside.iter().next().expect("a name").to_string_lossy();
         let module = first.trim_end_matches(".rs");
         let Some(own) = rank(module) else {
@@ -85,7 +85,7 @@ fn modules_use_only_modules_above_them() {
             assert!(other <= own, "{} uses `{name}`, which is below `{module}`", path.display());
         }
     }
-    assert!(seen > 50, "the test reads no uses: {seen}");
+    assert!(seen > 50, "the test finds too few uses: {seen}");
 }
 
 #[test]

@@ -1,12 +1,12 @@
-//! What can be done with a run's checkpoints: measured, exported, continued.
+//! Evaluating and exporting checkpoints.
 
 mod common;
 
-use common::{folder, place, program, run, text};
+use common::{folder, program, run, run_folder, text};
 use std::fs;
 use std::path::Path;
 
-/// A short run of one arm.
+/// Trains one arm briefly.
 fn trained(out: &Path, more: &[&str]) {
     let arguments =
         ["--arms", "decay 0.9", "--seeds", "0", "--no-report", "--set", "train.steps=12"];
@@ -18,19 +18,19 @@ fn trained(out: &Path, more: &[&str]) {
 fn evaluate_repeats_the_last_rows_of_the_run() {
     let out = folder();
     trained(out.path(), &["--set", "checkpoint.every=5"]);
-    let place = place(out.path(), "decay-0.9", 0);
-    let mut names: Vec<_> = fs::read_dir(place.join("checkpoints"))
+    let run_folder = run_folder(out.path(), "decay-0.9", 0);
+    let mut names: Vec<_> = fs::read_dir(run_folder.join("checkpoints"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     names.sort();
     assert_eq!(names, ["step-000010.safetensors", "step-000012.safetensors"]);
-    let path = place.join("checkpoints/step-000012.safetensors");
+    let path = run_folder.join("checkpoints/step-000012.safetensors");
     let output = program().arg("evaluate").arg(&path).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let table = text(&output.stdout);
     assert!(table.starts_with("step 12\n"), "{table}");
-    let rows = fs::read_to_string(place.join("metrics.csv")).unwrap();
+    let rows = fs::read_to_string(run_folder.join("metrics.csv")).unwrap();
     for (split, statistics) in
         [("validation", "moving"), ("validation", "batch"), ("test", "moving"), ("test", "batch")]
     {
@@ -48,19 +48,19 @@ fn evaluate_repeats_the_last_rows_of_the_run() {
 }
 
 #[test]
-fn what_is_no_checkpoint_is_refused_with_the_reason() {
+fn invalid_checkpoint_is_refused_with_the_reason() {
     let out = folder();
     trained(out.path(), &[]);
-    let checkpoints = place(out.path(), "decay-0.9", 0).join("checkpoints");
+    let checkpoints = run_folder(out.path(), "decay-0.9", 0).join("checkpoints");
     let damaged = checkpoints.join("step-000012.safetensors");
     let mut bytes = fs::read(&damaged).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     fs::write(&damaged, bytes).unwrap();
     for (path, expected) in [
-        (damaged, "not a sound state file"),
+        (damaged, "damaged or not a state file"),
         (checkpoints.join("step-000099.safetensors"), "cannot read this file"),
-        (out.path().join("a/b/c"), "--config says where they are"),
+        (out.path().join("a/b/c"), "pass their path with --config"),
     ] {
         for command in [&["evaluate"][..], &["export", "--names", "keras", "-o", "/dev/null"]] {
             let output = program().args(command).arg(&path).output().unwrap();
@@ -72,10 +72,10 @@ fn what_is_no_checkpoint_is_refused_with_the_reason() {
 }
 
 #[test]
-fn export_writes_a_file_in_each_systems_names() {
+fn export_uses_each_systems_names() {
     let out = folder();
     trained(out.path(), &[]);
-    let path = place(out.path(), "decay-0.9", 0).join("checkpoints/step-000012.safetensors");
+    let path = run_folder(out.path(), "decay-0.9", 0).join("checkpoints/step-000012.safetensors");
     for (names, expected) in [
         ("pytorch", "hidden1.norm.running_mean"),
         ("candle", "hidden1.norm.weight"),
@@ -95,14 +95,14 @@ fn export_writes_a_file_in_each_systems_names() {
 }
 
 #[test]
-fn tensorboard_files_are_written_on_request_and_change_no_row() {
+fn tensorboard_files_are_optional_and_do_not_affect_rows() {
     let (plain, with) = (folder(), folder());
     trained(plain.path(), &[]);
     trained(with.path(), &["--set", "tensorboard.write=true"]);
     let events = "events.out.tfevents.0.bn-train";
-    let [plain, with] = [&plain, &with].map(|out| place(out.path(), "decay-0.9", 0));
+    let [plain, with] = [&plain, &with].map(|out| run_folder(out.path(), "decay-0.9", 0));
     assert!(!plain.join(events).exists());
     assert!(fs::metadata(with.join(events)).unwrap().len() > 500);
-    let rows = |place: &Path| fs::read(place.join("metrics.csv")).unwrap();
+    let rows = |run_folder: &Path| fs::read(run_folder.join("metrics.csv")).unwrap();
     assert_eq!(rows(&plain), rows(&with));
 }

@@ -1,15 +1,15 @@
-//! The program as users meet it: real runs on the real data, small enough for seconds.
+//! End-to-end tests of the program: real runs on real data that take seconds.
 
 mod common;
 
 use common::{
-    SHORT, assert_rows_are_whole, folder, logs, place, program, refusal, run, state, text,
+    SHORT, assert_rows_are_whole, folder, logs, program, refusal, run, run_folder, state, text,
 };
 use std::fs;
 use std::path::Path;
 
 #[test]
-fn a_run_leaves_all_its_files_and_a_report() {
+fn run_writes_all_its_files_and_a_report() {
     let out = folder();
     let arms = ["--arms", "decay 0.9,no-normalization", "--seeds", "3"];
     let output = run(out.path(), &[&SHORT[..], &arms].concat());
@@ -18,7 +18,7 @@ fn a_run_leaves_all_its_files_and_a_report() {
     assert!(printed.contains("2 arms x 1 seed = 2 runs of 12 steps"), "{printed}");
     assert!(printed.contains("report.html"), "{printed}");
 
-    let place = place(out.path(), "decay-0.9", 3);
+    let run_folder = run_folder(out.path(), "decay-0.9", 3);
     let names = |folder: &Path| {
         let mut names: Vec<_> =
             fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
@@ -26,7 +26,7 @@ fn a_run_leaves_all_its_files_and_a_report() {
         names
     };
     assert_eq!(
-        names(&place),
+        names(&run_folder),
         [
             "checkpoints",
             "config.toml",
@@ -37,18 +37,18 @@ fn a_run_leaves_all_its_files_and_a_report() {
             "timing.csv"
         ]
     );
-    assert_eq!(names(place.parent().unwrap()), ["seed-3"]);
-    assert_eq!(state(&place), "finished");
-    assert_rows_are_whole(&place);
-    let config = fs::read_to_string(place.join("config.toml")).unwrap();
+    assert_eq!(names(run_folder.parent().unwrap()), ["seed-3"]);
+    assert_eq!(state(&run_folder), "finished");
+    assert_rows_are_whole(&run_folder);
+    let config = fs::read_to_string(run_folder.join("config.toml")).unwrap();
     assert!(
         config.starts_with("name = \"decay-and-renorm\"\narm = \"decay 0.9\"\nseed = 3\n"),
         "{config}"
     );
     assert!(out.path().join("decay-and-renorm/report.html").is_file());
 
-    // The rows that a report and a reader rely on.
-    let rows = fs::read_to_string(place.join("metrics.csv")).unwrap();
+    // The rows that reports rely on.
+    let rows = fs::read_to_string(run_folder.join("metrics.csv")).unwrap();
     let keys: Vec<&str> =
         rows.lines().skip(1).map(|line| line.rsplit_once(',').unwrap().0).collect();
     let evaluation = |step: u64, examples: u64| {
@@ -75,13 +75,13 @@ fn a_run_leaves_all_its_files_and_a_report() {
         .collect();
     assert_eq!(keys, expected);
     let rows =
-        fs::read_to_string(self::place(out.path(), "no-normalization", 3).join("metrics.csv"))
+        fs::read_to_string(self::run_folder(out.path(), "no-normalization", 3).join("metrics.csv"))
             .unwrap();
     assert!(rows.contains("5,0,300,validation,,accuracy,") && !rows.contains("moving"), "{rows}");
 }
 
 #[test]
-fn any_number_of_jobs_gives_the_same_bytes_and_a_run_repeats_from_its_config() {
+fn results_do_not_depend_on_jobs_and_repeat_from_config() {
     let (one, two, again) = (folder(), folder(), folder());
     let arms =
         ["--arms", "decay 0.99,renorm 0.99,no normalization", "--seeds", "0,1", "--no-report"];
@@ -93,10 +93,10 @@ fn any_number_of_jobs_gives_the_same_bytes_and_a_run_repeats_from_its_config() {
     assert_eq!(logs_of_one.len(), 3 * 6);
     assert_eq!(logs_of_one, logs(two.path()));
 
-    let config = place(one.path(), "renorm-0.99", 1).join("config.toml");
+    let config = run_folder(one.path(), "renorm-0.99", 1).join("config.toml");
     let output = run(again.path(), &[config.to_str().unwrap(), "--no-report"]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-    let repeated = place(again.path(), "renorm-0.99", 1);
+    let repeated = run_folder(again.path(), "renorm-0.99", 1);
     assert_eq!(
         fs::read(repeated.join("metrics.csv")).unwrap(),
         fs::read(config.with_file_name("metrics.csv")).unwrap()
@@ -105,7 +105,7 @@ fn any_number_of_jobs_gives_the_same_bytes_and_a_run_repeats_from_its_config() {
 }
 
 #[test]
-fn a_convnet_trains_and_learns() {
+fn convnet_trains_and_learns() {
     let out = folder();
     let file = out.path().join("conv.toml");
     let lines = "model = { kind = 'convnet', channels = [4, 8] }\nnorm.decay = 0.5\noptimizer.learning_rate = 0.1\n\
@@ -120,16 +120,16 @@ fn a_convnet_trains_and_learns() {
 }
 
 #[test]
-fn a_resnet_trains_alike_on_any_number_of_threads() {
+fn resnet_results_do_not_depend_on_threads() {
     let out = folder();
     let file = out.path().join("residual.toml");
     let lines = "model = { kind = 'resnet', depth = 8 }\noptimizer.learning_rate = 0.1\n\
                  train = { steps = 3, evaluate_every = 3 }\nseeds = [0, 1]\n";
     fs::write(&file, lines).unwrap();
-    let metrics = |jobs: &str, place: &str| {
+    let metrics = |jobs: &str, name: &str| {
         let output = run(out.path(), &[file.to_str().unwrap(), "--no-report", "--jobs", jobs]);
         assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-        let moved = out.path().join(place);
+        let moved = out.path().join(name);
         fs::rename(out.path().join("residual"), &moved).unwrap();
         [0, 1].map(|seed| fs::read(moved.join(format!("base/seed-{seed}/metrics.csv"))).unwrap())
     };
@@ -158,15 +158,15 @@ fn divergence_is_a_result() {
         ["--set", "optimizer.learning_rate=1e38", "--arms", "no normalization", "--seeds", "0"];
     let output = run(out.path(), &[&SHORT[..], &arguments].concat());
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-    let place = place(out.path(), "no-normalization", 0);
-    assert_eq!(state(&place), "diverged");
-    assert_rows_are_whole(&place);
-    let status = fs::read_to_string(place.join("status.json")).unwrap();
+    let run_folder = run_folder(out.path(), "no-normalization", 0);
+    assert_eq!(state(&run_folder), "diverged");
+    assert_rows_are_whole(&run_folder);
+    let status = fs::read_to_string(run_folder.join("status.json")).unwrap();
     assert!(status.contains("\"step\":") && status.contains("loss is"), "{status}");
 }
 
 #[test]
-fn every_typo_is_told_at_once() {
+fn every_typo_is_reported_at_once() {
     let out = folder();
     let file = out.path().join("typo.toml");
     fs::write(&file, "[optimizer]\nlearning_rate = 0.1\nmomentun = 0.5\n[train]\nsteps = 'many'\n")
@@ -202,9 +202,7 @@ fn bad_input_is_one_clear_message() {
 
     let message = refusal(&run(out.path(), &["--arms", "decay 0.8"]));
     assert!(
-        message.contains(
-            "--arms decay 0.8: there is no arm \"decay 0.8\" (did you mean \"decay 0.9\"?)"
-        ),
+        message.contains("--arms decay 0.8: no arm \"decay 0.8\" (did you mean \"decay 0.9\"?)"),
         "{message}"
     );
 
@@ -219,7 +217,7 @@ fn bad_input_is_one_clear_message() {
 }
 
 #[test]
-fn a_device_that_is_not_there_says_what_to_do() {
+fn missing_device_says_what_to_do() {
     let out = folder();
     let message = refusal(&run(out.path(), &["--device", "cuda:99"]));
     assert!(message.contains("cuda:99") && message.contains("--device cpu"), "{message}");
@@ -239,14 +237,14 @@ fn experiments_are_listed_and_shown() {
 }
 
 #[test]
-fn flags_say_what_they_would_accept() {
+fn refused_flags_say_what_is_accepted() {
     let out = folder();
     for (flags, expected) in [
-        (["--jobs", "0"], "expected a whole number from 1"),
-        (["--threads", "none"], "expected a whole number from 1"),
-        (["--seeds", "1-"], "expected whole numbers from 0 and ranges, for instance 0,1,5-9"),
+        (["--jobs", "0"], "expected a positive integer"),
+        (["--threads", "none"], "expected a positive integer"),
+        (["--seeds", "1-"], "expected whole numbers from 0 and ranges, for example 0,1,5-9"),
         (["--seeds", "-1"], "expected whole numbers from 0"),
-        (["--set", "optimizer.lr=1"], "did you mean `optimizer.learning_rate`?"),
+        (["--set", "optimizer.lr=1"], "did you mean `optimizer.learning_rate` (takes"),
         (["--set", "model.hidden=50,50"], "write --set model.hidden=[50,50]"),
     ] {
         let message = refusal(&run(out.path(), &flags));
@@ -256,7 +254,7 @@ fn flags_say_what_they_would_accept() {
 }
 
 #[test]
-fn threads_and_a_name_change_no_number() {
+fn threads_and_name_do_not_affect_results() {
     let (one, two) = (folder(), folder());
     let flags = ["--arms", "renorm 0.99", "--seeds", "2", "--no-report"];
     let (jobs, threads) = (["--jobs", "1"], ["--threads", "2", "--name", "Other name"]);
@@ -266,13 +264,13 @@ fn threads_and_a_name_change_no_number() {
     }
     let other = two.path().join("other-name/renorm-0.99/seed-2/metrics.csv");
     assert_eq!(
-        fs::read(place(one.path(), "renorm-0.99", 2).join("metrics.csv")).unwrap(),
+        fs::read(run_folder(one.path(), "renorm-0.99", 2).join("metrics.csv")).unwrap(),
         fs::read(other).unwrap()
     );
 }
 
 #[test]
-fn status_tells_how_runs_stand() {
+fn status_lists_the_state_of_runs() {
     let out = folder();
     let output = run(
         out.path(),
@@ -283,16 +281,16 @@ fn status_tells_how_runs_stand() {
     fs::remove_dir_all(experiment.join("decay-0.9/seed-1")).unwrap();
     let output = program().arg("status").arg(&experiment).output().unwrap();
     let printed = text(&output.stdout);
-    assert!(printed.starts_with("decay-and-renorm: 2 runs: 1 finished, 1 to come\n"), "{printed}");
+    assert!(printed.starts_with("decay-and-renorm: 2 runs: 1 finished, 1 pending\n"), "{printed}");
     assert!(printed.contains("decay 0.9, seed 0  finished  step 12/12  accuracy 0."), "{printed}");
-    assert!(!printed.contains('\x1b'), "no colours outside of a terminal");
+    assert!(!printed.contains('\x1b'), "no colours unless on a terminal");
     let message =
         refusal(&program().arg("status").arg(out.path().join("nothing")).output().unwrap());
     assert!(message.contains("nothing"), "{message}");
 }
 
 #[test]
-fn plan_tells_what_would_be_run_and_writes_nothing() {
+fn plan_describes_the_runs_and_writes_nothing() {
     let out = folder();
     let arms = ["--arms", "decay 0.9,no-normalization", "--seeds", "0-4", "--jobs", "1"];
     let output =
@@ -304,7 +302,7 @@ fn plan_tells_what_would_be_run_and_writes_nothing() {
         "network of 1 arm: \"decay 0.9\"\n",
         "  hidden1             60x100       6,400\n",
         "learning rate\n  0.2 throughout\n",
-        " ms a step, ",
+        " ms per step, ",
         "  10 runs, 1 at a time with 2 threads each: about ",
     ] {
         let expected = if expected.contains("threads") {
@@ -318,7 +316,7 @@ fn plan_tells_what_would_be_run_and_writes_nothing() {
     }
     assert_eq!(fs::read_dir(out.path()).unwrap().count(), 0, "nothing was written");
     let message = refusal(&program().args(["plan", "--set", "optimizer.lr=1"]).output().unwrap());
-    assert!(message.contains("did you mean `optimizer.learning_rate`?"), "{message}");
+    assert!(message.contains("did you mean `optimizer.learning_rate` (takes"), "{message}");
 }
 
 #[test]
@@ -356,7 +354,7 @@ fn range_finds_learning_rates_and_writes_what_was_asked_for() {
 }
 
 #[test]
-fn shells_can_complete_every_command() {
+fn completion_scripts_cover_the_commands() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let output = program().args(["completion", shell]).output().unwrap();
         let script = text(&output.stdout);

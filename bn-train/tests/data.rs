@@ -1,4 +1,4 @@
-//! Data from files: of the known formats, and of a user's own, from the path in a TOML file to a trained run.
+//! Data from files: known data sets and user data, from the path in a TOML file to a trained run.
 
 mod common;
 
@@ -10,7 +10,7 @@ fn data(folder: &Path, arguments: &[&str]) -> std::process::Output {
     program().current_dir(folder).arg("data").args(arguments).output().unwrap()
 }
 
-/// What a command prints that must succeed.
+/// The output of a command that must succeed.
 fn printed(folder: &Path, arguments: &[&str]) -> String {
     let output = data(folder, arguments);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
@@ -31,7 +31,7 @@ fn idx(sizes: &[u32], numbers: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// All files of MNIST, with images of one shade for each class.
+/// Writes all files of MNIST, with images of one shade per class.
 fn mnist(folder: &Path) {
     fs::create_dir_all(folder).unwrap();
     for (prefix, count) in [("train", 60_000_u32), ("t10k", 10_000)] {
@@ -49,67 +49,70 @@ fn mnist(folder: &Path) {
 }
 
 #[test]
-fn mnist_is_read_from_its_folder_and_what_is_wrong_is_told() {
-    let place = folder();
-    let missing = refused(place.path(), &["check", "mnist"]);
+fn mnist_is_read_and_malformed_files_are_reported() {
+    let root = folder();
+    let missing = refused(root.path(), &["check", "mnist"]);
     assert!(missing.contains("bn-train data fetch mnist"), "{missing}");
-    let files = place.path().join("datasets/mnist");
+    let files = root.path().join("datasets/mnist");
     mnist(&files);
-    let checked = printed(place.path(), &["check", "mnist"]);
+    let checked = printed(root.path(), &["check", "mnist"]);
     assert!(
         checked.contains("55000 training, 5000 validation and 10000 test examples"),
         "{checked}"
     );
     let few = printed(
-        place.path(),
+        root.path(),
         &["describe", "mnist", "--set", "examples=100", "--set", "binary=true"],
     );
     assert!(
         few.contains("training examples of each class: 10 10 10 10 10 10 10 10 10 10"),
         "{few}"
     );
-    // Shades of 128 and more are those of classes 6 to 9.
+    // Classes 6 to 9 have shades of at least 128.
     assert!(few.contains("0.400000"), "{few}");
 
     let labels = files.join("train-labels-idx1-ubyte");
     let mut bytes = fs::read(&labels).unwrap();
     bytes[8 + 77] = 10;
     fs::write(&labels, &bytes).unwrap();
-    let message = refused(place.path(), &["check", "mnist"]);
+    let message = refused(root.path(), &["check", "mnist"]);
     assert!(
-        message.contains("train-labels-idx1-ubyte, byte 85: label 10; expected one below 10"),
+        message.contains("train-labels-idx1-ubyte, byte 85: label 10; expected less than 10"),
         "{message}"
     );
     fs::write(&labels, &bytes[..5000]).unwrap();
-    let message = refused(place.path(), &["check", "mnist"]);
-    assert!(message.contains("byte 8: 4992 bytes follow; the header says 60000"), "{message}");
+    let message = refused(root.path(), &["check", "mnist"]);
+    assert!(
+        message.contains("byte 8: 4992 bytes follow; expected 60000 by the header"),
+        "{message}"
+    );
     fs::write(&labels, idx(&[4], &[0; 4])).unwrap();
-    let message = refused(place.path(), &["check", "mnist"]);
-    assert!(message.contains("[4] numbers; expected [60000]"), "{message}");
+    let message = refused(root.path(), &["check", "mnist"]);
+    assert!(message.contains("dimensions [4]; expected [60000]"), "{message}");
 }
 
 #[test]
-fn cifar_is_read_from_its_folder_and_what_is_wrong_is_told() {
-    let place = folder();
+fn cifar_is_read_and_malformed_files_are_reported() {
+    let root = folder();
     let record = |label: u8| [vec![19, label], vec![label; 3072]].concat();
     let hundred: Vec<u8> = (0..100).flat_map(record).collect();
     let file = |count: usize| hundred.repeat(count / 100);
-    fs::write(place.path().join("train.bin"), file(50_000)).unwrap();
-    fs::write(place.path().join("test.bin"), file(10_000)).unwrap();
-    let path = format!("path={}", place.path().display());
-    let checked = printed(place.path(), &["check", "cifar-100", "--set", &path]);
+    fs::write(root.path().join("train.bin"), file(50_000)).unwrap();
+    fs::write(root.path().join("test.bin"), file(10_000)).unwrap();
+    let path = format!("path={}", root.path().display());
+    let checked = printed(root.path(), &["check", "cifar-100", "--set", &path]);
     assert!(
         checked.contains("45000 training, 5000 validation and 10000 test examples"),
         "{checked}"
     );
     let coarse = ["describe", "cifar-100", "--set", &path, "--set", "labels=coarse"];
-    assert!(printed(place.path(), &coarse).contains("3 x 32 x 32 numbers"), "{coarse:?}");
-    fs::write(place.path().join("test.bin"), &file(10_000)[..1000]).unwrap();
-    let message = refused(place.path(), &["check", "cifar-100", "--set", &path]);
+    assert!(printed(root.path(), &coarse).contains("3 x 32 x 32 numbers"), "{coarse:?}");
+    fs::write(root.path().join("test.bin"), &file(10_000)[..1000]).unwrap();
+    let message = refused(root.path(), &["check", "cifar-100", "--set", &path]);
     assert!(message.contains("test.bin: 1000 bytes; expected 30740000"), "{message}");
 }
 
-/// 90 flowers of three species, told apart by their second feature.
+/// 90 flowers of three species, distinguished by their second feature.
 fn flowers() -> String {
     let mut table = "width,height,species\n".to_owned();
     for index in 0..90 {
@@ -124,9 +127,9 @@ fn flowers() -> String {
 }
 
 #[test]
-fn a_csv_beside_an_experiment_is_found_described_and_trained_on() {
-    let place = folder();
-    let inside = place.path().join("inside");
+fn csv_relative_to_an_experiment_is_found_and_trained_on() {
+    let root = folder();
+    let inside = root.path().join("inside");
     fs::create_dir(&inside).unwrap();
     fs::write(inside.join("flowers.csv"), flowers()).unwrap();
     let experiment = "data = { name = 'csv', path = 'flowers.csv', standardize = 'channel' }\n\
@@ -134,7 +137,7 @@ fn a_csv_beside_an_experiment_is_found_described_and_trained_on() {
         [[arm]]\nname = 'batch norm'\n[[arm]]\nname = 'none'\nnorm.kind = 'none'\n";
     fs::write(inside.join("mine.toml"), experiment).unwrap();
 
-    let described = printed(place.path(), &["describe", "inside/mine.toml"]);
+    let described = printed(root.path(), &["describe", "inside/mine.toml"]);
     assert!(described.contains("2 arms: batch norm, none"), "{described}");
     assert!(
         described.contains("examples of 2 x 1 x 1 numbers") && described.contains("3 classes"),
@@ -142,29 +145,29 @@ fn a_csv_beside_an_experiment_is_found_described_and_trained_on() {
     );
     assert!(described.contains("training examples of each class: 20 21 21"), "{described}");
     assert!(described.contains("0.000000") && described.contains("1.000000"), "{described}");
-    // By flag, the path begins in the current directory.
+    // In a flag, the path is relative to the current directory.
     printed(&inside, &["check", "csv", "--set", "path=flowers.csv", "--set", "label=species"]);
 
     let mut command = program();
-    command.current_dir(place.path()).args(["run", "inside/mine.toml", "--out", "runs"]);
+    command.current_dir(root.path()).args(["run", "inside/mine.toml", "--out", "runs"]);
     let output = command.output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-    let run = place.path().join("runs/mine/batch-norm/seed-0");
+    let run = root.path().join("runs/mine/batch-norm/seed-0");
     let rows = fs::read_to_string(run.join("metrics.csv")).unwrap();
     let accuracy = rows.lines().find(|row| row.contains(",test,batch,accuracy,")).unwrap();
     assert_eq!(accuracy.rsplit(',').next(), Some("1"), "{rows}");
-    // The run's own settings find the file from elsewhere.
+    // The run's settings find the file from another directory.
     let checkpoint = run.join("checkpoints/step-000030.safetensors");
     let output = program().arg("evaluate").arg(checkpoint).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
 }
 
 #[test]
-fn where_a_file_lies_does_not_decide_a_runs_digest() {
-    let place = folder();
+fn path_of_the_data_does_not_affect_the_digest() {
+    let root = folder();
     let mut digests = Vec::new();
     for name in ["a", "b"] {
-        let inside = place.path().join(name);
+        let inside = root.path().join(name);
         fs::create_dir(&inside).unwrap();
         fs::write(inside.join("flowers.csv"), flowers()).unwrap();
         let experiment = "data = { name = 'csv', path = 'flowers.csv' }\noptimizer.learning_rate = 0.1\n\
@@ -184,23 +187,23 @@ fn where_a_file_lies_does_not_decide_a_runs_digest() {
 }
 
 #[test]
-fn a_wrong_table_is_a_problem_of_its_key_with_file_and_line() {
-    let place = folder();
-    fs::write(place.path().join("bad.csv"), "a,b\n1,x\nnan,y\n").unwrap();
+fn malformed_table_is_a_problem_of_its_key_with_file_and_line() {
+    let root = folder();
+    fs::write(root.path().join("bad.csv"), "a,b\n1,x\nnan,y\n").unwrap();
     fs::write(
-        place.path().join("mine.toml"),
+        root.path().join("mine.toml"),
         "data = { name = 'csv', path = 'bad.csv' }\noptimizer.learning_rate = 1\ntrain.steps = 1\n",
     )
     .unwrap();
-    let message = refused(place.path(), &["check", "mine.toml"]);
+    let message = refused(root.path(), &["check", "mine.toml"]);
     assert!(message.contains("mine.toml:1:"), "{message}");
     assert!(
         message.contains("bad.csv, line 3: \"a\" is \"nan\"; expected a finite number"),
         "{message}"
     );
-    let missing = refused(place.path(), &["check", "csv", "--set", "path=none.csv"]);
+    let missing = refused(root.path(), &["check", "csv", "--set", "path=none.csv"]);
     assert!(missing.contains("none.csv: cannot read: No such file"), "{missing}");
-    let required = refused(place.path(), &["check", "csv"]);
+    let required = refused(root.path(), &["check", "csv"]);
     assert!(required.contains("`data.path` is missing"), "{required}");
 }
 
@@ -214,42 +217,42 @@ fn png(path: &Path, shade: u8, width: u32) {
 }
 
 #[test]
-fn a_folder_of_images_per_class_is_read_and_another_size_is_named() {
-    let place = folder();
+fn folder_of_images_per_class_is_read_and_a_wrong_size_is_named() {
+    let root = folder();
     for (class, shade) in [("cats", 10), ("dogs", 200)] {
-        fs::create_dir_all(place.path().join("pets").join(class)).unwrap();
+        fs::create_dir_all(root.path().join("pets").join(class)).unwrap();
         for number in 0..20 {
-            png(&place.path().join(format!("pets/{class}/{number}.png")), shade + number, 5);
+            png(&root.path().join(format!("pets/{class}/{number}.png")), shade + number, 5);
         }
     }
-    let described = printed(place.path(), &["describe", "images", "--set", "path=pets"]);
+    let described = printed(root.path(), &["describe", "images", "--set", "path=pets"]);
     assert!(
         described.contains("examples of 3 x 4 x 5 numbers") && described.contains("2 classes"),
         "{described}"
     );
-    printed(place.path(), &["show", "images", "--set", "path=pets", "-o", "pets.png"]);
-    assert!(place.path().join("pets.png").is_file());
-    png(&place.path().join("pets/dogs/7.png"), 0, 6);
-    let message = refused(place.path(), &["check", "images", "--set", "path=pets"]);
-    assert!(message.contains("dogs/7.png: 3x4x6 numbers; expected 3x4x5, as in "), "{message}");
+    printed(root.path(), &["show", "images", "--set", "path=pets", "-o", "pets.png"]);
+    assert!(root.path().join("pets.png").is_file());
+    png(&root.path().join("pets/dogs/7.png"), 0, 6);
+    let message = refused(root.path(), &["check", "images", "--set", "path=pets"]);
+    assert!(message.contains("dogs/7.png: shape 3x4x6; expected 3x4x5 as in "), "{message}");
 }
 
 #[test]
 fn arrays_are_read_in_either_layout() {
     use safetensors::tensor::{Dtype, TensorView};
-    let place = folder();
+    let root = folder();
     let last: Vec<u8> = (0..40_u32 * 24).map(|index| (index % 251) as u8).collect();
     let labels: Vec<u8> = (0..40).map(|index| index % 4).collect();
     let views = [
         ("x", TensorView::new(Dtype::U8, vec![40, 2, 4, 3], &last).unwrap()),
         ("y", TensorView::new(Dtype::U8, vec![40], &labels).unwrap()),
     ];
-    fs::write(place.path().join("a.safetensors"), safetensors::serialize(views, None).unwrap())
+    fs::write(root.path().join("a.safetensors"), safetensors::serialize(views, None).unwrap())
         .unwrap();
     let describe = |layout: &str| {
         let layout = format!("layout={layout}");
         printed(
-            place.path(),
+            root.path(),
             &["describe", "safetensors", "--set", "path=a.safetensors", "--set", &layout],
         )
     };
@@ -257,16 +260,16 @@ fn arrays_are_read_in_either_layout() {
     assert!(describe("channels_first").contains("2 x 4 x 3 numbers"));
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/npz/deflated");
     let path = format!("path={}", corpus.display());
-    let too_few = refused(place.path(), &["check", "npz", "--set", &path]);
-    assert!(too_few.contains("3 examples, of which"), "{too_few}");
-    let alone = refused(place.path(), &["check", "npz", "--set", &path, "--set", "test_array=x"]);
-    assert!(alone.contains("belong together"), "{alone}");
+    let too_few = refused(root.path(), &["check", "npz", "--set", &path]);
+    assert!(too_few.contains("3 examples, which leaves"), "{too_few}");
+    let unpaired = refused(root.path(), &["check", "npz", "--set", &path, "--set", "test_array=x"]);
+    assert!(unpaired.contains("belong together"), "{unpaired}");
 }
 
 #[test]
 fn list_names_every_kind_with_its_state() {
-    let place = folder();
-    let listed = printed(place.path(), &["list"]);
+    let root = folder();
+    let listed = printed(root.path(), &["list"]);
     for line in ["digits\n", "glyphs\n", "mnist  (not downloaded)\n", "csv\n", "images\n"] {
         assert!(listed.contains(line), "{listed}");
     }

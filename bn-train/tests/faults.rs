@@ -1,10 +1,10 @@
-//! What surrounds a run fails: its output is closed, the disk is full, its folder vanishes.
+//! Faults of the environment: a closed output, a full disk, a vanished folder.
 
 #![cfg(unix)]
 
 mod common;
 
-use common::{SHORT, folder, partial, place, program, state, text};
+use common::{SHORT, folder, partial, program, run_folder, state, text};
 use std::fs;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 
 const TWO_ARMS: [&str; 6] = ["--arms", "decay 0.9,no-normalization", "--seeds", "0", "--jobs", "1"];
 
-/// Nobody reads what it prints: neither results nor messages are worth more than the runs.
+/// A closed standard output or error must not stop the runs.
 #[test]
-fn closed_output_ends_no_run() {
+fn closed_output_does_not_stop_runs() {
     for closed in ["stdout", "stderr", "both"] {
         let out = folder();
         let mut command = program();
@@ -31,13 +31,13 @@ fn closed_output_ends_no_run() {
         assert_eq!(output.status.code(), Some(0), "{closed}: {}", text(&output.stderr));
         assert!(!text(&output.stderr).contains("panicked"), "{}", text(&output.stderr));
         for arm in ["decay-0.9", "no-normalization"] {
-            assert_eq!(state(&place(out.path(), arm, 0)), "finished");
+            assert_eq!(state(&run_folder(out.path(), arm, 0)), "finished");
         }
         assert!(out.path().join("decay-and-renorm/report.html").exists());
     }
 }
 
-/// As on a full disk, only that the limit is of each file.
+/// Like a full disk, but with a limit per file.
 #[test]
 fn file_that_cannot_grow_fails_its_run_with_complete_rows() {
     let out = folder();
@@ -61,7 +61,7 @@ fn file_that_cannot_grow_fails_its_run_with_complete_rows() {
 }
 
 #[test]
-fn folder_that_vanishes_fails_its_run_and_no_other() {
+fn vanished_folder_fails_only_its_run() {
     let out = folder();
     let child = program()
         .args(["run", "--set", "train.steps=400", "--set", "train.evaluate_every=5", "--plain"])
@@ -78,12 +78,12 @@ fn folder_that_vanishes_fails_its_run_and_no_other() {
         assert!(start.elapsed() < Duration::from_secs(60), "it does not train");
         std::thread::sleep(Duration::from_millis(2));
     }
-    // Under way it may write a file; then the folder is not empty, and is removed the next time.
+    // The run may write a file meanwhile, so retry until the folder is gone.
     while fs::remove_dir_all(&partial).is_err() {}
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let message = text(&output.stderr);
     assert!(message.contains("no normalization, seed 0: failed: "), "{message}");
-    assert!(message.contains("removed while the run goes on"), "{message}");
-    assert_eq!(state(&place(out.path(), "decay-0.9", 0)), "finished");
+    assert!(message.contains("the file was removed during the run"), "{message}");
+    assert_eq!(state(&run_folder(out.path(), "decay-0.9", 0)), "finished");
 }

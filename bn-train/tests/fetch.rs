@@ -1,4 +1,4 @@
-//! Downloads from a server on this machine that behaves, breaks off, lies about lengths and serves wrong bytes.
+//! Downloads from a local server that behaves, breaks off, lies about lengths or serves wrong bytes.
 
 mod common;
 
@@ -18,34 +18,34 @@ fn content() -> Vec<u8> {
     (0..=255).cycle().take(256 * 40).collect()
 }
 
-/// How the server answers the n-th request for a file.
+/// How the server responds to a request.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Manner {
-    /// As it should.
+    /// Correctly.
     Good,
-    /// Says the right length and closes after so many bytes.
+    /// Declares the right length and closes after this many bytes.
     BreaksOff(usize),
-    /// Always sends the whole file, whatever was asked for.
+    /// Always sends the full file, whatever range was requested.
     IgnoresRanges,
-    /// As [`Manner::IgnoresRanges`], and closes after so many bytes.
+    /// As [`Manner::IgnoresRanges`], but closes after this many bytes.
     IgnoresRangesAndBreaksOff(usize),
-    /// Says that it goes on from the start of the file when asked for the rest.
+    /// Declares a range from the start when asked for the rest.
     WrongRange,
-    /// One byte is another.
+    /// Changes one byte.
     WrongByte,
-    /// So many bytes too many, and says so.
+    /// Sends and declares this many extra bytes.
     TooLong(usize),
-    /// Sends less, and says so.
+    /// Sends and declares this many bytes less.
     TooShort(usize),
-    /// A status and no file.
+    /// Responds with a status and no file.
     Status(u16),
-    /// Says a length of 2^60.
+    /// Declares a length of 2^60.
     HugeLength,
-    /// Closes without an answer.
+    /// Closes without a response.
     Silent,
 }
 
-/// A server that answers request after request in these manners, the last one for ever.
+/// A server that responds to successive requests in the given manners, repeating the last one.
 struct Server {
     address: String,
     requests: Arc<AtomicUsize>,
@@ -64,7 +64,7 @@ impl Server {
             for connection in listener.incoming().flatten() {
                 let number = counted.fetch_add(1, Ordering::SeqCst);
                 let manner = manners[number.min(manners.len() - 1)];
-                // Whoever does not listen to the end is a client that was refused something.
+                // Ignore clients that disconnect early.
                 let _ = answer(connection, &content, manner, &asked);
             }
         });
@@ -130,7 +130,7 @@ fn answer(
     stream.write_all(&body)
 }
 
-/// Hears everything and keeps the notes.
+/// A watcher that keeps the notes.
 #[derive(Default)]
 struct Notes(Vec<String>);
 
@@ -166,21 +166,21 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn a_file_comes_whole_and_is_not_asked_for_again() {
+fn complete_file_is_not_downloaded_again() {
     let (server, folder) = (Server::start(content(), &[Manner::Good]), folder());
     for _ in 0..2 {
         fetch_from(&server, folder.path()).unwrap();
         assert_eq!(fs::read(folder.path().join("file")).unwrap(), content());
         assert_eq!((names(folder.path()), server.requests()), (vec!["file".to_owned()], 1));
     }
-    // A file that was damaged since is downloaded anew.
+    // A damaged file is downloaded again.
     fs::write(folder.path().join("file"), vec![0; 10_240]).unwrap();
     fetch_from(&server, folder.path()).unwrap();
     assert_eq!(fs::read(folder.path().join("file")).unwrap(), content());
 }
 
 #[test]
-fn a_download_that_breaks_off_goes_on_where_it_stopped() {
+fn broken_download_resumes_where_it_stopped() {
     let manners = [Manner::BreaksOff(1000), Manner::BreaksOff(2000), Manner::Silent, Manner::Good];
     let (server, folder) = (Server::start(content(), &manners), folder());
     fetch_from(&server, folder.path()).unwrap();
@@ -189,13 +189,13 @@ fn a_download_that_breaks_off_goes_on_where_it_stopped() {
 }
 
 #[test]
-fn a_server_that_knows_no_ranges_still_serves() {
+fn server_without_range_support_works() {
     let manners = [Manner::BreaksOff(1000), Manner::IgnoresRanges];
     let (server, folder) = (Server::start(content(), &manners), folder());
     fetch_from(&server, folder.path()).unwrap();
     assert_eq!(fs::read(folder.path().join("file")).unwrap(), content());
 
-    // One that never gets further is given up.
+    // Give up if there is no progress.
     let never = Server::start(content(), &[Manner::IgnoresRangesAndBreaksOff(5000)]);
     let again = common::folder();
     let error = fetch_from(&never, again.path()).unwrap_err().to_string();
@@ -204,19 +204,19 @@ fn a_server_that_knows_no_ranges_still_serves() {
 }
 
 #[test]
-fn what_is_wrong_never_gets_the_files_name() {
+fn wrong_content_never_gets_the_final_name() {
     for (manner, expected) in [
         (Manner::WrongByte, "SHA-256 "),
         (Manner::TooLong(1), "more than 10240 bytes; expected 10240"),
         (Manner::TooShort(1), "10239 bytes; expected 10240"),
         (Manner::HugeLength, "after 10240 bytes"),
-        (Manner::Status(404), "the server answers with status 404"),
-        (Manner::Status(503), "the server answers with status 503"),
+        (Manner::Status(404), "the server responded with status 404"),
+        (Manner::Status(503), "the server responded with status 503"),
         (Manner::Silent, ""),
     ] {
         let (server, folder) = (Server::start(content(), &[manner]), folder());
         match fetch_from(&server, folder.path()) {
-            // All bytes came before the lie showed: they are the right ones.
+            // All bytes arrived before the connection closed, and they are correct.
             Ok(()) => assert_eq!(manner, Manner::HugeLength),
             Err(error) => {
                 let error = error.to_string();
@@ -232,7 +232,7 @@ fn what_is_wrong_never_gets_the_files_name() {
 }
 
 #[test]
-fn a_server_that_goes_on_elsewhere_is_asked_for_all_of_it() {
+fn wrong_range_restarts_the_download() {
     let manners = [Manner::BreaksOff(1000), Manner::WrongRange, Manner::Good];
     let (server, folder) = (Server::start(content(), &manners), folder());
     fetch_from(&server, folder.path()).unwrap();
@@ -240,10 +240,10 @@ fn a_server_that_goes_on_elsewhere_is_asked_for_all_of_it() {
 }
 
 #[test]
-fn a_partial_file_of_other_bytes_is_thrown_away() {
+fn partial_file_with_wrong_bytes_is_discarded() {
     let (server, folder) = (Server::start(content(), &[Manner::Good]), folder());
     fs::write(folder.path().join(".file.partial"), [9; 500]).unwrap();
-    // The first attempt goes on from the wrong bytes, which the digest shows; the next call begins anew.
+    // The first call resumes from the wrong bytes, which the digest detects. The next call starts over.
     let error = fetch_from(&server, folder.path()).unwrap_err().to_string();
     assert!(error.contains("SHA-256"), "{error}");
     fetch_from(&server, folder.path()).unwrap();
@@ -256,7 +256,7 @@ fn archive(files: &[(&str, Vec<u8>)]) -> Vec<u8> {
     let mut builder = tar::Builder::new(gzip);
     for (name, bytes) in files {
         let mut header = tar::Header::new_gnu();
-        // Written by hand, since the builder refuses paths that leave the folder.
+        // Write the name directly, because the builder refuses paths outside the folder.
         header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
         header.set_size(bytes.len() as u64);
         header.set_mode(0o644);
@@ -284,7 +284,7 @@ fn fetch_archive(bytes: Vec<u8>, folder: &Path) -> Result<(), FetchError> {
 }
 
 #[test]
-fn an_archive_gives_its_files_and_nothing_else() {
+fn archive_yields_only_the_expected_files() {
     let outer = folder();
     let inner = outer.path().join("inner");
     let files = [
@@ -297,20 +297,20 @@ fn an_archive_gives_its_files_and_nothing_else() {
     fetch_archive(archive(&files), &inner).unwrap();
     assert_eq!(names(&inner), ["a.bin", "b.bin"]);
     assert_eq!(fs::read(inner.join("b.bin")).unwrap(), [2; 3]);
-    // No member's path was followed.
+    // No path of a member was followed.
     assert_eq!(names(outer.path()), ["inner"]);
     assert!(!Path::new("/tmp/bn-train-evil.bin").exists());
 }
 
 #[test]
-fn an_archive_that_is_not_what_it_should_be_is_refused() {
+fn malformed_archives_are_refused() {
     let good = || ("a.bin", vec![1; 100]);
     for (files, expected) in [
         (vec![good()], "missing, \"b.bin\""),
         (vec![good(), ("b.bin", vec![2; 4])], "4 bytes; expected 3, \"b.bin\""),
-        (vec![good(), ("x/a.bin", vec![1; 100])], "it is there twice, \"x/a.bin\""),
-        // 64 MiB of zeros, which is more than all that is expected.
-        (vec![("zeros", vec![0; 1 << 26]), good(), ("b.bin", vec![2; 3])], "no readable archive"),
+        (vec![good(), ("x/a.bin", vec![1; 100])], "occurs twice, \"x/a.bin\""),
+        // 64 MiB of zeros, which exceeds the limit.
+        (vec![("zeros", vec![0; 1 << 26]), good(), ("b.bin", vec![2; 3])], "not a valid archive"),
     ] {
         let folder = folder();
         let error = fetch_archive(archive(&files), folder.path()).unwrap_err().to_string();
@@ -318,12 +318,12 @@ fn an_archive_that_is_not_what_it_should_be_is_refused() {
         assert!(!folder.path().join("b.bin").exists());
     }
     let folder = folder();
-    let error = fetch_archive(b"no archive".to_vec(), folder.path()).unwrap_err().to_string();
-    assert!(error.contains("all.tar.gz: no readable archive"), "{error}");
+    let error = fetch_archive(b"not an archive".to_vec(), folder.path()).unwrap_err().to_string();
+    assert!(error.contains("all.tar.gz: not a valid archive"), "{error}");
 }
 
 #[test]
-fn the_command_says_what_went_wrong_with_each_file() {
+fn fetch_command_reports_the_reason_for_each_file() {
     let (server, folder) = (Server::start(content(), &[Manner::Good]), folder());
     let fetch = |name: &str| {
         let arguments = ["data", "fetch", name, "--from", &server.address, "--to"];

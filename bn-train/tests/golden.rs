@@ -1,21 +1,22 @@
-//! The first rows of two runs, as an earlier version of the program wrote them (`golden/generate.sh`): a change of the
-//! numbers is made on purpose, or found here.
+//! Compares the first rows of two runs with those of an earlier version (`golden/generate.sh`), to detect unintended
+//! changes of results.
 //!
-//! Not to the bit: processors with other vectors add in another order. 5 updates keep such differences near 1e-5.
+//! The comparison is not bitwise, because processors with other vector widths sum in another order. After 5 steps, such
+//! differences are about 1e-5.
 
 mod common;
 
-use common::{SHORT, folder, place, run, text};
+use common::{SHORT, folder, run, run_folder, text};
 use std::fs;
 use std::path::Path;
 
-/// Relative difference of a loss.
+/// Relative tolerance of losses.
 const LOSS: f64 = 1e-3;
-/// Difference of an accuracy: two of the 270 validation examples.
+/// Tolerance of accuracies: two of the 270 validation examples.
 const ACCURACY: f64 = 2.5 / 270.0;
 
 #[test]
-fn first_rows_of_a_run_are_those_of_earlier_versions() {
+fn first_rows_equal_those_of_earlier_versions() {
     let out = folder();
     let arguments = ["--arms", "decay 0.9,renorm 0.99", "--seeds", "0", "--no-report"];
     let output = run(out.path(), &[&SHORT[..], &arguments].concat());
@@ -23,7 +24,7 @@ fn first_rows_of_a_run_are_those_of_earlier_versions() {
     for arm in ["decay-0.9", "renorm-0.99"] {
         let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{arm}.csv"));
         let wanted = fs::read_to_string(golden).unwrap();
-        let found = fs::read_to_string(place(out.path(), arm, 0).join("metrics.csv")).unwrap();
+        let found = fs::read_to_string(run_folder(out.path(), arm, 0).join("metrics.csv")).unwrap();
         assert_eq!(wanted.lines().count(), 11);
         for line in wanted.lines().skip(1) {
             let (key, wanted) = line.rsplit_once(',').unwrap();

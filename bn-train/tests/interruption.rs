@@ -1,11 +1,12 @@
-//! Runs that do not end by themselves: Ctrl-C, killed processes, two programs in one folder.
+//! Interrupted runs: Ctrl-C, killed processes, and two processes in one folder.
 
 #![cfg(unix)]
 
 mod common;
 
 use common::{
-    SHORT, assert_rows_are_whole, folder, logs, partial, place, program, refusal, run, state, text,
+    SHORT, assert_rows_are_whole, folder, logs, partial, program, refusal, run, run_folder, state,
+    text,
 };
 use std::fs;
 use std::os::unix::process::CommandExt as _;
@@ -13,7 +14,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Starts a run that would take minutes, and waits until it trains.
+/// Starts a run that would take minutes, and waits until it is training.
 fn start_long_run(out: &Path) -> std::process::Child {
     let child = program()
         .args([
@@ -37,7 +38,7 @@ fn start_long_run(out: &Path) -> std::process::Child {
     child
 }
 
-/// Waits until the run in this folder has written so many bytes of rows.
+/// Waits until the run in this folder has written `bytes` bytes of rows.
 fn wait_for_rows(folder: &Path, bytes: u64) {
     wait_until("it does not train", || {
         fs::metadata(folder.join("metrics.csv")).is_ok_and(|file| file.len() >= bytes)
@@ -56,7 +57,7 @@ fn signal(name: &str, process: u32) {
     signal_to(name, &process.to_string());
 }
 
-/// Signals a process, or with a `-` in front a whole group.
+/// Signals a process, or with a leading `-` a process group.
 fn signal_to(name: &str, target: &str) {
     assert!(
         Command::new("kill").args([&format!("-{name}"), "--", target]).status().unwrap().success()
@@ -64,8 +65,8 @@ fn signal_to(name: &str, target: &str) {
 }
 
 #[test]
-fn an_interruption_ends_soon_and_leaves_whole_rows() {
-    // A terminal sends Ctrl-C to the workers too; a batch system signals the launcher alone.
+fn interruption_ends_soon_and_leaves_complete_rows() {
+    // A terminal sends Ctrl-C to the workers too; a batch system signals only the launcher.
     for (name, is_to_all) in [("INT", true), ("INT", false), ("TERM", false)] {
         let out = folder();
         let mut child = start_long_run(out.path());
@@ -76,8 +77,8 @@ fn an_interruption_ends_soon_and_leaves_whole_rows() {
             signal(name, child.id());
         }
         let status = child.wait().unwrap();
-        // Each worker ends its step, so within a second. A busy machine must not fail the test for that: it only tells
-        // an end from runs that go on (they take minutes).
+        // Workers finish their step, so this takes less than a second. The bound is loose for busy machines; full runs
+        // would take minutes.
         assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
         assert_eq!(status.code(), Some(130));
         for arm in ["decay-0.9", "no-normalization"] {
@@ -91,41 +92,41 @@ fn an_interruption_ends_soon_and_leaves_whole_rows() {
             );
         }
         assert!(
-            !place(out.path(), "decay-0.99", 0).exists(),
-            "a run that never began left something"
+            !run_folder(out.path(), "decay-0.99", 0).exists(),
+            "a run that never began left files"
         );
     }
 }
 
 #[test]
-fn an_interrupted_second_run_leaves_the_first_as_it_was() {
+fn interrupted_second_run_keeps_the_first() {
     let out = folder();
     let arms = ["--arms", "decay 0.9,no-normalization", "--seeds", "0", "--no-report"];
     assert_eq!(run(out.path(), &[&SHORT[..], &arms].concat()).status.code(), Some(0));
-    let first = fs::read(place(out.path(), "decay-0.9", 0).join("metrics.csv")).unwrap();
+    let first = fs::read(run_folder(out.path(), "decay-0.9", 0).join("metrics.csv")).unwrap();
     let mut child = start_long_run(out.path());
     signal("INT", child.id());
     assert_eq!(child.wait().unwrap().code(), Some(130));
-    let place = place(out.path(), "decay-0.9", 0);
-    assert_eq!(fs::read(place.join("metrics.csv")).unwrap(), first);
-    assert_eq!(state(&place), "finished");
+    let run_folder = run_folder(out.path(), "decay-0.9", 0);
+    assert_eq!(fs::read(run_folder.join("metrics.csv")).unwrap(), first);
+    assert_eq!(state(&run_folder), "finished");
 }
 
 #[test]
-fn workers_end_with_a_launcher_that_is_killed() {
+fn workers_exit_when_the_launcher_is_killed() {
     let out = folder();
     let mut child = start_long_run(out.path());
     child.kill().unwrap();
     child.wait().unwrap();
     let partial = partial(out.path(), "decay-0.9", 0);
-    wait_until("the worker goes on", || state(&partial) != "running");
+    wait_until("the worker keeps running", || state(&partial) != "running");
     assert_eq!(state(&partial), "interrupted");
     assert_rows_are_whole(&partial);
 }
 
-/// The worker of a killed launcher may live on for a step: what the next run writes is of that run alone.
+/// The worker of a killed launcher may live for another step, but must not write to the next run.
 #[test]
-fn an_orphan_writes_nothing_into_the_next_run() {
+fn orphaned_worker_does_not_write_to_the_next_run() {
     let arguments = ["--set", "train.steps=60", "--set", "train.evaluate_every=3", "--seeds", "0"];
     let arguments = [&arguments[..], &["--arms", "decay 0.9", "--no-report"]].concat();
     let undisturbed = folder();
@@ -148,13 +149,13 @@ fn an_orphan_writes_nothing_into_the_next_run() {
         child.wait().unwrap();
         assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
         assert_eq!(logs(out.path()), logs(undisturbed.path()));
-        let place = place(out.path(), "decay-0.9", 0);
-        assert_eq!(state(&place), "finished");
-        assert_eq!(fs::read_dir(place.parent().unwrap()).unwrap().count(), 1);
+        let run_folder = run_folder(out.path(), "decay-0.9", 0);
+        assert_eq!(state(&run_folder), "finished");
+        assert_eq!(fs::read_dir(run_folder.parent().unwrap()).unwrap().count(), 1);
     }
 }
 
-/// The worker of the launcher that is its parent.
+/// The process id of the launcher's worker.
 #[cfg(target_os = "linux")]
 fn worker_of(launcher: u32) -> u32 {
     let path = format!("/proc/{launcher}/task/{launcher}/children");
@@ -163,7 +164,7 @@ fn worker_of(launcher: u32) -> u32 {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_killed_worker_is_a_failed_run_and_the_others_go_on() {
+fn killed_worker_fails_only_its_run() {
     for (name, expected) in [("KILL", "failed"), ("ABRT", "failed"), ("TERM", "interrupted")] {
         let out = folder();
         let child = program()
@@ -190,16 +191,16 @@ fn a_killed_worker_is_a_failed_run_and_the_others_go_on() {
         }
         assert_eq!(state(&partial), expected);
         assert_rows_are_whole(&partial);
-        assert_eq!(state(&place(out.path(), "decay-0.9", 0)), "finished");
+        assert_eq!(state(&run_folder(out.path(), "decay-0.9", 0)), "finished");
     }
 }
 
 #[test]
-fn a_second_program_in_one_folder_is_refused_by_name_of_the_first() {
+fn second_process_in_a_folder_is_refused_naming_the_first() {
     let out = folder();
     let mut child = start_long_run(out.path());
     let message = refusal(&run(out.path(), &SHORT));
-    assert!(message.contains("another bn-train is writing there"), "{message}");
+    assert!(message.contains("another bn-train process is writing here"), "{message}");
     assert!(message.contains(&format!("process {} on ", child.id())), "{message}");
     assert!(message.contains("train.steps=1000000"), "the command: {message}");
     signal("INT", child.id());

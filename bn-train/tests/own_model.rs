@@ -1,4 +1,4 @@
-//! A program with a network, a data set, an optimizer and experiments of its own has the whole command line.
+//! Programs with custom networks, data sets, optimizers and experiments have the full command line.
 
 mod common;
 
@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-/// An example, built as this test was: `cargo test --test own_model` alone does not build it.
+/// Builds an example with the profile of this test, because `cargo test --test own_model` does not build it.
 fn example(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let profile = test.ancestors().nth(2).unwrap();
     let mut cargo = Command::new(env!("CARGO"));
-    // The workspace, so that its dependencies are those of the tests and need not be built again.
+    // Build the workspace, so that dependencies have the same features as in the tests and are not rebuilt.
     cargo.args(["build", "--quiet", "--workspace", "--example", name]);
     if profile.ends_with("release") {
         cargo.arg("--release");
@@ -35,13 +35,13 @@ fn rings(program: &Path, out: &Path, arguments: &[&str]) -> Output {
 }
 
 #[test]
-fn own_kinds_are_listed_trained_and_reported() {
+fn custom_kinds_are_listed_trained_and_reported() {
     let program = example("own_model");
     let template = Command::new(&program).args(["show", "template"]).output().unwrap();
     let template = text(&template.stdout);
     assert!(template.contains("# width = 16 "), "{template}");
-    assert!(template.contains("# mixed: of the hidden layer"), "{template}");
-    assert!(template.contains("\"rings\": 1,000 points of a plane"), "{template}");
+    assert!(template.contains("# mixed: width of the hidden layer"), "{template}");
+    assert!(template.contains("\"rings\": 1,000 points in the plane"), "{template}");
 
     let (one, two) = (folder(), folder());
     rings(&program, one.path(), &["--jobs", "1"]);
@@ -55,13 +55,13 @@ fn own_kinds_are_listed_trained_and_reported() {
         let last = metrics(one.path());
         let last = last.lines().rfind(|line| line.contains("validation")).unwrap();
         let accuracy: f64 = last.rsplit_once(',').unwrap().1.parse().unwrap();
-        // A third is guessing; both layers have to learn for more than the ring in the middle.
+        // Chance is a third, and a high accuracy needs both layers.
         assert!(accuracy > 0.8, "{last}");
     }
 }
 
 #[test]
-fn problems_with_own_keys_say_what_is_accepted() {
+fn problems_with_custom_keys_say_what_is_accepted() {
     let out = folder();
     let output = Command::new(example("own_model"))
         .args(["run", "rings", "--set", "model.width=0", "--out"])
@@ -75,7 +75,7 @@ fn problems_with_own_keys_say_what_is_accepted() {
     assert!(message.contains(expected), "{message}");
 }
 
-/// A file of `folder` and below whose name begins like this.
+/// Whether `folder` contains, at any depth, a file whose name starts with `prefix`.
 fn has_file(folder: &Path, prefix: &str) -> bool {
     let Ok(entries) = fs::read_dir(folder) else { return false };
     entries.filter_map(Result::ok).any(|entry| {
@@ -84,7 +84,7 @@ fn has_file(folder: &Path, prefix: &str) -> bool {
 }
 
 #[test]
-fn killed_runs_of_own_kinds_go_on_to_the_same_bytes() {
+fn killed_runs_of_custom_kinds_resume_to_the_same_bytes() {
     let long =
         ["--jobs", "1", "--no-report", "--set", "train.epochs=150", "--set", "checkpoint.every=10"];
     for (name, experiment, arms) in [

@@ -1,7 +1,7 @@
-//! A network that panics in a worker fails its run, with file and line in a log, and no other run.
+//! A network that panics in a worker fails only its own run, with file and line in a log.
 //!
-//! This program has no test harness: called with arguments of the command line it is a laboratory whose network panics,
-//! called by `cargo test` it starts itself.
+//! This test has no harness. With command-line arguments it is a `Laboratory` whose network panics; under `cargo test`, it
+//! starts itself.
 
 use bn_train::Laboratory;
 use bn_train::model::{
@@ -9,7 +9,7 @@ use bn_train::model::{
 };
 use std::process::{Command, ExitCode};
 
-/// Softmax regression that stops at its third training pass if it is to.
+/// Softmax regression that panics in training if `breaks`.
 #[derive(Debug)]
 struct Fragile {
     breaks: bool,

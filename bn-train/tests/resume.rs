@@ -1,4 +1,4 @@
-//! Runs that were interrupted or killed go on from their last checkpoint, and end with the bytes of an undisturbed run.
+//! Interrupted or killed runs resume from their last checkpoint and end with the bytes of an undisturbed run.
 
 #![cfg(target_os = "linux")]
 
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// What every arm has in common. With a checkpoint every 7 steps and rows every 5, no two of them meet often.
+/// The common settings. With checkpoints every 7 steps and rows every 5, they rarely coincide.
 const COMMON: &str = "name = 'kills'\nseeds = [0]\n[data]\nname = 'digits'\n[model]\nkind = 'mlp'\nhidden = [24, 24]\n\
                       [optimizer]\nlearning_rate = 0.01\n[train]\nbatch_size = 32\nevaluate_every = 5\n\
                       [checkpoint]\nevery = 7\nkeep = 2\n";
@@ -57,7 +57,7 @@ fn command(experiment: &Path, out: &Path, jobs: &str) -> Command {
     command
 }
 
-/// What the experiment writes when nobody disturbs it.
+/// The metrics of an undisturbed run of the experiment.
 fn undisturbed(experiment: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let out = folder();
     let output = command(experiment, out.path(), "2").output().unwrap();
@@ -65,7 +65,7 @@ fn undisturbed(experiment: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     logs(out.path())
 }
 
-/// The processes that train for this launcher.
+/// The worker processes of this launcher.
 fn workers(launcher: &Child) -> Vec<u32> {
     let path = format!("/proc/{0}/task/{0}/children", launcher.id());
     let children = fs::read_to_string(path).unwrap_or_default();
@@ -74,7 +74,7 @@ fn workers(launcher: &Child) -> Vec<u32> {
 
 fn signal(name: &str, processes: &[u32]) {
     let processes = processes.iter().map(u32::to_string);
-    // One that has just ended is no error.
+    // Ignore processes that have just exited.
     Command::new("kill")
         .arg(format!("-{name}"))
         .args(processes)
@@ -83,7 +83,7 @@ fn signal(name: &str, processes: &[u32]) {
         .unwrap();
 }
 
-/// A sequence that looks random and is the same every time (Numerical Recipes' generator).
+/// A reproducible pseudo-random sequence (Numerical Recipes' generator).
 struct Sequence(u32);
 
 impl Sequence {
@@ -93,7 +93,7 @@ impl Sequence {
     }
 }
 
-/// Kills what this sequence chooses, again and again, until the experiment has come to its end in spite of it.
+/// Repeats the experiment with random kills until it completes.
 fn run_under_kills(experiment: &Path, out: &Path, most_kills: usize, sequence: &mut Sequence) {
     for round in 0.. {
         let jobs = (1 + sequence.below(3)).to_string();
@@ -112,12 +112,12 @@ fn run_under_kills(experiment: &Path, out: &Path, most_kills: usize, sequence: &
         if output.status.code() == Some(0) {
             return;
         }
-        assert!(round < most_kills, "nobody killed it: {}", text(&output.stderr));
+        assert!(round < most_kills, "failed without a kill: {}", text(&output.stderr));
     }
 }
 
 #[test]
-fn every_optimizer_and_norm_ends_with_the_same_bytes_after_any_kills() {
+fn killed_runs_of_every_optimizer_and_norm_end_with_the_same_bytes() {
     let files = folder();
     let experiment = experiment(files.path(), 60, &OPTIMIZERS, &NORMS);
     let wanted = undisturbed(&experiment);
@@ -139,12 +139,12 @@ fn stop_after_checkpoint(experiment: &Path, out: &Path, name: &str) -> PathBuf {
         std::thread::sleep(Duration::from_millis(1));
     }
     signal(name, &[launcher.id()]);
-    assert_eq!(launcher.wait().unwrap().code(), Some(130), "it came to its end first");
+    assert_eq!(launcher.wait().unwrap().code(), Some(130), "it must be interrupted");
     checkpoints
 }
 
 #[test]
-fn interrupted_run_goes_on_from_its_checkpoint_and_says_so() {
+fn interrupted_run_resumes_from_its_checkpoint_and_reports_it() {
     let files = folder();
     let experiment = experiment(files.path(), 400, &OPTIMIZERS[2..3], &NORMS[3..]);
     let wanted = undisturbed(&experiment);
@@ -153,12 +153,12 @@ fn interrupted_run_goes_on_from_its_checkpoint_and_says_so() {
     let output = command(&experiment, out.path(), "1").output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let printed = text(&output.stdout);
-    assert!(printed.contains("1 of 1 goes on from its checkpoint\n"), "{printed}");
+    assert!(printed.contains("1 of 1 resumes from its checkpoint\n"), "{printed}");
     assert_eq!(logs(out.path()), wanted);
 }
 
 #[test]
-fn damaged_checkpoint_falls_back_to_the_one_before() {
+fn damaged_checkpoint_falls_back_to_the_previous_one() {
     let files = folder();
     let experiment = experiment(files.path(), 400, &OPTIMIZERS[2..3], &NORMS[3..]);
     let wanted = undisturbed(&experiment);
@@ -175,5 +175,5 @@ fn damaged_checkpoint_falls_back_to_the_one_before() {
     assert_eq!(logs(out.path()), wanted);
     let message = text(&output.stderr);
     let name = newest.file_name().unwrap().to_str().unwrap();
-    assert!(message.contains("passed over") && message.contains(name), "{message}");
+    assert!(message.contains("skipped") && message.contains(name), "{message}");
 }

@@ -9,19 +9,19 @@ use std::process::ExitCode;
 /// What to time.
 #[derive(Debug, Args)]
 pub(super) struct Bench {
-    /// Only those whose name contains this
+    /// Time only what has this in its name
     #[arg(long, value_name = "NAME", default_value = "")]
     only: String,
-    /// Threads to compute with
+    /// Number of threads
     #[arg(long, value_name = "N", default_value = "2")]
     threads: NonZeroUsize,
-    /// Steps to time, more of the short ones
+    /// Steps to time; short ones are repeated more often
     #[arg(long, value_name = "N", default_value = "15")]
     rounds: NonZeroUsize,
 }
 
 impl Bench {
-    /// Times in a process like those that train: this one, if it has their environment, or one of its own.
+    /// Times in this process if it has the environment of a training process, otherwise in a new one.
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         if let Some(status) = respawn(self.threads.get())? {
             return Ok(status);

@@ -1,4 +1,4 @@
-//! A curve in the terminal, made of block characters.
+//! Draws a curve in the terminal with block characters.
 
 /// Columns of a curve.
 const WIDTH: usize = 60;
@@ -7,7 +7,7 @@ const HEIGHT: usize = 5;
 /// Parts of a character cell, from empty to full.
 const BLOCKS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
-/// Draws `value` over the steps `0..steps`; a single line where it is the same at all of them.
+/// Draws `value` over the steps `0..steps`; a constant becomes a single line of text.
 pub(super) fn draw(steps: u64, value: impl Fn(u64) -> f64) -> Vec<String> {
     let last = steps.saturating_sub(1);
     draw_between(("0", &format!("step {steps}")), |at| value((at * last as f64).round() as u64))
@@ -22,7 +22,7 @@ pub(super) fn draw_between(ends: (&str, &str), value: impl Fn(f64) -> f64) -> Ve
     if highest == lowest {
         return vec![format!("{} throughout", number(highest))];
     }
-    // Heights are in proportion to the values, unless these are all far from 0.
+    // The axis starts at 0 unless all values are far from it.
     let floor = if lowest >= 0.0 && lowest < 0.5 * highest { 0.0 } else { lowest };
     let eighths: Vec<usize> = values
         .iter()
@@ -48,7 +48,7 @@ pub(super) fn draw_between(ends: (&str, &str), value: impl Fn(f64) -> f64) -> Ve
     lines
 }
 
-/// Up to four digits that count.
+/// Formats with up to four significant digits.
 pub(super) fn number(value: f64) -> String {
     if value == 0.0 {
         return "0".to_owned();
@@ -70,13 +70,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_never_changes_is_said_not_drawn() {
+    fn constant_is_one_line_of_text() {
         assert_eq!(draw(100, |_| 0.2), ["0.2 throughout"]);
         assert_eq!(draw(1, |step| step as f64), ["0 throughout"]);
     }
 
     #[test]
-    fn curve_fills_its_lines_in_proportion() {
+    fn filled_area_is_proportional_to_the_values() {
         let lines = draw(101, |step| step as f64 / 100.0);
         assert_eq!(lines.len(), HEIGHT + 2);
         assert!(lines[0].starts_with("1 │") && lines[0].ends_with('█'), "{lines:#?}");
@@ -84,7 +84,7 @@ mod tests {
         let full = |line: &str| line.matches('█').count();
         let heights: Vec<usize> = lines[..HEIGHT].iter().map(|line| full(line)).collect();
         assert!(heights.windows(2).all(|pair| pair[0] < pair[1]), "{heights:?}");
-        // A half of 5 lines, over 60 columns, to within the rounding of cells.
+        // The area under a ramp is half the chart, within rounding to cells.
         let eighths: usize = lines[..HEIGHT]
             .iter()
             .flat_map(|line| line.chars())
@@ -95,13 +95,13 @@ mod tests {
     }
 
     #[test]
-    fn jumps_show_where_they_are() {
+    fn step_function_jumps_at_its_step() {
         let lines = draw(60, |step| if step < 30 { 1.0 } else { 0.1 });
         assert_eq!(lines[0], format!("1 │{}", "█".repeat(30)));
     }
 
     #[test]
-    fn labels_keep_the_digits_that_count() {
+    fn labels_keep_four_significant_digits() {
         for (value, text) in [
             (0.2, "0.2"),
             (1.0, "1"),

@@ -1,4 +1,4 @@
-//! `bn-train evaluate` and `bn-train export`: what a checkpoint holds, measured or in another system's names.
+//! `bn-train evaluate` measures a checkpoint; `bn-train export` writes it under another system's names.
 
 use super::print::print_all;
 use crate::device::DeviceName;
@@ -11,12 +11,12 @@ use clap::Args;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Measure a checkpoint by each kind of statistics
+/// Measure a checkpoint under each kind of statistics
 #[derive(Debug, Args)]
 pub(super) struct Evaluate {
-    /// A file of a run's folder checkpoints
+    /// A file in a run's checkpoints folder
     checkpoint: PathBuf,
-    /// The run's settings [default: config.toml of its folder]
+    /// The run's settings [default: config.toml in its folder]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// cpu, cuda or cuda:N
@@ -27,15 +27,15 @@ pub(super) struct Evaluate {
 /// Write a checkpoint's weights and statistics under the names of another system, as safetensors
 #[derive(Debug, Args)]
 pub(super) struct Export {
-    /// A file of a run's folder checkpoints
+    /// A file in a run's checkpoints folder
     checkpoint: PathBuf,
     /// candle, pytorch or keras
     #[arg(long, value_name = "SYSTEM")]
     names: ExportNames,
-    /// Where to write
+    /// The file to write
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
-    /// The run's settings [default: config.toml of its folder]
+    /// The run's settings [default: config.toml in its folder]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -65,7 +65,7 @@ impl Export {
     }
 }
 
-/// A checkpoint with what it belongs to.
+/// A checkpoint with its run's settings, networks and data.
 pub(super) struct Saved {
     pub(super) settings: Settings,
     pub(super) networks: Networks,
@@ -83,11 +83,11 @@ impl Saved {
     ) -> anyhow::Result<Self> {
         let config = match config {
             Some(config) => config.to_owned(),
-            None => beside(path),
+            None => config_of(path),
         };
         let text = std::fs::read_to_string(&config).with_context(|| {
             format!(
-                "{}: cannot read the run's settings; --config says where they are",
+                "{}: cannot read the run's settings; pass their path with --config",
                 config.display()
             )
         })?;
@@ -108,12 +108,12 @@ impl Saved {
     }
 }
 
-/// `config.toml` in the folder above that of the checkpoints.
-fn beside(checkpoint: &Path) -> PathBuf {
+/// Path of `config.toml` in the run's folder, the parent of the checkpoints folder.
+fn config_of(checkpoint: &Path) -> PathBuf {
     let run = checkpoint.parent().and_then(Path::parent);
     match run {
         Some(run) => run.join(CONFIG),
-        // `step-000100.safetensors`, from within the folder of the checkpoints.
+        // A bare file name: the working directory is the checkpoints folder.
         None => Path::new("..").join(CONFIG),
     }
 }

@@ -1,4 +1,4 @@
-//! `bn-train completion`: scripts that let a shell complete commands and flags.
+//! `bn-train completion`: shell completion scripts.
 
 use super::Cli;
 use super::print::print_all;

@@ -11,18 +11,18 @@ use clap::Args;
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 
-/// What to say of the experiments.
+/// Arguments of `bn-train list`.
 #[derive(Debug, Args)]
 pub(super) struct List {
     #[command(flatten)]
     machine: Machine,
-    /// Do not estimate the time, which takes some seconds
+    /// Skip the time estimates, which take some seconds
     #[arg(long)]
     no_timing: bool,
 }
 
 impl List {
-    /// Prints name, question, data, size and estimated time of each.
+    /// Prints each experiment's name, question, data, size and estimated time.
     pub(super) fn run(&self, registry: &Registry) -> anyhow::Result<ExitCode> {
         let share = self.machine.share(usize::MAX);
         if !self.no_timing
@@ -36,7 +36,7 @@ impl List {
             let experiment = registry.load(shipped.name, &Flags::default())?;
             let plan = Plan::new(&experiment);
             let time = if shipped.is_full_size {
-                ", full size: on fetched data, for hours".to_owned()
+                ", full size: needs downloaded data, takes hours".to_owned()
             } else if self.no_timing {
                 String::new()
             } else {
@@ -44,7 +44,7 @@ impl List {
                 all += seconds;
                 format!(", about {}", duration(seconds))
             };
-            // One by one, since each time takes its while.
+            // Print as we go: each estimate takes a while.
             print(&describe(shipped.name, &experiment, &time))?;
         }
         let Share { jobs, threads } = share;
@@ -70,7 +70,7 @@ fn describe(name: &str, experiment: &Experiment, time: &str) -> String {
     text
 }
 
-/// What the arm says of its data set.
+/// The data set's name as the arm's file has it.
 fn data_name(arm: &Arm) -> String {
     let name = arm.settings.written.get("data").and_then(|data| data.get("name")?.as_str());
     name.unwrap_or("no data").to_owned()

@@ -1,15 +1,15 @@
-//! What a command computes with: a device, and how its cores are shared.
+//! The device a command computes on, and how the cores are divided among its runs.
 
 use crate::device::DeviceName;
 use clap::Args;
 
-/// A device, runs at a time, and threads of each.
+/// The device, the number of concurrent runs, and the threads of each.
 #[derive(Debug, Args)]
 pub(super) struct Machine {
-    /// Runs at a time, each a process of its own [default: the cores, divided by --threads; 1 on a GPU]
+    /// Concurrent runs, one process each [default: cores divided by --threads; 1 on a GPU]
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     jobs: Option<usize>,
-    /// Threads of each run; its numbers do not depend on it [default: its share of the cores]
+    /// Threads per run; results do not depend on it [default: cores divided by --jobs]
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     threads: Option<usize>,
     /// cpu, cuda or cuda:N
@@ -17,7 +17,7 @@ pub(super) struct Machine {
     pub(super) device: DeviceName,
 }
 
-/// How many runs at a time, with how many threads each.
+/// The number of concurrent runs and the threads of each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Share {
     pub(super) jobs: usize,
@@ -25,12 +25,12 @@ pub(super) struct Share {
 }
 
 impl Machine {
-    /// How the cores of this machine are shared among so many runs.
+    /// Divides this machine's cores among `runs` runs.
     pub(super) fn share(&self, runs: usize) -> Share {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let jobs = self.jobs.or(match self.device {
             DeviceName::Cpu => None,
-            // Each process needs a context and memory of its own on the GPU.
+            // Each process needs its own context and memory on the GPU.
             DeviceName::Cuda(_) => Some(1),
         });
         share(cores, runs, jobs, self.threads)
@@ -42,10 +42,10 @@ fn share(cores: usize, runs: usize, jobs: Option<usize>, threads: Option<usize>)
     Share { jobs, threads: threads.unwrap_or(cores / jobs).max(1) }
 }
 
-/// A number of things of which there must be one.
+/// Parses a positive integer.
 fn at_least_one(text: &str) -> Result<usize, String> {
     let number = text.parse().ok().filter(|&number| number > 0);
-    number.ok_or_else(|| "expected a whole number from 1".to_owned())
+    number.ok_or_else(|| "expected a positive integer".to_owned())
 }
 
 #[cfg(test)]
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cores_are_shared_among_jobs_and_threads() {
+    fn cores_are_divided_among_jobs_and_threads() {
         for (cores, runs, jobs, threads, expected) in [
             (8, 35, None, None, (8, 1)),
             (8, 2, None, None, (2, 4)),

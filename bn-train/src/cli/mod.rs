@@ -1,4 +1,4 @@
-//! The command line: what a user may ask for. One file per command.
+//! The command line, one file per command.
 
 mod bench;
 mod chart;
@@ -24,7 +24,7 @@ use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Train networks under batch normalization of many kinds, and compare them.
+/// Train networks with different kinds of batch normalization and compare them.
 #[derive(Debug, Parser)]
 #[command(name = "bn-train", version = env!("BN_TRAIN_VERSION"))]
 struct Cli {
@@ -36,57 +36,57 @@ struct Cli {
 enum Command {
     /// Train every arm of an experiment with every seed, then draw the report
     ///
-    /// The runs land in OUT/NAME/ARM/seed-N, the report in OUT/NAME/report.html. Run again, it skips the runs that ended,
-    /// and goes on with the others from their last checkpoints. Runs of other settings are replaced only on request.
-    /// Ctrl-C lets each run end its step and make a checkpoint; a second one does not wait.
+    /// Writes runs to OUT/NAME/ARM/seed-N and the report to OUT/NAME/report.html. When repeated, it skips completed runs
+    /// and resumes the others from their last checkpoints. Runs with other settings are replaced only with --replace.
+    /// Ctrl-C lets each run finish its step and save a checkpoint; a second Ctrl-C stops at once.
     ///
-    /// Exit status: 0 when all runs ended (one that diverged is a result), 1 on an error, 130 on Ctrl-C.
+    /// Exit status: 0 when all runs completed (a diverged run counts as completed), 1 on an error, 130 on Ctrl-C.
     Run(run::Run),
-    /// Show what `run` would do: runs, networks, schedules, time; trains nothing
+    /// Show what `run` would do, without training: runs, networks, schedules, time
     Plan(plan::PlanArguments),
-    /// Find the learning rates that each arm trains at: one short run in which the rate rises until the loss does
+    /// Find each arm's useful learning rates: one short run with a rising learning rate
     ///
-    /// The learning-rate range test of Smith (2017), https://arxiv.org/abs/1506.01186. The rate rises by a constant ratio from
-    /// step to step; the loss of the training batches is smoothed. A rate near the steepest fall, and well below the one with
-    /// the lowest loss, is a good choice for a run. Writes nothing but the file of -o.
+    /// The learning-rate range test of Smith (2017), https://arxiv.org/abs/1506.01186. The rate grows by a constant factor per
+    /// step, and the training loss is smoothed. Choose a rate near the steepest fall, well below the rate of the lowest loss.
+    /// Writes only the file given with -o.
     Range(range::Range),
-    /// Name the embedded experiments: question, data, size and time
+    /// List the embedded experiments with question, data, size and time
     List(list::List),
-    /// Print an embedded experiment, to copy and change
+    /// Print an embedded experiment, to copy and edit
     ///
     /// `bn-train show template` explains every key.
     Show {
-        /// Its name, as `bn-train list` has it
+        /// Its name, as listed by `bn-train list`
         name: String,
     },
-    /// Look at data sets without training on them
+    /// Inspect and download data sets
     #[command(subcommand)]
     Data(data::Data),
-    /// Say how each run of an experiment stands
+    /// Show the state of each run of an experiment
     Status {
-        /// The experiment's folder, for instance runs/decay-and-renorm
+        /// The experiment's folder, for example runs/decay-and-renorm
         folder: PathBuf,
     },
-    /// Measure a checkpoint by each kind of statistics
+    /// Measure a checkpoint under each kind of statistics
     ///
-    /// For instance: bn-train evaluate runs/decay-and-renorm/decay-0.9/seed-0/checkpoints/step-001500.safetensors
+    /// For example: bn-train evaluate runs/decay-and-renorm/decay-0.9/seed-0/checkpoints/step-001500.safetensors
     Evaluate(checkpoint::Evaluate),
     /// Write a checkpoint's weights and statistics under the names of another system, as safetensors
     ///
-    /// PyTorch loads the file as a state dict, and Keras's layers take the tensors of their names; the outputs are the same.
-    /// Keras's kernels have Keras's layouts. A convnet flattens its map channel by channel: in Keras, put
+    /// PyTorch loads the file as a state dict, and Keras layers take the tensors of their names; both give the same outputs.
+    /// Keras kernels are in Keras's layouts. A convnet flattens its map channel by channel: in Keras, put
     /// Permute((3, 1, 2)) before Flatten.
     Export(checkpoint::Export),
-    /// Print a script that lets a shell complete commands and flags
+    /// Print a shell completion script
     ///
     /// For bash: bn-train completion bash > ~/.local/share/bash-completion/completions/bn-train
     Completion {
         /// The shell
         shell: clap_complete::Shell,
     },
-    /// Time convolutions and training steps; prints JSON lines
+    /// Time convolutions and training steps; prints one JSON object per line
     Bench(bench::Bench),
-    /// Train runs as told on the standard input; `run` starts these
+    /// Train runs on orders from standard input; `run` starts these processes
     #[command(hide = true)]
     Worker {
         #[arg(long, default_value_t)]
@@ -94,7 +94,7 @@ enum Command {
     },
 }
 
-/// Does what the command line asks, with experiments as `registry` knows them.
+/// Runs the command line with the kinds and experiments of `registry`.
 pub fn main(registry: &Registry) -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,

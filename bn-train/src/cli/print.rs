@@ -1,10 +1,10 @@
-//! What commands print: a reader who has seen enough (`| head`) is no error.
+//! Standard output for commands. A closed pipe (`| head`) is not an error.
 
 use anyhow::Context as _;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-/// Prints `text` as all that a command has to say.
+/// Prints `text` and returns success.
 pub(super) fn print_all(text: &str) -> anyhow::Result<ExitCode> {
     print(text).map(|()| ExitCode::SUCCESS)
 }
@@ -13,7 +13,7 @@ pub(super) fn print_all(text: &str) -> anyhow::Result<ExitCode> {
 pub(super) fn print(text: &str) -> anyhow::Result<()> {
     match std::io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(error).context("cannot write to the standard output")
+            Err(error).context("cannot write to standard output")
         }
         _ => Ok(()),
     }

@@ -1,14 +1,14 @@
-//! Timing in a process like those that train.
+//! Restarts the program in the environment of a training process, so that its timings are representative.
 
 use crate::launch;
 use anyhow::Context as _;
 use std::process::{Command, ExitCode};
 
-/// Runs this same command again, as a process with so many threads and the environment of those that train; none where
-/// this is such a process already.
+/// Runs the same command in a child process with `threads` threads and the environment of a training process.
+/// Returns `None` if this process already has that environment.
 ///
 /// # Errors
-/// When the program cannot be started again.
+/// The program cannot be started again.
 pub(super) fn respawn(threads: usize) -> anyhow::Result<Option<ExitCode>> {
     if std::env::var_os(launch::KEEPS_MEMORY).is_some() {
         return Ok(None);

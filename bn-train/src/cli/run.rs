@@ -24,22 +24,22 @@ use std::process::ExitCode;
   bn-train run --set train.steps=100 --seeds 0,1
   bn-train show decay-and-renorm > mine.toml && bn-train run mine.toml
   bn-train run runs/decay-and-renorm/decay-0.9/seed-0/config.toml --out again   # repeats one run
-  bn-train run --all                                                             # every embedded experiment, and an index of them")]
+  bn-train run --all                                                             # every embedded experiment, with an index page")]
 pub(super) struct Run {
     #[command(flatten)]
     choice: Choice,
-    /// Every embedded experiment but those of full size, one after the other, and a page that links their reports
+    /// Run every embedded experiment except the full-size ones, and write a page that links their reports
     #[arg(long, conflicts_with_all = ["experiment", "name", "arms"])]
     all: bool,
-    /// Where to put the folder of the experiment
+    /// Parent of the experiment's folder
     #[arg(long, value_name = "DIR", default_value = "runs")]
     out: PathBuf,
     #[command(flatten)]
     machine: Machine,
-    /// Lines of text in place of progress bars
+    /// Print lines of text instead of progress bars
     #[arg(long)]
     plain: bool,
-    /// Replace runs of other settings that are in the experiment's folder, each when its new run ends
+    /// Replace runs with other settings in the experiment's folder, each once its new run has completed
     #[arg(long)]
     replace: bool,
     /// Do not draw the report
@@ -48,7 +48,7 @@ pub(super) struct Run {
 }
 
 impl Run {
-    /// Trains, and draws the report.
+    /// Trains one experiment, or all of them.
     pub(super) fn run(self, registry: &Registry) -> anyhow::Result<ExitCode> {
         let interruption = Interruption::listen()?;
         if !self.all {
@@ -75,7 +75,7 @@ impl Run {
         if failed.is_empty() {
             return Ok(ExitCode::SUCCESS);
         }
-        bail!("{} did not end well: {}", counted(failed.len(), "experiment"), failed.join(", "));
+        bail!("{} failed: {}", counted(failed.len(), "experiment"), failed.join(", "));
     }
 
     /// Trains one experiment, and draws its report.
@@ -135,14 +135,14 @@ impl Run {
         plan.runs.iter().map(job).collect()
     }
 
-    /// Draws the report and says how it went.
+    /// Draws the report and reports the outcome.
     fn conclude(&self, folder: &Path, jobs: &[Job], outcome: &Outcome) -> anyhow::Result<ExitCode> {
         let ended = outcome.statuses.iter().flatten().filter(|status| status.is_result()).count();
         let all = jobs.len();
         if outcome.was_interrupted {
             let folder = folder.display();
             console::note(&format!(
-                "interrupted: {ended} of {all} runs ended; what was measured is in {folder}; the same command goes on"
+                "interrupted: {ended} of {all} runs completed; results so far are in {folder}; run the same command to resume"
             ));
             return Ok(ExitCode::from(EXIT_STATUS));
         }
@@ -161,7 +161,7 @@ impl Run {
     }
 }
 
-/// Which runs failed or were stopped, and where it says why.
+/// The error for runs that failed or were stopped, with the path of the first log.
 fn unfinished(jobs: &[Job], outcome: &Outcome) -> String {
     let (mut failed, mut stopped) = (Vec::new(), 0);
     for (job, status) in jobs.iter().zip(&outcome.statuses) {
@@ -177,20 +177,20 @@ fn unfinished(jobs: &[Job], outcome: &Outcome) -> String {
             let log = partial_path(&first.directory).join(WORKER_LOG);
             let count = failed.len();
             format!(
-                "{count} of {all} runs failed; the first one's log is {}; the same command tries again",
+                "{count} of {all} runs failed; see the first one's log, {}; run the same command to retry",
                 log.display()
             )
         }
         (None, 1) => {
-            format!("1 of {all} runs was stopped before its end; the same command goes on")
+            format!("1 of {all} runs was stopped early; run the same command to resume")
         }
-        (None, stopped) => format!(
-            "{stopped} of {all} runs were stopped before their end; the same command goes on"
-        ),
+        (None, stopped) => {
+            format!("{stopped} of {all} runs were stopped early; run the same command to resume")
+        }
     }
 }
 
-/// Freezes the plan, beside what it has in common with an older one.
+/// Writes the manifest, keeping what it shares with an older one.
 fn write_manifest(
     experiment: &Experiment,
     plan: &Plan,
@@ -198,14 +198,14 @@ fn write_manifest(
     folder: &Path,
 ) -> anyhow::Result<()> {
     let path = folder.join(MANIFEST);
-    // A manifest that cannot be read is as good as none: it is about to be replaced.
+    // An unreadable manifest counts as absent, since it is about to be replaced.
     let older = std::fs::read_to_string(&path).ok().and_then(|text| toml::from_str(&text).ok());
     let (surroundings, older) = (&checked.surroundings, older.as_ref());
     let manifest = plan.manifest(experiment, surroundings, older, crate::VERSION, &command_line());
     Ok(write_atomic(&path, &manifest.to_toml().context("the manifest")?)?)
 }
 
-/// Says what is going to happen.
+/// Prints what will be trained.
 fn announce(
     plan: &Plan,
     options: &Options,
@@ -234,23 +234,23 @@ fn announce(
     print(&text)
 }
 
-/// What is not trained again, or not from its beginning.
+/// Describes runs that are skipped or resumed.
 fn of_earlier(standing: &Standing) -> String {
     let all = standing.results.len();
     let mut text = String::new();
     match standing.results.iter().flatten().count() {
         0 => {}
-        ended => text += &format!("{ended} of {all} ended before, skipped\n"),
+        ended => text += &format!("{ended} of {all} already completed, skipped\n"),
     }
     match standing.resumed {
         0 => {}
-        1 => text += &format!("1 of {all} goes on from its checkpoint\n"),
-        resumed => text += &format!("{resumed} of {all} go on from their checkpoints\n"),
+        1 => text += &format!("1 of {all} resumes from its checkpoint\n"),
+        resumed => text += &format!("{resumed} of {all} resume from their checkpoints\n"),
     }
     if let Some((count, version)) = &standing.other_version {
         let this = crate::VERSION;
         text += &format!(
-            "{} of an earlier program: {version}; this is {this}\n",
+            "{} by another version of this program: {version}; this is {this}\n",
             counted(*count, "run")
         );
     }

@@ -1,4 +1,4 @@
-//! `bn-train status`: how each run of an experiment stands, from its files alone.
+//! `bn-train status`: the state of each run of an experiment, read from its files.
 
 use super::list::counted;
 use super::print::print_all;
@@ -11,7 +11,7 @@ use bn_report::schema::{Split, Statistics, Status, TIMING, TimingRow, partial_se
 use std::path::Path;
 use std::process::ExitCode;
 
-/// Prints a line for each run in the folder of an experiment.
+/// Prints a line for each run in an experiment's folder.
 pub(super) fn status(registry: &Registry, folder: &Path) -> anyhow::Result<ExitCode> {
     let experiment = read_experiment(folder)?;
     let mut runs = Vec::new();
@@ -26,20 +26,20 @@ pub(super) fn status(registry: &Registry, folder: &Path) -> anyhow::Result<ExitC
     print_all(&text)
 }
 
-/// How one run stands.
+/// The state of one run.
 #[derive(Clone, Debug)]
 struct Standing {
     label: String,
-    /// None for a run that has not begun.
+    /// `None` if the run has not begun.
     status: Option<Status>,
     step: u64,
-    /// Updates of the whole run; none where its settings cannot be read.
+    /// Total steps; `None` if the settings cannot be read.
     steps: Option<u64>,
-    /// Of the last evaluation, by moving statistics where there are some.
+    /// Metric and value of the last evaluation, under moving statistics if the network has any.
     headline: Option<(String, f64)>,
-    /// Until the end of the run, at the pace so far.
+    /// Estimated from the pace so far.
     seconds_left: Option<f64>,
-    /// Whether a process trains it.
+    /// Whether a process holds the run's lock.
     is_owned: bool,
 }
 
@@ -79,10 +79,10 @@ impl Standing {
         self.status == Some(Status::Running) && self.is_owned
     }
 
-    /// The word for its state, and the word's colour.
+    /// The name of the state and its colour.
     fn state(&self) -> (&'static str, Colour) {
         match &self.status {
-            None => ("to come", Colour::Grey),
+            None => ("pending", Colour::Grey),
             Some(Status::Running) if self.is_owned => ("running", Colour::Cyan),
             Some(Status::Running) => ("killed", Colour::Red),
             Some(Status::Finished) => ("finished", Colour::Green),
@@ -92,13 +92,14 @@ impl Standing {
         }
     }
 
-    /// What there is to say beside the numbers.
+    /// A note printed after the numbers.
     fn remark(&self) -> String {
         match &self.status {
             Some(Status::Diverged { step, reason }) => format!("at step {step}: {reason}"),
             Some(Status::Failed { error }) => error.clone(),
             Some(Status::Running) if !self.is_owned => {
-                "no process trains it; `bn-train run` goes on from its last checkpoint".to_owned()
+                "no process is training it; `bn-train run` resumes from its last checkpoint"
+                    .to_owned()
             }
             Some(Status::Running) => {
                 self.seconds_left.map_or(String::new(), |left| format!("{} left", duration(left)))
@@ -108,10 +109,10 @@ impl Standing {
     }
 }
 
-/// Metrics by which runs are judged.
+/// Metrics shown in the overview.
 const HEADLINES: [&str; 2] = ["accuracy", "distance"];
 
-/// What the last evaluation on the validation split said: by moving statistics, or by none where a net has no norm layer.
+/// The latest validation metric: under moving statistics, or under none if the network has no norm layers.
 fn headline(record: &Record) -> Option<(String, f64)> {
     let metrics = HEADLINES.iter().filter_map(|metric| {
         let key = Key::new(Split::Validation, Some(Statistics::Moving), metric);
@@ -122,7 +123,7 @@ fn headline(record: &Record) -> Option<(String, f64)> {
     Some(((*metric).to_owned(), value?))
 }
 
-/// The last whole row of a run's `timing.csv`; none where there is none yet.
+/// The last complete row of a run's `timing.csv`, if any.
 fn last_timing(arm: &Path, seed: u64) -> anyhow::Result<Option<TimingRow>> {
     let folders = [arm.join(seed_dir(seed)), arm.join(partial_seed_dir(seed))];
     let Some(path) = folders.iter().map(|folder| folder.join(TIMING)).find(|path| path.is_file())
@@ -138,7 +139,7 @@ fn last_timing(arm: &Path, seed: u64) -> anyhow::Result<Option<TimingRow>> {
 
 fn render(name: &str, runs: &[Standing], painter: Painter) -> String {
     let mut counts: Vec<String> = Vec::new();
-    for state in ["finished", "diverged", "running", "killed", "interrupted", "failed", "to come"] {
+    for state in ["finished", "diverged", "running", "killed", "interrupted", "failed", "pending"] {
         let count = runs.iter().filter(|run| run.state().0 == state).count();
         if count > 0 {
             counts.push(format!("{count} {state}"));
@@ -170,7 +171,7 @@ fn render(name: &str, runs: &[Standing], painter: Painter) -> String {
     text
 }
 
-/// Until all runs have ended, when as many run at a time as now; none while none is running.
+/// Estimated seconds until all runs complete at the current concurrency. `None` if no run is active.
 fn seconds_left(runs: &[Standing]) -> Option<f64> {
     let running: Vec<&Standing> = runs.iter().filter(|run| run.is_running()).collect();
     let pace = |run: &&Standing| Some((run.steps?, run.step, run.seconds_left?));
@@ -183,8 +184,8 @@ fn seconds_left(runs: &[Standing]) -> Option<f64> {
         left * steps as f64 / steps.saturating_sub(step).max(1) as f64
     };
     let mean = paces.iter().map(of_whole_run).sum::<f64>() / paces.len() as f64;
-    let to_come = runs.iter().filter(|run| run.status.is_none()).count();
-    Some((left + to_come as f64 * mean) / running.len() as f64)
+    let pending = runs.iter().filter(|run| run.status.is_none()).count();
+    Some((left + pending as f64 * mean) / running.len() as f64)
 }
 
 #[cfg(test)]
@@ -204,16 +205,16 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_no_process_trains_was_killed() {
+    fn running_status_without_a_process_reads_killed() {
         let running = standing("a", Some(Status::Running), 50, Some(10.0));
         assert_eq!((running.state().0, running.remark().as_str()), ("running", "10 s left"));
         let killed = Standing { is_owned: false, ..running };
         assert_eq!(killed.state().0, "killed");
-        assert!(killed.remark().contains("goes on from its last checkpoint"));
+        assert!(killed.remark().contains("resumes from its last checkpoint"));
     }
 
     #[test]
-    fn every_state_is_counted_and_told() {
+    fn every_state_is_counted_and_listed() {
         let runs = [
             standing("a, seed 0", Some(Status::Finished), 100, Some(0.0)),
             standing("a, seed 1", Some(Status::Running), 50, Some(10.0)),
@@ -228,11 +229,11 @@ mod tests {
         let text = render("x", &runs, Painter::with_colours(false));
         assert_eq!(
             text,
-            "x: 4 runs: 1 finished, 1 running, 1 failed, 1 to come; about 30 s left\n\
+            "x: 4 runs: 1 finished, 1 running, 1 failed, 1 pending; about 30 s left\n\
              \x20 a, seed 0          finished  step 100/100  accuracy 0.500\n\
              \x20 a, seed 1           running   step 50/100  accuracy 0.500  10 s left\n\
              \x20 long name, seed 0    failed    step 3/100  accuracy 0.500  no disk\n\
-             \x20 long name, seed 1   to come\n"
+             \x20 long name, seed 1   pending\n"
         );
         let painted = render("x", &runs, Painter::with_colours(true));
         assert!(painted.contains("\x1b[32mfinished\x1b[0m  step"), "{painted}");

@@ -1,8 +1,8 @@
-//! Colours, where the standard output is a terminal and nobody has asked for none (`NO_COLOR`).
+//! Colours, durations and tables for the terminal. Colours are off if `NO_COLOR` is set or output is not a terminal.
 
 use std::io::IsTerminal as _;
 
-/// A colour that terminals have.
+/// A standard terminal colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Colour {
     Red,
@@ -12,14 +12,14 @@ pub(super) enum Colour {
     Grey,
 }
 
-/// Paints words, or leaves them as they are.
+/// Adds colour codes to words, if colours are on.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Painter {
     has_colours: bool,
 }
 
 impl Painter {
-    /// For the standard output.
+    /// A painter for standard output.
     pub(super) fn of_stdout() -> Self {
         let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         Self { has_colours: std::io::stdout().is_terminal() && !no_colour }
@@ -54,7 +54,7 @@ pub(super) fn duration(seconds: f64) -> String {
     }
 }
 
-/// Rows of cells, the columns padded to their widest cell; the first column is aligned left, the others right.
+/// Formats rows as lines with aligned columns: the first to the left, the others to the right.
 pub(super) fn table(rows: &[Vec<String>]) -> Vec<String> {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_have_two_units_at_most() {
+    fn duration_has_at_most_two_units() {
         for (seconds, text) in [
             (0.2, "0 s"),
             (8.4, "8 s"),
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn colours_are_for_terminals_alone() {
+    fn colour_codes_only_when_enabled() {
         assert_eq!(Painter::with_colours(false).paint("x", Colour::Red), "x");
         assert_eq!(Painter::with_colours(true).paint("x", Colour::Red), "\x1b[31mx\x1b[0m");
     }

@@ -1,24 +1,24 @@
-//! Augmentation: training images that are mirrored, zoomed and shifted at random.
+//! Augmentation: random mirroring, zooming and shifting of training images.
 //!
-//! What happens to an image follows from the run's seed, the epoch and the example: the same on any number of threads, in
-//! any order, and in every arm.
+//! The change of an image depends only on the run's seed, the epoch and the example. It is the same on any number of
+//! threads, in any order, and in every arm.
 
 use super::ImageShape;
 use crate::keys::{Key, Keys, flag, number, whole};
 use crate::random::{Purpose, Stream};
 
-/// How training images are changed at random.
+/// Random changes of training images.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Augmentation {
-    /// Mirrors every other image, left to right.
+    /// Mirrors images left to right with probability 1/2.
     pub flip: bool,
-    /// Shifts by up to so many pixels up or down and left or right; what comes into sight is 0.
+    /// Shifts by up to this many pixels in each direction, filling with 0.
     pub shift: usize,
-    /// Zooms in: keeps a window of at least this share of the height and width, in `(0, 1]`; 1 keeps the image.
+    /// Zooms to a random window of at least this share of height and width, in `(0, 1]`; 1 keeps the image.
     pub crop: f32,
 }
 
-/// None.
+/// No augmentation.
 impl Default for Augmentation {
     fn default() -> Self {
         Self { flip: false, shift: 0, crop: 1.0 }
@@ -26,26 +26,27 @@ impl Default for Augmentation {
 }
 
 impl Augmentation {
-    /// `[augment]`.
+    /// Reads `[augment]`.
     pub fn read(keys: &mut Keys<'_>) -> Option<Self> {
-        let about = "mirror every other training image, left to right";
+        let about = "mirror training images left to right with probability 1/2";
         let flip = keys.with_default(Key::new("flip", flag(), about), false);
         let about =
-            "shift training images by up to so many pixels each way; what comes into sight is 0";
+            "shift training images by up to this many pixels in each direction, filling with 0";
         let shift = Key::new("shift", whole(0..=64), about).also(&["padding", "translate"]);
         let shift = keys.with_default(shift, 0);
-        let about = "zoom into training images: the least share of height and width that is kept; 1 keeps all";
+        let about =
+            "zoom into training images: the minimum share of height and width to keep; 1 keeps all";
         let crop = Key::new("crop", number().above(0.0).to(1.0), about);
         let crop = keys.with_default(crop, 1.0);
         Some(Self { flip: flip?, shift: shift? as usize, crop: crop? as f32 })
     }
 
-    /// Whether images stay as they are.
+    /// Whether images stay unchanged.
     pub fn is_none(self) -> bool {
         self == Self::default()
     }
 
-    /// Why images of this shape cannot be changed so: the key that is wrong, what was found and what was expected.
+    /// Why this augmentation does not fit images of this shape: the key, and what was found and expected.
     pub fn misfit(self, shape: ImageShape) -> Option<(&'static str, String)> {
         let ImageShape { height, width, .. } = shape;
         let smallest = height.min(width);
@@ -59,10 +60,10 @@ impl Augmentation {
             } else {
                 "crop"
             };
-            Some((key, format!("changes images; these examples have {height}x{width} pixels")))
+            Some((key, format!("needs images; these examples have {height}x{width} pixels")))
         } else if self.shift >= smallest {
             let message = format!(
-                "is {}; expected less than {smallest}, the smaller side of an image",
+                "is {}; expected less than {smallest}, the shorter side of an image",
                 self.shift
             );
             Some(("shift", message))
@@ -71,7 +72,7 @@ impl Augmentation {
         }
     }
 
-    /// Writes `image`, changed as the stream of this seed, epoch and example says, into `changed`.
+    /// Writes `image`, changed by the random stream of this seed, epoch and example, to `changed`.
     pub fn apply(
         self,
         image: &[f32],
@@ -85,20 +86,20 @@ impl Augmentation {
         let view = View::draw(self, shape, &mut stream);
         let plane = shape.height * shape.width;
         for (from, to) in image.chunks_exact(plane).zip(changed.chunks_exact_mut(plane)) {
-            view.look(from, to);
+            view.render(from, to);
         }
     }
 }
 
-/// Where one image is looked at.
+/// The transformation of one image.
 #[derive(Clone, Copy, Debug)]
 struct View {
     height: usize,
     width: usize,
     flips: bool,
-    /// Down and right.
+    /// Pixels down and right.
     shift: [isize; 2],
-    /// Side of the window as a share of the image's, and its corner in pixels: top and left.
+    /// Side of the window as a share of the image's side, and below it the window's top left corner in pixels.
     window: f32,
     corner: [f32; 2],
 }
@@ -107,7 +108,7 @@ impl View {
     fn draw(augmentation: Augmentation, shape: ImageShape, stream: &mut Stream) -> Self {
         let Augmentation { flip, shift, crop } = augmentation;
         let ImageShape { height, width, .. } = shape;
-        // Drawn whether they are used or not: a key that is switched on moves no draw of another.
+        // Always draw all values, so that enabling one key does not change the draws of another.
         let flips = stream.unit() < 0.5 && flip;
         let mut shifted = || stream.below(2 * shift as u64 + 1) as isize - shift as isize;
         let shift = [shifted(), shifted()];
@@ -117,7 +118,7 @@ impl View {
         Self { height, width, flips, shift, window, corner }
     }
 
-    fn look(self, from: &[f32], to: &mut [f32]) {
+    fn render(self, from: &[f32], to: &mut [f32]) {
         for (row, line) in to.chunks_exact_mut(self.width).enumerate() {
             let Some(y) = inside(row, self.shift[0], self.height) else {
                 line.fill(0.0);
@@ -132,7 +133,7 @@ impl View {
         }
     }
 
-    /// The pixel of the window; between pixels, a mean of its four neighbours by nearness.
+    /// A pixel of the window, by bilinear interpolation.
     fn pixel(self, from: &[f32], y: usize, x: usize) -> f32 {
         if self.window == 1.0 {
             return from[y * self.width + x];
@@ -148,16 +149,16 @@ impl View {
     }
 }
 
-/// The place that is seen at `at` after a shift; none where that is outside.
+/// The source position for `at` after a shift; `None` outside the image.
 fn inside(at: usize, shift: isize, side: usize) -> Option<usize> {
-    at.checked_add_signed(-shift).filter(|&place| place < side)
+    at.checked_add_signed(-shift).filter(|&from| from < side)
 }
 
-/// The pixel before the place that is seen at `at` of a window, and how far the place is on its way to the next.
+/// The source pixel before position `at` of a window, and the interpolation weight of the next pixel.
 fn neighbour(corner: f32, at: usize, window: f32, side: usize) -> (usize, f32) {
-    let place = (corner + (at as f32 + 0.5) * window - 0.5).clamp(0.0, (side - 1) as f32);
-    let before = place.floor();
-    (before as usize, place - before)
+    let from = (corner + (at as f32 + 0.5) * window - 0.5).clamp(0.0, (side - 1) as f32);
+    let before = from.floor();
+    (before as usize, from - before)
 }
 
 #[cfg(test)]
@@ -177,13 +178,13 @@ mod tests {
     }
 
     #[test]
-    fn without_augmentation_an_image_stays_as_it_is() {
+    fn default_augmentation_keeps_the_image() {
         assert!(Augmentation::default().is_none());
         assert_eq!(changed(Augmentation::default(), 3, 7), image());
     }
 
     #[test]
-    fn half_of_the_images_are_mirrored() {
+    fn flip_mirrors_half_of_the_images() {
         let flip = Augmentation { flip: true, ..Augmentation::default() };
         let mirrored: Vec<f32> =
             image().chunks(4).flat_map(|row| row.iter().rev().copied()).collect();
@@ -192,12 +193,12 @@ mod tests {
             assert!(seen == image() || seen == mirrored);
             seen == mirrored
         });
-        // Six standard deviations of 1000 coins are 95.
+        // Six standard deviations of 1000 coin flips are 95.
         assert!(count.count().abs_diff(500) < 95);
     }
 
     #[test]
-    fn a_shift_moves_every_pixel_alike_and_fills_with_0() {
+    fn shift_moves_all_pixels_alike_and_fills_with_0() {
         let shift = Augmentation { shift: 2, ..Augmentation::default() };
         let mut seen = std::collections::BTreeSet::new();
         for example in 0..400 {
@@ -216,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crop_stays_within_the_values_of_the_image_and_zooms() {
+    fn crop_zooms_within_the_values_of_the_image() {
         let crop = Augmentation { crop: 0.5, ..Augmentation::default() };
         for example in 0..200 {
             let out = changed(crop, 0, example);
@@ -229,17 +230,17 @@ mod tests {
                 );
             }
         }
-        // Of a ramp, a window of half the size shows half the slope, or more.
+        // On a ramp, a window of half the size shows half the slope or more.
         let out = changed(crop, 0, 0);
         assert!(out[2] - out[1] < 1.0 && out[2] - out[1] > 0.4, "{out:?}");
     }
 
     #[test]
-    fn draws_follow_from_seed_epoch_and_example_and_keys_share_them() {
+    fn draws_depend_only_on_seed_epoch_and_example() {
         let all = Augmentation { flip: true, shift: 1, crop: 0.8 };
         assert_eq!(changed(all, 2, 5), changed(all, 2, 5));
         assert!((0..20).any(|example| changed(all, 2, example) != changed(all, 3, example)));
-        // Where there is no mirror image, the shift is the same with and without `flip`.
+        // For images that are not mirrored, the shift is the same with and without `flip`.
         let shift = Augmentation { shift: 1, ..Augmentation::default() };
         let both = Augmentation { flip: true, ..shift };
         let same =
@@ -248,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_named() {
+    fn misfit_names_the_key() {
         let shift = Augmentation { shift: 4, ..Augmentation::default() };
         assert_eq!(shift.misfit(SHAPE).unwrap().0, "shift");
         let point = ImageShape { channels: 2, height: 1, width: 1 };

@@ -1,4 +1,4 @@
-//! Examples on a device, and how many of them are computed at a time.
+//! Batches of examples on a device.
 
 use candle::{Result, Tensor};
 use std::ops::Range;
@@ -6,44 +6,44 @@ use std::ops::Range;
 /// Examples on a device.
 #[derive(Clone, Debug)]
 pub struct Batch {
-    /// `[N, channels, height, width]`.
+    /// Images `[N, channels, height, width]`.
     pub images: Tensor,
-    /// `[N]`, in u32.
+    /// Labels `[N]`, in u32.
     pub labels: Tensor,
-    /// Weights of the examples in batch statistics, `[N]`; none where all weigh the same.
+    /// Weights of the examples in batch statistics, `[N]`; `None` for equal weights.
     pub norm_weights: Option<Tensor>,
-    /// Weights of the examples in the loss, `[N]` on the CPU; none where all weigh the same.
+    /// Weights of the examples in the loss, `[N]` on the CPU; `None` for equal weights.
     pub loss_weights: Option<Tensor>,
 }
 
 impl Batch {
-    /// Examples that weigh the same.
+    /// Examples with equal weights.
     pub fn new(images: Tensor, labels: Tensor) -> Self {
         Self { images, labels, norm_weights: None, loss_weights: None }
     }
 
-    /// How many examples there are.
+    /// Number of examples.
     pub fn len(&self) -> usize {
         self.labels.elem_count()
     }
 
-    /// Whether there are none.
+    /// Whether there are no examples.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The examples with these numbers.
+    /// The examples in a range.
     ///
     /// # Errors
-    /// When there are fewer.
+    /// The range is out of bounds.
     pub fn narrow(&self, range: Range<usize>) -> Result<Self> {
         self.map(|tensor| tensor.narrow(0, range.start, range.len()))
     }
 
-    /// The sum of the weights in the loss; the number of examples where all weigh the same.
+    /// The sum of the loss weights; the number of examples if there are none.
     ///
     /// # Errors
-    /// What candle reports.
+    /// Errors from candle.
     pub fn loss_weight(&self) -> Result<f64> {
         match &self.loss_weights {
             None => Ok(self.len() as f64),
@@ -51,10 +51,10 @@ impl Batch {
         }
     }
 
-    /// So many of the examples, evenly spread: a data set may be sorted.
+    /// At most `count` examples, evenly spread because a data set may be sorted.
     ///
     /// # Errors
-    /// What candle reports.
+    /// Errors of candle.
     pub fn spread(&self, count: usize) -> Result<Self> {
         let all = self.len();
         if count >= all {
@@ -76,11 +76,11 @@ impl Batch {
     }
 }
 
-/// As few batches as `batch_size` allows, which differ by one example at most: a last batch of one example would have no
-/// variance.
+/// Divides examples into as few batches as `batch_size` allows. Sizes differ by at most one, since a small last batch
+/// would have poor statistics.
 ///
 /// # Panics
-/// Without an example, or for a `batch_size` of 0.
+/// There are no examples, or `batch_size` is 0.
 pub fn in_batches(examples: usize, batch_size: usize) -> impl Iterator<Item = Range<usize>> {
     assert!(examples > 0 && batch_size > 0, "batches of {batch_size} out of {examples} examples");
     let count = examples.div_ceil(batch_size);
@@ -93,7 +93,7 @@ mod tests {
     use candle::{DType, Device};
 
     #[test]
-    fn batches_cover_all_examples_once_and_differ_by_one() {
+    fn batches_cover_all_examples_once_in_equal_sizes() {
         for (examples, size) in [(1, 1), (10, 3), (1001, 500), (500, 500), (7, 100), (270, 7)] {
             let all: Vec<_> = in_batches(examples, size).collect();
             assert_eq!(
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn some_examples_are_spread_over_all() {
+    fn spread_covers_all_examples_evenly() {
         let images = Tensor::zeros((10, 1, 1, 1), DType::F32, &Device::Cpu).unwrap();
         let all = Batch::new(images, Tensor::arange(0_u32, 10, &Device::Cpu).unwrap());
         assert_eq!(all.spread(4).unwrap().labels.to_vec1::<u32>().unwrap(), [0, 2, 5, 7]);

@@ -1,4 +1,4 @@
-//! CIFAR-10 and CIFAR-100, the binary versions: a folder of record files.
+//! The binary versions of CIFAR-10 and CIFAR-100.
 
 use super::bytes::read_plain;
 use super::formats::cifar::{Labels, Records, SHAPE};
@@ -53,7 +53,7 @@ pub(super) fn hundred() -> Kind<Arc<dyn Provider>> {
     Kind::new("cifar-100", about, |keys: &mut Keys<'_>| {
         let folder = folder::read(keys, "cifar-100");
         let labels = words(&[("fine", FINE, "100 classes"), ("coarse", COARSE, "20 superclasses")]);
-        let labels = keys.with_default(Key::new("labels", labels, "which of the labels"), FINE);
+        let labels = keys.with_default(Key::new("labels", labels, "which labels to use"), FINE);
         let selection = Selection::read(keys, 5000);
         Some(Arc::new(Cifar {
             name: "cifar-100",
@@ -82,7 +82,7 @@ impl Provider for Cifar {
 }
 
 impl Cifar {
-    /// So many examples, in these files.
+    /// Reads `count` examples from the files `names`.
     fn examples(&self, names: &[&str], count: usize) -> Result<Examples, DataError> {
         let size = self.labels.count + SHAPE.pixels();
         let in_each = count / names.len();

@@ -1,10 +1,10 @@
-//! Examples in memory, and a data set of three parts of them.
+//! Examples in memory, and data sets with their three parts.
 
 use super::split::stratified;
 use super::{Batch, ImageShape};
 use candle::{Device, Tensor};
 
-/// Examples in memory: pixels in `0..=1`, image after image, and a label for each.
+/// Examples in memory: images with pixels in `0..=1`, and a label for each.
 #[derive(Clone, Debug)]
 pub struct Examples {
     /// Size of one image.
@@ -16,17 +16,17 @@ pub struct Examples {
 }
 
 impl Examples {
-    /// How many there are.
+    /// Number of examples.
     pub fn len(&self) -> usize {
         self.labels.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no examples.
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()
     }
 
-    /// Those at `indices`, in that order.
+    /// The examples at `indices`, in that order.
     pub fn select(&self, indices: &[usize]) -> Self {
         let size = self.shape.pixels();
         Self {
@@ -40,7 +40,7 @@ impl Examples {
         }
     }
 
-    /// How many there are of each class, of labels `0..classes`.
+    /// Number of examples of each class `0..classes`.
     pub fn class_counts(&self, classes: usize) -> Vec<usize> {
         let mut counts = vec![0; classes];
         for &label in &self.labels {
@@ -68,7 +68,7 @@ impl Examples {
     /// The images as `[N, channels, height, width]` in f32, the labels as `[N]` in u32.
     ///
     /// # Errors
-    /// What candle reports, for instance too little memory on the device.
+    /// Errors of candle, for example too little memory on the device.
     pub fn to_batch(&self, device: &Device) -> candle::Result<Batch> {
         let ImageShape { channels, height, width } = self.shape;
         let images =
@@ -77,36 +77,36 @@ impl Examples {
     }
 }
 
-/// A data set, split.
+/// A data set, split into three parts.
 #[derive(Clone, Debug)]
 pub struct Dataset {
-    /// To learn from.
+    /// Training examples.
     pub train: Examples,
-    /// To look at while training.
+    /// Validation examples, for evaluations during training.
     pub validation: Examples,
-    /// To look at once, at the end.
+    /// Test examples, evaluated once at the end.
     pub test: Examples,
     /// Labels are `0..classes`.
     pub classes: usize,
-    /// Of each training example, where they were chosen with a known bias: its class's share among all examples, divided by
-    /// its share among those chosen. The mean is 1. None where there was no bias.
+    /// Weights of training examples that were selected with a known bias: the class's share among all examples divided by
+    /// its share among the selected ones. Their mean is 1. `None` without a bias.
     pub selection_weights: Option<Vec<f32>>,
-    /// BLAKE3 of the file's bytes, or of the examples, as `blake3:<hex>`.
+    /// BLAKE3 of the file or of the examples, as `blake3:<hex>`.
     pub digest: String,
 }
 
 impl Dataset {
-    /// Three parts with labels `0..classes`.
+    /// A data set of three parts with labels `0..classes`.
     pub fn new(train: Examples, validation: Examples, test: Examples, classes: usize) -> Self {
         let parts = [&train, &validation, &test].map(Examples::digest).join(" ");
         let digest = format!("blake3:{}", blake3::hash(parts.as_bytes()).to_hex());
         Self { train, validation, test, classes, selection_weights: None, digest }
     }
 
-    /// Splits `examples` with labels `0..classes`, so that each part has each class in proportion; always the same way.
+    /// Splits `examples` with labels `0..classes`, stratified by class. The split is deterministic.
     ///
     /// # Panics
-    /// When a part is to hold more examples than there are, or a label is not below `classes`.
+    /// There are too few examples, or a label is not below `classes`.
     pub fn stratified(examples: &Examples, classes: usize, validation: usize, test: usize) -> Self {
         let parts = stratified(&examples.labels, classes, validation, test, SPLIT_SEED);
         Self {
@@ -120,5 +120,5 @@ impl Dataset {
     }
 }
 
-/// Never changed: results of different versions stay comparable.
+/// Never change this, so that results of different versions stay comparable.
 pub(super) const SPLIT_SEED: u64 = 0;

@@ -1,7 +1,7 @@
-//! The digits: 1,797 images of 8x8 pixels in 0..=16, label last, one per line of a packed CSV file.
+//! The digits: 1,797 images of 8x8 pixels in 0..=16, one per line of a compressed CSV file, with the label last.
 //!
 //! E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits" (UCI Machine Learning Repository, 1998),
-//! CC BY 4.0; `datasets/README.md` has the whole story. The file is embedded, so the program needs no download.
+//! CC BY 4.0; see `datasets/README.md`. The file is embedded, so no download is needed.
 
 use super::{At, DataError, Dataset, Description, Examples, ImageShape, Provider};
 use std::io::Read as _;
@@ -42,7 +42,7 @@ fn load() -> Result<Dataset, DataError> {
     Ok(Dataset { digest: format!("blake3:{}", blake3::hash(PACKED).to_hex()), ..split })
 }
 
-/// Reads the lines; a byte of text that is no example is named by its line.
+/// Parses the lines. Errors name the line.
 fn parse(text: &str) -> Result<Examples, DataError> {
     let shape = DESCRIPTION.shape;
     let mut examples = Examples { shape, pixels: Vec::new(), labels: Vec::new() };
@@ -51,7 +51,9 @@ fn parse(text: &str) -> Result<Examples, DataError> {
             |problem: String| DataError::malformed(ORIGIN, At::Line(index as u64 + 1), problem);
         let cells: Vec<u8> = line
             .split(',')
-            .map(|cell| cell.parse().map_err(|_| wrong(format!("{cell:?} is not a small number"))))
+            .map(|cell| {
+                cell.parse().map_err(|_| wrong(format!("{cell:?} is not a number from 0 to 255")))
+            })
             .collect::<Result<_, _>>()?;
         match cells.split_last() {
             Some((&label, pixels)) if pixels.len() == shape.pixels() => {
@@ -91,9 +93,9 @@ mod tests {
             .collect()
     }
 
-    /// Pinned: another split would make results of different versions incomparable.
+    /// Pinned, because another split would make results of different versions incomparable.
     #[test]
-    fn the_split_never_changes() {
+    fn split_is_stable() {
         let data = load().unwrap();
         assert_eq!([data.train.len(), data.validation.len(), data.test.len()], [1257, 270, 270]);
         assert_eq!(counts(&data.train), [124, 127, 123, 128, 127, 128, 127, 125, 122, 126]);
@@ -111,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn pixels_are_shares_of_the_brightest() {
+    fn pixels_are_scaled_to_0_to_1() {
         let data = load().unwrap();
         for part in [&data.train, &data.validation, &data.test] {
             assert_eq!(part.pixels.len(), part.len() * 64);
@@ -123,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_no_example_is_named() {
+    fn malformed_line_is_named() {
         let good = format!("{}0\n", "16,".repeat(64));
         assert_eq!(parse(&good).unwrap().len(), 1);
         for bad in [

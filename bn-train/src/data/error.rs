@@ -1,4 +1,4 @@
-//! Why data could not be read: which file, where in it, what is wrong, what was expected.
+//! Errors of reading data: the file, the position in it, what was found and what was expected.
 
 use std::fmt;
 use std::io;
@@ -8,44 +8,44 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DataError {
-    /// A file or folder that the system does not let us read.
+    /// A file or folder cannot be read.
     #[error("{}: cannot read", path.display())]
     Read {
-        /// Which.
+        /// The file or folder.
         path: PathBuf,
-        /// What the system says.
+        /// The cause.
         source: io::Error,
     },
-    /// Bytes that do not unpack.
-    #[error("{origin}: cannot be unpacked")]
+    /// Compressed data cannot be decompressed.
+    #[error("{origin}: cannot decompress")]
     Unpack {
-        /// The file, or where else the bytes come from.
+        /// The file or other source of the data.
         origin: String,
-        /// What unpacking says.
+        /// The cause.
         source: io::Error,
     },
-    /// Content that is not what it should be.
+    /// The content is malformed.
     #[error("{origin}{at}: {problem}")]
     Malformed {
-        /// The file, or where else the content comes from.
+        /// The file or other source of the data.
         origin: String,
-        /// Where in it.
+        /// The position in it.
         at: At,
         /// What was found and what was expected.
         problem: String,
     },
 }
 
-/// Where in a file something is.
+/// A position in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum At {
-    /// The file as a whole.
+    /// The file in general.
     File,
     /// A line, counted from 1.
     Line(u64),
     /// A byte, counted from 0.
     Byte(u64),
-    /// What has this name: an array, a column.
+    /// A named array or column.
     Named(String),
 }
 
@@ -60,10 +60,10 @@ impl fmt::Display for At {
     }
 }
 
-/// What is wrong with content whose origin the reader of it does not know.
+/// A problem found by a parser that does not know the origin of its input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flaw {
-    /// Where.
+    /// The position.
     pub at: At,
     /// What was found and what was expected.
     pub problem: String,
@@ -74,19 +74,19 @@ impl Flaw {
         Self { at, problem: problem.into() }
     }
 
-    /// The error that the content of `origin` has this flaw.
+    /// Converts into an error for `origin`.
     pub fn of(self, origin: impl fmt::Display) -> DataError {
         DataError::Malformed { origin: origin.to_string(), at: self.at, problem: self.problem }
     }
 }
 
 impl DataError {
-    /// `problem` says what was found in `origin` and what was expected.
+    /// The content of `origin` is malformed. `problem` says what was found and what was expected.
     pub fn malformed(origin: impl fmt::Display, at: At, problem: impl Into<String>) -> Self {
         Flaw::new(at, problem).of(origin)
     }
 
-    /// The system does not let us read `path`.
+    /// `path` cannot be read.
     pub(super) fn read(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
         |source| Self::Read { path: path.to_owned(), source }
     }

@@ -1,11 +1,11 @@
-//! What generated data sets share: how many examples each part has, and which class each example belongs to.
+//! Shared parts of generated data sets: the sizes of the parts, and the classes of the examples.
 
 use super::{Dataset, Examples, ImageShape};
 use crate::keys::{Key, Keys, whole};
 use crate::ops::parallel::chunks;
 use crate::random::{Purpose, Stream};
 
-/// A part of a generated data set; its number names the part's random streams.
+/// A part of a generated data set. Its number selects its random streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part {
     Train = 0,
@@ -13,18 +13,18 @@ pub(super) enum Part {
     Test = 2,
 }
 
-/// How many examples there are, and of what seed.
+/// The sizes of the parts and the seed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Sizes {
     pub(super) train: usize,
     pub(super) validation: usize,
     pub(super) test: usize,
-    /// Of the data: runs of any seed train on the same examples.
+    /// Seed of the data. Runs of every seed train on the same examples.
     pub(super) seed: u64,
 }
 
 impl Sizes {
-    /// Reads the sizes; `train` and `others` are their defaults.
+    /// Reads the sizes, with the defaults `train` and `others`.
     pub(super) fn read(keys: &mut Keys<'_>, train: u64, others: u64) -> Option<Self> {
         let mut count = |name, about, default| {
             let key = Key::new(name, whole(1..=1_000_000), about);
@@ -33,12 +33,12 @@ impl Sizes {
         let train = count("examples", "training examples", train);
         let validation = count("validation", "validation examples", others);
         let test = count("test", "test examples", others);
-        let about = "of the data; the seed of a run does not change it";
+        let about = "seed of the data, independent of a run's seed";
         let seed = keys.with_default(Key::new("seed", whole(0..=u64::MAX), about), 0);
         Some(Self { train: train?, validation: validation?, test: test?, seed: seed? })
     }
 
-    /// Examples of all parts.
+    /// Total number of examples.
     pub(super) fn total(self) -> usize {
         self.train + self.validation + self.test
     }
@@ -52,11 +52,11 @@ impl Sizes {
     }
 }
 
-/// Draws an example of the class into the numbers, from the stream.
+/// Draws an example of a class from a random stream into a slice.
 pub(super) type Draw<'a> = dyn Fn(Part, usize, &mut [f32], &mut Stream) + Sync + 'a;
 
-/// Draws three parts: of `train_counts` examples of each class for training, and of balanced classes in the others. Each
-/// example has a stream of its own, so that the bytes are the same on any number of threads.
+/// Generates the three parts: `train_counts` training examples per class, and balanced classes in the other parts. Each
+/// example has its own random stream, so the result does not depend on the number of threads.
 pub(super) fn generate(
     sizes: Sizes,
     shape: ImageShape,
@@ -93,8 +93,8 @@ fn generate_part(
     Examples { shape, pixels, labels }
 }
 
-/// How many of `total` examples each class gets: the first `skew` times as many as the last, the others in geometric steps
-/// between them. Largest remainders are rounded up; each class has at least one example if there are enough.
+/// Divides `total` examples among classes in a geometric series, where the first class gets `skew` times as many as the
+/// last. Rounds by largest remainder. Each class gets at least one example if there are enough.
 pub(super) fn skewed_counts(classes: usize, total: usize, skew: f64) -> Vec<usize> {
     let last = (classes - 1) as f64;
     let shares: Vec<f64> =
@@ -110,7 +110,7 @@ pub(super) fn skewed_counts(classes: usize, total: usize, skew: f64) -> Vec<usiz
     for &class in by_remainder.iter().take(total.saturating_sub(counts.iter().sum())) {
         counts[class] += 1;
     }
-    // The floor of 1 may have given too many: the largest classes pay for it.
+    // The minimum of 1 may exceed the total; reduce the largest classes.
     while counts.iter().sum::<usize>() > total {
         let largest = (0..classes).max_by_key(|&class| (counts[class], classes - class));
         counts[largest.unwrap_or(0)] -= 1;
@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counts_add_up_and_no_class_is_left_out() {
+    fn counts_add_up_and_no_class_is_empty() {
         for (classes, total, skew) in [
             (2, 2, 1000.0),
             (10, 10, 50.0),

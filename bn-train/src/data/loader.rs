@@ -1,5 +1,5 @@
-//! Prepares the batches of a run: chooses examples, weighs them, and changes their images. Where images are changed, this
-//! happens on a thread of its own, some batches ahead of training.
+//! Prepares the batches of a run: selects examples, assigns weights and augments images. With augmentation, a separate
+//! thread prepares batches ahead of training.
 
 use super::ImageShape;
 use super::augment::Augmentation;
@@ -9,36 +9,36 @@ use candle::{Result, Tensor};
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-/// Batches that are prepared before they are asked for.
+/// Number of batches to prepare in advance.
 const AHEAD: usize = 2;
 
-/// What a step is made from, before it is on the device.
+/// A prepared batch, not yet on the device.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Prepared {
     /// Indices of the training examples.
     pub indices: Vec<usize>,
-    /// Their images, where they were changed: those of the data set otherwise.
+    /// Their augmented images; `None` for the images of the data set.
     pub images: Option<Vec<f32>>,
-    /// What makes up for the bias of the choice in batch statistics, where the run asks for it; 1 on average.
+    /// Weights that correct batch statistics for biased sampling, if enabled; 1 on average.
     pub norm_weights: Option<Vec<f32>>,
-    /// The same in the loss.
+    /// The same for the loss.
     pub loss_weights: Option<Vec<f32>>,
 }
 
-/// What batches are prepared from.
+/// The inputs of batch preparation.
 #[derive(Clone, Debug)]
 pub struct Recipe<'a> {
-    /// How examples are chosen, and whether they are weighed.
+    /// How examples are sampled, and where weights are used.
     pub sampling: &'a Sampling,
-    /// How images are changed.
+    /// Augmentation of images.
     pub augmentation: Augmentation,
-    /// Of the training examples.
+    /// Labels of the training examples.
     pub labels: Labels<'a>,
-    /// Of the training examples, where they were selected with a known bias.
+    /// Selection weights of the training examples, if they were selected with a known bias.
     pub selection_weights: Option<&'a [f32]>,
-    /// Examples of a batch.
+    /// Examples per batch.
     pub batch_size: usize,
-    /// Of the run.
+    /// Seed of the run.
     pub seed: u64,
 }
 
@@ -48,18 +48,18 @@ pub struct Loader(Source);
 
 #[derive(Debug)]
 enum Source {
-    /// On the thread that asks.
+    /// Batches are prepared by the caller.
     Here(Preparation),
-    /// On a thread of its own.
+    /// Batches are prepared by a separate thread.
     Ahead(Ahead),
 }
 
 impl Loader {
-    /// The batches of `recipe`. `images` gives the training images, `[N, channels, height, width]` in f32 on the CPU; it is
-    /// asked for them only where they are changed.
+    /// A loader for `recipe`. `images` returns the training images, `[N, channels, height, width]` in f32 on the CPU; it is
+    /// only called with augmentation.
     ///
     /// # Errors
-    /// What `images` reports, or the system when it starts no thread.
+    /// Errors of `images`, or the thread cannot be started.
     pub fn new(recipe: &Recipe<'_>, images: impl FnOnce() -> Result<Tensor>) -> Result<Self> {
         let changes = !recipe.augmentation.is_none();
         let images =
@@ -73,10 +73,10 @@ impl Loader {
         Ok(Self(source))
     }
 
-    /// The batch of `step`, counted from 0; cheapest in increasing order of steps.
+    /// The batch of `step`, counted from 0. Cheapest in increasing order of steps.
     ///
     /// # Errors
-    /// Where the thread that prepares batches has ended.
+    /// The thread that prepares batches has ended.
     pub fn batch(&mut self, step: u64) -> Result<Prepared> {
         match &mut self.0 {
             Source::Here(preparation) => preparation.batch(step),
@@ -85,7 +85,7 @@ impl Loader {
     }
 }
 
-/// Training images, and how they are changed.
+/// Training images and their augmentation.
 #[derive(Debug)]
 struct Images {
     all: Tensor,
@@ -111,11 +111,11 @@ impl Images {
     }
 }
 
-/// All that batches follow from, beside the step.
+/// Everything that batches depend on besides the step.
 #[derive(Debug)]
 struct Preparation {
     batches: Box<dyn Batches>,
-    /// Of each training example.
+    /// Weight of each training example.
     weights: Vec<f32>,
     norm_weights: bool,
     loss_weights: bool,
@@ -154,12 +154,12 @@ impl Preparation {
     }
 }
 
-/// A thread that prepares batches. It ends when this is dropped.
+/// A thread that prepares batches. It ends when this handle is dropped.
 #[derive(Debug)]
 struct Ahead {
     orders: Sender<u64>,
     batches: Receiver<Result<Prepared>>,
-    /// Steps that were ordered and not yet taken.
+    /// Steps that were ordered but not yet received.
     ordered: VecDeque<u64>,
 }
 
@@ -168,7 +168,7 @@ impl Ahead {
         let (orders, ordered) = channel::<u64>();
         let (done, batches) = channel();
         let work = move || {
-            // Whoever is gone wants nothing more.
+            // Stop when the receiver is gone.
             for step in ordered {
                 if done.send(preparation.batch(step)).is_err() {
                     break;
@@ -180,7 +180,7 @@ impl Ahead {
     }
 
     fn batch(&mut self, step: u64) -> Result<Prepared> {
-        // After a jump, as when a run goes on from a checkpoint, what was prepared is of no use.
+        // After a jump, for example when a run resumes, discard prepared batches.
         while self.ordered.front().is_some_and(|&first| first != step) {
             self.take()?.ok();
         }
@@ -234,11 +234,11 @@ mod tests {
     const AUGMENTED: Augmentation = Augmentation { flip: true, shift: 1, crop: 0.7 };
 
     #[test]
-    fn batches_do_not_depend_on_what_was_asked_for_before() {
+    fn batches_do_not_depend_on_earlier_requests() {
         let mut straight = loader(AUGMENTED, true);
         let want: Vec<Prepared> = (0..20).map(|step| straight.batch(step).unwrap()).collect();
         for start in [1, 5, 19, 0, 7] {
-            // Forward from there, in a loader of its own and in one that has come from elsewhere.
+            // Both in a new loader and in one that jumps.
             let mut fresh = loader(AUGMENTED, true);
             for step in start..20 {
                 assert_eq!(fresh.batch(step).unwrap(), want[step as usize]);
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn examples_are_those_of_the_plain_batches_and_images_are_theirs() {
+    fn augmentation_keeps_the_selected_examples() {
         let mut plain = loader(Augmentation::default(), false);
         let mut shifted = loader(Augmentation { flip: true, ..Augmentation::default() }, false);
         for step in 0..12 {
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn weights_are_those_of_the_examples_where_they_are_asked_for() {
+    fn weights_are_present_only_when_enabled() {
         let batch = loader(Augmentation::default(), true).batch(4).unwrap();
         let want: Vec<f32> = batch.indices.iter().map(|&index| index as f32).collect();
         assert_eq!((batch.norm_weights, batch.loss_weights), (Some(want), None));

@@ -1,4 +1,4 @@
-//! MNIST and Fashion-MNIST: four IDX files in a folder, packed by gzip or not.
+//! MNIST and Fashion-MNIST: four IDX files in a folder, optionally gzipped.
 
 use super::bytes::read_file;
 use super::error::{At, Flaw};
@@ -49,14 +49,14 @@ impl Provider for Mnist {
 }
 
 impl Mnist {
-    /// Images and labels of the files that begin with `prefix`.
+    /// Reads images and labels from the files that start with `prefix`.
     fn examples(&self, prefix: &str, count: usize) -> Result<Examples, DataError> {
         let images =
             numbers(&self.folder, &format!("{prefix}-images-idx3-ubyte"), &[count, 28, 28])?;
         let labels_name = format!("{prefix}-labels-idx1-ubyte");
         let labels = numbers(&self.folder, &labels_name, &[count])?;
         if let Some(index) = labels.iter().position(|&label| usize::from(label) >= CLASSES) {
-            let problem = format!("label {}; expected one below {CLASSES}", labels[index]);
+            let problem = format!("label {}; expected less than {CLASSES}", labels[index]);
             let origin = self.folder.join(labels_name);
             return Err(DataError::malformed(
                 origin.display(),
@@ -75,7 +75,7 @@ impl Mnist {
     }
 }
 
-/// The numbers of an IDX file of this size: `NAME` or `NAME.gz`.
+/// Reads an IDX file `NAME` or `NAME.gz` with the given dimensions.
 fn numbers(folder: &Path, name: &str, sizes: &[usize]) -> Result<Vec<u8>, DataError> {
     let plain = folder.join(name);
     let path = if plain.exists() { plain } else { folder.join(format!("{name}.gz")) };
@@ -83,7 +83,7 @@ fn numbers(folder: &Path, name: &str, sizes: &[usize]) -> Result<Vec<u8>, DataEr
     let bytes = read_file(&path, (header + sizes.iter().product::<usize>()) as u64)?;
     let (found, numbers) = idx::parse(&bytes).map_err(|flaw| flaw.of(path.display()))?;
     if found != sizes {
-        let problem = format!("{found:?} numbers; expected {sizes:?}");
+        let problem = format!("dimensions {found:?}; expected {sizes:?}");
         return Err(Flaw::new(At::Byte(4), problem).of(path.display()));
     }
     Ok(numbers.to_vec())

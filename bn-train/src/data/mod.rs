@@ -1,7 +1,6 @@
-//! Data sets, split once and for all into training, validation and test examples.
+//! Data sets with a fixed split into training, validation and test examples.
 //!
-//! One file per format; this one has the types they share. Nothing here depends on the seed of a run: the split of a
-//! data set is fixed, so that runs of different seeds are judged on the same examples.
+//! The split does not depend on a run's seed, so that runs with different seeds are evaluated on the same examples.
 
 mod augment;
 mod batch;
@@ -39,7 +38,7 @@ pub use source::{Provider, Source, sources};
 pub use split::{Parts, stratified};
 pub use standardize::Standardize;
 
-/// The size of one image, in the order of a tensor's axes.
+/// The shape of an image, in the order of a tensor's axes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ImageShape {
     /// Colour planes.
@@ -51,7 +50,7 @@ pub struct ImageShape {
 }
 
 impl ImageShape {
-    /// Pixels of one image, all planes together.
+    /// Number of values of an image over all channels.
     pub fn pixels(self) -> usize {
         self.channels * self.height * self.width
     }
@@ -62,13 +61,13 @@ impl ImageShape {
     }
 }
 
-/// What must be known of a data set before it is read: enough to check an experiment.
+/// What must be known about a data set before it is loaded, to validate an experiment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Description {
-    /// Size of one image.
+    /// Shape of an image.
     pub shape: ImageShape,
-    /// Labels are `0..classes`.
+    /// Number of classes; labels are `0..classes`.
     pub classes: usize,
-    /// Training examples.
+    /// Number of training examples.
     pub train: usize,
 }

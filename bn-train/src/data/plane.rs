@@ -1,4 +1,4 @@
-//! Points of a plane, to watch a network learn: spirals and blobs.
+//! Points in the plane, to visualize what a network learns: spirals and blobs.
 
 use super::generated::{Sizes, generate, skewed_counts};
 use super::{DataError, Dataset, Description, ImageShape, Provider};
@@ -7,10 +7,10 @@ use crate::random::Stream;
 use std::f32::consts::TAU;
 use std::sync::Arc;
 
-/// A point is an image of two channels and one pixel, so that a norm layer has a channel for each coordinate.
+/// A point is an image of two channels and one pixel, so that a norm layer has a channel per coordinate.
 const POINT: ImageShape = ImageShape { channels: 2, height: 1, width: 1 };
 
-/// Points around curves or centres.
+/// Generated points around curves or centres.
 #[derive(Clone, Copy, Debug)]
 struct Plane {
     sizes: Sizes,
@@ -20,20 +20,20 @@ struct Plane {
     noise: f32,
 }
 
-/// Where the points of a class are, but for the noise.
+/// Where the points of a class are without noise.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Figure {
-    /// An arm of a spiral, from near the centre to the circle of radius 1, in so many turns.
+    /// On an arm of a spiral, from near the centre to the unit circle.
     Spiral { turns: f32 },
-    /// A point of the circle of radius 1.
+    /// At a point on the unit circle.
     Blob,
 }
 
 /// `data.name = "spirals"`.
 pub(super) fn spirals() -> Kind<Arc<dyn Provider>> {
-    let about = "generated points of a plane: intertwined arms of a spiral, one per class";
+    let about = "generated points in the plane: intertwined spiral arms, one per class";
     Kind::new("spirals", about, |keys: &mut Keys<'_>| {
-        let about = "turns of each arm";
+        let about = "turns per arm";
         let turns = Key::new("turns", number().above(0.0).to(10.0), about);
         let turns = keys.with_default(turns, 1.0);
         let plane = read(keys, 0.05);
@@ -43,12 +43,12 @@ pub(super) fn spirals() -> Kind<Arc<dyn Provider>> {
 
 /// `data.name = "blobs"`.
 pub(super) fn blobs() -> Kind<Arc<dyn Provider>> {
-    let about = "generated points of a plane: round clouds on a circle, one per class";
+    let about = "generated points in the plane: round clusters on a circle, one per class";
     Kind::new("blobs", about, |keys: &mut Keys<'_>| Some(read(keys, 0.35)?.with(Figure::Blob)))
 }
 
 fn read(keys: &mut Keys<'_>, noise: f64) -> Option<Plane> {
-    let classes = Key::new("classes", whole(2..=10), "how many there are");
+    let classes = Key::new("classes", whole(2..=10), "number of classes");
     let classes = keys.with_default(classes, 3).map(|classes| classes as usize);
     let about = "standard deviation of each coordinate; the circle's radius is 1";
     let noise = keys.with_default(Key::new("noise", number().from(0.0).to(10.0), about), noise);
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn without_noise_points_lie_on_their_figure() {
+    fn points_without_noise_are_on_their_figure() {
         let blobs = load(Figure::Blob, 0.0);
         for (point, label) in blobs.train.pixels.chunks(2).zip(&blobs.train.labels) {
             let want = [[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]][*label as usize];
@@ -118,12 +118,12 @@ mod tests {
     }
 
     #[test]
-    fn noise_has_the_deviation_asked_for_and_parts_differ() {
+    fn noise_has_the_configured_deviation_and_parts_differ() {
         let (plain, noisy) = (load(Figure::Blob, 0.0), load(Figure::Blob, 0.5));
         let squares = plain.train.pixels.iter().zip(&noisy.train.pixels);
         let sum: f32 = squares.map(|(plain, noisy)| (plain - noisy).powi(2)).sum();
         let deviation = (sum / 600.0).sqrt();
-        // Six standard errors of a deviation from 600 numbers.
+        // Within six standard errors for 600 numbers.
         assert!((deviation - 0.5).abs() < 6.0 * 0.5 / 1200.0_f32.sqrt(), "{deviation}");
         assert_ne!(noisy.train.pixels[..20], noisy.test.pixels[..20]);
         assert_eq!([noisy.validation.len(), noisy.test.len()], [30, 60]);

@@ -1,4 +1,4 @@
-//! Parts of data that comes from files: how many training examples are used, and how many are set aside for validation.
+//! Selects training and validation examples from data with a given test part.
 
 use super::dataset::SPLIT_SEED;
 use super::split::stratified;
@@ -6,21 +6,21 @@ use super::{At, DataError, Dataset, Examples};
 use crate::keys::{Key, Keys, whole};
 use std::fmt::Display;
 
-/// How the training examples of files are divided.
+/// How many training and validation examples to use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Selection {
-    /// Training examples to use; all that are left where it is none.
+    /// Training examples to use; `None` for all that remain.
     pub(super) examples: Option<usize>,
-    /// Set aside for validation.
+    /// Examples to set aside for validation.
     pub(super) validation: usize,
 }
 
 impl Selection {
-    /// Reads the keys; `validation` is the default number of validation examples.
+    /// Reads the keys, with the default number of validation examples.
     pub(super) fn read(keys: &mut Keys<'_>, validation: u64) -> Option<Self> {
-        let about = "training examples to use, each class in proportion; absent: all of them";
+        let about = "training examples to use, stratified by class; all if absent";
         let examples = keys.optional(Key::new("examples", whole(1..=u64::MAX), about), 1000);
-        let about = "training examples that are set aside for validation, each class in proportion";
+        let about = "training examples to set aside for validation, stratified by class";
         let set_aside =
             keys.with_default(Key::new("validation", whole(1..=u64::MAX), about), validation);
         Some(Self {
@@ -29,16 +29,16 @@ impl Selection {
         })
     }
 
-    /// Training examples, of so many that the files have.
+    /// Number of training examples if the files have `all`.
     pub(super) fn train(self, all: usize) -> usize {
         let left = all.saturating_sub(self.validation);
         self.examples.map_or(left, |examples| examples.min(left))
     }
 
-    /// Divides `all`, the training examples of `origin`.
+    /// Splits `all`, the training examples of `origin`.
     ///
     /// # Errors
-    /// When there are too few of them.
+    /// There are too few examples.
     pub(super) fn divide(
         self,
         all: &Examples,
@@ -50,7 +50,7 @@ impl Selection {
         let wanted = validation + examples.unwrap_or(1);
         if all.len() < wanted {
             let problem = format!(
-                "{} training examples; data.validation and data.examples ask for {wanted}",
+                "{} training examples; data.validation and data.examples need {wanted}",
                 all.len()
             );
             return Err(DataError::malformed(origin, At::File, problem));

@@ -1,4 +1,4 @@
-//! Data sets that experiments can name.
+//! The data sets that experiments can use.
 
 use super::{
     DataError, Dataset, Description, Standardize, cifar, digits, glyphs, mnist, own, plane,
@@ -7,19 +7,19 @@ use crate::keys::{Keys, Kind, Kinds};
 use std::fmt;
 use std::sync::Arc;
 
-/// Something that has examples to train on.
+/// A provider of examples.
 pub trait Provider: fmt::Debug + Send + Sync {
-    /// Sizes, known without reading the examples.
+    /// The sizes, known without loading the examples.
     fn describe(&self) -> Description;
 
-    /// Reads and splits the examples, the same ones at each call.
+    /// Loads and splits the examples. Every call returns the same ones.
     ///
     /// # Errors
-    /// [`DataError`] when they cannot be read, or are not what they should be.
+    /// [`DataError`] if they cannot be read or are malformed.
     fn load(&self) -> Result<Dataset, DataError>;
 }
 
-/// A data set of an experiment: what `[data]` says, and who reads it.
+/// The data set of an experiment.
 #[derive(Clone, Debug)]
 pub struct Source {
     identity: String,
@@ -27,7 +27,7 @@ pub struct Source {
     standardize: Standardize,
 }
 
-/// Two sources are the same where their `[data]` says the same.
+/// Sources are equal if their `[data]` tables are.
 impl PartialEq for Source {
     fn eq(&self, other: &Self) -> bool {
         self.identity == other.identity
@@ -35,25 +35,25 @@ impl PartialEq for Source {
 }
 
 impl Source {
-    /// The data of `provider`, standardized. `identity` is what tells it from others: the keys and values of `[data]`.
+    /// The standardized data of `provider`. `identity` consists of the keys and values of `[data]`.
     pub fn new(identity: String, provider: Arc<dyn Provider>, standardize: Standardize) -> Self {
         Self { identity, provider, standardize }
     }
 
-    /// What tells this data from others.
+    /// Identifies the data set: the keys and values of `[data]`.
     pub fn identity(&self) -> &str {
         &self.identity
     }
 
-    /// Sizes, known without reading anything.
+    /// The sizes, known without loading the data.
     pub fn describe(&self) -> Description {
         self.provider.describe()
     }
 
-    /// Reads, splits and standardizes the data.
+    /// Loads, splits and standardizes the data.
     ///
     /// # Errors
-    /// [`DataError`] when it is not what it should be.
+    /// [`DataError`] if it cannot be read or is malformed.
     pub fn load(&self) -> Result<Dataset, DataError> {
         let mut data = self.provider.load()?;
         self.standardize.apply(&mut data);

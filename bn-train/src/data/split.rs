@@ -1,22 +1,22 @@
-//! Stratified splits: every part gets its share of every class.
+//! Stratified splits: every part gets a proportional share of every class.
 
 use crate::random::{Purpose, Stream};
 
-/// Indices of the examples in each part, ascending; every index is in exactly one part.
+/// Ascending indices of the examples in each part. Every index is in exactly one part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parts {
-    /// All that the other parts leave.
+    /// All remaining examples.
     pub train: Vec<usize>,
-    /// Exactly as many as asked for.
+    /// Exactly the requested number.
     pub validation: Vec<usize>,
-    /// Exactly as many as asked for.
+    /// Exactly the requested number.
     pub test: Vec<usize>,
 }
 
-/// Splits examples with these labels (`0..classes`) so that each part has each class in proportion, to within two examples.
+/// Splits examples with labels `0..classes` so that each part has each class in proportion, within two examples.
 ///
 /// # Panics
-/// When a part is asked to hold more examples than there are, or a label is not below `classes`.
+/// There are too few examples, or a label is not below `classes`.
 pub fn stratified(
     labels: &[u32],
     classes: usize,
@@ -30,7 +30,7 @@ pub fn stratified(
     }
     let sizes: Vec<usize> = members.iter().map(Vec::len).collect();
     let validation = shares(&sizes, validation);
-    // Of what is left: two parts that round up the same small class must not ask for more than it has.
+    // From the remaining examples, so that two parts cannot both round up a class beyond its size.
     let left: Vec<usize> =
         sizes.iter().zip(&validation).map(|(size, taken)| size - taken).collect();
     let test = shares(&left, test);
@@ -55,16 +55,16 @@ pub fn stratified(
     parts
 }
 
-/// How many of each class a part of `count` gets: proportional, the largest remainders rounded up.
+/// Number of examples of each class in a part of `count`, by largest remainder.
 fn shares(sizes: &[usize], count: usize) -> Vec<usize> {
     let total: usize = sizes.iter().sum();
-    assert!(count <= total, "a part of {count} examples was asked of {total}");
+    assert!(count <= total, "a part of {count} examples out of {total}");
     if count == 0 {
         return vec![0; sizes.len()];
     }
     let mut shares: Vec<usize> = sizes.iter().map(|size| count * size / total).collect();
     let mut classes: Vec<usize> = (0..sizes.len()).collect();
-    // A stable sort: equal remainders are settled by the number of the class.
+    // The sort is stable, so ties go to the lower class.
     classes.sort_by_key(|&class| std::cmp::Reverse(count * sizes[class] % total));
     for &class in classes.iter().take(count - shares.iter().sum::<usize>()) {
         shares[class] += 1;
@@ -78,12 +78,12 @@ mod tests {
 
     fn labels(count: usize, classes: u32) -> Vec<u32> {
         let mut stream = Stream::new(9, Purpose::Initialize("labels"));
-        // Squared, so that the classes differ in size.
+        // Squared for classes of different sizes.
         (0..count).map(|_| (stream.unit().powi(2) * classes as f32) as u32).collect()
     }
 
     #[test]
-    fn every_example_is_in_exactly_one_part_and_every_class_in_proportion() {
+    fn parts_are_disjoint_and_stratified() {
         for (count, classes, validation, test) in
             [(100, 3, 20, 10), (1797, 10, 270, 270), (50, 7, 0, 25), (10, 2, 5, 5)]
         {
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn the_seed_decides() {
+    fn split_depends_on_the_seed() {
         let labels = labels(100, 3);
         assert_eq!(stratified(&labels, 3, 20, 20, 1), stratified(&labels, 3, 20, 20, 1));
         assert_ne!(stratified(&labels, 3, 20, 20, 1), stratified(&labels, 3, 20, 20, 2));

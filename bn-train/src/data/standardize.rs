@@ -1,19 +1,19 @@
-//! Standardization: features that have mean 0 and variance 1 over the training examples.
+//! Standardization to mean 0 and variance 1 over the training examples.
 
 use super::Dataset;
 use crate::keys::{Key, Keys, words};
 
-/// Over which of the training examples' numbers mean and variance are taken.
+/// Which values share a mean and a variance.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Standardize {
-    /// Numbers stay as they are.
+    /// No standardization.
     #[default]
     None,
-    /// Over all of them together.
+    /// All values.
     All,
-    /// Over those of each channel: of each column, where the data is a table.
+    /// The values of each channel (each column of a table).
     Channel,
-    /// Over those of each channel and place.
+    /// The values of each channel and position.
     Feature,
 }
 
@@ -21,17 +21,16 @@ impl Standardize {
     /// Reads `data.standardize`.
     pub fn read(keys: &mut Keys<'_>) -> Option<Self> {
         let kinds = words(&[
-            ("none", Self::None, "they stay as they are"),
-            ("all", Self::All, "by one mean and standard deviation"),
-            ("channel", Self::Channel, "by those of each channel (each column of a table)"),
-            ("feature", Self::Feature, "by those of each channel and pixel"),
+            ("none", Self::None, "no standardization"),
+            ("all", Self::All, "one mean and standard deviation for all values"),
+            ("channel", Self::Channel, "one per channel (per column of a table)"),
+            ("feature", Self::Feature, "one per channel and pixel"),
         ]);
-        let about = "subtract the training examples' mean from all numbers, and divide by their standard deviation";
+        let about = "subtract the training examples' mean and divide by their standard deviation";
         keys.with_default(Key::new("standardize", kinds, about), Self::None)
     }
 
-    /// Standardizes all parts of `data` by the mean and variance (1/n) of its training part. Numbers that do not vary become
-    /// 0.
+    /// Standardizes all parts of `data` by the mean and variance (1/n) of the training part. Constant features become 0.
     pub fn apply(self, data: &mut Dataset) {
         let shape = data.train.shape;
         let (groups, run) = match self {
@@ -56,7 +55,7 @@ impl Standardize {
 struct Moments(Vec<(f64, f64)>);
 
 impl Moments {
-    /// Runs of so many numbers belong to one group after the other.
+    /// Moments of `groups` groups, which take turns every `run` numbers.
     fn of(numbers: &[f32], groups: usize, run: usize) -> Self {
         let count = (numbers.len() / groups).max(1) as f64;
         let sums = |term: &dyn Fn(usize, f64) -> f64| -> Vec<f64> {
@@ -69,7 +68,7 @@ impl Moments {
             sums.into_iter().map(|sum| sum / count).collect()
         };
         let means = sums(&|_, number| number);
-        // Two passes: E[x²] − E[x]² loses every digit once mean² ≫ variance.
+        // Two passes, because E[x²] − E[x]² loses all digits if mean² ≫ variance.
         let variances = sums(&|group, number| (number - means[group]).powi(2));
         let scale = |variance: f64| if variance > 0.0 { 1.0 / variance.sqrt() } else { 1.0 };
         Self(means.iter().zip(variances).map(|(mean, variance)| (*mean, scale(variance))).collect())
@@ -109,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn each_group_of_the_training_part_has_mean_0_and_variance_1() {
+    fn training_groups_have_mean_0_and_variance_1() {
         for (how, step, run) in
             [(Standardize::All, 4, 4), (Standardize::Channel, 4, 2), (Standardize::Feature, 4, 1)]
         {
@@ -120,7 +119,7 @@ mod tests {
                 let numbers =
                     data.train.pixels.iter().enumerate().filter(in_group).map(|(_, x)| *x);
                 let (mean, variance) = moments(numbers);
-                // A column that never changes becomes 0.
+                // A constant column becomes 0.
                 let want = if how == Standardize::Feature && group == 3 { 0.0 } else { 1.0 };
                 assert!(
                     mean.abs() < 1e-5 && (variance - want).abs() < 1e-5,
@@ -131,11 +130,11 @@ mod tests {
     }
 
     #[test]
-    fn other_parts_are_moved_as_the_training_part_was() {
+    fn all_parts_are_standardized_alike() {
         let (plain, mut data) = (data(), data());
         Standardize::Feature.apply(&mut data);
         let line = |part: &Examples, index: usize| f64::from(part.pixels[index]);
-        // The same affine function for all parts: differences have one ratio.
+        // The same affine map applies to all parts, so differences have the same ratio.
         let ratio = (line(&data.train, 4) - line(&data.train, 0))
             / (line(&plain.train, 4) - line(&plain.train, 0));
         let of_test = (line(&data.test, 8) - line(&data.test, 0))

@@ -1,7 +1,7 @@
-//! Puts an experiment together from what its file says, arm after arm.
+//! Assembles the arms of an experiment from its file.
 //!
-//! An arm is checked on all that is said about it: the file's tables, its own, then the command line. A key that no reader
-//! asks for (a typo, a key of another kind of network) is a problem too.
+//! An arm combines the file's tables, its own keys and the command line, later ones taking precedence. A key that no reader
+//! asks for, such as a typo or a key of another kind of network, is a problem.
 
 use super::catalog::Catalog;
 use super::raw::{Raw, RawArm};
@@ -12,17 +12,17 @@ use crate::keys::{Found, Leaf, Leaves, Place, Problem};
 use bn_report::schema::slug;
 use std::collections::BTreeMap;
 
-/// What the `config.toml` of a run has in place of `[[arm]]` and `seeds`.
+/// What a run's `config.toml` has instead of `[[arm]]` and `seeds`.
 pub(super) struct Single {
     pub(super) arm: String,
     pub(super) seed: Option<u64>,
 }
 
-/// Takes the keys that only a run's `config.toml` has, so that a run can be repeated from it.
+/// Removes the keys that only a run's `config.toml` has, so that it can be read as an experiment.
 pub(super) fn take_run_keys(raw: &mut Raw) -> Option<Single> {
     let arm = raw.leaves.get("arm")?.value.as_str()?.to_owned();
     raw.leaves.remove("arm");
-    // What made the numbers of the old run says nothing about the new one.
+    // The old run's provenance does not apply to the new run.
     raw.leaves.retain(|path, _| !path.starts_with("provenance."));
     let seed = raw.leaves.remove("seed").and_then(|leaf| {
         let seed = leaf.value.as_integer().and_then(|seed| u64::try_from(seed).ok());
@@ -35,7 +35,7 @@ pub(super) fn take_run_keys(raw: &mut Raw) -> Option<Single> {
     Some(Single { arm, seed })
 }
 
-/// Which flags replace what an arm says of itself: the arm's name may now promise something else.
+/// Notes for flags that override a value set in an arm, since the arm's name may then be misleading.
 pub(super) fn notes(raw: &Raw) -> Vec<String> {
     let note = |(key, leaf): (&String, &Leaf)| {
         let name = |arm: &RawArm| Some(arm.leaves.get("name")?.value.to_string());
@@ -46,11 +46,11 @@ pub(super) fn notes(raw: &Raw) -> Vec<String> {
             format!("{key} is {} in every arm; it overrides the value set in {list}", leaf.value)
         })
     };
-    // An arm's own name is no key that a flag overrides.
+    // `--name` renames the experiment, not its arms.
     raw.set.iter().filter(|(key, _)| *key != "name").filter_map(note).collect()
 }
 
-/// The names of the arms that have one, and problems with the names.
+/// The names of the arms. Records problems with missing and conflicting names.
 pub(super) fn names(raw: &Raw, default_name: &str, problems: &mut Vec<Problem>) -> Vec<String> {
     let mut slugs = BTreeMap::new();
     let mut names = Vec::new();
@@ -63,7 +63,7 @@ pub(super) fn names(raw: &Raw, default_name: &str, problems: &mut Vec<Problem>) 
         };
         let place = leaf.map_or(arm.place.clone(), |leaf| leaf.value_place.clone());
         if name.is_empty() {
-            let message = "every [[arm]] needs a `name`, a text that is not empty".to_owned();
+            let message = "every [[arm]] needs a `name` that is not empty".to_owned();
             problems.push(Problem { place, message });
         } else if let Some(other) = slugs.insert(slug(&name), name.clone()) {
             let message = format!(
@@ -77,7 +77,7 @@ pub(super) fn names(raw: &Raw, default_name: &str, problems: &mut Vec<Problem>) 
     names
 }
 
-/// Every arm, checked, with what is wrong in it or has no effect. `head` are the keys of the experiment as a whole.
+/// Reads and validates every arm. `head` has the experiment-level keys. Records problems and keys without effect.
 pub(super) fn arms(
     registry: &Registry,
     raw: &Raw,
@@ -96,8 +96,8 @@ pub(super) fn arms(
         override_with(&mut leaves, &own);
         override_with(&mut leaves, &raw.set);
         let (settings, mut found) = settings::read(registry, &leaves);
-        let idle = idle(&catalog, &own, true, &raw.set, |path| found.listens_to(path));
-        found.problems.extend(idle);
+        let unused = unused(&catalog, &own, true, &raw.set, |path| found.listens_to(path));
+        found.problems.extend(unused);
         for problem in std::mem::take(&mut found.problems) {
             found_in_arms.entry(problem).or_default().push(name);
         }
@@ -108,14 +108,13 @@ pub(super) fn arms(
         let is_everywhere = in_arms.len() == raw.arms.len();
         if is_everywhere { problem } else { name_arms(problem, &in_arms) }
     }));
-    let has_a_say =
-        |path: &str| head.listens_to(path) || read.iter().any(|arm| arm.listens_to(path));
-    problems.extend(idle(&catalog, &raw.leaves, false, &raw.set, has_a_say));
-    problems.extend(idle(&catalog, &raw.set, false, &Leaves::new(), has_a_say));
+    let is_used = |path: &str| head.listens_to(path) || read.iter().any(|arm| arm.listens_to(path));
+    problems.extend(unused(&catalog, &raw.leaves, false, &raw.set, is_used));
+    problems.extend(unused(&catalog, &raw.set, false, &Leaves::new(), is_used));
     arms
 }
 
-/// Puts `newer` over `leaves`.
+/// Overrides `leaves` with `newer`.
 fn override_with(leaves: &mut Leaves, newer: &Leaves) {
     if LENGTHS.iter().any(|path| newer.contains_key(*path)) {
         leaves.retain(|path, _| !LENGTHS.contains(&path.as_str()));
@@ -134,26 +133,26 @@ fn name_arms(problem: Problem, arms: &[&String]) -> Problem {
     Problem { message, ..problem }
 }
 
-/// What `leaves` say that no reader asks for: unknown keys, and known ones that have no effect here.
-fn idle(
+/// Problems for keys that no reader asked for: unknown keys, and known ones without effect here.
+fn unused(
     catalog: &Catalog,
     leaves: &Leaves,
     in_arm: bool,
     set: &Leaves,
-    has_a_say: impl Fn(&str) -> bool,
+    is_used: impl Fn(&str) -> bool,
 ) -> Vec<Problem> {
     let table = |path: &str| path.split('.').next().unwrap_or_default().to_owned();
     let explain = |path: &str| {
-        // A flag may well make a key of the file idle; the user need not edit the file for that.
+        // A flag may make a key of the file unused; the user should not have to edit the file.
         let is_overridden = set.keys().any(|flag| table(flag) == table(path));
         (!(catalog.is_of_arm(path) && is_overridden)).then(|| catalog.explain(path, in_arm))
     };
-    // An empty table says nothing, which is fine where the table is known.
-    let says_nothing = |path: &str, leaf: &Leaf| {
+    // An empty known table is harmless.
+    let is_empty_table = |path: &str, leaf: &Leaf| {
         catalog.is_table(path) && leaf.value.as_table().is_some_and(toml::Table::is_empty)
     };
-    let silent = leaves.iter().filter(|(path, leaf)| !has_a_say(path) && !says_nothing(path, leaf));
-    silent
+    let unused = leaves.iter().filter(|(path, leaf)| !is_used(path) && !is_empty_table(path, leaf));
+    unused
         .filter_map(|(path, leaf)| {
             Some(Problem { place: leaf.key_place.clone(), message: explain(path)? })
         })

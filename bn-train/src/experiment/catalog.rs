@@ -1,4 +1,4 @@
-//! Every key that a file may give, for messages about keys that have no effect, and for the template.
+//! All keys that a file may set, for the template and for messages about keys without effect.
 
 use super::registry::Registry;
 use super::{head, settings};
@@ -8,16 +8,16 @@ use crate::keys::{Entry, Kinds, Leaves, did_you_mean};
 #[derive(Clone, Debug)]
 pub(super) struct Known {
     pub(super) entry: Entry,
-    /// The key that says whether it applies, and with which values; none for a key that always applies.
+    /// The selector key and the values for which this key applies; `None` if it always applies.
     pub(super) condition: Option<(String, Vec<String>)>,
 }
 
 /// All keys, in reading order.
 #[derive(Clone, Debug)]
 pub(super) struct Catalog {
-    /// Of the experiment as a whole, which an arm cannot override.
+    /// Experiment-level keys, which an arm cannot override.
     pub(super) experiment: Vec<Entry>,
-    /// That an arm can override.
+    /// Keys that an arm can override.
     pub(super) arm: Vec<Known>,
 }
 
@@ -37,7 +37,7 @@ impl Catalog {
         let of_kinds: Vec<String> = arm.iter().map(|known| known.entry.path.clone()).collect();
         let common = found.entries.into_iter().filter(|entry| !of_kinds.contains(&entry.path));
         arm.extend(common.map(|entry| Known { entry, condition: None }));
-        // In each table the key that says the kind comes first, then the keys of the kinds, then the others.
+        // Within a table: the selector first, then the keys of the kinds, then the others.
         arm.sort_by_key(|known| {
             let is_selector = selectors.contains(&known.entry.path);
             (rank(known.entry.table()), !is_selector, known.condition.is_none())
@@ -45,19 +45,19 @@ impl Catalog {
         Self { experiment: head::entries(), arm }
     }
 
-    /// Why `path` has no effect; in an arm's own table, or at the top of the file.
+    /// Explains why `path` has no effect, in an arm's table (`in_arm`) or at the top of the file.
     pub(super) fn explain(&self, path: &str, in_arm: bool) -> String {
         if let Some(Known { condition: Some((selector, values)), .. }) = self.arm_key(path) {
             let quoted: Vec<&str> = values.iter().map(String::as_str).collect();
             return format!(
-                "`{path}` has no effect here: it applies where {selector} is {}",
+                "`{path}` has no effect here; it applies if {selector} is {}",
                 crate::keys::one_of(&quoted)
             );
         }
         self.unknown(path, in_arm)
     }
 
-    /// Whether the key `selector` is one of `kinds` by default.
+    /// Whether the default of the key `selector` is among `kinds`.
     pub(super) fn is_default(&self, selector: &str, kinds: &[String]) -> bool {
         let default = self.arm_key(selector).map(|known| known.entry.shown());
         kinds.iter().any(|kind| Some(format!("{kind:?}").as_str()) == default)
@@ -83,11 +83,11 @@ impl Catalog {
         self.arm.iter().map(|known| &known.entry).chain(experiment)
     }
 
-    /// What to say of a key that is not in the lists.
+    /// The message for an unknown key.
     fn unknown(&self, path: &str, in_arm: bool) -> String {
         if in_arm && self.experiment.iter().any(|entry| entry.path == path) {
             return format!(
-                "`{path}` belongs to the experiment, not to an arm: put it at the top of the file"
+                "`{path}` belongs to the experiment, not to an arm; move it to the top of the file"
             );
         }
         if let Some(entry) =
@@ -98,13 +98,13 @@ impl Catalog {
         let children = self.children(path, in_arm);
         if !children.is_empty() {
             return format!(
-                "`{path}` is a table; expected [{path}] with some of its keys: {}",
+                "`{path}` is a table; expected [{path}] with keys from {}",
                 children.join(", ")
             );
         }
         if let Some(meant) = self.suggestion(path, in_arm) {
             return format!(
-                "unknown key `{path}`; did you mean `{}`? (It takes {}.)",
+                "unknown key `{path}`; did you mean `{}` (takes {})?",
                 meant.path, meant.accepts
             );
         }
@@ -126,15 +126,15 @@ impl Catalog {
         }
     }
 
-    /// The keys of a table, less its name.
+    /// The keys of a table, without its prefix.
     fn children(&self, table: &str, in_arm: bool) -> Vec<&str> {
         let prefix = format!("{table}.");
         self.entries(in_arm).filter_map(|entry| entry.path.strip_prefix(&prefix)).collect()
     }
 
-    /// The key that `path` was meant to be: by what other programs call it, by spelling within its table, or by spelling.
+    /// A suggestion for `path`: by its name in other programs, by spelling within its table, or by spelling overall.
     fn suggestion(&self, path: &str, in_arm: bool) -> Option<&Entry> {
-        // [[arm]] is no key; it is not meant to be another table's.
+        // [[arm]] is not a key, so it has no similar key.
         if path == "arm" {
             return None;
         }
@@ -151,7 +151,7 @@ impl Catalog {
         if let Some(meant) = did_you_mean(name, siblings().map(Entry::name)) {
             return siblings().find(|entry| entry.name() == meant);
         }
-        // The table is misspelled, or missing, or another one has such a key.
+        // The table is misspelled or missing, or the key belongs to another table.
         let is_elsewhere = |entry: &&Entry| entry.name() == name;
         let paths = || self.entries(in_arm).map(|entry| entry.path.as_str());
         let meant = if siblings().next().is_some() && !table.is_empty() {
@@ -166,7 +166,7 @@ impl Catalog {
     }
 }
 
-/// The tables of an arm, in the order in which a reader should meet them.
+/// The tables of an arm, in template order.
 const TABLES: [&str; 16] = [
     "data",
     "sampler",
@@ -190,7 +190,7 @@ fn rank(table: &str) -> usize {
     TABLES.iter().position(|known| *known == table).unwrap_or(TABLES.len())
 }
 
-/// Adds the keys of all kinds of one table, and the key that tells the kinds apart.
+/// Adds the keys of all kinds of one table, and its selector.
 fn add_kinds<T>(known: &mut Vec<Known>, selectors: &mut Vec<String>, kinds: &Kinds<T>) {
     let (first, selector) = (known.len(), kinds.selector());
     for (kind, entries) in kinds.entries() {
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn no_key_stands_twice_and_each_is_explained() {
+    fn keys_are_unique_and_explained() {
         let catalog = Catalog::new(&Registry::built_in());
         let mut paths: Vec<&str> =
             catalog.entries(false).map(|entry| entry.path.as_str()).collect();
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_keys_get_the_help_they_need() {
+    fn unknown_keys_get_helpful_messages() {
         for (path, in_arm, expected) in [
             ("norm.dekay", true, "did you mean `norm.decay`"),
             ("optimizer.lr", true, "did you mean `optimizer.learning_rate`"),
@@ -246,12 +246,8 @@ mod tests {
             ("seeds", true, "belongs to the experiment"),
             ("norm.flavour", true, "[norm] takes kind, position, decay"),
             ("weather", false, "expected data, sampler, augment, task, model, norm"),
-            ("model.depth", true, "it applies where model.kind is \"resnet\""),
-            (
-                "norm.decay",
-                true,
-                "it applies where norm.kind is \"batch\", \"renorm\" or \"ghost\"",
-            ),
+            ("model.depth", true, "it applies if model.kind is \"resnet\""),
+            ("norm.decay", true, "it applies if norm.kind is \"batch\", \"renorm\" or \"ghost\""),
         ] {
             let message = explain(path, in_arm);
             assert!(message.contains(expected), "{path}: {message}");

@@ -1,29 +1,29 @@
-//! The keys of `[claim]`: what a source says about two arms, for the report to judge.
+//! The keys of `[claim]`: a published claim about two arms, for the report to check.
 
 use crate::keys::{Key, Keys, Leaves, Problem, Takes, did_you_mean, number, text, words};
 use bn_report::schema::{Claim, Expected, LayerQuantity, Measure, Quantity, Split, Statistics};
 
-/// The kinds of measures, each with the keys that it takes.
+/// The kinds of measures, each with its keys and meaning.
 const MEASURES: [(&str, &[&str], &str); 11] = [
     ("final", &["metric", "split", "statistics"], "the last value of a metric"),
     ("best", &["metric", "split", "statistics"], "its best value"),
     ("area", &["metric", "split", "statistics"], "its mean over training"),
-    ("steps-to-target", &[], "the step from which the target stays met"),
-    ("first-touch", &[], "the first step at which it is met"),
+    ("steps-to-target", &[], "the step after which the target stays met"),
+    ("first-touch", &[], "the first step that meets the target"),
     ("diverged-share", &[], "the share of runs that diverge"),
     (
         "statistics-gap",
         &["metric", "split", "statistics", "against"],
-        "the last value by `statistics` minus that by `against`",
+        "the last value under `statistics` minus that under `against`",
     ),
     (
         "split-gap",
         &["metric", "split", "statistics"],
-        "the last value on `split` minus that on train",
+        "the last value on `split` minus the one on train",
     ),
     ("layer-final", &["metric", "layer"], "the last value of a metric of layers.csv"),
     ("layer-mean", &["metric", "layer"], "its mean over training"),
-    ("layer-range", &["metric", "layer"], "how far it moves over training"),
+    ("layer-range", &["metric", "layer"], "its range over training"),
 ];
 
 /// The keys that only some measures take.
@@ -46,21 +46,21 @@ const ALL: [&str; 13] = [
     "margin",
 ];
 
-/// Reads the table; `Some(None)` where it is absent, none where something is wrong with it.
+/// Reads the table. Returns `Some(None)` if it is absent, `None` if something is wrong.
 pub(super) fn read(keys: &mut Keys<'_>, has_target: bool) -> Option<Option<Claim>> {
     let is_given = ALL.iter().any(|name| keys.is_given(name));
     let example = "Batch normalization reaches a higher accuracy.".to_owned();
     let claim = Key::new("text", text(), "what the source says, in a sentence");
     let claim = keys.optional(claim, example);
-    let about = "where it says so";
+    let about = "the source of the claim";
     let source = keys
         .optional(Key::new("source", text(), about), "Ioffe & Szegedy 2015, figure 1".to_owned());
-    let about = "the number that it gives, in its own words and units";
+    let about = "the number in the source, in its words and units";
     let stated =
         keys.optional(Key::new("number", text(), about), "14 times fewer steps".to_owned());
-    let about = "the arm that it is about";
+    let about = "the arm the claim is about";
     let arm = keys.optional(Key::new("arm", text(), about), "batch norm".to_owned());
-    let about = "the arm that it is compared with; without it, the experiment's baseline";
+    let about = "the arm to compare with; the experiment's baseline if absent";
     let baseline =
         keys.optional(Key::new("baseline", text(), about), "no normalization".to_owned());
     let kinds: Vec<_> = MEASURES.iter().map(|(name, _, about)| (*name, *name, *about)).collect();
@@ -70,21 +70,21 @@ pub(super) fn read(keys: &mut Keys<'_>, has_target: bool) -> Option<Option<Claim
     let metric = keys.optional(Key::new("metric", text(), about), "accuracy".to_owned());
     let splits = [Split::Train, Split::Validation, Split::Test];
     let splits = words(&splits.map(|split| (split.name(), split, "")));
-    let about = "the examples that it is measured on; without it, test";
+    let about = "the examples to measure on; test if absent";
     let split = keys.optional(Key::new("split", splits, about), Split::Test);
-    let about = "which statistics the norm layers use for it; without it, moving";
+    let about = "which statistics the norm layers use; moving if absent";
     let by = keys.optional(Key::new("statistics", statistics(), about), Statistics::Moving);
-    let about = "which statistics are subtracted; without it, batch";
+    let about = "which statistics are subtracted; batch if absent";
     let against = keys.optional(Key::new("against", statistics(), about), Statistics::Batch);
-    let about = "path of the layers, `*` for any characters; without it, all";
+    let about = "path of the layers, `*` for any characters; all if absent";
     let layer = keys.optional(Key::new("layer", text(), about), "hidden*.norm".to_owned());
     let expected = words(&[
-        ("higher", Expected::Higher, "the arm's is above the baseline's"),
-        ("lower", Expected::Lower, "it is below"),
-        ("same", Expected::Same, "it is no further away than `margin`"),
+        ("higher", Expected::Higher, "the arm's value is above the baseline's"),
+        ("lower", Expected::Lower, "the arm's value is below the baseline's"),
+        ("same", Expected::Same, "the values differ by at most `margin`"),
     ]);
     let expected = keys.optional(
-        Key::new("expected", expected, "what the source says of the measure"),
+        Key::new("expected", expected, "the expected direction of the measure"),
         Expected::Higher,
     );
     let about = "differences up to this count as the same, in the measure's unit";
@@ -96,7 +96,7 @@ pub(super) fn read(keys: &mut Keys<'_>, has_target: bool) -> Option<Option<Claim
         if !keys.is_given(needed) {
             let given = ALL.iter().find(|name| keys.is_given(name)).copied().unwrap_or(needed);
             let (path, given_path) = (keys.path(needed), keys.path(given));
-            keys.refuse(given, format!("`{given_path}` needs `{path}` beside it"));
+            keys.refuse(given, format!("`{given_path}` also needs `{path}`"));
         }
     }
     let (measure, expected) = (measure??, expected??);
@@ -109,7 +109,7 @@ pub(super) fn read(keys: &mut Keys<'_>, has_target: bool) -> Option<Option<Claim
     }
     if takes.contains(&"metric") && !keys.is_given("metric") {
         let (path, metric) = (keys.path("measure"), keys.path("metric"));
-        keys.refuse("measure", format!("`{path}` {measure:?} needs `{metric}` beside it"));
+        keys.refuse("measure", format!("`{path}` {measure:?} also needs `{metric}`"));
     }
     if matches!(measure, "steps-to-target" | "first-touch") && !has_target {
         let path = keys.path("measure");
@@ -119,7 +119,7 @@ pub(super) fn read(keys: &mut Keys<'_>, has_target: bool) -> Option<Option<Claim
     if (expected == Expected::Same) != margin.is_some() {
         let (path, margin) = (keys.path("expected"), keys.path("margin"));
         let message = if expected == Expected::Same {
-            format!("`{path}` \"same\" needs `{margin}` beside it")
+            format!("`{path}` \"same\" also needs `{margin}`")
         } else {
             format!("`{margin}` has no effect: `{path}` is {:?}", expected.name())
         };
@@ -162,7 +162,7 @@ pub(super) fn read(keys: &mut Keys<'_>, has_target: bool) -> Option<Option<Claim
     }))
 }
 
-/// Kinds of statistics, by the word that `metrics.csv` has for them.
+/// Kinds of statistics, by their names in `metrics.csv`.
 fn statistics() -> Takes<Statistics> {
     Takes::new(
         "\"moving\", \"batch\", \"population\" or \"shadow:<decay>\"",
@@ -171,7 +171,7 @@ fn statistics() -> Takes<Statistics> {
     )
 }
 
-/// Problems with the names of arms that `baseline` and `[claim]` give.
+/// Records problems with arm names in `baseline` and `[claim]`.
 pub(super) fn unknown_arms(leaves: &Leaves, names: &[String], problems: &mut Vec<Problem>) {
     for path in ["baseline", "claim.arm", "claim.baseline"] {
         let Some(leaf) = leaves.get(path) else { continue };
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn every_measure_is_read_as_the_manifest_writes_it() {
+    fn every_measure_round_trips_through_the_manifest() {
         for (name, takes, _) in MEASURES {
             let metric = if takes.is_empty() { "" } else { "metric = 'loss'\n" };
             let claim = format!("{CLAIM}expected = 'lower'\nmeasure = '{name}'\n{metric}");
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn claim_and_baseline_change_no_digest_and_stand_in_the_manifest() {
+    fn claim_and_baseline_are_in_the_manifest_but_not_in_the_digest() {
         let claim =
             format!("{CLAIM}expected = 'same'\nmargin = 0.1\nmeasure = 'final'\nmetric = 'loss'\n");
         let with = read("baseline = 'b'\n", &claim).unwrap();
@@ -232,18 +232,18 @@ mod tests {
     }
 
     #[test]
-    fn what_a_claim_cannot_be_is_refused_with_the_reason() {
+    fn invalid_claims_are_refused_with_the_reason() {
         let of = |lines: &str| format!("{CLAIM}{lines}\n");
         for (claim, reason) in [
-            (of("measure = 'final'\nmetric = 'loss'"), "`claim.text` needs `claim.expected`"),
-            ("[claim]\nmargin = 1\n".to_owned(), "needs `claim.text`"),
+            (of("measure = 'final'\nmetric = 'loss'"), "`claim.text` also needs `claim.expected`"),
+            ("[claim]\nmargin = 1\n".to_owned(), "also needs `claim.text`"),
             (of("expected = 'lower'\nmeasure = 'last'"), "\"final\""),
-            (of("expected = 'lower'\nmeasure = 'final'"), "needs `claim.metric`"),
+            (of("expected = 'lower'\nmeasure = 'final'"), "also needs `claim.metric`"),
             (
                 of("expected = 'lower'\nmeasure = 'first-touch'\nlayer = 'x'"),
                 "`claim.layer` has no effect",
             ),
-            (of("expected = 'same'\nmeasure = 'first-touch'"), "needs `claim.margin`"),
+            (of("expected = 'same'\nmeasure = 'first-touch'"), "also needs `claim.margin`"),
             (
                 of("expected = 'lower'\nmeasure = 'first-touch'\nmargin = 1"),
                 "`claim.margin` has no effect",

@@ -1,4 +1,4 @@
-//! Data sets by themselves: what a name and keys of `[data]`, or the arms of an experiment, stand for.
+//! Resolves a data set by name, or the data sets of an experiment's arms, without training.
 
 use super::catalog::Catalog;
 use super::load::{Flags, LoadError};
@@ -9,17 +9,17 @@ use crate::data::Source;
 use crate::keys::{Found, Invalid, Place, Problem};
 use std::path::Path;
 
-/// A data set, and who uses it.
+/// A data set and the arms that use it.
 #[derive(Clone, Debug)]
 pub struct DataInUse {
     /// Where it comes from.
     pub source: Source,
-    /// Names of the arms that train on it; none for a data set that was named by itself.
+    /// Names of the arms that train on it; empty if the data set was named directly.
     pub arms: Vec<String>,
 }
 
 impl Registry {
-    /// The data set called `name`, with the keys of `[data]` that `flags.set` has; or those of the experiment `name`.
+    /// The data set called `name` with the `[data]` keys in `flags.set`, or the data sets of the experiment `name`.
     ///
     /// # Errors
     /// As [`Registry::load`].
@@ -67,7 +67,7 @@ impl Registry {
     }
 }
 
-/// The flag with its key in `[data]`, where it may be left out.
+/// Adds the optional prefix `data.` to a flag's key.
 fn of_data(flag: &str) -> String {
     if flag.trim_start().starts_with("data.") { flag.to_owned() } else { format!("data.{flag}") }
 }

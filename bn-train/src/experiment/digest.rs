@@ -1,8 +1,8 @@
-//! Digests of runs: what decides the numbers of a run, in one word; and which keys differ between two runs.
+//! Digests of runs, which identify everything that affects a run's results, and differences between runs.
 //!
-//! A digest covers the seed, the settings that are not their default, the data, the kind of device, and a version that is
-//! raised where a default or the meaning of a key changes. It leaves out the program's version, which is recorded beside
-//! it, and keys that only watch. So a new key, at its default, keeps every old digest.
+//! A digest covers the seed, the settings that differ from their defaults, the data, the kind of device, and a version that
+//! is raised when a default or the meaning of a key changes. It leaves out the program's version, which is recorded
+//! separately, and keys that do not affect the metrics. A new key at its default therefore keeps old digests valid.
 
 use super::Settings;
 use super::registry::Registry;
@@ -11,32 +11,32 @@ use bn_report::schema::RunConfig;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// Raised when a default changes, or when the same settings give other numbers on purpose.
+/// Raise this when a default changes, or when the same settings intentionally give different results.
 const VERSION: u32 = 1;
 
-/// What decides a run's numbers beside its seed and settings.
+/// What affects a run's results besides its seed and settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Surroundings {
-    /// `cpu` or `cuda`: devices of one kind are taken to compute the same.
+    /// `cpu` or `cuda`. Devices of one kind are assumed to compute the same.
     pub device_kind: String,
     /// Digest of each data set, by [`crate::data::Source::identity`].
     pub data: BTreeMap<String, String>,
-    /// How many validation and test examples each data set has; not part of the digest, which has the data's own.
+    /// Number of validation and test examples of each data set. Not part of the digest, which covers the data.
     pub examples: BTreeMap<String, (u64, u64)>,
 }
 
 impl Surroundings {
-    /// Digest of the data that `settings` name; empty where it is not known.
+    /// Digest of the data of `settings`; empty if unknown.
     pub fn data_digest(&self, settings: &Settings) -> &str {
         self.data.get(settings.data.identity()).map_or("", String::as_str)
     }
 
-    /// How many validation and test examples the data have that `settings` name, where it is known.
+    /// Number of validation and test examples of `settings`, if known.
     pub fn examples(&self, settings: &Settings) -> Option<(u64, u64)> {
         self.examples.get(settings.data.identity()).copied()
     }
 
-    /// `blake3:<hex>` of all that decides the numbers of the run with this seed and these settings.
+    /// `blake3:<hex>` of everything that affects the results of a run with this seed and these settings.
     pub fn digest(&self, seed: u64, settings: &Settings) -> String {
         let mut text = format!(
             "version = {VERSION}\nseed = {seed}\ndevice = {:?}\ndata = {:?}\n",
@@ -55,14 +55,14 @@ pub fn device_kind(device: &str) -> &str {
     device.split(':').next().unwrap_or(device)
 }
 
-/// A key on which two runs differ.
+/// A key in which two runs differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
     /// Dotted path, or `seed`, `data`, `device`.
     pub key: String,
-    /// Its value in the older run, as TOML; none where it has none.
+    /// Its value in the older run as TOML, if any.
     pub old: Option<String>,
-    /// Its value in the newer run.
+    /// Its value in the newer run as TOML, if any.
     pub new: Option<String>,
 }
 
@@ -82,9 +82,9 @@ impl fmt::Display for Difference {
 }
 
 impl Registry {
-    /// On which keys the runs of two `config.toml`s differ, by key: settings, seed, data and kind of device.
+    /// The keys in which the runs of two `config.toml` files differ, sorted: settings, seed, data and kind of device.
     ///
-    /// A key that an older program did not know has its default in the older run.
+    /// A key that is missing in the older run counts as its default.
     pub fn differences(&self, old: &RunConfig, new: &RunConfig) -> Vec<Difference> {
         let (old, new) = (self.deciding(old), self.deciding(new));
         let keys: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();
@@ -98,9 +98,9 @@ impl Registry {
             .collect()
     }
 
-    /// All values that decide the numbers of a run, defaults included.
+    /// All values that affect a run's results, including defaults.
     fn deciding(&self, config: &RunConfig) -> BTreeMap<String, String> {
-        // What this program cannot read is compared as it is written.
+        // Settings that this program cannot read are compared as written.
         let settings = self.settings(&config.settings.to_string());
         let mut values = match settings {
             Ok(settings) => dotted(&settings.written),

@@ -1,4 +1,4 @@
-//! `[grid]`: lists of values for keys; every arm is repeated with every combination of them.
+//! `[grid]`: lists of values for keys. Every arm is repeated with every combination of values.
 //!
 //! ```toml
 //! [grid]
@@ -6,8 +6,8 @@
 //! norm.zero_debias = ["none", "both"]
 //! ```
 //!
-//! makes four arms, `decay 0.9, zero_debias none` and so on; with `[[arm]]`s there are four of each, and the names of the
-//! arms stand in front. The axes are those of the file, in its order, and the last one changes fastest.
+//! makes four arms, `decay 0.9, zero_debias none` and so on. With `[[arm]]` there are four of each, and their names start
+//! with the arm's name. Axes keep the order of the file, and the last one changes fastest.
 
 use super::raw::{Raw, RawArm};
 use crate::keys::{Leaf, Leaves, Place, Problem};
@@ -15,27 +15,27 @@ use bn_report::schema::Axis;
 use std::collections::BTreeMap;
 use toml::Value;
 
-/// Arms that an experiment may have: more are a mistake, or a sweep for a cluster.
+/// Maximum number of arms. More are probably a mistake, or a sweep for a cluster.
 const MOST_ARMS: usize = 200;
 const PREFIX: &str = "grid.";
 
-/// The axes of a grid, and where on them each arm is.
+/// The axes of a grid and each arm's coordinates.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Grid {
-    /// In the order of the file; none without a grid.
+    /// In file order; empty without a grid.
     pub axes: Vec<Axis>,
     /// For each arm, its values by key.
     pub coordinates: Vec<BTreeMap<String, String>>,
 }
 
-/// A key with the values that it takes in turn.
+/// An axis: a key and its values.
 struct Choice {
     path: String,
     leaf: Leaf,
     values: Vec<Value>,
 }
 
-/// Takes `[grid]` out of `raw`, and repeats its arms.
+/// Removes `[grid]` from `raw` and expands its arms.
 pub(super) fn expand(raw: &mut Raw) -> Grid {
     let choices = take(raw);
     if choices.is_empty() {
@@ -66,7 +66,7 @@ pub(super) fn expand(raw: &mut Raw) -> Grid {
     grid
 }
 
-/// The choices of the file, in its order.
+/// Takes the axes out of `raw`, in file order.
 fn take(raw: &mut Raw) -> Vec<Choice> {
     let mut choices = Vec::new();
     let paths: Vec<String> =
@@ -80,7 +80,7 @@ fn take(raw: &mut Raw) -> Vec<Choice> {
                 let names: Vec<String> = values.iter().map(shown).collect();
                 if let Some(twice) = names.iter().enumerate().find(|(i, n)| names[..*i].contains(n))
                 {
-                    let message = format!("`{path}` has {} twice", twice.1);
+                    let message = format!("`{path}` lists {} twice", twice.1);
                     raw.problems.push(Problem { place: leaf.value_place.clone(), message });
                 }
                 choices.push(Choice { path: own, leaf, values });
@@ -104,13 +104,13 @@ impl Choice {
         Axis { key: self.path.clone(), values: self.values.iter().map(shown).collect() }
     }
 
-    /// What an arm's name says of the key: its last part.
+    /// The last part of the key, for arm names.
     fn name(&self) -> &str {
         self.path.rsplit('.').next().unwrap_or(&self.path)
     }
 }
 
-/// The arm at a point of the grid, with its place there.
+/// The arm at a point of the grid, with its coordinates.
 fn at(arm: &RawArm, choices: &[Choice], point: usize) -> (RawArm, BTreeMap<String, String>) {
     let mut leaves: Leaves = arm.leaves.clone();
     let (mut parts, mut coordinates) = (Vec::new(), BTreeMap::new());
@@ -139,7 +139,7 @@ fn at(arm: &RawArm, choices: &[Choice], point: usize) -> (RawArm, BTreeMap<Strin
     (RawArm { place, leaves }, coordinates)
 }
 
-/// A value as a name has it: text without its quotes.
+/// A value as shown in names: text without quotes.
 fn shown(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned)
 }
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn arms_have_the_values_of_their_place() {
+    fn arms_have_the_values_of_their_coordinates() {
         let text =
             format!("{HEAD}grid = {{ norm.decay = [0.5, 0.25], train.batch_size = [8, 16] }}");
         let experiment = Registry::built_in().parse("x", "x", &text, &Flags::default()).unwrap();
@@ -188,14 +188,14 @@ mod tests {
     }
 
     #[test]
-    fn what_a_grid_cannot_be_is_told() {
+    fn invalid_grids_are_refused_with_the_reason() {
         for (grid, expected) in [
             (
                 "norm.decay = 0.9",
                 "`grid.norm.decay` is 0.9; expected a list of values for `norm.decay`",
             ),
             ("norm.decay = []", "expected a list of values"),
-            ("norm.decay = [0.9, 0.9]", "`grid.norm.decay` has 0.9 twice"),
+            ("norm.decay = [0.9, 0.9]", "`grid.norm.decay` lists 0.9 twice"),
             ("norm.decay = [0.9, 2.0]", "`norm.decay` is 2.0"),
             ("norm.dekay = [0.9]", "did you mean `norm.decay`"),
             ("seeds = [1, 2]", "belongs to the experiment"),

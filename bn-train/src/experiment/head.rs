@@ -1,10 +1,10 @@
-//! The keys of the experiment as a whole: its name, its question, its seeds, its baseline, its target, its claim.
+//! Experiment-level keys: name, question, seeds, baseline, target and claim.
 
 use super::claim;
 use crate::keys::{Entry, Found, Key, Keys, Leaves, RunLength, list, number, text, whole, words};
 use bn_report::schema::{Claim, Split, Statistics, Target};
 
-/// What the experiment as a whole says.
+/// The experiment-level settings.
 #[derive(Clone, Debug)]
 pub(super) struct Head {
     pub(super) name: Option<String>,
@@ -15,15 +15,16 @@ pub(super) struct Head {
     pub(super) claim: Option<Claim>,
 }
 
-/// Reads the head; none where something is wrong with it.
+/// Reads the head; `None` if something is wrong.
 pub(super) fn read(leaves: &Leaves, found: &mut Found) -> Option<Head> {
     let mut keys = Keys::new(leaves, RunLength::UNKNOWN, found);
-    let about = "names the folder of the runs; without it, the name of the file does";
+    let about = "name of the runs' folder; the file's name if absent";
     let name = keys.optional(Key::new("name", text(), about), "template".to_owned());
-    let about = "stands at the head of the report";
+    let about = "shown at the top of the report";
     let example = "What does this experiment ask?".to_owned();
     let question = keys.optional(Key::new("question", text(), about), example);
-    let about = "every arm is trained once per seed; arms share weights and batches";
+    let about =
+        "every arm is trained once per seed; for a seed, arms share initial weights and batches";
     let seeds = Key::new("seeds", list("seeds", whole(0..=i64::MAX as u64)), about);
     let seeds = keys.with_default(seeds, vec![0, 1, 2, 3, 4]);
     let is_distinct = |seeds: &Vec<u64>| {
@@ -32,11 +33,10 @@ pub(super) fn read(leaves: &Leaves, found: &mut Found) -> Option<Head> {
     if let Some(seeds) = seeds.as_ref().filter(|seeds| seeds.is_empty() || !is_distinct(seeds)) {
         keys.refuse(
             "seeds",
-            format!("`seeds` is {seeds:?}; expected at least one, and none twice"),
+            format!("`seeds` is {seeds:?}; expected at least one, without duplicates"),
         );
     }
-    let about =
-        "the arm that the report compares the others with; without it, the claim's, or the first";
+    let about = "the arm the report compares with; the claim's or the first arm if absent";
     let baseline = Key::new("baseline", text(), about);
     let baseline = keys.optional(baseline, "no normalization".to_owned());
     let target = target(&mut keys.table("target"));
@@ -52,7 +52,7 @@ pub(super) fn read(leaves: &Leaves, found: &mut Found) -> Option<Head> {
     })
 }
 
-/// The keys that [`read`] asks for.
+/// The experiment-level keys.
 pub(super) fn entries() -> Vec<Entry> {
     let mut found = Found::default();
     read(&Leaves::new(), &mut found);
@@ -64,15 +64,16 @@ fn target(keys: &mut Keys<'_>) -> Option<Option<Target>> {
         ("accuracy", "accuracy", "reached from below"),
         ("loss", "loss", "reached from above"),
     ]);
-    let metric = keys.optional(Key::new("metric", metrics, "what an arm has to reach"), "accuracy");
-    let about = "the report counts the steps until an arm gets there";
+    let metric = keys
+        .optional(Key::new("metric", metrics, "the metric that must reach the target"), "accuracy");
+    let about = "the report counts the steps until an arm reaches this value";
     let value = keys.optional(Key::new("value", number(), about), 0.9);
     let splits = [Split::Train, Split::Validation, Split::Test];
     let splits = words(&splits.map(|split| (split.name(), split, "")));
-    let about = "the examples that it is measured on";
+    let about = "the examples to measure on";
     let split = keys.with_default(Key::new("split", splits, about), Split::Validation);
     let statistics = words(&[("moving", Statistics::Moving, ""), ("batch", Statistics::Batch, "")]);
-    let about = "which statistics the norm layers use for it";
+    let about = "which statistics the norm layers use";
     let statistics = Key::new("statistics", statistics, about);
     let statistics = keys.with_default(statistics, Statistics::Moving);
 
@@ -81,7 +82,7 @@ fn target(keys: &mut Keys<'_>) -> Option<Option<Target>> {
         for missing in &names[..2] {
             if !keys.is_given(missing) {
                 let (given_path, path) = (keys.path(given), keys.path(missing));
-                keys.refuse(given, format!("`{given_path}` needs `{path}` beside it"));
+                keys.refuse(given, format!("`{given_path}` also needs `{path}`"));
             }
         }
     }

@@ -1,4 +1,4 @@
-//! From the name of an experiment, or the path of a file, to a checked [`Experiment`]: every problem at once.
+//! Loads an [`Experiment`] by name or path, and reports all its problems at once.
 
 use super::assemble::{self, Single};
 use super::raw::{self, RawArm};
@@ -7,20 +7,20 @@ use super::{Experiment, Selection, Settings, claim, grid, head, selection};
 use crate::keys::{Found, Invalid, Leaves, Place, Problem, did_you_mean};
 use std::path::{Path, PathBuf};
 
-/// What the command line says of an experiment.
+/// Command-line flags of an experiment.
 #[derive(Clone, Debug, Default)]
 pub struct Flags {
     /// `--set KEY=VALUE`, each replacing a key in every arm.
     pub set: Vec<String>,
-    /// `--name`, in place of the experiment's own.
+    /// `--name`: replaces the experiment's name.
     pub name: Option<String>,
-    /// `--seeds`, in place of the experiment's own: `0,1,5-9`.
+    /// `--seeds`: replaces the experiment's seeds, for example `0,1,5-9`.
     pub seeds: Option<String>,
-    /// `--arms`: names or folders of arms, also several with commas between; empty for all.
+    /// `--arms`: names or folders of arms, each possibly a comma-separated list; empty for all.
     pub arms: Vec<String>,
 }
 
-/// Why there is no experiment.
+/// Why an experiment could not be loaded.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadError {
@@ -29,31 +29,29 @@ pub enum LoadError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The cause.
         source: std::io::Error,
     },
-    /// Neither a file nor an embedded experiment.
-    #[error(
-        "there is no experiment {name:?}{hint}; embedded are {embedded}, and a path to a .toml file is taken too"
-    )]
+    /// The name is neither a file nor an embedded experiment.
+    #[error("no experiment {name:?}{hint}; expected a path to a .toml file or one of {embedded}")]
     Unknown {
-        /// What was asked for.
+        /// The requested name.
         name: String,
         /// A similar name, as a question.
         hint: String,
         /// The names that are known.
         embedded: String,
     },
-    /// It was read, and something in it is wrong.
+    /// The experiment has problems.
     #[error(transparent)]
     Invalid(#[from] Invalid),
 }
 
 impl Registry {
-    /// The experiment called `reference`: the name of an embedded one, or the path of a file.
+    /// Loads an experiment. `reference` is the name of an embedded one or the path of a file.
     ///
     /// # Errors
-    /// [`LoadError`], with every problem that the file and the flags have.
+    /// [`LoadError`] lists every problem in the file and the flags.
     pub fn load(&self, reference: &str, flags: &Flags) -> Result<Experiment, LoadError> {
         if let Some(text) = self.find(reference) {
             let origin = format!("experiment {reference}");
@@ -73,7 +71,7 @@ impl Registry {
         Ok(self.parse_in(folder, reference, &stem, &text, flags)?)
     }
 
-    /// The error that there is no experiment called `name`.
+    /// The error for an unknown experiment.
     pub fn unknown(&self, name: &str) -> LoadError {
         let names = self.names();
         let hint = did_you_mean(name, names.iter().copied())
@@ -81,11 +79,11 @@ impl Registry {
         LoadError::Unknown { name: name.to_owned(), hint, embedded: names.join(", ") }
     }
 
-    /// Reads and checks `text`. `origin` begins the messages; `default_name` serves where the text has no `name`. Paths in it
-    /// begin in the current directory.
+    /// Parses and validates `text`. Messages start with `origin`; `default_name` applies if the text has no `name`. Paths in
+    /// the text are relative to the current directory.
     ///
     /// # Errors
-    /// [`Invalid`], with every problem that the text and the flags have.
+    /// [`Invalid`] lists every problem in the text and the flags.
     pub fn parse(
         &self,
         origin: &str,
@@ -96,7 +94,7 @@ impl Registry {
         self.parse_in(Path::new(""), origin, default_name, text, flags)
     }
 
-    /// As [`Registry::parse`]; paths in the text begin in `folder`.
+    /// As [`Registry::parse`], with paths relative to `folder`.
     fn parse_in(
         &self,
         folder: &Path,
@@ -136,7 +134,7 @@ impl Registry {
             (_, None) => Vec::new(),
         };
         let seeds = selection::seeds(flags, &own_seeds, &mut problems);
-        // A mistake of syntax may hide an arm.
+        // A syntax error may hide an arm.
         let selected = if raw.syntax.is_empty() {
             selection::arms(flags, &names, &mut problems)
         } else {
@@ -164,10 +162,10 @@ impl Registry {
         }
     }
 
-    /// The settings that these lines of TOML describe, for a single arm.
+    /// Parses the settings of a single arm.
     ///
     /// # Errors
-    /// [`Invalid`], with every problem of the lines; more than one arm is one.
+    /// [`Invalid`] lists every problem in the lines; more than one arm is a problem.
     pub fn settings(&self, lines: &str) -> Result<Settings, Invalid> {
         let mut experiment = self.parse("settings", "settings", lines, &Flags::default())?;
         match experiment.arms.pop() {
@@ -181,7 +179,8 @@ impl Registry {
     }
 }
 
-/// A syntax error may hide keys, so missing keys are not reported then; and a broken line has had its message.
+/// Drops problems that a syntax error may have caused: missing keys, and problems on a broken line, which already has a
+/// message.
 fn retain_what_syntax_cannot_explain(problems: &mut Vec<Problem>, syntax: &[Problem]) {
     let is_broken = |at: &Place| syntax.iter().any(|syntax| line(&syntax.place) == line(at));
     problems.retain(|problem| match problem.place {

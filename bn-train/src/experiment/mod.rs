@@ -1,8 +1,8 @@
-//! Experiments: a TOML file, read and checked into arms that can be trained.
+//! Experiments: TOML files, validated into arms that can be trained.
 //!
-//! A [`Registry`] knows what a file may say. [`Registry::load`] finds and reads a file or an embedded experiment, applies the
-//! flags of the command line, and reports every problem at once. What is checked is an [`Experiment`]; [`plan`] unfolds it
-//! into runs, each with a [`digest`] of what decides its numbers.
+//! A [`Registry`] defines what a file may contain. [`Registry::load`] reads a file or an embedded experiment, applies the
+//! command-line flags, and reports all problems at once. The result is an [`Experiment`]. [`plan`] expands it into runs,
+//! each with a [`digest`] of everything that affects its results.
 
 mod assemble;
 mod catalog;
@@ -35,39 +35,39 @@ pub use settings::Settings;
 
 use bn_report::schema::{Claim, Target};
 
-/// A checked experiment.
+/// A validated experiment.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Experiment {
-    /// Names the folder of its runs; never empty.
+    /// Name of the runs' folder; never empty.
     pub name: String,
-    /// What it asks, for the head of the report.
+    /// The question it asks, for the top of the report.
     pub question: Option<String>,
-    /// What an arm has to reach.
+    /// The target metric and value.
     pub target: Option<Target>,
-    /// Name of the arm that the report compares the others with; none for the first, or the claim's.
+    /// Name of the arm the report compares with; `None` for the claim's or the first arm.
     pub baseline: Option<String>,
-    /// What its source says, for the report to judge.
+    /// The published claim that the report checks.
     pub claim: Option<Claim>,
-    /// No seed twice; at least one.
+    /// At least one, without duplicates.
     pub seeds: Vec<u64>,
-    /// At least one; no two with the same slug.
+    /// At least one, with distinct slugs.
     pub arms: Vec<Arm>,
-    /// The axes of `[grid]`, and where on them each arm is.
+    /// The axes of `[grid]` and each arm's coordinates.
     pub grid: Grid,
     /// The arms and seeds to run.
     pub selection: Selection,
-    /// What a user should know who gave these flags.
+    /// Notes for the user about the flags.
     pub notes: Vec<String>,
 }
 
-/// One way of training, repeated for every seed.
+/// One configuration, trained with every seed.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Arm {
-    /// As a reader should see it; never empty.
+    /// Its display name; never empty.
     pub name: String,
-    /// Its settings, those of the experiment included.
+    /// Its complete settings, including the experiment's.
     pub settings: Settings,
 }
 

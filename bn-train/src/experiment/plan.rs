@@ -1,4 +1,4 @@
-//! The plan: arms times seeds, frozen before the first step.
+//! The plan: all selected runs, arms times seeds, fixed before the first step.
 
 use super::digest::Surroundings;
 use super::{Arm, Experiment, Settings};
@@ -9,24 +9,24 @@ use bn_report::schema::{
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-/// All runs of an experiment that were selected.
+/// The selected runs of an experiment.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
-    /// Names the folder of the runs.
+    /// Name of the runs' folder.
     pub name: String,
-    /// What the experiment asks.
+    /// The question the experiment asks.
     pub question: Option<String>,
-    /// What an arm has to reach.
+    /// The target metric and value.
     pub target: Option<Target>,
-    /// Name of the arm that the report compares the others with.
+    /// Name of the arm the report compares with.
     pub baseline: Option<String>,
-    /// What the source of the experiment says.
+    /// The published claim that the report checks.
     pub claim: Option<Claim>,
-    /// The arms, in the order of the file.
+    /// The arms, in file order.
     pub arms: Vec<String>,
     /// The seeds of every arm.
     pub seeds: Vec<u64>,
-    /// Seed by seed, and within a seed arm by arm: so that an early look compares arms on the same seeds.
+    /// Ordered by seed, then by arm, so that intermediate results compare arms on the same seeds.
     pub runs: Vec<Run>,
 }
 
@@ -35,14 +35,14 @@ pub struct Plan {
 pub struct Run {
     /// Name of the arm.
     pub arm: String,
-    /// Decides every random draw.
+    /// Seed of all random draws.
     pub seed: u64,
-    /// What to train.
+    /// Settings of the arm.
     pub settings: Settings,
 }
 
 impl Plan {
-    /// The runs of `experiment` that its selection names.
+    /// The selected runs of `experiment`.
     pub fn new(experiment: &Experiment) -> Self {
         let selection = &experiment.selection;
         let is_selected = |arm: &&Arm| selection.arms.contains(&arm.name);
@@ -66,8 +66,8 @@ impl Plan {
         }
     }
 
-    /// What `manifest.toml` says. Runs of an `older` manifest stay in the plan if they belong to the same experiment with
-    /// the same settings, so that an experiment can be trained arm by arm, or seed by seed.
+    /// The contents of `manifest.toml`. Runs in an `older` manifest are kept if an arm of this name has the same settings,
+    /// so that an experiment can be trained arm by arm or seed by seed.
     pub fn manifest(
         &self,
         experiment: &Experiment,
@@ -115,7 +115,7 @@ impl Plan {
         runs.map(|run| PlannedRun { seed: run.seed, digest: run.digest(surroundings) }).collect()
     }
 
-    /// What `config.toml` of `run` says.
+    /// The contents of the `config.toml` of `run`.
     pub fn config(
         &self,
         run: &Run,
@@ -149,19 +149,20 @@ impl Run {
         PathBuf::from(slug(&self.arm)).join(seed_dir(self.seed))
     }
 
-    /// Digest of all that decides the run's numbers.
+    /// Digest of everything that affects the run's results.
     pub fn digest(&self, surroundings: &Surroundings) -> String {
         surroundings.digest(self.seed, &self.settings)
     }
 }
 
-/// The place of an arm on the axes of the grid.
+/// The coordinates of an arm in the grid.
 fn coordinates(experiment: &Experiment, arm: &str) -> BTreeMap<String, String> {
-    let mut places = experiment.arms.iter().zip(&experiment.grid.coordinates);
-    places.find(|(known, _)| known.name == arm).map(|(_, place)| place.clone()).unwrap_or_default()
+    let mut coordinates = experiment.arms.iter().zip(&experiment.grid.coordinates);
+    let found = coordinates.find(|(known, _)| known.name == arm);
+    found.map(|(_, coordinates)| coordinates.clone()).unwrap_or_default()
 }
 
-/// What the runs measure, each metric once.
+/// The distinct metrics of all arms.
 fn metrics(experiment: &Experiment) -> Vec<MetricDefinition> {
     let mut all: Vec<MetricDefinition> = Vec::new();
     for settings in experiment.arms.iter().map(|arm| &arm.settings) {

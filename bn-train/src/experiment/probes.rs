@@ -1,28 +1,28 @@
-//! `[evaluate]`, `[population]` and `[shadow]`: by which statistics a run is evaluated, beside its own.
+//! `[evaluate]`, `[population]` and `[shadow]`: additional statistics under which a run is evaluated.
 
 use crate::keys::{Key, Keys, Takes, list, whole, words};
 use crate::model::NormSettings;
 use bn_report::schema::{Debiased, Shadow, ShadowDecay};
 use toml::Value;
 
-/// By which statistics a run is evaluated, and how.
+/// How a run is evaluated, and under which statistics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ProbeSettings {
     /// Examples of one evaluation pass, at least 1.
     pub batch_size: usize,
-    /// When the network is also evaluated by population statistics.
+    /// When the network is also evaluated under population statistics.
     pub population: PopulationWhen,
-    /// Training examples that population statistics come from, at least 2.
+    /// Number of training examples for population statistics, at least 2.
     pub population_examples: usize,
-    /// Moving averages of other decays, tracked beside the run's own.
+    /// Moving averages with other decays to track.
     pub shadows: Vec<Shadow>,
 }
 
-/// When a network is evaluated by population statistics.
+/// When a network is evaluated under population statistics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PopulationWhen {
-    /// Not at all.
+    /// Never.
     Never,
     /// At the last evaluation.
     End,
@@ -37,25 +37,25 @@ impl PopulationWhen {
     }
 }
 
-/// Reads the probes of a run whose networks are normalized like `norm`; none inside for no norm layers.
+/// Reads the probes of a run with the norm layers `norm`, where `Some(None)` means no norm layers.
 pub(super) fn read(
     keys: &mut Keys<'_>,
     norm: Option<&Option<NormSettings>>,
 ) -> Option<ProbeSettings> {
-    let about = "examples of one evaluation pass; `batch` rows take the statistics of each pass";
+    let about = "examples per evaluation pass; `batch` rows use the statistics of each pass";
     let batch_size = Key::new("batch_size", whole(1..=u64::MAX), about);
     let batch_size = keys.table("evaluate").with_default(batch_size, 500);
 
     let mut population = keys.table("population");
     let when = words(&[
         ("never", PopulationWhen::Never, ""),
-        ("end", PopulationWhen::End, "when training has ended"),
+        ("end", PopulationWhen::End, "at the end of training"),
         ("evaluations", PopulationWhen::Evaluations, "at every evaluation"),
     ]);
     let about =
-        "when the net is also evaluated by statistics of training examples under its weights";
+        "when to evaluate also under the statistics of training examples with the current weights";
     let when = population.with_default(Key::new("when", when, about), PopulationWhen::End);
-    let about = "training examples that these statistics come from, evenly spread, at most";
+    let about = "maximum number of training examples for these statistics, evenly spread";
     let examples = Key::new("examples", whole(2..=u64::MAX), about);
     let examples = population.with_default(examples, 1024);
 
@@ -69,16 +69,17 @@ pub(super) fn read(
 }
 
 fn shadows(keys: &mut Keys<'_>, norm: Option<&Option<NormSettings>>) -> Option<Vec<Shadow>> {
-    let about = "decays of moving averages that are tracked beside the run's own and evaluated with its weights";
+    let about =
+        "decays of additional moving averages to track and to evaluate with the run's weights";
     let decays = Key::new("decays", list("decays", decay()), about);
     let decays = keys.with_default(decays, Vec::new());
     let debiased = words(&[
-        ("none", Debiased::None, "of neither"),
-        ("mean", Debiased::Mean, "of the mean alone"),
-        ("variance", Debiased::Variance, "of the variance alone"),
-        ("both", Debiased::Both, "of both"),
+        ("none", Debiased::None, "neither"),
+        ("mean", Debiased::Mean, "only the mean"),
+        ("variance", Debiased::Variance, "only the variance"),
+        ("both", Debiased::Both, "both"),
     ]);
-    let about = "which of these averages are divided by the weight that they have gathered";
+    let about = "which of these averages are divided by their accumulated weight";
     let debiased = keys.with_default(Key::new("zero_debias", debiased, about), Debiased::None);
     let (decays, debiased) = (decays?, debiased?);
     let mut shadows: Vec<Shadow> = Vec::new();
@@ -86,10 +87,7 @@ fn shadows(keys: &mut Keys<'_>, norm: Option<&Option<NormSettings>>) -> Option<V
         let shadow = Shadow { decay, debiased };
         if shadows.contains(&shadow) {
             let path = keys.path("decays");
-            keys.refuse(
-                "decays",
-                format!("`{path}` names a decay twice; each gives the same rows"),
-            );
+            keys.refuse("decays", format!("`{path}` lists a decay twice"));
             return None;
         }
         shadows.push(shadow);
@@ -100,8 +98,8 @@ fn shadows(keys: &mut Keys<'_>, norm: Option<&Option<NormSettings>>) -> Option<V
             Some("needs norm.kind = \"batch\": other norms have no moving statistics")
         }
         Some(Some(norm)) if norm.batch_norm().is_some_and(|layer| layer.renorm.is_some()) => Some(
-            "needs norm.kind = \"batch\": training by renorm reads its own moving statistics, so another decay would \
-             train another net",
+            "needs norm.kind = \"batch\": renorm reads its moving statistics in training, so another decay would \
+             train a different network",
         ),
         _ => None,
     };
@@ -140,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn shadows_are_read_in_their_order() {
+    fn shadows_keep_their_order() {
         let probes = read("shadow = { decays = [0.99, 'cumulative', 0], zero_debias = 'both' }");
         let decays = probes.unwrap().shadows.into_iter().map(|shadow| shadow.decay);
         let constant = |decay| ShadowDecay::constant(decay).unwrap();
@@ -149,14 +147,14 @@ mod tests {
     }
 
     #[test]
-    fn what_shadows_cannot_be_is_refused_with_the_reason() {
+    fn invalid_shadows_are_refused_with_the_reason() {
         for (lines, reason) in [
             (
                 "norm.kind = 'renorm'\nshadow.decays = [0.9]",
-                "renorm reads its own moving statistics",
+                "renorm reads its moving statistics in training",
             ),
             ("norm.kind = 'none'\nshadow.decays = [0.9]", "needs norm layers"),
-            ("shadow.decays = [0.9, 0.9]", "names a decay twice"),
+            ("shadow.decays = [0.9, 0.9]", "lists a decay twice"),
             ("shadow.decays = [1.0]", "0 <= it < 1, or \"cumulative\""),
             ("shadow.decays = ['mean']", "0 <= it < 1, or \"cumulative\""),
             ("population.examples = 1", "from 2"),

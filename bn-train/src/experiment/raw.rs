@@ -1,6 +1,6 @@
-//! What an experiment file says, before anything is checked: values by dotted key, each with its place.
+//! An experiment file before validation: values by dotted key, each with its position.
 //!
-//! TOML is parsed with recovery, so that several mistakes of syntax are found at once.
+//! TOML is parsed with recovery, so that several syntax errors are found at once.
 
 use crate::keys::{Leaf, Leaves, Place, Problem};
 use std::path::Path;
@@ -14,19 +14,19 @@ pub(super) struct RawArm {
     pub(super) leaves: Leaves,
 }
 
-/// A whole file, with the `--set` flags beside it.
+/// A file and the `--set` flags.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Raw {
     pub(super) leaves: Leaves,
     pub(super) arms: Vec<RawArm>,
     pub(super) set: Leaves,
-    /// Mistakes of syntax in the file.
+    /// Syntax errors in the file.
     pub(super) syntax: Vec<Problem>,
-    /// Arms that are none, and flags that are none.
+    /// Malformed arms and flags.
     pub(super) problems: Vec<Problem>,
 }
 
-/// Makes paths absolute: those of the file begin in `folder`, those of flags in the current directory.
+/// Makes paths absolute: paths in the file are relative to `folder`, those in flags to the current directory.
 pub(super) fn locate(raw: &mut Raw, path_keys: &[String], folder: &Path) {
     let Raw { leaves, arms, set, .. } = raw;
     let of_file = arms.iter_mut().map(|arm| &mut arm.leaves).chain([leaves]);
@@ -40,14 +40,14 @@ pub(super) fn locate(raw: &mut Raw, path_keys: &[String], folder: &Path) {
     }
 }
 
-/// Reads the text of a file.
+/// Parses the text of a file.
 pub(super) fn parse(text: &str) -> Raw {
     let places = Places::new(text);
     let (document, errors) = DeTable::parse_recoverable(text);
     let mut raw = Raw::default();
     for error in errors {
         let place = error.span().map_or(Place::File, |span| places.at(span.start));
-        let message = format!("this is not TOML: {}", error.message());
+        let message = format!("not valid TOML: {}", error.message());
         raw.syntax.push(Problem { place, message });
     }
     for (key, value) in document.get_ref() {
@@ -78,11 +78,11 @@ fn parse_arms(arms: &DeArray<'_>, places: &Places<'_>, raw: &mut Raw) {
     }
 }
 
-/// Reads one `--set KEY=VALUE`. A value that is no TOML is taken as text, so that quotes may be left out.
+/// Parses one `--set KEY=VALUE`. A value that is not valid TOML is taken as text, so that quotes may be left out.
 pub(super) fn parse_set(flag: &str, raw: &mut Raw) {
     let place = Place::Flag(format!("--set {flag}"));
     let Some((key, text)) = flag.split_once('=') else {
-        let message = "expected KEY=VALUE, for instance train.steps=100".to_owned();
+        let message = "expected KEY=VALUE, for example train.steps=100".to_owned();
         raw.problems.push(Problem { place, message });
         return;
     };
@@ -91,7 +91,7 @@ pub(super) fn parse_set(flag: &str, raw: &mut Raw) {
     set(key, value, &place, raw);
 }
 
-/// Says `key = value` on the command line. A key that a flag has set already is a problem.
+/// Sets `key = value` from the command line. Setting a key twice is a problem.
 pub(super) fn set(key: &str, value: toml::Value, place: &Place, raw: &mut Raw) {
     match value {
         toml::Value::Table(table) if !table.is_empty() => {
@@ -109,7 +109,7 @@ pub(super) fn set(key: &str, value: toml::Value, place: &Place, raw: &mut Raw) {
     }
 }
 
-/// Puts what `key` says into `leaves`, under a path that begins with `prefix`.
+/// Adds the values of `key` to `leaves`, under paths that start with `prefix`.
 fn flatten(
     prefix: &str,
     key: &Spanned<DeString<'_>>,
@@ -132,7 +132,7 @@ fn flatten(
     }
 }
 
-/// The value without its spans. A whole number past 64 bits becomes a float, which no key for whole numbers accepts.
+/// Removes spans from a value. An integer beyond 64 bits becomes a float, which keys for whole numbers reject.
 fn convert(value: &DeValue<'_>) -> toml::Value {
     match value {
         DeValue::String(text) => toml::Value::String(text.to_string()),
@@ -155,7 +155,7 @@ fn convert(value: &DeValue<'_>) -> toml::Value {
     }
 }
 
-/// Lines and columns of byte offsets.
+/// Converts byte offsets to lines and columns.
 struct Places<'a> {
     text: &'a str,
 }
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn every_mistake_of_syntax_is_found() {
+    fn every_syntax_error_is_found() {
         let raw = parse("a = \nb = 2\nc = [1,\n");
         assert!(raw.syntax.len() >= 2, "{:?}", raw.syntax);
         assert!(
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn set_takes_toml_and_plain_words() {
+    fn set_takes_toml_and_unquoted_text() {
         let mut raw = Raw::default();
         for flag in [
             "train.steps=100",
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_is_set_twice_is_a_problem() {
+    fn setting_a_key_twice_is_a_problem() {
         let mut raw = Raw::default();
         for flag in ["norm.decay=0.9", "norm={decay=0.5}"] {
             parse_set(flag, &mut raw);

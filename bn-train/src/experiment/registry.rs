@@ -1,5 +1,5 @@
-//! The registry: every kind of data, network, norm, optimizer and schedule that a file may name, and the experiments that
-//! the program carries.
+//! The registry: every kind of data, network, norm, optimizer and schedule that a file may name, and the embedded
+//! experiments.
 
 use super::catalog::Catalog;
 use super::shipped::{self, Shipped};
@@ -11,7 +11,7 @@ use crate::schedule::{self, Shape};
 use crate::task::{self, Task};
 use std::sync::Arc;
 
-/// What experiments may name. A value, so that a program can add kinds of its own.
+/// Everything that experiments may name. Programs can add their own kinds.
 #[derive(Clone, Debug)]
 pub struct Registry {
     pub(super) data: Kinds<Arc<dyn Provider>>,
@@ -26,7 +26,7 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// All that this crate brings.
+    /// Everything that this crate provides.
     pub fn built_in() -> Self {
         Self {
             data: data::sources(),
@@ -41,43 +41,43 @@ impl Registry {
         }
     }
 
-    /// Adds a data set; one of the same name is replaced.
+    /// Adds a data set, or replaces the one with the same name.
     pub fn add_data(&mut self, kind: Kind<Arc<dyn Provider>>) {
         self.data.add(kind);
     }
 
-    /// Adds a task; one of the same name is replaced.
+    /// Adds a task, or replaces the one with the same name.
     pub fn add_task(&mut self, kind: Kind<Arc<dyn Task>>) {
         self.tasks.add(kind);
     }
 
-    /// Adds a way of choosing training examples; one of the same name is replaced.
+    /// Adds a sampler of training examples, or replaces the one with the same name.
     pub fn add_sampler(&mut self, kind: Kind<Arc<dyn Sampler>>) {
         self.samplers.add(kind);
     }
 
-    /// Adds a family of networks; one of the same name is replaced.
+    /// Adds a family of networks, or replaces the one with the same name.
     pub fn add_model(&mut self, kind: Kind<Arc<dyn Architecture>>) {
         self.models.add(kind);
     }
 
-    /// Adds an optimizer; one of the same name is replaced.
+    /// Adds an optimizer, or replaces the one with the same name.
     pub fn add_optimizer(&mut self, kind: Kind<Arc<dyn BuildOptimizer>>) {
         self.optimizers.add(kind);
     }
 
-    /// Adds an experiment that is known by name; one of the same name is replaced.
+    /// Adds a named experiment, or replaces the one with the same name.
     pub fn add_experiment(&mut self, experiment: Shipped) {
         self.shipped.retain(|known| known.name != experiment.name);
         self.shipped.push(experiment);
     }
 
-    /// The experiments that are known by name.
+    /// The named experiments.
     pub fn shipped(&self) -> &[Shipped] {
         &self.shipped
     }
 
-    /// The text of the experiment called `name`; `template` is the one with every key.
+    /// The TOML of the experiment called `name`. `template` has every key.
     pub fn find(&self, name: &str) -> Option<String> {
         if name == shipped::TEMPLATE {
             return Some(super::template::template(self));
@@ -86,7 +86,7 @@ impl Registry {
         found.map(|shipped| shipped.text.to_owned())
     }
 
-    /// The names that [`Registry::find`] knows.
+    /// The names that [`Registry::find`] accepts.
     pub fn names(&self) -> Vec<&str> {
         self.shipped.iter().map(|shipped| shipped.name).chain([shipped::TEMPLATE]).collect()
     }
@@ -97,12 +97,12 @@ impl Registry {
         arm.filter(|entry| entry.is_path).map(|entry| entry.path).collect()
     }
 
-    /// Names of the kinds of data that a file can name, each with its meaning.
+    /// Names and descriptions of the kinds of data.
     pub fn data_kinds(&self) -> Vec<(String, String)> {
         self.data.abouts()
     }
 
-    /// The keys that decide no number of a run's `metrics.csv`.
+    /// The keys that do not affect a run's `metrics.csv`.
     pub(super) fn watching_keys(&self) -> Vec<String> {
         let arm = Catalog::new(self).arm.into_iter().map(|known| known.entry);
         arm.filter(|entry| !entry.decides).map(|entry| entry.path).collect()

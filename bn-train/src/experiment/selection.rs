@@ -1,4 +1,4 @@
-//! Which part of an experiment to run: `--arms` and `--seeds`.
+//! Selects part of an experiment: `--arms` and `--seeds`.
 
 use super::Flags;
 use crate::keys::{Place, Problem, did_you_mean};
@@ -8,13 +8,13 @@ use bn_report::schema::slug;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Selection {
-    /// Names of arms, in the order of the file.
+    /// Names of arms, in file order.
     pub arms: Vec<String>,
-    /// At least one, none twice.
+    /// At least one, without duplicates.
     pub seeds: Vec<u64>,
 }
 
-/// The seeds that `--seeds` names, or those of the experiment.
+/// The seeds of `--seeds`, or else of the experiment.
 pub(super) fn seeds(flags: &Flags, own: &[u64], problems: &mut Vec<Problem>) -> Vec<u64> {
     let Some(text) = &flags.seeds else {
         return own.to_vec();
@@ -29,7 +29,7 @@ pub(super) fn seeds(flags: &Flags, own: &[u64], problems: &mut Vec<Problem>) -> 
     }
 }
 
-/// More than this many seeds are a mistake of the pen.
+/// A range with more seeds than this is probably a typo.
 const MOST_SEEDS: u64 = 100_000;
 
 /// `0,1,5-9`.
@@ -38,14 +38,14 @@ fn parse_seeds(text: &str) -> Result<Vec<u64>, String> {
     for part in text.split(',').map(str::trim) {
         let wrong = || {
             format!(
-                "{part:?} is no seed; expected whole numbers from 0 and ranges, for instance 0,1,5-9"
+                "{part:?} is not a seed; expected whole numbers from 0 and ranges, for example 0,1,5-9"
             )
         };
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         let first = parse_seed(first).ok_or_else(wrong)?;
         let last = parse_seed(last).ok_or_else(wrong)?;
         if last < first {
-            return Err(format!("the range {part} goes down; write {last}-{first}"));
+            return Err(format!("the range {part} is descending; write {last}-{first}"));
         }
         if last - first >= MOST_SEEDS {
             return Err(format!("the range {part} has more than {MOST_SEEDS} seeds"));
@@ -55,7 +55,7 @@ fn parse_seeds(text: &str) -> Result<Vec<u64>, String> {
     let mut sorted = seeds.clone();
     sorted.sort_unstable();
     match sorted.windows(2).find(|pair| pair[0] == pair[1]) {
-        Some(pair) => Err(format!("seed {} is given twice; expected each once", pair[0])),
+        Some(pair) => Err(format!("seed {} is given twice", pair[0])),
         None => Ok(seeds),
     }
 }
@@ -64,7 +64,7 @@ fn parse_seed(text: &str) -> Option<u64> {
     text.trim().parse().ok().filter(|&seed| seed <= i64::MAX as u64)
 }
 
-/// The arms out of `known` that `--arms` names, in the order of `known`; all without the flag.
+/// The arms of `known` that `--arms` names, in the order of `known`. Without the flag, all arms.
 pub(super) fn arms(flags: &Flags, known: &[String], problems: &mut Vec<Problem>) -> Vec<String> {
     if flags.arms.is_empty() {
         return known.to_vec();
@@ -76,7 +76,7 @@ pub(super) fn arms(flags: &Flags, known: &[String], problems: &mut Vec<Problem>)
     known.iter().filter(|arm| named.contains(arm)).cloned().collect()
 }
 
-/// The arms in a list with commas. A name may have commas itself, so the longest stretch that is a name is taken.
+/// Resolves a comma-separated list of arms. Names may contain commas, so the longest match wins.
 fn resolve<'a>(flag: &str, known: &'a [String], problems: &mut Vec<Problem>) -> Vec<&'a String> {
     let parts: Vec<&str> = flag.split(',').collect();
     let find = |name: &str| {
@@ -97,7 +97,7 @@ fn resolve<'a>(flag: &str, known: &'a [String], problems: &mut Vec<Problem>) -> 
         let hint = did_you_mean(name, known.iter().map(String::as_str))
             .map_or(String::new(), |meant| format!(" (did you mean {meant:?}?)"));
         let list: Vec<String> = known.iter().map(|name| format!("{name:?}")).collect();
-        let message = format!("there is no arm {name:?}{hint}; the arms are {}", list.join(", "));
+        let message = format!("no arm {name:?}{hint}; expected {}", list.join(", "));
         problems.push(Problem { place: Place::Flag(format!("--arms {flag}")), message });
         start += 1;
     }
@@ -123,9 +123,9 @@ mod tests {
         for (wrong, expected) in [
             ("", "expected whole numbers from 0"),
             ("-1", "expected whole numbers from 0"),
-            ("1-", "\"1-\" is no seed"),
-            ("1,,2", "\"\" is no seed"),
-            ("x", "\"x\" is no seed"),
+            ("1-", "\"1-\" is not a seed"),
+            ("1,,2", "\"\" is not a seed"),
+            ("x", "\"x\" is not a seed"),
             ("5-1", "write 1-5"),
             ("1,1", "seed 1 is given twice"),
             ("0-3,2", "seed 2 is given twice"),
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn arms_are_named_in_any_order_also_with_commas_in_their_names() {
+    fn arms_resolve_in_any_order_and_with_commas_in_names() {
         for (named, expected) in [
             (&["b,a"][..], &["a", "b"][..]),
             (&["a, b"], &["a, b"]),
@@ -158,13 +158,10 @@ mod tests {
     }
 
     #[test]
-    fn every_arm_that_is_not_there_is_named() {
+    fn every_unknown_arm_is_reported() {
         let (_, problems) = select(&["zzz,A d", "yyy"]);
         assert_eq!(problems.len(), 3);
-        assert!(
-            problems[0].starts_with("there is no arm \"zzz\"; the arms are \"a\""),
-            "{problems:?}"
-        );
+        assert!(problems[0].starts_with("no arm \"zzz\"; expected \"a\""), "{problems:?}");
         assert!(problems[1].contains("did you mean \"A c\"?"), "{problems:?}");
     }
 }

@@ -1,6 +1,6 @@
-//! The checked settings of one arm: what the rest of the program may rely on.
+//! The validated settings of one arm.
 //!
-//! There is one way in, [`super::Registry`]; whoever holds a [`Settings`] need not check again.
+//! Only [`super::Registry`] creates [`Settings`], so they need no further checks.
 
 use super::output::{self, OutputSettings};
 use super::probes::{self, ProbeSettings};
@@ -16,7 +16,7 @@ use candle::Device;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Everything that decides the numbers of a run, apart from its seed.
+/// Everything that affects a run's results, apart from its seed.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Settings {
@@ -30,9 +30,9 @@ pub struct Settings {
     pub model: ModelSettings,
     /// `[task]`.
     pub task: Arc<dyn Task>,
-    /// `[norm]`; none where `norm.kind` is `"none"`.
+    /// `[norm]`; `None` if `norm.kind` is `"none"`.
     pub norm: Option<NormSettings>,
-    /// `[optimizer]`, less the learning rate.
+    /// `[optimizer]`, without the learning rate.
     pub optimizer: Arc<dyn BuildOptimizer>,
     /// `optimizer.learning_rate`, above 0.
     pub learning_rate: f64,
@@ -42,17 +42,17 @@ pub struct Settings {
     pub train: TrainSettings,
     /// `[evaluate]`, `[population]` and `[shadow]`.
     pub probes: ProbeSettings,
-    /// `[average]`; none where `average.kind` is `"none"`.
+    /// `[average]`; `None` if `average.kind` is `"none"`.
     pub average: Option<AverageSettings>,
     /// `[layers]`, `[checkpoint]` and `[tensorboard]`.
     pub output: OutputSettings,
-    /// All of the above as the keys of an experiment, defaults written out.
+    /// All of the above as TOML, including defaults.
     pub written: toml::Table,
-    /// By dotted key, as TOML: what decides the numbers and is not the default.
+    /// Values that affect the results and differ from their defaults, as TOML by dotted key.
     pub changed: BTreeMap<String, String>,
 }
 
-/// Settings are the same where the same is written.
+/// Settings are equal if their TOML is.
 impl PartialEq for Settings {
     fn eq(&self, other: &Self) -> bool {
         self.written == other.written
@@ -60,7 +60,7 @@ impl PartialEq for Settings {
 }
 
 impl Settings {
-    /// The networks that are described, untrained.
+    /// Builds the untrained networks.
     ///
     /// # Errors
     /// As [`Networks::build`].
@@ -70,7 +70,7 @@ impl Settings {
     }
 }
 
-/// Reads the settings of one arm from all that is said about it; none where something is wrong.
+/// Reads the settings of one arm; `None` if something is wrong.
 pub(super) fn read(registry: &Registry, leaves: &Leaves) -> (Option<Settings>, Found) {
     let mut found = Found::default();
     let settings = read_into(registry, leaves, &mut found);
@@ -78,7 +78,7 @@ pub(super) fn read(registry: &Registry, leaves: &Leaves) -> (Option<Settings>, F
     (settings, found)
 }
 
-/// Reads `[data]`; none where something is wrong with it.
+/// Reads `[data]`; `None` if something is wrong.
 pub(super) fn data(registry: &Registry, leaves: &Leaves, found: &mut Found) -> Option<Source> {
     let mut keys = Keys::new(leaves, RunLength::UNKNOWN, found);
     let provider = registry.data.read(&mut keys);
@@ -87,7 +87,7 @@ pub(super) fn data(registry: &Registry, leaves: &Leaves, found: &mut Found) -> O
     Some(Source::new(identity, provider?, standardize?))
 }
 
-/// What choosing and changing examples has against the data or the batch size becomes a problem.
+/// Records a problem if the sampler or the augmentation does not fit the data or the batch size.
 fn refuse_misfits(
     keys: &mut Keys<'_>,
     data: Description,
@@ -104,7 +104,7 @@ fn refuse_misfits(
     }
 }
 
-/// Reads every table, whatever is wrong with the others.
+/// Reads every table, even if others have problems.
 fn read_into(registry: &Registry, leaves: &Leaves, found: &mut Found) -> Option<Settings> {
     let source = data(registry, leaves, found);
     let data = source.as_ref().map(Source::describe);
@@ -138,12 +138,14 @@ fn read_into(registry: &Registry, leaves: &Leaves, found: &mut Found) -> Option<
             (
                 "accumulate",
                 format!(
-                    "`train.accumulate` is {}, which leaves 1 example a pass",
+                    "`train.accumulate` is {}, which leaves 1 example per pass",
                     train.accumulate
                 ),
             )
         };
-        let message = format!("{found}; batch statistics need 2 examples, or norm.kind = \"none\"");
+        let message = format!(
+            "{found}; batch statistics need at least 2 examples (or set norm.kind = \"none\")"
+        );
         keys.table("train").refuse(key, message);
     }
     let probes = probes::read(&mut keys, norm.as_ref());

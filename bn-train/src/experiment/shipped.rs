@@ -1,17 +1,17 @@
 //! The experiments that are embedded in the program.
 
-/// An experiment that is known by name.
+/// A named experiment.
 #[derive(Clone, Copy, Debug)]
 pub struct Shipped {
-    /// What `run` takes for it.
+    /// Its name on the command line.
     pub name: &'static str,
     /// The TOML.
     pub text: &'static str,
-    /// Whether it needs data that must be fetched first, and hours.
+    /// Whether it needs downloaded data and takes hours.
     pub is_full_size: bool,
 }
 
-/// The embedded file of this name.
+/// Embeds the file with this name.
 macro_rules! shipped {
     ($name:literal) => {
         Shipped {
@@ -29,11 +29,10 @@ macro_rules! shipped {
     };
 }
 
-/// What `run` trains when it is not told otherwise.
+/// The experiment that `run` trains by default.
 pub const DEFAULT: &str = "decay-and-renorm";
 
-/// Every embedded experiment, in the order of `list`: the default one, then claim after claim;
-/// those of full size come last.
+/// Every embedded experiment, in the order of `list`: the default one first, full-size ones last.
 pub(super) const ALL: &[Shipped] = &[
     shipped!("decay-and-renorm"),
     shipped!("faster"),
@@ -60,5 +59,5 @@ pub(super) const ALL: &[Shipped] = &[
     shipped!(full "placement-cifar"),
 ];
 
-/// The name of no experiment of its own: every key, explained, from the registry.
+/// A reserved name: an experiment generated from the registry, with every key explained.
 pub const TEMPLATE: &str = "template";

@@ -1,23 +1,23 @@
-//! The template: an experiment with every key of the registry, its default, and what it means. It runs as it stands.
+//! The template: an experiment with every key of the registry, its default and its meaning. It is valid as it is.
 
 use super::catalog::{Catalog, Known};
 use super::registry::Registry;
 use crate::keys::{Entry, Presence};
 
 const HEAD: &str = "\
-# Every key of an experiment: what it means, what it takes, and its default. It runs as it stands:
+# Every key of an experiment: its meaning, the values it takes, and its default. The file runs as it is:
 #
 #     bn-train show template > mine.toml
 #     bn-train run mine.toml
 #
-# A key that has a default may be left out. Keys behind a `#` are absent by default, or belong to another kind, which
-# their comment begins with. `--set norm.decay=0.9` replaces a key for one run of the program, in every arm.
-# A typo, a wrong type or an impossible value is reported with its line before anything is trained.
+# Keys with a default may be left out. Keys behind a `#` are absent by default, or belong to another kind, which is named
+# at the start of their comment. `--set norm.decay=0.9` overrides a key in every arm for one invocation.
+# A typo, a wrong type or an invalid value is reported with its line before training starts.
 
 ";
 
 const ARMS: &str = "
-# Without [[arm]] there is one arm, named \"base\". An arm overrides any key of the tables above.
+# Without [[arm]] there is one arm, named \"base\". An arm can override any key of the tables above.
 
 [[arm]]
 name = \"batch norm\"
@@ -29,7 +29,7 @@ norm.kind = \"none\"
 
 /// The column where comments begin.
 const COMMENT: usize = 32;
-/// No line is longer, unless a word is.
+/// Maximum line length, unless a single word is longer.
 const WIDTH: usize = 118;
 
 /// The text of the template.
@@ -37,7 +37,7 @@ pub(super) fn template(registry: &Registry) -> String {
     let catalog = Catalog::new(registry);
     let mut writer = Writer { text: HEAD.to_owned(), table: String::new() };
     for entry in &catalog.experiment {
-        // A claim is about measures of its own kind: not all of its keys go together.
+        // The keys of a claim exclude each other, so they are commented out.
         writer.push(entry, "", entry.table() != "claim");
     }
     for Known { entry, condition } in &catalog.arm {
@@ -54,12 +54,12 @@ pub(super) fn template(registry: &Registry) -> String {
 
 struct Writer {
     text: String,
-    /// The table that was opened last.
+    /// The current table.
     table: String,
 }
 
 impl Writer {
-    /// Adds a line for one key, and more for what its comment needs; behind a `#` unless it `is_set`.
+    /// Adds a key and its comment; the key is commented out unless `is_set`.
     fn push(&mut self, entry: &Entry, kinds: &str, is_set: bool) {
         let name = match entry.path.split_once('.') {
             Some((table, name)) => {
@@ -88,7 +88,7 @@ impl Writer {
     }
 }
 
-/// What a key means and takes, in lines.
+/// The comment lines of a key: its meaning and the values it takes.
 fn comments(entry: &Entry, kinds: &str) -> Vec<String> {
     let has_meanings = entry.words.iter().any(|(_, meaning)| !meaning.is_empty());
     let about = if has_meanings {
@@ -109,7 +109,7 @@ fn comments(entry: &Entry, kinds: &str) -> Vec<String> {
     lines
 }
 
-/// Lines that fit beside the keys; the second and further ones begin with `indent`.
+/// Wraps a comment to the width beside the keys. Continuation lines start with `indent`.
 fn wrap(text: &str, indent: &str) -> Vec<String> {
     let mut lines = Vec::new();
     let mut line = String::new();

@@ -1,4 +1,4 @@
-//! Laws of reading: what is written reads back, every problem is found, and the template tells the truth.
+//! Laws of reading: written settings read back equal, every problem is found, and the template matches the keys.
 
 use super::digest::Surroundings;
 use super::*;
@@ -22,7 +22,7 @@ fn accepted(text: &str) -> Experiment {
     parse(text, &Flags::default()).unwrap_or_else(|invalid| panic!("{invalid}"))
 }
 
-/// Every message about `text` with these `--set` flags.
+/// The messages for `text` with these `--set` flags.
 fn refused(text: &str, set: &[&str]) -> Vec<String> {
     refused_with(text, &flags(set))
 }
@@ -39,7 +39,7 @@ fn refused_with(text: &str, flags: &Flags) -> Vec<String> {
     }
 }
 
-/// `MINIMAL` with one more line in one of its tables, or in a table of its own.
+/// `MINIMAL` with one more line in `table`.
 fn with(table: &str, line: &str) -> String {
     let header = format!("[{table}]\n");
     if MINIMAL.contains(&header) {
@@ -60,7 +60,7 @@ fn shipped_experiments_are_valid() {
 }
 
 #[test]
-fn what_a_run_writes_reads_back() {
+fn config_of_a_run_reads_back_equal() {
     let surroundings = Surroundings::default();
     for name in Registry::built_in().names() {
         let experiment = load(name).unwrap();
@@ -100,14 +100,14 @@ fn template_shows_every_key_with_its_default() {
 }
 
 #[test]
-fn template_says_nothing_but_defaults_and_what_has_none() {
+fn template_changes_only_required_keys() {
     let experiment = load(shipped::TEMPLATE).unwrap();
     let given: Vec<&str> = experiment.arms[0].settings.changed.keys().map(String::as_str).collect();
     assert_eq!(given, ["optimizer.learning_rate", "train.steps"]);
 }
 
 #[test]
-fn defaults_are_what_the_list_of_keys_says() {
+fn defaults_are_written_out() {
     let settings = &accepted(MINIMAL).arms[0].settings;
     let written = settings.written.to_string();
     for expected in [
@@ -141,7 +141,7 @@ fn arms_override_and_flags_override_arms() {
 }
 
 #[test]
-fn whole_numbers_and_points_serve_as_bounds() {
+fn whole_numbers_and_points_are_bounds() {
     let renorm = "kind = 'renorm'\nrenorm = { r_max = 3, d_max = [[0, 0], [10, 5.0]] }";
     let settings = accepted(&with("norm", renorm)).arms.remove(0).settings;
     let clipping = settings.norm.unwrap().batch_norm().unwrap().renorm.clone().unwrap().clipping;
@@ -150,7 +150,7 @@ fn whole_numbers_and_points_serve_as_bounds() {
 }
 
 #[test]
-fn every_wrong_value_is_told_with_its_place_and_what_is_accepted() {
+fn every_wrong_value_reports_its_place_and_what_is_accepted() {
     for (table, line, expected) in [
         ("norm", "decay = 1.0", "expected a number, 0 <= decay < 1"),
         ("norm", "decay = -0.1", "0 <= decay < 1"),
@@ -165,21 +165,17 @@ fn every_wrong_value_is_told_with_its_place_and_what_is_accepted() {
             "\"batch\", \"renorm\", \"ghost\", \"group\", \"layer\" or \"none\"",
         ),
         ("norm", "zero_debias = true", "\"none\", \"mean\", \"variance\" or \"both\""),
-        ("norm", "renorm.decay = 0.9", "no effect here: it applies where norm.kind is \"renorm\""),
+        ("norm", "renorm.decay = 0.9", "no effect here; it applies if norm.kind is \"renorm\""),
         ("norm", "kind = 'renorm'\nrenorm = { r_max = 0.5 }", "a number from 1"),
         ("norm", "kind = 'renorm'\nrenorm = { r_min = 2 }", "0 <= r_min <= 1"),
-        (
-            "norm",
-            "kind = 'renorm'\nrenorm = { d_max = [[5, 1], [0, 1]] }",
-            "steps that do not go back",
-        ),
-        ("norm", "kind = 'renorm'\nrenorm = { schedule = 'paper', r_max = 3 }", "both give bounds"),
+        ("norm", "kind = 'renorm'\nrenorm = { d_max = [[5, 1], [0, 1]] }", "non-decreasing steps"),
+        ("norm", "kind = 'renorm'\nrenorm = { schedule = 'paper', r_max = 3 }", "both set bounds"),
         ("norm", "kind = 'renorm'\nzero_debias = 'both'", "must be \"none\" with renorm"),
         ("norm", "dekay = 0.9", "did you mean `norm.decay`"),
         ("model", "hidden = [100, 0]", "each a whole number from 1"),
         ("model", "hidden = 100", "a list of widths"),
-        ("model", "channels = [8]", "it applies where model.kind is \"convnet\""),
-        ("model", "kind = 'convnet'\nchannels = [8, 8, 8, 8]", "halved 3 times at most"),
+        ("model", "channels = [8]", "it applies if model.kind is \"convnet\""),
+        ("model", "kind = 'convnet'\nchannels = [8, 8, 8, 8]", "halved at most 3 times"),
         ("model", "kind = 'convnet'\nkernel = 4", "odd"),
         ("model", "kind = 'resnet'\ndepth = 21", "6n + 2"),
         ("model", "activation = 'swish'", "\"sigmoid\", \"tanh\""),
@@ -187,13 +183,13 @@ fn every_wrong_value_is_told_with_its_place_and_what_is_accepted() {
         ("optimizer", "momentum = 1", "0 <= momentum < 1"),
         ("optimizer", "kind = 'lion'", "expected \"sgd\", \"adam\", \"adamw\" or \"rmsprop\""),
         ("schedule", "kind = 'piecewise'\npoints = []", "points [[step, factor], ...]"),
-        ("schedule", "every = 5", "it applies where schedule.kind is \"step\""),
+        ("schedule", "every = 5", "it applies if schedule.kind is \"step\""),
         ("train", "batch_size = 0", "a whole number from 1"),
         ("train", "batch_size = 5000", "at most 1257, the number of training examples"),
-        ("train", "batch_size = 1", "batch statistics need 2 examples"),
+        ("train", "batch_size = 1", "batch statistics need at least 2 examples"),
         ("train", "evaluate_every = 0", "a whole number from 1"),
         ("train", "evaluate_at = [0.5]", "a list of steps"),
-        ("train", "epochs = 3", "`train.epochs` and `train.steps` say the same; drop one"),
+        ("train", "epochs = 3", "`train.epochs` and `train.steps` exclude each other; drop one"),
         ("train", "evaluate_every = 1.5", "a whole number from 1"),
         ("train", "evaluate_every = '20'", "or epochs, as in \"2 epochs\"; write 20"),
         ("train", "evaluate_every = '-2 epochs'", "or epochs, as in"),
@@ -201,7 +197,7 @@ fn every_wrong_value_is_told_with_its_place_and_what_is_accepted() {
         (
             "optimizer",
             "lr = 0.1",
-            "did you mean `optimizer.learning_rate`? (It takes a number above 0.)",
+            "did you mean `optimizer.learning_rate` (takes a number above 0)?",
         ),
         ("norm", "kind = 'renrom'", "did you mean \"renorm\"?"),
         ("train", "evaluate_every = 99999999999999999999", "a whole number from 1"),
@@ -219,17 +215,17 @@ fn every_wrong_value_is_told_with_its_place_and_what_is_accepted() {
 }
 
 #[test]
-fn wrong_keys_of_the_experiment_are_told() {
+fn wrong_experiment_keys_are_reported() {
     for (line, expected) in [
         ("seeds = []", "at least one"),
-        ("seeds = [1, 1]", "none twice"),
+        ("seeds = [1, 1]", "without duplicates"),
         ("seeds = [-1]", "each a whole number from 0"),
         ("seed = 1", "did you mean `seeds`"),
         ("name = ''", "expected a text"),
-        ("norm = 3", "expected [norm] with some of its keys"),
+        ("norm = 3", "expected [norm] with keys from"),
         ("arm = 3", "and [[arm]]"),
         ("weather = 'fine'", "expected data, sampler, augment, task, model, norm"),
-        ("target = { metric = 'accuracy' }", "needs `target.value`"),
+        ("target = { metric = 'accuracy' }", "also needs `target.value`"),
         ("target = { metric = 'speed', value = 1 }", "\"accuracy\" or \"loss\""),
         ("normm = { decay = 0.5 }", "did you mean `norm.decay`"),
         ("arm = [3]", "each headed [[arm]]"),
@@ -242,7 +238,7 @@ fn wrong_keys_of_the_experiment_are_told() {
 }
 
 #[test]
-fn what_is_missing_is_told() {
+fn missing_keys_are_reported() {
     let messages = refused("", &[]);
     assert_eq!(messages.len(), 2, "{messages:?}");
     assert!(
@@ -252,7 +248,7 @@ fn what_is_missing_is_told() {
 }
 
 #[test]
-fn problems_in_arms_are_told_once_and_at_their_place() {
+fn problems_in_arms_are_reported_once_at_their_place() {
     let arms = "[[arm]]\nname = 'a'\nnorm.dekay = 0.5\n[[arm]]\nname = 'A'\n[[arm]]\n[[arm]]\nname = 'c'\nseeds = [1]\n";
     let messages = refused(&format!("{}{arms}", with("norm", "decay = 2")), &[]);
     assert_eq!(messages.len(), 5, "{messages:#?}");
@@ -281,16 +277,20 @@ fn problems_of_flags_point_at_the_flag() {
 }
 
 #[test]
-fn a_flag_may_make_keys_of_the_file_idle() {
+fn flag_may_make_keys_of_the_file_unused() {
     let text = with("norm", "decay = 0.5");
     let set = parse(&text, &flags(&["norm.kind=none"])).unwrap();
     assert!(set.arms[0].settings.norm.is_none());
 }
 
 #[test]
-fn mistakes_of_syntax_are_told_beside_others_and_hide_nothing_twice() {
+fn syntax_errors_are_reported_with_other_problems() {
     let messages = refused("a = \n[norm]\ndecay = = 2\nepsilon = -1\n", &[]);
-    assert!(messages.iter().any(|message| message.starts_with("x.toml:1:") && message.contains("this is not TOML")));
+    assert!(
+        messages
+            .iter()
+            .any(|message| message.starts_with("x.toml:1:") && message.contains("not valid TOML"))
+    );
     assert!(messages.iter().any(|message| message.starts_with("x.toml:3:")));
     assert!(
         messages
@@ -301,7 +301,7 @@ fn mistakes_of_syntax_are_told_beside_others_and_hide_nothing_twice() {
 }
 
 #[test]
-fn unknown_names_and_files_are_told_apart() {
+fn unknown_names_and_missing_files_have_different_errors() {
     let error = load("decay-and-renrom").unwrap_err().to_string();
     assert!(error.contains("did you mean decay-and-renorm?"), "{error}");
     let error = load("no/such/file.toml").unwrap_err().to_string();
@@ -309,12 +309,12 @@ fn unknown_names_and_files_are_told_apart() {
 }
 
 #[test]
-fn flags_say_what_they_would_accept() {
+fn refused_flags_suggest_what_to_write() {
     for (set, expected) in [
-        ("optimizer.lr=0.1", "did you mean `optimizer.learning_rate`?"),
+        ("optimizer.lr=0.1", "did you mean `optimizer.learning_rate` (takes"),
         ("model.hidden=50,50", "write --set model.hidden=[50,50]"),
         ("train.steps=1.5", "expected a whole number from 1"),
-        ("norm={dekay=0.5}", "did you mean `norm.decay`?"),
+        ("norm={dekay=0.5}", "did you mean `norm.decay` (takes"),
         ("train.steps='100'", "write --set train.steps=100"),
     ] {
         let messages = refused(MINIMAL, &[set]);
@@ -334,7 +334,7 @@ fn flags_take_exact_floats_and_tables() {
 }
 
 #[test]
-fn a_key_set_twice_is_refused() {
+fn key_set_twice_is_refused() {
     let messages = refused(MINIMAL, &["train.steps=5", "norm.decay=0.5", "train.steps=6"]);
     assert_eq!(
         messages,
@@ -348,7 +348,7 @@ fn a_key_set_twice_is_refused() {
 }
 
 #[test]
-fn a_problem_of_some_arms_names_them() {
+fn problem_of_some_arms_names_them() {
     let registry = Registry::built_in();
     let invalid = registry.load(shipped::DEFAULT, &flags(&["norm.kind=renorm"])).unwrap_err();
     let text = invalid.to_string();
@@ -361,7 +361,7 @@ fn a_problem_of_some_arms_names_them() {
 }
 
 #[test]
-fn problems_of_arms_and_seeds_come_with_those_of_the_file() {
+fn problems_of_flags_and_file_are_reported_together() {
     let all = Flags {
         seeds: Some("3-1".into()),
         arms: vec!["nobody".into()],
@@ -370,8 +370,8 @@ fn problems_of_arms_and_seeds_come_with_those_of_the_file() {
     let messages = refused_with(&with("norm", "decay = 2"), &all);
     assert_eq!(messages.len(), 4, "{messages:#?}");
     assert!(messages[0].starts_with("x.toml:6:9: `norm.decay` is 2"), "{messages:#?}");
-    assert!(messages[1].starts_with("--arms nobody: there is no arm \"nobody\"; the arms are"));
-    assert!(messages[2].starts_with("--seeds 3-1: the range 3-1 goes down; write 1-3"));
+    assert!(messages[1].starts_with("--arms nobody: no arm \"nobody\"; expected"));
+    assert!(messages[2].starts_with("--seeds 3-1: the range 3-1 is descending; write 1-3"));
     assert!(messages[3].starts_with("--set norm.dekay=1: unknown key"), "{messages:#?}");
 }
 
@@ -386,7 +386,7 @@ fn seed_of_a_config_must_be_a_whole_number() {
 }
 
 #[test]
-fn epochs_stand_in_for_steps_and_the_nearer_one_wins() {
+fn epochs_replace_steps_and_the_last_one_set_wins() {
     let epochs = MINIMAL.replace("steps = 10", "epochs = 2");
     let steps = |text: &str, set: &[&str]| {
         let experiment = parse(text, &flags(set)).unwrap_or_else(|invalid| panic!("{invalid}"));
@@ -398,7 +398,7 @@ fn epochs_stand_in_for_steps_and_the_nearer_one_wins() {
     let arms = "[[arm]]\nname = 'a'\n[[arm]]\nname = 'b'\ntrain.epochs = 1\n";
     assert_eq!(steps(&format!("{MINIMAL}{arms}"), &[]), [10, 20]);
     let messages = refused("optimizer.learning_rate = 1\n", &[]);
-    assert!(messages[0].contains("a whole number from 1, or `train.epochs` in its place"));
+    assert!(messages[0].contains("a whole number from 1, or `train.epochs` instead"));
 }
 
 fn digest_of(lines: &str) -> String {
@@ -406,8 +406,8 @@ fn digest_of(lines: &str) -> String {
 }
 
 #[test]
-fn digest_covers_what_differs_from_the_defaults_and_nothing_else() {
-    // Pinned: a digest that moves between versions would make equal runs look different.
+fn digest_covers_exactly_what_differs_from_the_defaults() {
+    // Pinned, because a digest that changes between versions makes equal runs look different.
     assert_eq!(
         digest_of(MINIMAL),
         "blake3:48fd2fa8a7cdaa33d01c0343343a988d44a25e818f4aaab2d7adafc8d1f54232"
@@ -440,7 +440,7 @@ fn digest_covers_what_differs_from_the_defaults_and_nothing_else() {
 }
 
 #[test]
-fn differences_name_the_keys_and_a_missing_key_has_its_default() {
+fn differences_name_keys_and_treat_missing_ones_as_defaults() {
     let registry = Registry::built_in();
     let config = |lines: &str, device: &str| {
         let experiment = registry.parse("x", "x", lines, &Flags::default()).unwrap();
@@ -465,7 +465,7 @@ fn differences_name_the_keys_and_a_missing_key_has_its_default() {
 }
 
 #[test]
-fn every_shipped_experiment_is_whole_and_has_a_claim_to_judge() {
+fn every_shipped_experiment_has_a_question_and_a_claim() {
     let registry = Registry::built_in();
     for shipped in registry.shipped() {
         let experiment = registry.load(shipped.name, &Flags::default());
@@ -474,7 +474,7 @@ fn every_shipped_experiment_is_whole_and_has_a_claim_to_judge() {
         assert!(experiment.question.is_some(), "{}", shipped.name);
         let claim = experiment.claim.unwrap_or_else(|| panic!("{}: no claim", shipped.name));
         assert!(claim.source.is_some(), "{}", shipped.name);
-        // With n pairs of runs the smallest two-sided p is 2 / 2^n: 6 is the least that can decide anything.
+        // With n pairs of runs the smallest two-sided p is 2 / 2^n, so 6 pairs are needed for p < 0.05.
         assert!(experiment.seeds.len() >= 6, "{}", shipped.name);
     }
 }

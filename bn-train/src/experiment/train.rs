@@ -7,27 +7,27 @@ use crate::keys::{Key, Keys, RunLength, Span, list, number, span, whole};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TrainSettings {
-    /// Optimizer updates, at least 1.
+    /// Optimizer steps, at least 1.
     pub steps: u64,
-    /// The same, with the updates of an epoch.
+    /// The same, with the steps of an epoch.
     pub length: RunLength,
-    /// Examples per update, from 1 to the number of training examples.
+    /// Examples per step, from 1 to the number of training examples.
     pub batch_size: usize,
-    /// Passes that a batch is computed in, each over an equal part of it; at least 1.
+    /// Number of equal parts that a batch is computed in, at least 1.
     pub accumulate: usize,
-    /// Steps between two evaluations, at least 1. The first and the last step are always evaluated.
+    /// Interval in steps between evaluations, at least 1. The first and the last step are always evaluated.
     pub evaluate_every: u64,
-    /// Further steps to evaluate at, ascending; those past the end are never reached.
+    /// Additional steps to evaluate at, ascending. Steps past the end are ignored.
     pub evaluate_at: Vec<u64>,
 }
 
 impl TrainSettings {
-    /// Examples of one pass.
+    /// Examples per forward and backward pass.
     pub fn pass_size(&self) -> usize {
         self.batch_size / self.accumulate
     }
 
-    /// Whether the net is evaluated after `step` updates.
+    /// Whether the network is evaluated after `step` steps.
     pub fn evaluates(&self, step: u64) -> bool {
         step.is_multiple_of(self.evaluate_every)
             || step == self.steps
@@ -35,27 +35,27 @@ impl TrainSettings {
     }
 }
 
-/// Two keys that say the same in different units: whoever gives one overrides the other.
+/// Two keys for the same length in different units; setting one overrides the other.
 pub(super) const LENGTHS: [&str; 2] = ["train.steps", "train.epochs"];
 
 pub(super) fn read(keys: &mut Keys<'_>, data: Option<Description>) -> Option<TrainSettings> {
-    let about = "optimizer updates; no default";
+    let about = "number of optimizer steps; no default";
     let steps = Key::new("steps", whole(1..=u64::MAX), about).also(&["iterations", "max_steps"]);
     let steps = keys.required_unless("epochs", steps, 300);
-    let about = "in place of steps: passes over the training examples, also parts of one";
+    let about = "passes over the training examples, instead of steps; may be fractional";
     let epochs = Key::new("epochs", number().above(0.0), about).also(&["max_epochs"]);
     let epochs = keys.optional(epochs, 20.0);
-    let about = "examples per update; what an epoch leaves over is dropped";
+    let about = "examples per step; an incomplete last batch of an epoch is dropped";
     let batch_size = Key::new("batch_size", whole(1..=u64::MAX), about).also(&["batch"]);
     let batch_size = keys.with_default(batch_size, 60).map(|size| size as usize);
-    let about = "passes that a batch is computed in, each over an equal part: less memory, and smaller normalization batches";
+    let about = "equal parts that a batch is computed in; saves memory, but normalization batches are smaller";
     let accumulate = Key::new("accumulate", whole(1..=u64::MAX), about);
     let accumulate = accumulate.also(&["gradient_accumulation_steps", "accumulate_grad_batches"]);
     let accumulate = keys.with_default(accumulate, 1).map(|parts| parts as usize);
-    let about = "from one evaluation to the next; the first and the last step are always evaluated";
+    let about = "interval between evaluations; the first and the last step are always evaluated";
     let every = Key::new("evaluate_every", span(1), about).also(&["eval_every", "log_every"]);
     let evaluate_every = keys.with_default(every, Span::Steps(50));
-    let about = "further steps to evaluate at; those past the end are never reached";
+    let about = "additional steps to evaluate at; those past the end are ignored";
     let at = Key::new("evaluate_at", list("steps", whole(0..=u64::MAX)), about);
     let evaluate_at = keys.with_default(at, Vec::new());
 

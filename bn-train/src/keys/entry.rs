@@ -1,40 +1,40 @@
-//! A key without its type, for messages and the template.
+//! An untyped description of a key, for messages and the template.
 
-/// Whether a key must be given, and what holds where it is not.
+/// Whether a key is required, and what applies if it is not given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Presence {
-    /// It may be left out; then this holds, in TOML.
+    /// It may be left out. Holds the default, as TOML.
     Default(String),
     /// It must be given.
     Required {
-        /// A value to show in the template, in TOML.
+        /// An example for the template, as TOML.
         example: String,
     },
-    /// It may be absent, which means something of its own.
+    /// It may be absent, which has its own meaning.
     Optional {
-        /// A value to show in the template, in TOML.
+        /// An example for the template, as TOML.
         example: String,
     },
 }
 
-/// What is known of one key.
+/// The description of one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// Dotted path, as `--set` takes it: `norm.decay`.
     pub path: String,
     /// What it means, in a few words.
     pub about: String,
-    /// What a message says is expected: `a number, 0 <= decay < 1`.
+    /// The values it takes, as messages name them: `a number, 0 <= decay < 1`.
     pub accepts: String,
-    /// The words it takes, each with its meaning; empty for other keys.
+    /// The words it takes, each with its meaning. Empty if it does not take words.
     pub words: Vec<(String, String)>,
-    /// What other programs call it.
+    /// Its names in other programs, for suggestions.
     pub also: Vec<String>,
-    /// Whether it decides numbers of a run's `metrics.csv`, and so is part of its digest.
+    /// Whether it affects a run's `metrics.csv`, and so is part of its digest.
     pub decides: bool,
     /// Whether it is the path of a file or folder.
     pub is_path: bool,
-    /// What holds where it is not given.
+    /// Whether it is required, and what applies if it is not given.
     pub presence: Presence,
 }
 
@@ -44,12 +44,12 @@ impl Entry {
         self.path.rsplit('.').next().unwrap_or(&self.path)
     }
 
-    /// The path's first part: `norm` of `norm.renorm.decay`; the name itself at the top of a file.
+    /// The path's first part: `norm` of `norm.renorm.decay`. For a top-level key, its name.
     pub fn table(&self) -> &str {
         self.path.split('.').next().unwrap_or(&self.path)
     }
 
-    /// The default, or an example, in TOML.
+    /// The default, or an example, as TOML.
     pub fn shown(&self) -> &str {
         match &self.presence {
             Presence::Default(value)

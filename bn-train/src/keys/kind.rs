@@ -1,4 +1,4 @@
-//! Kinds: one of several things that a table can describe, each registered once.
+//! Kinds: the alternatives that a table can describe, each registered once.
 
 use super::entry::Entry;
 use super::leaf::Leaves;
@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 use toml::Value;
 
-/// One kind of network, data set, optimizer or the like: its name, what it is, and how its keys are read.
+/// One kind of network, data set, optimizer and so on: its name, its description, and a function that reads its keys.
 #[derive(Clone)]
 pub struct Kind<T> {
     name: String,
@@ -20,8 +20,8 @@ pub struct Kind<T> {
 type Reader<T> = dyn Fn(&mut Keys<'_>) -> Option<T> + Send + Sync;
 
 impl<T> Kind<T> {
-    /// The kind that a file calls `name`. `about` says what it is, in a few words; `read` reads its keys, and returns
-    /// nothing where one of them is wrong. It asks for every key that the kind has, whatever their values are.
+    /// The kind that a file calls `name`. `about` describes it in a few words. `read` reads its keys and returns `None` if
+    /// one of them is wrong. It must ask for every key of the kind, whatever their values are.
     pub fn new(
         name: impl Into<String>,
         about: impl Into<String>,
@@ -30,12 +30,12 @@ impl<T> Kind<T> {
         Self { name: name.into(), about: about.into(), read: Arc::new(read) }
     }
 
-    /// As a file spells it.
+    /// Its name in a file.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Its keys in the table `table`, in the order in which it asks for them.
+    /// Its keys in `table`, in reading order.
     pub fn entries(&self, table: &str) -> Vec<Entry> {
         let mut found = Found::default();
         (self.read)(&mut Keys::new(&Leaves::new(), RunLength::UNKNOWN, &mut found).table(table));
@@ -58,12 +58,12 @@ pub struct Kinds<T> {
 }
 
 impl<T> Kinds<T> {
-    /// The kinds of `table`, told apart by its key `selector`.
+    /// The kinds of `table`, selected by its key `selector`.
     pub fn new(table: &'static str, selector: &'static str, kinds: Vec<Kind<T>>) -> Self {
         Self { table, selector, kinds }
     }
 
-    /// One more kind, or another one of a name that is there.
+    /// Adds a kind, or replaces the one with the same name.
     pub fn add(&mut self, kind: Kind<T>) {
         match self.kinds.iter_mut().find(|known| known.name == kind.name) {
             Some(known) => *known = kind,
@@ -71,12 +71,12 @@ impl<T> Kinds<T> {
         }
     }
 
-    /// The table that they describe.
+    /// The table they belong to.
     pub fn table(&self) -> &'static str {
         self.table
     }
 
-    /// Path of the key that says which kind it is: `model.kind`.
+    /// Path of the key that selects the kind: `model.kind`.
     pub fn selector(&self) -> String {
         format!("{}.{}", self.table, self.selector)
     }
@@ -86,12 +86,12 @@ impl<T> Kinds<T> {
         self.kinds.iter().map(|kind| (kind.name(), kind.entries(self.table))).collect()
     }
 
-    /// Each kind's name with its meaning.
+    /// Each kind's name with its description.
     pub fn abouts(&self) -> Vec<(String, String)> {
         self.kinds.iter().map(|kind| (kind.name.clone(), kind.about.clone())).collect()
     }
 
-    /// What the table describes; `keys` are those at the top. None where something is wrong: that is a problem by now.
+    /// Reads the table from the top-level `keys`. Returns `None`, and records problems, if something is wrong.
     pub fn read(&self, keys: &mut Keys<'_>) -> Option<T> {
         let mut keys = keys.table(self.table);
         let kind = self.kind(&mut keys);
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_kind_is_the_default_and_defaults_are_written_out() {
+    fn first_kind_is_the_default_and_defaults_are_written() {
         let (thing, found) = read(&kinds(), &[]);
         assert_eq!(thing, Some(0.5));
         assert_eq!(found.written.to_string(), "[thing]\nkind = \"small\"\nsize = 1.0\n");
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_differs_from_a_default_is_changed() {
+    fn only_values_that_differ_from_a_default_are_changed() {
         let (thing, found) = read(&kinds(), &[("thing.size", "3"), ("thing.kind", "'small'")]);
         assert_eq!(thing, Some(1.5));
         assert_eq!(found.changed, [("thing.size".to_owned(), "3.0".to_owned())].into());
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_value_is_told_with_what_is_accepted() {
+    fn wrong_value_reports_what_is_accepted() {
         for (path, value, expected) in [
             ("thing.size", "-1", "`thing.size` is -1; expected a number from 0"),
             ("thing.size", "'2'", "`thing.size` is \"2\"; expected a number from 0; write 2"),
@@ -176,14 +176,14 @@ mod tests {
     }
 
     #[test]
-    fn no_key_of_an_unknown_kind_is_idle() {
+    fn keys_of_an_unknown_kind_are_not_reported() {
         let (_, found) = read(&kinds(), &[("thing.kind", "'other'")]);
         assert!(found.listens_to("thing.whatever") && !found.listens_to("things.x"));
         assert!(!read(&kinds(), &[]).1.listens_to("thing.whatever"));
     }
 
     #[test]
-    fn a_kind_can_be_added_and_lists_its_keys() {
+    fn added_kind_is_read_and_lists_its_keys() {
         let mut kinds = kinds();
         kinds.add(Kind::new("count", "a count", |keys: &mut Keys<'_>| {
             let count = keys.required(Key::new("count", whole(1..=9), "how many"), 3);

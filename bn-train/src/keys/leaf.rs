@@ -1,10 +1,10 @@
-//! Values by dotted key, each with its place.
+//! Values by dotted key, each with its position in the source.
 
 use super::Place;
 use std::collections::BTreeMap;
 use toml::Value;
 
-/// One value, and where it stands.
+/// One value and its position.
 #[derive(Clone, Debug)]
 pub struct Leaf {
     /// Where its key is.
@@ -15,7 +15,7 @@ pub struct Leaf {
     pub value: Value,
 }
 
-/// Values by dotted key: `norm.decay`. An empty table is a value; others are flattened.
+/// Values by dotted key: `norm.decay`. Tables are flattened, except empty ones.
 pub type Leaves = BTreeMap<String, Leaf>;
 
 /// The values of nested tables by dotted key, as TOML: `("norm.decay", "0.99")`.

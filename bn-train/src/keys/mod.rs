@@ -1,6 +1,6 @@
-//! Keys of an experiment file: what each takes, its default, and what it means, written once.
+//! Keys of an experiment file: the values, default and meaning of each, declared once.
 //!
-//! A reader is a function over [`Keys`] that asks for its keys, one after the other:
+//! A reader is a function that asks [`Keys`] for its keys, one after the other:
 //!
 //! ```
 //! use bn_train::keys::{Key, Keys, list, whole};
@@ -16,11 +16,11 @@
 //! }
 //! ```
 //!
-//! The same function reads a file, fills the template and the messages, and writes defaults out: [`Kind::entries`] runs it
-//! over nothing and keeps what it asked for. So it asks for all its keys whatever their values are, and looks at the values
-//! afterwards.
+//! The same function reads a file, describes keys for the template and messages, and writes out defaults:
+//! [`Kind::entries`] runs it without a file and records what it asks for. It must therefore ask for all its keys before it
+//! looks at any value.
 //!
-//! Here is no key of any experiment. Networks, data, optimizers and schedules own theirs, next to what they build.
+//! This module defines no keys. Networks, data sets, optimizers and schedules define theirs next to what they build.
 
 mod entry;
 mod kind;

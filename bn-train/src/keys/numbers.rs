@@ -4,7 +4,7 @@ use super::takes::Takes;
 use std::ops::RangeInclusive;
 use toml::Value;
 
-/// Finite numbers within bounds; whole numbers will do.
+/// Finite numbers within bounds, written as floats or integers.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Number {
     least: Option<f64>,
@@ -19,22 +19,22 @@ pub fn number() -> Number {
 }
 
 impl Number {
-    /// This or more.
+    /// At least `least`.
     pub fn from(self, least: f64) -> Self {
         Self { least: Some(least), ..self }
     }
 
-    /// More than this.
+    /// More than `above`.
     pub fn above(self, above: f64) -> Self {
         Self { above: Some(above), ..self }
     }
 
-    /// This or less.
+    /// At most `most`.
     pub fn to(self, most: f64) -> Self {
         Self { most: Some(most), ..self }
     }
 
-    /// Less than this.
+    /// Less than `below`.
     pub fn below(self, below: f64) -> Self {
         Self { below: Some(below), ..self }
     }
@@ -79,7 +79,7 @@ impl From<Number> for Takes<f64> {
     }
 }
 
-/// Whole numbers within a range. `1e3` is one; `1.5` is none.
+/// Whole numbers within a range. `1e3` is accepted, `1.5` is not.
 #[derive(Clone, Debug)]
 pub struct Whole {
     what: &'static str,
@@ -93,7 +93,7 @@ pub fn whole(range: RangeInclusive<u64>) -> Whole {
 }
 
 impl Whole {
-    /// Only those that `holds` is true of: `what` is "an odd whole number", say.
+    /// Only numbers for which `holds` is true. `what` describes them, for example "an odd whole number".
     pub fn only(self, what: &'static str, holds: fn(u64) -> bool) -> Self {
         Self { what, holds, ..self }
     }
@@ -135,7 +135,7 @@ pub(super) fn as_number(value: &Value) -> Option<f64> {
     }
 }
 
-/// The largest whole number up to which a float holds every one.
+/// Up to 2^53, `f64` represents every whole number exactly.
 const EXACT: f64 = (1_u64 << 53) as f64;
 
 pub(super) fn as_whole(value: &Value) -> Option<u64> {
@@ -159,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_keep_to_their_bounds_and_say_them() {
+    fn numbers_enforce_and_name_their_bounds() {
         let unit: Takes<f64> = number().from(0.0).below(1.0).into();
         assert_eq!((unit.accepts)("decay"), "a number, 0 <= decay < 1");
         assert_eq!(rewritten(&unit, "0"), Some("0.0".into()));
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_float_is_a_whole_number_where_that_is_exact() {
+    fn exact_floats_are_whole_numbers() {
         let steps: Takes<u64> = whole(1..=u64::MAX).into();
         assert_eq!(rewritten(&steps, "1e3"), Some("1000".into()));
         assert_eq!(rewritten(&steps, "9007199254740992.0"), Some("9007199254740992".into()));

@@ -1,20 +1,20 @@
-//! Keys that take a number by step.
+//! Keys that take a number that depends on the step.
 
 use super::numbers::{Number, as_number, as_whole, write_whole};
 use super::takes::Takes;
 use bn_core::Schedule;
 use toml::Value;
 
-/// Points `[[step, number], ...]`: at least one, with steps that do not go back; `what` names the number.
+/// Points `[[step, number], ...]`: at least one, with non-decreasing steps. `what` names the number.
 pub fn points(what: &str, bounds: Number) -> Takes<Schedule> {
     let accepts = format!(
-        "points [[step, {what}], ...] with steps that do not go back, each {what} {}",
+        "points [[step, {what}], ...] with non-decreasing steps, each {what} {}",
         bounds.accepts(what)
     );
     Takes::new(accepts, move |value| read_points(value, bounds), write_points)
 }
 
-/// A number, or points with lines between them.
+/// A number, or points with linear interpolation.
 pub fn bound(bounds: Number) -> Takes<Schedule> {
     let read = move |value: &Value| match as_number(value) {
         Some(number) => bounds.holds(number).then(|| Schedule::constant(number)),
@@ -27,7 +27,7 @@ pub fn bound(bounds: Number) -> Takes<Schedule> {
     Takes {
         accepts: Box::new(move |name| {
             let number = bounds.accepts(name);
-            format!("{number}; or points [[step, {name}], ...] with steps that do not go back")
+            format!("{number}; or points [[step, {name}], ...] with non-decreasing steps")
         }),
         ..Takes::new("", read, write)
     }
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_reads_back_to_the_same() {
+    fn written_bounds_read_back_equal() {
         let bounds = bound(number().from(0.0));
         for (value, written) in [
             ("3", "3.0"),

@@ -1,11 +1,11 @@
-//! What is wrong with an experiment: every problem, each with its place and what would be accepted.
+//! Problems of an experiment file, each with its position and what would be accepted.
 
 use std::fmt;
 
-/// Where a problem is. Ordered as a reader meets them: the file from top to bottom, then the command line.
+/// Where a problem is. Ordered from the top of the file to its bottom, then the command line.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Place {
-    /// The file as a whole: something is missing.
+    /// The file in general: something is missing.
     File,
     /// A position in the file, both counted from 1.
     At {
@@ -14,11 +14,11 @@ pub enum Place {
         /// Character in the line.
         column: usize,
     },
-    /// A flag of the command line, as it was typed.
+    /// A command-line flag, as typed.
     Flag(String),
 }
 
-/// `3:1` in a file, or the flag as it was typed; nothing for a file as a whole.
+/// `3:1` in a file, or the flag as typed; empty for the file in general.
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -29,26 +29,26 @@ impl fmt::Display for Place {
     }
 }
 
-/// One thing that is wrong.
+/// One problem.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
-    /// Where.
+    /// Where it is.
     pub place: Place,
-    /// What, and what would be accepted.
+    /// What is wrong, and what would be accepted.
     pub message: String,
 }
 
-/// All that is wrong with one experiment; never empty.
+/// All problems of one experiment; never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invalid {
     /// The path of the file, or `experiment NAME` for an embedded one.
     pub origin: String,
-    /// By place; no problem twice.
+    /// Sorted by place, without duplicates.
     pub problems: Vec<Problem>,
 }
 
 impl Invalid {
-    /// All of `problems`, sorted; none when there are none.
+    /// Sorts `problems`; `None` if there are none.
     pub(crate) fn from_problems(origin: &str, mut problems: Vec<Problem>) -> Option<Self> {
         problems.sort();
         problems.dedup();

@@ -1,4 +1,4 @@
-//! Reads keys: what is wrong becomes a problem, and reading goes on.
+//! Reads keys. A wrong value is recorded as a problem, and reading continues.
 
 use super::entry::{Entry, Presence};
 use super::leaf::{Leaf, Leaves};
@@ -20,47 +20,47 @@ pub struct Key<T> {
 }
 
 impl<T> Key<T> {
-    /// The key `name`, within the table of the reader.
+    /// The key `name` in the reader's table. `about` is its meaning.
     pub fn new(name: &'static str, takes: impl Into<Takes<T>>, about: &'static str) -> Self {
         Self { name, takes: takes.into(), about, also: &[], decides: true, is_path: false }
     }
 
-    /// What other programs call it: a message suggests this key to who writes one of them.
+    /// Names of the key in other programs. If a file uses one of them, the message suggests this key.
     pub fn also(self, also: &'static [&'static str]) -> Self {
         Self { also, ..self }
     }
 
-    /// The key changes no number that a run writes into its `metrics.csv`, so it has no part in the run's digest.
+    /// Marks a key that does not affect a run's `metrics.csv`, so that the digest leaves it out.
     pub fn watches(self) -> Self {
         Self { decides: false, ..self }
     }
 }
 
 impl Key<String> {
-    /// The text is the path of a file or folder: in a file relative to that file, on the command line to the current
-    /// directory. Readers get an absolute one.
+    /// Marks a path of a file or folder. It is relative to the experiment file, or on the command line to the current
+    /// directory. Readers receive an absolute path.
     pub fn is_path(self) -> Self {
         Self { is_path: true, ..self }
     }
 }
 
-/// What reading has found.
+/// The results of reading.
 #[derive(Debug, Default)]
 pub struct Found {
-    /// The keys that were asked for, in that order.
+    /// The keys that were read, in order.
     pub entries: Vec<Entry>,
-    /// All values, defaults included, as nested tables.
+    /// All values, including defaults, as nested tables.
     pub written: toml::Table,
-    /// By path, as TOML: the values that decide the numbers of a run and are not the default.
+    /// Values that affect a run's metrics and differ from their defaults, as TOML by path.
     pub changed: BTreeMap<String, String>,
-    /// What is wrong.
+    /// The problems found.
     pub problems: Vec<Problem>,
-    /// Tables whose kind could not be read: nobody knows which of their keys apply.
+    /// Tables whose kind could not be read, so it is unknown which of their keys apply.
     pub(super) unclear: Vec<String>,
 }
 
 impl Found {
-    /// Whether `path` had a say, or might have had if its table's kind could be read.
+    /// Whether `path` was read, or might have been if its table's kind were known.
     pub fn listens_to(&self, path: &str) -> bool {
         self.entries.iter().any(|entry| entry.path == path)
             || self.unclear.iter().any(|table| path.starts_with(&format!("{table}.")))
@@ -70,31 +70,31 @@ impl Found {
 /// The keys of one table.
 pub struct Keys<'a> {
     leaves: &'a Leaves,
-    /// Empty at the top of a file; `model.` within `[model]`.
+    /// Empty at the top level, `model.` within `[model]`.
     prefix: String,
     length: RunLength,
     found: &'a mut Found,
 }
 
-/// What stands under one key.
+/// The value of one key.
 enum Taken<T> {
     Absent,
     Wrong,
-    Right(T),
+    Valid(T),
 }
 
 impl<'a> Keys<'a> {
-    /// The keys at the top of a file that says `leaves`; what is read goes to `found`.
+    /// The top-level keys of a file with the values `leaves`. Results go to `found`.
     pub fn new(leaves: &'a Leaves, length: RunLength, found: &'a mut Found) -> Self {
         Self { leaves, prefix: String::new(), length, found }
     }
 
-    /// How long the run is that is described, for what is scaled to it.
+    /// The length of the run, for values that scale with it.
     pub fn length(&self) -> RunLength {
         self.length
     }
 
-    /// The steps that a key with a default says, in steps or epochs.
+    /// The number of steps of a key that takes steps or epochs and has a default.
     pub fn steps(&mut self, key: Key<Span>, default: u64) -> Option<u64> {
         let span = self.with_default(key, Span::Steps(default))?;
         Some(span.steps(self.length))
@@ -110,7 +110,7 @@ impl<'a> Keys<'a> {
         }
     }
 
-    /// The value of a key that has a default. None where something else stands there: that is a problem by now.
+    /// The value of a key with a default. Returns `None`, and records a problem, if it is wrong.
     pub fn with_default<T>(&mut self, key: Key<T>, default: T) -> Option<T> {
         let value = (key.takes.write)(&default);
         match self.take(&key, Presence::Default(value.to_string()), Some(&value)) {
@@ -120,11 +120,11 @@ impl<'a> Keys<'a> {
                 Some(default)
             }
             Taken::Wrong => None,
-            Taken::Right(read) => Some(read),
+            Taken::Valid(read) => Some(read),
         }
     }
 
-    /// The value of a key that must be given. None where it is not, or is wrong: that is a problem by now.
+    /// The value of a required key. Returns `None`, and records a problem, if it is missing or wrong.
     pub fn required<T>(&mut self, key: Key<T>, example: T) -> Option<T> {
         let example = (key.takes.write)(&example).to_string();
         match self.take(&key, Presence::Required { example }, None) {
@@ -134,11 +134,12 @@ impl<'a> Keys<'a> {
                 None
             }
             Taken::Wrong => None,
-            Taken::Right(read) => Some(read),
+            Taken::Valid(read) => Some(read),
         }
     }
 
-    /// The value of a key that must be given unless the key `other` is, and never beside it; `Some(None)` where `other` is.
+    /// The value of a key that excludes the key `other`; one of the two is required. Returns `Some(None)` if `other` is
+    /// given. Returns `None`, and records a problem, if both or neither are given or the value is wrong.
     pub fn required_unless<T>(
         &mut self,
         other: &str,
@@ -151,44 +152,46 @@ impl<'a> Keys<'a> {
             Taken::Absent if self.is_given(other) => Some(None),
             Taken::Absent => {
                 let accepts = Self::accepts(&key);
-                let message = format!(
-                    "`{path}` is missing; expected {accepts}, or `{other_path}` in its place"
-                );
+                let message =
+                    format!("`{path}` is missing; expected {accepts}, or `{other_path}` instead");
                 self.refuse(key.name, message);
                 None
             }
-            Taken::Right(_) if self.is_given(other) => {
-                self.refuse(other, format!("`{other_path}` and `{path}` say the same; drop one"));
+            Taken::Valid(_) if self.is_given(other) => {
+                self.refuse(
+                    other,
+                    format!("`{other_path}` and `{path}` exclude each other; drop one"),
+                );
                 None
             }
             Taken::Wrong => None,
-            Taken::Right(read) => Some(Some(read)),
+            Taken::Valid(read) => Some(Some(read)),
         }
     }
 
-    /// The value of a key that may be absent (`Some(None)`). None where it is wrong: that is a problem by now.
+    /// The value of an optional key; `Some(None)` if absent. Returns `None`, and records a problem, if it is wrong.
     pub fn optional<T>(&mut self, key: Key<T>, example: T) -> Option<Option<T>> {
         let example = (key.takes.write)(&example).to_string();
         match self.take(&key, Presence::Optional { example }, None) {
             Taken::Absent => Some(None),
             Taken::Wrong => None,
-            Taken::Right(read) => Some(Some(read)),
+            Taken::Valid(read) => Some(Some(read)),
         }
     }
 
-    /// Whether the file or the command line says anything about the key `name`.
+    /// Whether the file or the command line sets the key `name`.
     pub fn is_given(&self, name: &str) -> bool {
         self.leaves.contains_key(&self.path(name))
     }
 
-    /// A problem with the key `name`: `message` says what is wrong with it and what would be accepted.
+    /// Records a problem with the key `name`. `message` says what is wrong and what would be accepted.
     pub fn refuse(&mut self, name: &str, message: String) {
         let leaf = self.leaves.get(&self.path(name));
         let place = leaf.map_or(Place::File, |leaf| leaf.value_place.clone());
         self.found.problems.push(Problem { place, message });
     }
 
-    /// What a message says that `key` takes.
+    /// The values `key` takes, as messages name them.
     fn accepts<T>(key: &Key<T>) -> String {
         (key.takes.accepts)(key.name.rsplit('.').next().unwrap_or(key.name))
     }
@@ -198,7 +201,7 @@ impl<'a> Keys<'a> {
         format!("{}{name}", self.prefix)
     }
 
-    /// No key of this table is known to be idle, since its kind is unknown.
+    /// Marks this table's kind as unknown, so that its keys are not reported as unused.
     pub(super) fn give_up(&mut self) {
         self.found.unclear.push(self.prefix.trim_end_matches('.').to_owned());
     }
@@ -226,7 +229,7 @@ impl<'a> Keys<'a> {
                     self.found.changed.insert(path.clone(), value.to_string());
                 }
                 insert(&mut self.found.written, &path, value);
-                Taken::Right(read)
+                Taken::Valid(read)
             }
             None => {
                 let hint = hint(&entry, leaf, &|value| (key.takes.read)(value).is_some());
@@ -241,7 +244,7 @@ impl<'a> Keys<'a> {
     }
 }
 
-/// What the writer of a refused value may have meant.
+/// A suggestion for a refused value.
 fn hint(entry: &Entry, leaf: &Leaf, accepts: &dyn Fn(&Value) -> bool) -> String {
     let Some(text) = leaf.value.as_str() else {
         return String::new();

@@ -4,42 +4,42 @@ use super::numbers::{as_whole, write_whole};
 use super::takes::Takes;
 use toml::Value;
 
-/// How long a run is, for keys that are scaled to it.
+/// The length of a run, for keys that scale with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RunLength {
-    /// Updates of the run; 1 where they are not known.
+    /// Steps of the run; 1 if unknown.
     pub steps: u64,
-    /// Updates of one epoch; 1 where they are not known.
+    /// Steps of one epoch; 1 if unknown.
     pub per_epoch: u64,
 }
 
 impl RunLength {
-    /// Of a run that nothing is known of.
+    /// The length of an unknown run.
     pub const UNKNOWN: Self = Self { steps: 1, per_epoch: 1 };
 }
 
 /// A length of training.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Span {
-    /// So many updates.
+    /// A number of optimizer steps.
     Steps(u64),
-    /// So many passes over the training examples.
+    /// A number of passes over the training examples.
     Epochs(f64),
 }
 
 impl Span {
-    /// The updates that this is; at least 1, unless it is 0.
+    /// The number of steps, at least 1 unless the span is 0.
     pub fn steps(self, length: RunLength) -> u64 {
         match self {
             Self::Steps(steps) => steps,
             Self::Epochs(0.0) => 0,
-            // A float that is too large becomes the largest number of steps.
+            // The cast saturates for values beyond `u64`.
             Self::Epochs(epochs) => ((epochs * length.per_epoch as f64).round() as u64).max(1),
         }
     }
 }
 
-/// Steps as a whole number from `least` (0 or 1), or epochs as a text: `50`, `"2 epochs"`, `"0.5 epochs"`.
+/// Steps as a whole number from `least` (0 or 1), or epochs as text: `50`, `"2 epochs"`, `"0.5 epochs"`.
 pub fn span(least: u64) -> Takes<Span> {
     let read = move |value: &Value| match value {
         Value::String(text) => {
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn steps_and_epochs_read_back_to_the_same() {
+    fn written_spans_read_back_equal() {
         let takes = span(1);
         for (text, written) in [
             ("50", Some("50")),
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn epochs_are_so_many_steps() {
+    fn epochs_convert_to_steps() {
         let length = RunLength { steps: 1000, per_epoch: 20 };
         assert_eq!(Span::Steps(7).steps(length), 7);
         assert_eq!(Span::Epochs(2.5).steps(length), 50);

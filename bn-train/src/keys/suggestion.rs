@@ -1,6 +1,6 @@
-//! Which known word an unknown one was meant to be.
+//! Suggests a known word for an unknown one.
 
-/// The candidate that `word` was most likely meant to be, if one is close enough.
+/// The candidate closest to `word` in edit distance, if one is close enough.
 pub fn did_you_mean<'a>(
     word: &str,
     candidates: impl IntoIterator<Item = &'a str>,
@@ -16,7 +16,7 @@ pub fn did_you_mean<'a>(
         .map(|(_, candidate)| candidate)
 }
 
-/// Letters to insert, delete, replace or swap with their neighbour to turn one word into the other.
+/// Damerau-Levenshtein distance: insertions, deletions, replacements and swaps of neighbouring letters.
 fn edit_distance(from: &str, to: &str) -> usize {
     let (from, to): (Vec<char>, Vec<char>) = (from.chars().collect(), to.chars().collect());
     let mut rows: Vec<Vec<usize>> = vec![(0..=to.len()).collect()];

@@ -1,11 +1,11 @@
-//! What a key takes: how a value is read, how it is written back, and what a message says is expected.
+//! The values a key takes: how they are read, written back and described in messages.
 
 use toml::Value;
 
-/// The value that a file's value stands for; none where it is not accepted.
+/// Converts a TOML value; `None` if it is not accepted.
 type Read<T> = dyn Fn(&Value) -> Option<T>;
 
-/// How a value of type `T` stands in a file.
+/// How values of type `T` are read from and written to TOML.
 pub struct Takes<T> {
     pub(super) accepts: Box<dyn Fn(&str) -> String>,
     pub(super) read: Box<Read<T>>,
@@ -14,7 +14,7 @@ pub struct Takes<T> {
 }
 
 impl<T> Takes<T> {
-    /// Values that `read` accepts and `write` writes back; a message says that `accepts` is expected.
+    /// Values that `read` accepts and `write` writes back. Messages describe them as `accepts`.
     pub fn new(
         accepts: impl Into<String>,
         read: impl Fn(&Value) -> Option<T> + 'static,
@@ -35,7 +35,7 @@ pub fn flag() -> Takes<bool> {
     Takes::new("true or false", Value::as_bool, |&flag| Value::Boolean(flag))
 }
 
-/// A text that is not empty.
+/// Non-empty text.
 pub fn text() -> Takes<String> {
     let read = |value: &Value| {
         value.as_str().filter(|text| !text.trim().is_empty()).map(ToOwned::to_owned)
@@ -53,7 +53,7 @@ pub fn list<T: 'static>(what: &str, item: impl Into<Takes<T>>) -> Takes<Vec<T>> 
     )
 }
 
-/// One of several words: its spelling, what it stands for, and what it means in the template (empty where that is plain).
+/// A word that a key takes: its spelling, its value, and its meaning for the template (may be empty).
 pub type Word<T> = (&'static str, T, &'static str);
 
 /// One of `words`.
@@ -90,14 +90,14 @@ pub(super) mod tests {
     use super::super::whole;
     use super::*;
 
-    /// What `takes` makes of a value, written back; nothing where it refuses it.
+    /// Reads a value and writes it back; `None` if it is refused.
     pub(in super::super) fn rewritten<T>(takes: &Takes<T>, value: &str) -> Option<String> {
         let value: toml::Table = format!("v = {value}").parse().unwrap();
         (takes.read)(&value["v"]).map(|read| (takes.write)(&read).to_string())
     }
 
     #[test]
-    fn lists_and_words_read_back_to_the_same() {
+    fn written_lists_and_words_read_back_equal() {
         let widths = list("widths", whole(1..=9));
         assert_eq!(rewritten(&widths, "[1, 2]").as_deref(), Some("[1, 2]"));
         assert_eq!(rewritten(&widths, "[]").as_deref(), Some("[]"));

@@ -1,4 +1,4 @@
-//! Work that may panic: what went wrong as a sentence, and as a log with file, line and the calls that led there.
+//! Runs work that may panic, and turns a failure into a one-line reason and a log with file, line and backtrace.
 
 use crate::device::panic_message;
 use bn_report::schema::Status;
@@ -7,15 +7,15 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// The last panics, of any thread.
+/// The latest panics of all threads.
 static PANICS: Mutex<VecDeque<Panic>> = Mutex::new(VecDeque::new());
-/// How many are kept. A failing step may panic in several threads before the attempt ends.
+/// How many panics are kept. A failing step may panic in several threads before the attempt ends.
 const KEPT: usize = 16;
 
 struct Panic {
-    /// What the panic carries, and its attempt ends with.
+    /// The panic's payload as text, by which [`attempt`] finds it.
     payload: String,
-    /// The same, with file and line in front.
+    /// The payload with file and line in front.
     message: String,
     backtrace: String,
 }
@@ -27,7 +27,7 @@ pub(super) struct Attempt {
     pub(super) log: String,
 }
 
-/// From here on a panic is remembered for [`attempt`], as well as printed.
+/// Installs a hook that records panics for [`attempt`] and prints them.
 pub(super) fn remember_panics() {
     let print = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
@@ -52,7 +52,7 @@ fn panics() -> MutexGuard<'static, VecDeque<Panic>> {
     PANICS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Does `work`. An error or a panic becomes [`Status::Failed`] with its reason.
+/// Runs `work`. An error or a panic becomes [`Status::Failed`] with its reason.
 pub(super) fn attempt(work: impl FnOnce() -> anyhow::Result<Status>) -> Attempt {
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(Ok(status)) => Attempt { status, log: String::new() },
@@ -81,7 +81,7 @@ mod tests {
     use rayon::prelude::*;
 
     #[test]
-    fn panic_of_any_thread_is_told_with_file_line_and_calls() {
+    fn panic_in_any_thread_reports_file_line_and_backtrace() {
         remember_panics();
         let line = line!() + 2;
         let attempt = attempt(|| {
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn error_is_told_with_its_causes() {
+    fn error_reports_its_causes() {
         let attempt = attempt(|| Err(anyhow::anyhow!("inner").context("outer")));
         assert_eq!(attempt.status, Status::Failed { error: "outer: inner".into() });
         assert!(attempt.log.contains("Caused by"), "{}", attempt.log);

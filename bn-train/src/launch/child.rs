@@ -1,4 +1,4 @@
-//! A worker process, as the launcher sees it: orders go in, events and complaints come out.
+//! The launcher's handle to a worker process: sends orders, receives events and standard error.
 
 use super::job::{Job, Options};
 use super::protocol::{Event, Order};
@@ -8,13 +8,13 @@ use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitSta
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
-/// What is kept of the standard error: the end, which has the reason.
+/// How much of standard error is kept: its end, which has the reason.
 const KEPT_BYTES: usize = 64 * 1024;
 
-/// What a process that trains needs to know from its start.
+/// Environment variables of a training process with `threads` threads.
 ///
-/// The threads of candle and of rayon are counted once per process. And mimalloc must keep the memory that it has: a step
-/// would otherwise give back what the next one needs, and the kernel clears every page again (a tenth of a ResNet's step).
+/// Candle and rayon read their thread counts once per process. Mimalloc must keep freed memory: otherwise each step
+/// returns pages that the next one needs, and the kernel clears them again (a tenth of a ResNet's step).
 pub fn environment(threads: usize) -> [(&'static str, String); 3] {
     [
         ("RAYON_NUM_THREADS", threads.to_string()),
@@ -23,13 +23,13 @@ pub fn environment(threads: usize) -> [(&'static str, String); 3] {
     ]
 }
 
-/// Set in a process with an [`environment`].
+/// A variable that marks a process as having this [`environment`].
 pub const KEEPS_MEMORY: &str = "MIMALLOC_PURGE_DELAY";
 
-/// What the launcher hears of a worker.
+/// What the launcher receives from a worker.
 pub(super) enum Heard {
     Event(Event),
-    /// Its output has ended: it is dead or about to be.
+    /// Its output has ended: it has exited or is about to.
     End,
 }
 
@@ -37,15 +37,15 @@ pub(super) struct Worker {
     child: Child,
     /// Dropped to tell the worker to stop.
     input: Option<ChildStdin>,
-    /// Its job in progress.
+    /// The job in progress.
     pub(super) job: Option<usize>,
     pub(super) is_alive: bool,
-    /// Collects its standard error.
-    complaints: Option<JoinHandle<String>>,
+    /// Thread that collects standard error.
+    stderr: Option<JoinHandle<String>>,
 }
 
 impl Worker {
-    /// Starts a process whose events come through `sender`, with `index` to tell it from others.
+    /// Starts a process whose events arrive through `sender`, tagged with `index`.
     pub(super) fn start(
         index: usize,
         options: &Options,
@@ -64,23 +64,23 @@ impl Worker {
             (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let sender = sender.clone();
         std::thread::spawn(move || listen(index, output, &sender));
-        let complaints = std::thread::spawn(move || collect(errors));
-        Ok(Self { child, input, job: None, is_alive: true, complaints: Some(complaints) })
+        let stderr = std::thread::spawn(move || collect(errors));
+        Ok(Self { child, input, job: None, is_alive: true, stderr: Some(stderr) })
     }
 
-    /// Gives the worker `job`, the one of this number.
+    /// Gives the worker job `number`.
     pub(super) fn order(&mut self, number: usize, job: &Job) {
         let order = Order { directory: job.directory.clone(), config: job.config.clone() };
         let order = serde_json::to_string(&order)
             .unwrap_or_else(|error| unreachable!("orders are JSON: {error}"));
         self.job = Some(number);
-        // A worker that cannot be written to has died: its end is heard soon, and its job closed then.
+        // If the write fails, the worker has died. `End` follows, and `reap` closes the job.
         if let Some(input) = &mut self.input {
             let _ = writeln!(input, "{order}").and_then(|()| input.flush());
         }
     }
 
-    /// Tells the worker to stop: after its step, with a checkpoint.
+    /// Tells the worker to stop after its current step, with a checkpoint.
     pub(super) fn stop(&mut self) {
         self.input = None;
     }
@@ -92,22 +92,22 @@ impl Worker {
 
     pub(super) fn kill(&mut self) {
         if self.is_alive {
-            // It may have ended by itself meanwhile.
+            // It may already have exited.
             let _ = self.child.kill();
         }
     }
 
-    /// Waits for the end of the process; how it ended, and what it wrote to its standard error.
+    /// Waits for the process to exit. Returns its exit status and the end of its standard error.
     pub(super) fn reap(&mut self) -> anyhow::Result<(ExitStatus, String)> {
         self.is_alive = false;
         self.input = None;
         let exit = self.child.wait().context("cannot wait for a worker")?;
-        let complaints = self.complaints.take().and_then(|thread| thread.join().ok());
-        Ok((exit, complaints.unwrap_or_default()))
+        let stderr = self.stderr.take().and_then(|thread| thread.join().ok());
+        Ok((exit, stderr.unwrap_or_default()))
     }
 }
 
-/// Passes a worker's events on until it ends.
+/// Forwards a worker's events until its output ends.
 fn listen(index: usize, output: Option<ChildStdout>, sender: &mpsc::Sender<(usize, Heard)>) {
     let lines = output.into_iter().flat_map(|output| BufReader::new(output).lines());
     for line in lines.map_while(Result::ok) {
@@ -118,7 +118,7 @@ fn listen(index: usize, output: Option<ChildStdout>, sender: &mpsc::Sender<(usiz
     let _ = sender.send((index, Heard::End));
 }
 
-/// The end of all that a worker writes to its standard error.
+/// Reads a worker's standard error and returns its last [`KEPT_BYTES`].
 fn collect(errors: Option<ChildStderr>) -> String {
     let mut kept = Vec::new();
     let mut buffer = [0; 4096];

@@ -1,7 +1,7 @@
-//! What earlier programs left in the folder of an experiment: which of the planned runs are results already, which go on,
-//! and which would put their results in the place of other ones.
+//! Checks what earlier launches left in an experiment's folder: which planned runs have completed, which can resume, and
+//! which would overwrite runs with other settings.
 //!
-//! Results of other settings never share a folder: two of them in one report would be compared as if they were alike.
+//! Runs with other settings never share a folder, because the report would compare them as if they were alike.
 
 use super::job::Job;
 use super::worker::PATIENCE_WITH_OWNER;
@@ -15,36 +15,36 @@ use bn_report::schema::{RunConfig, Status, seed_dir, slug};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// How the planned runs stand before the first of them begins.
+/// The state of the planned runs before training starts.
 #[derive(Clone, Debug, Default)]
 pub struct Standing {
-    /// In the order of the jobs: how a run ended that is a result, and is not trained again.
+    /// For each job in order, the status of a completed run, which is not trained again.
     pub results: Vec<Option<Status>>,
-    /// How many go on from a checkpoint.
+    /// Number of runs that resume from a checkpoint.
     pub resumed: usize,
-    /// How many of both were begun by another version of this program; one such version.
+    /// Number of completed or resumed runs that another version of this program began, and one such version.
     pub other_version: Option<(usize, String)>,
 }
 
-/// What is there of one planned run.
+/// What exists of one planned run.
 #[derive(Clone, Debug, PartialEq)]
 enum Found {
-    /// Nothing that would be missed.
+    /// Nothing worth keeping.
     Nothing,
-    /// The same run, up to a checkpoint.
+    /// The same run, with a checkpoint.
     Checkpoint,
-    /// The same run, as a result.
+    /// The same run, completed.
     Result(Status),
-    /// Another run, that is a result or could become one.
+    /// A run with other settings that has completed or can resume.
     Other(Box<Earlier>),
 }
 
 impl Standing {
-    /// Looks at the place of each job, after whoever still writes there has ended.
+    /// Checks the folder of each job, waiting for any process that still writes there.
     ///
     /// # Errors
-    /// Runs of other settings are there, and `is_replacing` is not set: the message says on which keys they differ. Or a
-    /// process that does not end still writes there.
+    /// Runs with other settings exist and `is_replacing` is not set; the message names the keys that differ. Or another
+    /// process keeps writing there.
     pub fn of(
         jobs: &[Job],
         neighbours: &[(PathBuf, RunConfig)],
@@ -54,7 +54,7 @@ impl Standing {
         let mut standing = Self::default();
         let mut others = Others::default();
         for job in jobs {
-            let (found, version) = look(job)?;
+            let (found, version) = find(job)?;
             let is_resumed = matches!(found, Found::Checkpoint);
             let mut result = None;
             match found {
@@ -80,7 +80,7 @@ impl Standing {
             let Some(mut there) = there else {
                 continue;
             };
-            // Data of an arm outside of the plan is not loaded.
+            // The data of arms outside the plan is not loaded, so its digest is unknown.
             there.provenance.get_or_insert_default().data_digest = None;
             if !registry.differences(&there, config).is_empty() {
                 others.add(directory, Some(&there), config, registry);
@@ -93,8 +93,7 @@ impl Standing {
     }
 }
 
-/// Where runs of this experiment lie that are not in the plan, with the settings that they should have: seeds that were
-/// not selected, and arms. Only results count.
+/// Existing runs of the experiment's arms and seeds that were not selected, with the settings they should have.
 pub fn neighbours(
     experiment: &Experiment,
     plan: &Plan,
@@ -126,8 +125,8 @@ pub fn neighbours(
     Ok(found)
 }
 
-/// What is there of a job's run, and which version of the program began it.
-fn look(job: &Job) -> anyhow::Result<(Found, Option<String>)> {
+/// What exists of a job's run, and which version of the program began it.
+fn find(job: &Job) -> anyhow::Result<(Found, Option<String>)> {
     let is_there = job.directory.exists() || partial_path(&job.directory).exists();
     if !is_there && !job.directory.parent().is_some_and(Path::exists) {
         return Ok((Found::Nothing, None));
@@ -139,11 +138,11 @@ fn look(job: &Job) -> anyhow::Result<(Found, Option<String>)> {
     Ok((found(&job.digest, complete, partial), version))
 }
 
-/// What is there of the run with this digest. A result counts; so does a partial run that could become one.
+/// Classifies what exists for the run with this digest: a complete run, or a partial one with a checkpoint.
 fn found(digest: &str, complete: Option<Earlier>, partial: Option<Earlier>) -> Found {
     let is_ours = |earlier: &Earlier| earlier.digest() == Some(digest);
     match complete {
-        // Without a status it is damaged, which is no reason to remove it.
+        // A run without a status is damaged, but not ours to remove.
         Some(complete) if complete.status.is_none() => return Found::Other(Box::new(complete)),
         Some(complete) if complete.is_result() => {
             return match &complete.status {
@@ -160,7 +159,7 @@ fn found(digest: &str, complete: Option<Earlier>, partial: Option<Earlier>) -> F
     }
 }
 
-/// Runs of other settings, by what is different: the first one, and how many there are.
+/// Runs with other settings, grouped by difference: the first run's folder, and how many there are.
 #[derive(Default)]
 struct Others(BTreeMap<String, (PathBuf, usize)>);
 
@@ -175,7 +174,7 @@ impl Others {
         let differences = there.map(|there| registry.differences(there, here));
         let text = match differences.as_deref() {
             None => "its files cannot be read".to_owned(),
-            Some([]) => "its digest is another, though its settings are the same".to_owned(),
+            Some([]) => "its digest differs, though its settings are equal".to_owned(),
             Some(differences) => {
                 let each: Vec<String> = differences.iter().map(Difference::to_string).collect();
                 each.join("; ")
@@ -185,8 +184,7 @@ impl Others {
     }
 
     fn refusal(&self) -> String {
-        let mut text =
-            "other runs are there, which these would replace or be mixed with:\n".to_owned();
+        let mut text = "this would replace or mix with runs that have other settings:\n".to_owned();
         for (difference, (first, count)) in &self.0 {
             let more = match count - 1 {
                 0 => String::new(),
@@ -195,7 +193,7 @@ impl Others {
             };
             text += &format!("  {}{more}: {difference}\n", first.display());
         }
-        text + "give these a folder of their own with --name NAME or --out DIR, or replace the others with --replace"
+        text + "choose another folder with --name NAME or --out DIR, or replace those runs with --replace"
     }
 }
 
@@ -219,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn same_run_is_skipped_or_resumed_and_no_other_is_replaced() {
+    fn same_run_is_skipped_or_resumed_and_other_runs_are_kept() {
         let finished = |digest| Some(earlier(Some(Status::Finished), digest, false));
         let partial = |digest, has_checkpoint| {
             Some(earlier(Some(Status::Interrupted), digest, has_checkpoint))
@@ -240,7 +238,7 @@ mod tests {
         assert_eq!(found("ours", None, partial("ours", false)), Found::Nothing);
         assert!(is_other(found("ours", None, partial("other", true))));
         assert_eq!(found("ours", None, partial("other", false)), Found::Nothing);
-        // As an older version left it.
+        // Older versions left such folders.
         assert_eq!(found("ours", partial("other", false), None), Found::Nothing);
     }
 }

@@ -1,13 +1,13 @@
-//! Ctrl-C and SIGTERM: at once where nothing can be lost, in good order while runs go on.
+//! Handles Ctrl-C and SIGTERM: exits at once when nothing can be lost, stops in good order during training.
 
 use anyhow::Context as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Exit status after Ctrl-C, as shells have it.
+/// Exit status after Ctrl-C, by shell convention.
 pub const EXIT_STATUS: u8 = 130;
 
-/// What the two signals do.
+/// How the process reacts to SIGINT and SIGTERM.
 #[derive(Debug)]
 pub struct Interruption {
     requested: Arc<AtomicBool>,
@@ -15,10 +15,10 @@ pub struct Interruption {
 }
 
 impl Interruption {
-    /// Listens; until [`Interruption::hold`], a signal ends the process at once.
+    /// Installs the handlers. Until [`Interruption::hold`], a signal ends the process at once.
     ///
     /// # Errors
-    /// When the system does not let us listen.
+    /// The handlers cannot be installed.
     pub fn listen() -> anyhow::Result<Self> {
         let interruption =
             Self { requested: Arc::default(), ends_at_once: Arc::new(AtomicBool::new(true)) };
@@ -30,22 +30,22 @@ impl Interruption {
                 Arc::clone(ends_at_once),
             )
             .and_then(|_| signal_hook::flag::register(signal, Arc::clone(requested)))
-            .context("cannot listen to signals")?;
+            .context("cannot handle signals")?;
         }
         Ok(interruption)
     }
 
-    /// From here on a signal only sets the flag.
+    /// From now on, a signal only sets the flag.
     pub fn hold(&self) {
         self.ends_at_once.store(false, Ordering::Relaxed);
     }
 
-    /// From here on a signal ends the process at once again.
+    /// From now on, a signal ends the process at once again.
     pub fn release(&self) {
         self.ends_at_once.store(true, Ordering::Relaxed);
     }
 
-    /// Set by a signal.
+    /// The flag that a signal sets.
     pub fn requested(&self) -> &Arc<AtomicBool> {
         &self.requested
     }

@@ -1,4 +1,4 @@
-//! What is launched, how, and what became of it.
+//! The launcher's inputs and result.
 
 use crate::device::DeviceName;
 use bn_report::schema::Status;
@@ -7,36 +7,36 @@ use std::path::PathBuf;
 /// One run to launch.
 #[derive(Clone, Debug)]
 pub struct Job {
-    /// What progress calls it: `decay 0.9, seed 0`.
+    /// Name in progress output, for example `decay 0.9, seed 0`.
     pub label: String,
-    /// Where its directory goes.
+    /// The run's folder.
     pub directory: PathBuf,
-    /// Its `config.toml`.
+    /// Contents of the run's `config.toml`.
     pub config: String,
-    /// Digest of its settings: two runs with the same digest compute the same.
+    /// Digest of the settings: runs with equal digests compute the same.
     pub digest: String,
-    /// Updates that it takes.
+    /// Number of training steps.
     pub steps: u64,
 }
 
-/// How to launch.
+/// Options of a launch.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// Runs at a time; at least 1.
+    /// Number of concurrent runs, at least 1.
     pub jobs: usize,
-    /// Threads of each.
+    /// Threads per run.
     pub threads: usize,
-    /// What they train on.
+    /// Device to train on.
     pub device: DeviceName,
-    /// Lines of text rather than bars.
+    /// Whether progress is shown as lines of text instead of bars.
     pub plain: bool,
 }
 
-/// What became of the jobs.
+/// The result of a launch.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// In the order of the jobs; none for a job that was never begun.
+    /// Status of each job in order; `None` if the job was never started.
     pub statuses: Vec<Option<Status>>,
-    /// Whether Ctrl-C (or SIGTERM) ended it.
+    /// Whether Ctrl-C or SIGTERM ended the launch.
     pub was_interrupted: bool,
 }

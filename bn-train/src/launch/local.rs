@@ -1,4 +1,4 @@
-//! Worker processes on this machine: hands out runs, listens, and closes the runs of those that died.
+//! Runs worker processes on this machine: hands out jobs, handles events, and closes the runs of workers that died.
 
 use super::child::{Heard, Worker};
 use super::job::{Job, Options, Outcome};
@@ -12,14 +12,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-/// How often the launcher looks for Ctrl-C.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// How often the launcher checks for Ctrl-C.
+const POLL_EVERY: Duration = Duration::from_millis(50);
 
-/// Trains all `jobs`, so many at a time. When `interrupted` is set, each worker ends its step, checkpoints and stops;
-/// when it is set again, or they take too long, they are killed.
+/// Trains all `jobs`. When `interrupted` is set, each worker finishes its step, saves a checkpoint and stops. Workers are
+/// killed when it is set again or when they take too long.
 ///
 /// # Errors
-/// When no worker can be started. A failed run is no error: its status says so.
+/// No worker can be started. A failed run is not an error; its status reports it.
 pub fn launch(
     jobs: &[Job],
     options: &Options,
@@ -40,7 +40,7 @@ pub fn launch(
         launcher.start_worker()?;
     }
     while launcher.workers.iter().any(|worker| worker.is_alive) {
-        match receiver.recv_timeout(LOOK_EVERY) {
+        match receiver.recv_timeout(POLL_EVERY) {
             Ok((worker, Heard::Event(event))) => launcher.hear(worker, event),
             Ok((worker, Heard::End)) => launcher.reap(worker)?,
             Err(_) => {}
@@ -65,7 +65,7 @@ struct Launcher<'a> {
     workers: Vec<Worker>,
     display: Display,
     sender: mpsc::Sender<(usize, Heard)>,
-    /// Once interrupted: when workers that have not stopped are killed.
+    /// Set once interrupted: when to kill workers that have not stopped.
     kill_at: Option<Instant>,
 }
 
@@ -78,7 +78,7 @@ impl Launcher<'_> {
         Ok(())
     }
 
-    /// Gives a worker the next job, or lets it go home.
+    /// Gives a worker the next job, or stops it if none is left.
     fn give_job(&mut self, index: usize) {
         let (worker, number) = (&mut self.workers[index], self.next);
         match self.jobs.get(number) {
@@ -108,7 +108,7 @@ impl Launcher<'_> {
                 let was_stopped = status == Status::Interrupted;
                 self.end_job(job, status);
                 if was_stopped {
-                    // The worker had a signal, perhaps before we have ours: it is on its way out.
+                    // The worker received a signal, perhaps before the launcher does, and is exiting.
                     self.workers[index].stop();
                 } else if self.workers[index].takes_orders() {
                     self.give_job(index);
@@ -122,19 +122,19 @@ impl Launcher<'_> {
         self.statuses[job] = Some(status);
     }
 
-    /// Takes note of a worker's end. A job that it leaves behind has failed, or was interrupted with it.
+    /// Handles a worker's exit. Its unfinished job, if any, becomes failed or interrupted.
     fn reap(&mut self, index: usize) -> anyhow::Result<()> {
-        let (exit, complaints) = self.workers[index].reap()?;
+        let (exit, stderr) = self.workers[index].reap()?;
         let is_stopping = self.kill_at.is_some();
         if let Some(number) = self.workers[index].job.take() {
-            let status = if is_stopping || was_asked_to_end(exit) {
+            let status = if is_stopping || was_asked_to_stop(exit) {
                 Status::Interrupted
             } else {
-                let last = complaints.lines().next_back();
+                let last = stderr.lines().next_back();
                 let last = last.map_or(String::new(), |line| format!(": {line}"));
                 Status::Failed { error: format!("its process ended with {exit}{last}") }
             };
-            let status = close_for_dead(&self.jobs[number], status, &complaints);
+            let status = close_for_dead(&self.jobs[number], status, &stderr);
             self.end_job(number, status);
         }
         if !is_stopping && self.next < self.jobs.len() {
@@ -143,7 +143,7 @@ impl Launcher<'_> {
         Ok(())
     }
 
-    /// The first time tells the workers to stop; the second time, somebody is impatient.
+    /// Tells the workers to stop; the second call kills them.
     fn stop_or_kill(&mut self) {
         if self.kill_at.is_some() {
             self.kill_workers();
@@ -155,12 +155,12 @@ impl Launcher<'_> {
     }
 
     fn kill_workers(&mut self) {
-        // Their ends are heard next.
+        // Each then sends `End` and is reaped.
         self.workers.iter_mut().for_each(Worker::kill);
     }
 }
 
-/// Closes the run of a worker that died, unless it had come to its end before; how the run ended.
+/// Closes the run of a worker that died, unless the run was already complete. Returns the run's status.
 fn close_for_dead(job: &Job, status: Status, log: &str) -> Status {
     let closed = RunDirectory::take(&job.directory, PATIENCE_WITH_OWNER).and_then(|directory| {
         let complete = directory.complete();
@@ -181,8 +181,8 @@ fn close_for_dead(job: &Job, status: Status, log: &str) -> Status {
     })
 }
 
-/// Whether a process was ended by a signal that asks for it, before it could listen to signals.
-fn was_asked_to_end(exit: ExitStatus) -> bool {
+/// Whether SIGINT or SIGTERM ended the process before it installed its handlers.
+fn was_asked_to_stop(exit: ExitStatus) -> bool {
     #[cfg(unix)]
     {
         use std::os::unix::process::ExitStatusExt as _;

@@ -1,7 +1,7 @@
-//! Runs a plan: worker processes that train, and one that hands out runs and shows how they go.
+//! Runs a plan: worker processes train, and a launcher hands out runs and shows their progress.
 //!
-//! Runs are processes, not threads, because candle reads its thread counts once per process: each worker gets its share
-//! of the cores, and a crash takes one run with it, not all.
+//! Workers are processes, not threads, because candle reads its thread counts once per process. Each worker gets its
+//! share of the cores, and a crash ends one run only.
 
 mod attempt;
 mod child;

@@ -1,6 +1,6 @@
-//! How runs in progress are shown: bars on a terminal, lines of text elsewhere.
+//! Shows runs in progress: bars on a terminal, lines of text otherwise.
 //!
-//! Both go to the standard error, so that the standard output holds results alone.
+//! Both go to standard error, so that standard output holds only results.
 
 use super::console::note;
 use super::job::{Job, Options};
@@ -17,10 +17,10 @@ const LINE_EVERY: Duration = Duration::from_secs(5);
 pub(super) struct Display {
     jobs: Vec<(String, u64)>,
     ended: usize,
-    /// Each job in progress.
+    /// Jobs in progress, by index.
     running: BTreeMap<usize, Running>,
     steps_done: u64,
-    /// Of these, steps that an earlier launch had done.
+    /// How many of these an earlier launch did.
     steps_before: u64,
     start: Instant,
     form: Form,
@@ -29,7 +29,7 @@ pub(super) struct Display {
 /// What is shown of a job in progress.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Shown {
-    /// Updates done.
+    /// Steps done.
     pub(super) step: u64,
     /// Training loss of the last batch.
     pub(super) loss: Option<f64>,
@@ -41,7 +41,7 @@ pub(super) struct Shown {
 #[derive(Default)]
 struct Running {
     shown: Shown,
-    /// The step that it went on from; none until it is heard of.
+    /// The step it started from; `None` until its first report.
     first: Option<u64>,
 }
 
@@ -93,7 +93,7 @@ impl Display {
                 overall,
                 ProgressBar::new(*steps).with_style(style("{prefix}{msg}, {eta} left")),
             );
-            // As wide as the longest, so that what follows stands in a column.
+            // Pad to the longest label, so that the columns line up.
             let width = self.jobs.iter().map(|(label, _)| label.len()).max().unwrap_or(0);
             bar.set_prefix(format!("{label:width$}"));
             of_worker.insert(worker, bar);
@@ -101,10 +101,10 @@ impl Display {
         }
     }
 
-    /// A job in progress has done so many steps.
+    /// Updates a job's progress.
     pub(super) fn progress(&mut self, job: usize, shown: Shown) {
         let running = self.running.entry(job).or_default();
-        let goes_on = running.first.is_none() && shown.step > 0;
+        let is_resumed = running.first.is_none() && shown.step > 0;
         if running.first.is_none() {
             running.first = Some(shown.step);
             self.steps_before += shown.step;
@@ -114,8 +114,8 @@ impl Display {
         {
             bar.set_position(shown.step);
             bar.set_message(measured(shown.loss, shown.headline.as_ref()));
-            if goes_on {
-                // The steps that a checkpoint brings took no time now.
+            if is_resumed {
+                // Steps restored from a checkpoint took no time in this launch.
                 bar.reset_eta();
                 overall.reset_eta();
             }
@@ -124,7 +124,7 @@ impl Display {
         self.show_overall();
     }
 
-    /// A job is over.
+    /// A job has ended.
     pub(super) fn end(&mut self, job: usize, status: &Status) {
         self.ended += 1;
         let headline = self.running.remove(&job).and_then(|running| running.shown.headline);
@@ -160,16 +160,16 @@ impl Display {
         self.show_overall();
     }
 
-    /// Prints a line, above the bars where there are some.
+    /// Prints a line, above the bars if there are any.
     pub(super) fn print(&self, line: &str) {
         match &self.form {
             Form::Lines { .. } => note(line),
-            // A closed standard error is no error, as in `note`.
+            // As in `note`, a closed standard error is ignored.
             Form::Bars { all, .. } => drop(all.println(line)),
         }
     }
 
-    /// Called often; writes a line of text when it is time for one.
+    /// Prints a line of text if one is due.
     pub(super) fn tick(&mut self) {
         let Form::Lines { last } = &mut self.form else {
             return;
@@ -190,7 +190,7 @@ impl Display {
         note(&format!("[{}/{}] {}{left}", self.ended, self.jobs.len(), running.join("; ")));
     }
 
-    /// Takes the bars away.
+    /// Removes the bars.
     pub(super) fn finish(&mut self) {
         if let Form::Bars { all, overall, .. } = &self.form {
             overall.finish_and_clear();
@@ -205,7 +205,7 @@ impl Display {
         }
     }
 
-    /// Steps done in all jobs.
+    /// Total steps done.
     fn position(&self) -> u64 {
         self.steps_done + self.running.values().map(|job| job.shown.step).sum::<u64>()
     }
@@ -216,7 +216,7 @@ impl Display {
     }
 }
 
-/// Time for the steps that are left at the pace of this launch, which began after `before` steps.
+/// Estimated seconds for the remaining steps, at the pace of this launch, which began after `before` steps.
 fn seconds_left(elapsed: Duration, before: u64, done: u64, total: u64) -> Option<f64> {
     let now = done.checked_sub(before).filter(|now| *now > 0)?;
     Some(elapsed.as_secs_f64() * total.saturating_sub(done) as f64 / now as f64)
@@ -244,10 +244,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn time_left_counts_the_steps_of_this_launch() {
+    fn time_left_uses_the_pace_of_this_launch() {
         let minute = Duration::from_secs(60);
         assert_eq!(seconds_left(minute, 0, 100, 300), Some(120.0));
-        // 900 steps came out of checkpoints: 100 took a minute, so the last 100 take one too.
+        // Of 1000 steps, 900 came from checkpoints and 100 took a minute, so the last 100 take another.
         assert_eq!(seconds_left(minute, 900, 1000, 1100), Some(60.0));
         assert_eq!(seconds_left(minute, 900, 900, 1100), None);
     }

@@ -1,4 +1,4 @@
-//! A worker process: trains one run after another, as told on its standard input.
+//! A worker process: trains runs one after another, on orders from standard input.
 
 use super::attempt::{Attempt, attempt, remember_panics};
 use super::console;
@@ -18,18 +18,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-/// How often the launcher hears of progress.
+/// How often progress is reported to the launcher.
 const REPORT_EVERY: Duration = Duration::from_millis(100);
-/// How long the last step and its checkpoint may take once the launcher wants no more, or is gone.
+/// How long the last step and its checkpoint may take after the launcher says stop or dies.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
-/// How long a worker waits for another that still owns its run: one whose launcher was killed ends within [`PATIENCE`].
+/// How long to wait for another process that owns the run. A worker whose launcher was killed exits within [`PATIENCE`].
 pub(super) const PATIENCE_WITH_OWNER: Duration = Duration::from_secs(15);
 
-/// Works until the standard input ends, or a signal comes.
+/// Trains runs until standard input ends or a signal arrives.
 ///
 /// # Errors
-/// When the device cannot be used, or the launcher cannot be understood. What goes wrong in a run is reported as its
-/// status and is no error here.
+/// The device cannot be opened, or an order is malformed. A failure within a run is not an error here; its status
+/// reports it.
 pub fn work(device_name: DeviceName, registry: &Registry) -> anyhow::Result<()> {
     let interruption = Interruption::listen()?;
     interruption.hold();
@@ -50,7 +50,7 @@ pub fn work(device_name: DeviceName, registry: &Registry) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// A file that grows past the system's limit shall be an error that names the file, not the end of the process.
+/// Makes writing past the file size limit an error that names the file, instead of a signal that ends the process.
 fn fail_at_file_size_limit() -> anyhow::Result<()> {
     #[cfg(unix)]
     signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default())
@@ -58,7 +58,7 @@ fn fail_at_file_size_limit() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The lines of the standard input. When it ends, `stop` is set, so that the run in progress ends too.
+/// The lines of standard input. When it ends, sets `stop`, so that the run in progress stops too.
 fn orders(stop: Arc<AtomicBool>) -> mpsc::Receiver<String> {
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {
@@ -68,9 +68,9 @@ fn orders(stop: Arc<AtomicBool>) -> mpsc::Receiver<String> {
             }
         }
         stop.store(true, Ordering::Relaxed);
-        // No more orders: a worker without work ends at once.
+        // Without orders, an idle worker exits at once.
         drop(sender);
-        // Nobody is left to end this process if its step takes for ever; and while it lives, it owns its run.
+        // The launcher may be gone, so nobody else would end this process if its step hangs, and it holds the run's lock.
         std::thread::sleep(PATIENCE);
         std::process::exit(1);
     });
@@ -87,13 +87,13 @@ fn send(event: &Event) -> anyhow::Result<()> {
 struct Worker<'a> {
     registry: &'a Registry,
     device: Device,
-    /// What the last run trained on; the next one mostly trains on it too.
+    /// The last run's data, which the next run usually shares.
     data: Option<(Source, DeviceData)>,
     stop: Arc<AtomicBool>,
 }
 
 impl Worker<'_> {
-    /// Trains one run and ends its directory, whatever happens.
+    /// Trains one run and closes its folder, whatever happens.
     fn run(&mut self, order: &Order) -> Status {
         let directory = match RunDirectory::take(&order.directory, PATIENCE_WITH_OWNER) {
             Ok(directory) => directory,
@@ -103,7 +103,7 @@ impl Worker<'_> {
             if self.device.is_cpu() {
                 awake(|| self.train(order, &directory))
             } else {
-                // The CPU has next to nothing to do: threads that look for work would burn it for hours.
+                // On a GPU the CPU is nearly idle, and spinning threads would burn it for hours.
                 self.train(order, &directory)
             }
         });
@@ -112,13 +112,13 @@ impl Worker<'_> {
         }
         match directory.close(&status) {
             Ok(()) => status,
-            // The first reason is the one to tell; what fails then mostly fails because of it.
+            // Report the first failure, since it usually causes the second.
             Err(_) if matches!(status, Status::Failed { .. }) => status,
             Err(error) => failed(&error.into()),
         }
     }
 
-    /// Trains one run; the caller ends its directory.
+    /// Trains one run. The caller closes its folder.
     fn train(&mut self, order: &Order, directory: &RunDirectory) -> anyhow::Result<Status> {
         let experiment =
             self.registry.parse("config.toml", "run", &order.config, &Flags::default())?;
@@ -127,12 +127,12 @@ impl Worker<'_> {
         let data = self.data(&settings.data)?;
         let mut reported = Instant::now();
         let mut on_progress = |progress: Progress| {
-            // The last step too, so that what is shown of a finished run is how it ended.
+            // Always report the last step, so that the final numbers are shown.
             if reported.elapsed() >= REPORT_EVERY || progress.step == settings.train.steps {
                 reported = Instant::now();
                 let Progress { step, loss, headline } = progress;
                 let headline = headline.map(|(metric, value)| (metric.to_owned(), value));
-                // A launcher that is gone is noticed by the end of the standard input.
+                // If the launcher is gone, standard input ends and `stop` is set.
                 let _ = send(&Event::Progress { step, loss, headline });
             }
         };
@@ -151,7 +151,7 @@ impl Worker<'_> {
     }
 }
 
-/// Where the run of `order` writes: it goes on from its newest checkpoint, or begins.
+/// Opens the outputs of `order`'s run: resumes from its newest checkpoint, or begins anew.
 fn outputs(
     order: &Order,
     directory: &RunDirectory,
@@ -160,7 +160,7 @@ fn outputs(
     let config: RunConfig = toml::from_str(&order.config).context("malformed settings of a run")?;
     let digest = config.provenance.and_then(|provenance| provenance.digest).unwrap_or_default();
     if directory.partial().is_some_and(|partial| partial.digest() == Some(&digest)) {
-        // A launcher that is gone is noticed by the end of the standard input.
+        // As in `train`, a missing launcher shows as the end of standard input.
         let mut warn = |text: String| drop(send(&Event::Warning { text }));
         if let Some(outputs) = Outputs::resume(directory.folder(), settings, &digest, &mut warn)? {
             directory.resume()?;

@@ -1,4 +1,4 @@
-//! Element by element: activations, and the sum of two branches.
+//! Elementwise layers: activations, and the sum of two branches.
 
 use super::layer::{Layer, Named};
 use super::pass::Pass;
@@ -7,7 +7,7 @@ use super::tape::{Backward, GradientSink};
 use crate::ops;
 use candle::{Result, Tensor};
 
-/// A function of every element.
+/// An elementwise activation.
 #[derive(Clone, Debug)]
 pub struct Activate {
     path: String,
@@ -15,7 +15,7 @@ pub struct Activate {
 }
 
 impl Activate {
-    /// `function`, whose results an observer sees at `path`.
+    /// Applies `function`. An observer sees its results at `path`.
     pub fn new(path: impl Into<String>, function: bn_core::Activation) -> Self {
         Self { path: path.into(), function }
     }
@@ -52,7 +52,7 @@ impl Backward for ActivateBackward {
     }
 }
 
-/// `a + b`, of one shape.
+/// `a + b`, for equal shapes.
 pub(super) fn sum(a: &Signal, b: &Signal, pass: &mut Pass<'_>) -> Result<Signal> {
     if pass.uses_kernels(a)? {
         let y = ops::sum(&a.tensor().contiguous()?, &b.tensor().contiguous()?)?;
@@ -62,7 +62,7 @@ pub(super) fn sum(a: &Signal, b: &Signal, pass: &mut Pass<'_>) -> Result<Signal>
     }
 }
 
-/// The gradient of a sum is that of both its terms.
+/// Passes the gradient of a sum to both terms.
 #[derive(Debug)]
 struct SumBackward;
 

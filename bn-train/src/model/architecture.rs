@@ -1,4 +1,4 @@
-//! A family of networks, as an experiment knows it.
+//! Families of networks.
 
 use super::Sizes;
 use super::finish::Hidden;
@@ -9,15 +9,15 @@ use candle_nn::VarBuilder;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-/// A family of networks with its sizes: what `[model]` describes.
+/// A family of networks with its hyperparameters, as described by `[model]`.
 pub trait Architecture: Debug + Send + Sync {
-    /// The layers from images `[N, channels, height, width]` to scores `[N, classes]`.
+    /// Builds the layers from images `[N, channels, height, width]` to scores `[N, classes]`.
     ///
-    /// `hidden` says how hidden layers end: with which norm layer and activation. Variables come from `builder`, which
-    /// draws each initial value from the run's seed and the variable's name.
+    /// `hidden` gives the norm layer and activation of hidden layers. Variables come from `builder`, which draws initial
+    /// values from the run's seed and the variable's name.
     ///
     /// # Errors
-    /// What candle or the norm layers report, for instance too little memory on the device.
+    /// Errors of candle or the norm layers, for example too little memory on the device.
     fn build(
         &self,
         sizes: Sizes,
@@ -25,7 +25,7 @@ pub trait Architecture: Debug + Send + Sync {
         builder: &VarBuilder<'_>,
     ) -> Result<Box<dyn Layer>>;
 
-    /// What is wrong with this network for images of these sizes, if anything.
+    /// Why this network does not fit these sizes, if it does not.
     fn misfit(&self, _sizes: Sizes) -> Option<Misfit> {
         None
     }
@@ -34,26 +34,26 @@ pub trait Architecture: Debug + Send + Sync {
 /// Why a network does not fit its data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Misfit {
-    /// The key of `[model]` that is to blame.
+    /// The key of `[model]` to report.
     pub key: &'static str,
     /// What is wrong, and what would be accepted.
     pub message: String,
 }
 
-/// A network.
+/// The settings of a network.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ModelSettings {
-    /// What the net is made of.
+    /// The family of networks.
     pub architecture: Arc<dyn Architecture>,
-    /// After every hidden layer.
+    /// Activation of every hidden layer.
     pub activation: Activation,
-    /// What initial weights are multiplied by, above 0.
+    /// Factor of initial weights, above 0.
     pub initial_scale: f64,
 }
 
 impl ModelSettings {
-    /// A net of this family with this activation.
+    /// A network of this family with this activation, with an initial scale of 1.
     pub fn new(architecture: Arc<dyn Architecture>, activation: Activation) -> Self {
         Self { architecture, activation, initial_scale: 1.0 }
     }

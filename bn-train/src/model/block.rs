@@ -1,4 +1,4 @@
-//! An affine map with what follows it.
+//! An affine layer followed by norm and activation.
 
 use super::convolution::{Convolution, ConvolutionSizes};
 use super::finish::{Finish, Hidden};
@@ -16,7 +16,8 @@ pub struct Block<L> {
 }
 
 impl<L: Layer> Block<L> {
-    /// `affine` with `channels` results, finished as `hidden` says; the norm's variables go under `norm` of `builder`.
+    /// `affine`, which has `channels` outputs, followed by the norm and activation of `hidden`. The norm's variables are
+    /// under `builder`'s `norm`.
     ///
     /// # Errors
     /// As [`bn_core::BatchNormConfig::build`].
@@ -32,7 +33,7 @@ impl<L: Layer> Block<L> {
 }
 
 impl Block<Convolution> {
-    /// A convolution of these sizes, finished as `hidden` says.
+    /// A convolution followed by the norm and activation of `hidden`.
     ///
     /// # Errors
     /// As [`Block::build`].

@@ -1,4 +1,4 @@
-//! A small convolutional network: blocks that keep the image's size, each followed by 2x2 maximum pooling, then a dense
+//! A small convolutional network: convolutions that keep the image's size, each followed by 2x2 max pooling, then a dense
 //! layer to the classes.
 
 use super::Sizes;
@@ -15,10 +15,10 @@ use candle::Result;
 use candle_nn::VarBuilder;
 use std::sync::Arc;
 
-/// Convolutions, each followed by 2x2 maximum pooling, then one dense layer to the classes.
+/// Convolutions, each followed by 2x2 max pooling, then a dense layer to the classes.
 #[derive(Clone, Debug)]
 pub struct Convnet {
-    /// Channels of each convolution, each at least 1; no more of them than the image can be halved.
+    /// Channels of each convolution, at least 1. The image must be large enough to be halved once per convolution.
     pub channels: Vec<usize>,
     /// Height and width of the convolutions' kernels; odd.
     pub kernel: usize,
@@ -26,12 +26,12 @@ pub struct Convnet {
 
 /// `model.kind = "convnet"`.
 pub(super) fn kind() -> Kind<Arc<dyn Architecture>> {
-    let about = "convolutions with 2x2 maximum pooling after each";
+    let about = "convolutions, each followed by 2x2 max pooling";
     Kind::new("convnet", about, |keys: &mut Keys<'_>| Some(Arc::new(read(keys)?) as _))
 }
 
 fn read(keys: &mut Keys<'_>) -> Option<Convnet> {
-    let about = "channels of the convolutions; each halves the image, so 8x8 pixels take up to 3";
+    let about = "channels of the convolutions; each halves the image, so 8x8 images allow up to 3";
     let channels = Key::new("channels", list("channel counts", size()), about).also(&["filters"]);
     let channels = keys.with_default(channels, vec![16, 32]);
     let odd = whole(1..=31).only("an odd whole number", |number| number % 2 == 1);
@@ -66,7 +66,7 @@ impl Architecture for Convnet {
         let ImageShape { height, width, .. } = sizes.input;
         let halvings = sizes.input.halvings();
         let message = format!(
-            "`model.channels` has {} layers; images of {height}x{width} can be halved {halvings} times at most",
+            "`model.channels` has {} layers; images of {height}x{width} can be halved at most {halvings} times",
             self.channels.len()
         );
         (self.channels.len() > halvings).then_some(Misfit { key: "channels", message })

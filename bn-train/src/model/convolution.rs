@@ -12,7 +12,7 @@ use crate::ops::conv2d;
 use candle::{Result, Tensor, Var};
 use candle_nn::VarBuilder;
 
-/// A convolution of `[N, inputs, height, width]` that keeps the image's size but for its stride.
+/// A convolution of `[N, inputs, height, width]` with same padding.
 #[derive(Debug)]
 pub struct Convolution {
     variables: Variables,
@@ -23,13 +23,13 @@ pub struct Convolution {
 /// Sizes of a [`Convolution`].
 #[derive(Clone, Copy, Debug)]
 pub struct ConvolutionSizes {
-    /// Channels of x.
+    /// Input channels.
     pub inputs: usize,
-    /// Channels of y.
+    /// Output channels.
     pub outputs: usize,
-    /// Rows and columns of the kernel; odd.
+    /// Height and width of the kernel; odd.
     pub kernel: usize,
-    /// Steps of the kernel over the image, in both directions; at least 1.
+    /// Stride in both directions, at least 1.
     pub stride: usize,
 }
 
@@ -38,7 +38,7 @@ impl Convolution {
     /// `builder`'s prefix. Both start uniform in `±1/√(inputs · kernel²)`.
     ///
     /// # Errors
-    /// What the builder reports.
+    /// Errors of the builder.
     pub fn build(sizes: ConvolutionSizes, bias: bool, builder: &VarBuilder<'_>) -> Result<Self> {
         let ConvolutionSizes { inputs, outputs, kernel, stride } = sizes;
         Ok(Self {

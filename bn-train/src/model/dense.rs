@@ -19,7 +19,7 @@ impl Dense {
     /// Both start uniform in `±1/√inputs`.
     ///
     /// # Errors
-    /// What the builder reports.
+    /// Errors of the builder.
     pub fn build(
         inputs: usize,
         outputs: usize,
@@ -91,7 +91,7 @@ impl Backward for DenseBackward {
             return sink.variable(&variable, weight_gradient(&dy, &x)?);
         }
         let dx = input_gradient(&dy, &weight)?;
-        // The layers before this one wait for dx alone, and their norms leave threads without work.
+        // Earlier layers need only dx, and their norms leave threads idle that can compute dw meanwhile.
         sink.variable_later(&variable, move || weight_gradient(&dy, &x));
         sink.input(0, dx)
     }

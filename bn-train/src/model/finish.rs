@@ -1,4 +1,4 @@
-//! What follows an affine map: norm, residual and activation, in the order of the settings.
+//! Norm, residual and activation after an affine layer, in the configured order.
 
 use super::activation::{Activate, sum};
 use super::group_norm::GroupNorm;
@@ -11,18 +11,18 @@ use bn_core::{Activation, BatchNormConfig};
 use candle::Result;
 use candle_nn::VarBuilder;
 
-/// How hidden layers are finished.
+/// The norm and activation of hidden layers.
 #[derive(Clone, Copy, Debug)]
 pub struct Hidden<'a> {
     pub(super) norm: Option<&'a NormSettings>,
     pub(super) activation: Activation,
 }
 
-/// Slope of the leaky rectifier below 0.
+/// Slope of the leaky `ReLU` below 0.
 const LEAK: f64 = 0.01;
 
 impl<'a> Hidden<'a> {
-    /// With this norm, or none, and this activation.
+    /// Hidden layers with this norm, if any, and this activation.
     pub fn new(norm: Option<&'a NormSettings>, activation: settings::Activation) -> Self {
         let activation = match activation {
             settings::Activation::Sigmoid => Activation::Sigmoid,
@@ -38,8 +38,7 @@ impl<'a> Hidden<'a> {
         Self { activation: Activation::None, ..self }
     }
 
-    /// Whether the affine map needs a bias of its own. Not where a norm that learns an offset follows: the norm would
-    /// subtract it again.
+    /// Whether the affine layer needs a bias. It does not before a batch norm with beta, which would subtract the bias.
     pub fn needs_bias(&self) -> bool {
         !self.norm.is_some_and(|norm| {
             norm.position == Position::Before && norm.batch_norm().is_some_and(|layer| layer.center)
@@ -50,11 +49,11 @@ impl<'a> Hidden<'a> {
 /// `activation(norm(x) + residual)`, or `norm(activation(x + residual))`.
 #[derive(Debug)]
 pub(super) enum Finish {
-    /// The norm layer does all of it in one pass.
+    /// Norm, residual and activation, fused in the norm layer.
     Before(Norm),
     /// The activation, then the norm.
     After(Activate, Norm),
-    /// A norm that is no batch norm, on either side of the activation.
+    /// Group norm, on either side of the activation.
     Group(Position, GroupNorm, Activate),
     /// No norm.
     Plain(Activate),

@@ -1,4 +1,4 @@
-//! Gradients by variable: what a way back fills in, and an optimizer reads.
+//! Gradients by variable, from a backward pass to an optimizer.
 
 use super::signal::Signal;
 use crate::ops;
@@ -8,29 +8,29 @@ use candle::backprop::GradStore;
 use candle::{Result, Tensor, TensorId, Var};
 use std::collections::HashMap;
 
-/// Gradients of a loss: of variables, and of signals whose gradient was asked for.
+/// Gradients of a loss by variables, and by signals from [`Tape::input`](super::Tape::input).
 #[derive(Debug, Default)]
 pub struct Gradients {
-    found: HashMap<TensorId, Tensor>,
-    /// What other threads may be finding, until [`Gradients::finish`].
+    by_variable: HashMap<TensorId, Tensor>,
+    /// Gradients that other threads may still compute, until [`Gradients::finish`].
     later: Vec<(Var, Later<Result<Tensor>>)>,
-    /// By node of the tape, until the way back has passed it.
+    /// Gradients by node of the tape, until the backward pass has used them.
     nodes: Vec<Option<Tensor>>,
 }
 
 impl Gradients {
-    /// None yet.
+    /// No gradients.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The gradient of this variable; `None` where the loss does not depend on it.
+    /// The gradient by this variable; `None` if the loss does not depend on it.
     pub fn get(&self, variable: &Var) -> Option<&Tensor> {
-        debug_assert!(self.later.is_empty(), "gradients that are not finished");
-        self.found.get(&variable.id())
+        debug_assert!(self.later.is_empty(), "finish() was not called");
+        self.by_variable.get(&variable.id())
     }
 
-    /// The gradient of a [`Tape::input`](super::Tape::input); `None` where the loss does not depend on it.
+    /// The gradient by a [`Tape::input`](super::Tape::input); `None` if the loss does not depend on it.
     pub fn of_input(&self, input: &Signal) -> Option<&Tensor> {
         input.node().and_then(|node| self.nodes.get(node)?.as_ref())
     }
@@ -38,17 +38,17 @@ impl Gradients {
     /// Adds to the gradient of `variable`.
     ///
     /// # Errors
-    /// When it has one already, of another shape.
+    /// `variable` already has a gradient with another shape.
     pub fn add(&mut self, variable: &Var, gradient: Tensor) -> Result<()> {
-        let sum = match self.found.remove(&variable.id()) {
+        let sum = match self.by_variable.remove(&variable.id()) {
             None => gradient,
             Some(before) => add(&before, &gradient)?,
         };
-        self.found.insert(variable.id(), sum);
+        self.by_variable.insert(variable.id(), sum);
         Ok(())
     }
 
-    /// Adds the gradients that candle's graph found for `variables`.
+    /// Adds the gradients of `variables` from candle's graph.
     ///
     /// # Errors
     /// As [`Gradients::add`].
@@ -59,7 +59,7 @@ impl Gradients {
     ) -> Result<()> {
         for variable in variables {
             if let Some(gradient) = store.get(variable) {
-                // Detached: a gradient that still knows its graph would keep it alive.
+                // Detach, because a gradient keeps its graph alive.
                 self.add(variable, gradient.detach())?;
             }
         }
@@ -70,14 +70,14 @@ impl Gradients {
         Self { nodes: vec![None; nodes], ..Self::default() }
     }
 
-    /// Adds what `work` finds to the gradient of `variable`, when [`Gradients::finish`] is called at the latest.
+    /// Adds the result of `work` to the gradient of `variable`, at the latest in [`Gradients::finish`].
     pub(super) fn add_later(
         &mut self,
         variable: &Var,
         work: impl FnOnce() -> Result<Tensor> + Send + 'static,
     ) {
         let later = match rayon::current_num_threads() {
-            1 => Later::found(work()), // now, while what it reads is in the cache
+            1 => Later::found(work()), // at once, while its inputs are in the cache
             _ => Later::new(work),
         };
         self.later.push((variable.clone(), later));
@@ -96,7 +96,7 @@ impl Gradients {
         self.nodes[node].take()
     }
 
-    /// Waits for all that is still being found, and adds it in the order in which it was announced.
+    /// Waits for deferred gradients and adds them in the order of their [`Gradients::add_later`] calls.
     pub(super) fn finish(&mut self) -> Result<()> {
         for (variable, later) in std::mem::take(&mut self.later) {
             self.add(&variable, later.get()?)?;

@@ -1,4 +1,4 @@
-//! Any candle module as a layer.
+//! Wraps candle modules as layers.
 
 use super::layer::{Item, Layer, Named, Role};
 use super::norm::{given, visit_norm};
@@ -12,7 +12,7 @@ use candle_nn::{Init, ModuleT, VarBuilder};
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// A candle module as a layer: candle's graph differentiates it, also inside a network on a tape.
+/// A candle module as a layer. Candle's graph differentiates it, even within a network on a tape.
 #[derive(Debug)]
 pub struct Graph<M> {
     module: M,
@@ -21,16 +21,15 @@ pub struct Graph<M> {
 }
 
 impl<M> Graph<M> {
-    /// `module`, of which an optimizer may change `variables`; each has its path in the network.
+    /// Wraps `module`. An optimizer may change `variables`, which are given with their paths in the network.
     pub fn new(module: M, variables: Vec<(String, Var)>) -> Self {
         Self { module, variables, norms: Vec::new() }
     }
 
-    /// A module whose variables come from a builder: `build` gets one that stands for `builder`, and everything that the
-    /// module takes from it may be changed by an optimizer.
+    /// Builds a module and records the variables that it takes from its builder. An optimizer may change all of them.
     ///
     /// # Errors
-    /// What `build` reports.
+    /// Errors of `build`.
     pub fn build(
         builder: &VarBuilder<'_>,
         build: impl FnOnce(VarBuilder<'_>) -> Result<M>,
@@ -44,9 +43,9 @@ impl<M> Graph<M> {
         Ok(Self::new(module, variables))
     }
 
-    /// With the norm layers inside of `module`, each with its path. They normalize as the pass says, also where the module
-    /// knows only training and evaluation. Their parameters are trained as they say themselves; where they are among the
-    /// variables too, the norm layers' word counts.
+    /// Declares the norm layers inside the module, with their paths. They then follow the mode of the pass, although a
+    /// module only distinguishes training and evaluation. Their configuration decides whether their parameters are trained,
+    /// even if the parameters are also among the variables.
     pub fn with_norms(self, norms: Vec<(String, BatchNorm)>) -> Self {
         let of_norm = |(_, norm): &(String, BatchNorm)| {
             let all = norm.affine_variables().into_iter().chain(norm.statistics());
@@ -84,7 +83,7 @@ impl<M: ModuleT + Debug> Layer for Graph<M> {
             }
             return Ok(Signal::new(y.detach()));
         }
-        // A variable of its own: the gradient of x is found here, and no graph reaches beyond the module.
+        // A new variable ends the graph here and collects the gradient of x.
         let from = Var::from_tensor(&x.tensor().detach())?;
         let y = self.module.forward_t(from.as_tensor(), trains)?;
         Ok(pass.result(y.detach(), &[x], true, || GraphBackward { x: from, y, trained }))
@@ -101,7 +100,7 @@ impl<M: ModuleT + Debug> Layer for Graph<M> {
     }
 }
 
-/// While this lives, the norm layers of a module evaluate as a pass says.
+/// A guard that makes the norm layers of a module evaluate in the mode of a pass.
 struct Evaluating<'a> {
     norms: &'a [(String, BatchNorm)],
 }
@@ -128,8 +127,8 @@ impl Drop for Evaluating<'_> {
     }
 }
 
-/// By the last part of the path, as candle names variables. A `weight` of one axis is the gain of a normalization, as
-/// candle-nn's layers and PyTorch's name it, so weight decay leaves it out.
+/// The role by candle's naming convention; a weight if the name is unknown. A `weight` with one axis is the gain of a
+/// normalization layer of candle-nn or PyTorch, so weight decay leaves it out.
 fn role(path: &str, var: &Var) -> Role {
     match path.rsplit('.').next() {
         Some("bias") => Role::Bias,
@@ -140,7 +139,7 @@ fn role(path: &str, var: &Var) -> Role {
     }
 }
 
-/// Passes on what a builder gives, and keeps it by its path.
+/// A builder backend that records the variables it returns, by path.
 struct Recorder<'a> {
     builder: VarBuilder<'a>,
     taken: Arc<Mutex<Vec<(String, Var)>>>,
@@ -156,7 +155,7 @@ impl SimpleBackend for Recorder<'_> {
         _device: &Device,
     ) -> Result<Tensor> {
         let tensor = self.builder.get_with_hints_dtype(shape, name, init, dtype)?;
-        // A variable's tensor stands for the variable.
+        // The tensor of a `Var` converts back to the same `Var`.
         let variable = Var::from_tensor(&tensor)?;
         let path = self.builder.pp(name).prefix();
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
@@ -167,7 +166,7 @@ impl SimpleBackend for Recorder<'_> {
     }
 
     fn get_unchecked(&self, name: &str, _dtype: DType, _device: &Device) -> Result<Tensor> {
-        candle::bail!("{name}: cannot be made without a shape")
+        candle::bail!("{name}: cannot be created without a shape")
     }
 
     fn contains_tensor(&self, name: &str) -> bool {
@@ -184,7 +183,7 @@ struct GraphBackward {
 
 impl Backward for GraphBackward {
     fn backward(self: Box<Self>, dy: Tensor, sink: &mut GradientSink<'_>) -> Result<()> {
-        // The sum's gradient spreads a one over y, and the product turns it into dy.
+        // The gradient of sum(y * dy) by y is dy.
         let store = (self.y * dy)?.sum_all()?.backward()?;
         for variable in &self.trained {
             if let Some(gradient) = store.get(variable) {

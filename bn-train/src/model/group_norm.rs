@@ -1,4 +1,4 @@
-//! Group and layer normalization, to compare batch normalization with: candle's, in candle's graph.
+//! Group and layer normalization for comparison with batch normalization, by candle's layer and graph.
 
 use super::graph::Graph;
 use super::layer::{Item, Layer, Named, Role};
@@ -7,9 +7,9 @@ use super::signal::Signal;
 use candle::{Module, Result, Tensor};
 use candle_nn::VarBuilder;
 
-/// `γ (x - mean) / √(variance + ε) + β` with the moments of each example's groups of channels (Wu & He 2018).
+/// `γ (x - mean) / √(variance + ε) + β`, with moments per example and group of channels (Wu & He 2018).
 ///
-/// One group is layer normalization (Ba et al. 2016) over channels and map.
+/// A single group gives layer normalization (Ba et al. 2016) over channels and positions.
 #[derive(Debug)]
 pub struct GroupNorm {
     graph: Graph<Grouped>,
@@ -24,7 +24,7 @@ impl Module for Grouped {
         if x.rank() > 2 {
             return self.0.forward(x);
         }
-        // candle's takes maps: numbers without a map are maps of one pixel.
+        // Candle's layer expects spatial dimensions, so add one of size 1.
         self.0.forward(&x.unsqueeze(2)?)?.squeeze(2)
     }
 }
@@ -33,7 +33,7 @@ impl GroupNorm {
     /// A layer with `weight` and `bias`, `[channels]`, under `builder`'s prefix.
     ///
     /// # Errors
-    /// Unless `groups` divides `channels`; what the builder reports.
+    /// `groups` does not divide `channels`; errors of the builder.
     pub fn build(
         groups: usize,
         epsilon: f64,

@@ -1,6 +1,6 @@
-//! A small network of blocks with branches, after Szegedy et al. 2014: each block joins a 1x1, a 3x3 and a 5x5 convolution,
-//! the last two behind a 1x1 convolution that takes channels away. A 3x3 convolution comes first; 2x2 maximum pooling
-//! stands between blocks; the mean over the map and a dense layer end it.
+//! A small network of branched blocks, after Szegedy et al. 2014. Each block concatenates a 1x1, a 3x3 and a 5x5
+//! convolution, the last two after a 1x1 convolution that reduces channels. The network starts with a 3x3 convolution, has
+//! 2x2 max pooling between blocks, and ends with global mean pooling and a dense layer.
 
 use super::Sizes;
 use super::architecture::{Architecture, Misfit};
@@ -20,18 +20,18 @@ use std::sync::Arc;
 /// Blocks of three branches.
 #[derive(Clone, Debug)]
 pub struct Inception {
-    /// Channels of each block's result, multiples of 4: a quarter from the 1x1 branch, half from 3x3, a quarter from 5x5.
+    /// Output channels of each block, multiples of 4: a quarter from the 1x1 branch, half from 3x3, a quarter from 5x5.
     pub blocks: Vec<usize>,
 }
 
 /// `model.kind = "inception"`.
 pub(super) fn kind() -> Kind<Arc<dyn Architecture>> {
-    let about = "blocks that join 1x1, 3x3 and 5x5 convolutions (Szegedy et al. 2014)";
+    let about = "blocks that concatenate 1x1, 3x3 and 5x5 convolutions (Szegedy et al. 2014)";
     Kind::new("inception", about, |keys: &mut Keys<'_>| Some(Arc::new(read(keys)?) as _))
 }
 
 fn read(keys: &mut Keys<'_>) -> Option<Inception> {
-    let about = "channels of the blocks; 2x2 pooling between two blocks halves the image";
+    let about = "channels of the blocks; 2x2 pooling between blocks halves the image";
     let quarters = whole(4..=65_536).only("a multiple of 4", |channels| channels % 4 == 0);
     let blocks = Key::new("blocks", list("channel counts", quarters), about);
     let blocks = keys.with_default(blocks, vec![16, 32])?;
@@ -65,7 +65,7 @@ impl Architecture for Inception {
         let ImageShape { height, width, .. } = sizes.input;
         let halvings = sizes.input.halvings();
         let message = format!(
-            "`model.blocks` has {} blocks; images of {height}x{width} can be halved {halvings} times between them",
+            "`model.blocks` has {} blocks; images of {height}x{width} can be halved at most {halvings} times",
             self.blocks.len()
         );
         (self.blocks.len() > halvings + 1).then_some(Misfit { key: "blocks", message })

@@ -1,4 +1,4 @@
-//! Branches side by side: the same x through several layers, their results joined channel by channel.
+//! Parallel branches whose outputs are concatenated along the channels.
 
 use super::layer::{Layer, Named};
 use super::pass::Pass;
@@ -6,12 +6,12 @@ use super::signal::Signal;
 use super::tape::{Backward, GradientSink};
 use candle::{Result, Tensor};
 
-/// Branches that see the same x; y is `[N, channels of all, …]`.
+/// Branches with the same input. The output is `[N, sum of channels, …]`.
 #[derive(Debug)]
 pub struct Join(Vec<Box<dyn Layer>>);
 
 impl Join {
-    /// At least one branch, in the order of their channels.
+    /// Concatenates the outputs of `branches` in order. Takes at least one branch.
     pub fn new(branches: Vec<Box<dyn Layer>>) -> Self {
         Self(branches)
     }

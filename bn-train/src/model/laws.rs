@@ -1,4 +1,4 @@
-//! Laws of single layers and of passes: tape and graph agree, data are not differentiated, watching changes nothing.
+//! Laws of layers and passes: tape and graph agree, data is not differentiated, and observers change nothing.
 
 use super::*;
 use crate::random::{Purpose, Stream};
@@ -21,7 +21,7 @@ fn numbers(name: &str, dims: &[usize]) -> Tensor {
     Tensor::from_vec(values, dims, &Device::Cpu).unwrap()
 }
 
-/// Few different values, so that neighbours are often equal.
+/// Few distinct values, so that neighbours are often equal.
 fn with_ties(dims: &[usize]) -> Tensor {
     let rounded = host(&numbers("ties", dims)).into_iter().map(|v| v.round().clamp(-1.0, 1.0));
     Tensor::from_vec(rounded.collect::<Vec<_>>(), dims, &Device::Cpu).unwrap()
@@ -31,7 +31,7 @@ fn norm(format: DataFormat) -> BatchNormConfig {
     BatchNormConfig { data_format: format, ..BatchNormConfig::torch() }
 }
 
-/// y, dx and the gradients of all parameters, on a tape.
+/// y, dx and the gradients of all parameters, by the tape.
 fn on_tape(layer: &dyn Layer, x: &Tensor, dy: &dyn Fn(&Tensor) -> Tensor) -> Vec<Vec<f32>> {
     let mut tape = Tape::new();
     let x = tape.input(x.clone());
@@ -63,7 +63,7 @@ fn assert_tape_equals_graph(what: &str, layer: &dyn Layer, x: &Tensor) {
     let (got, want) = (on_tape(layer, x, &dy), by_graph(layer, x, &dy));
     assert_eq!(got.len(), want.len());
     for (index, (got, want)) in got.iter().zip(&want).enumerate() {
-        // A hundred roundings at the size of the largest number.
+        // A hundred roundings at the scale of the largest value.
         let largest = want.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
         assert_eq!(got.len(), want.len(), "{what}, result {index}");
         for (got, want) in got.iter().zip(want) {
@@ -74,7 +74,7 @@ fn assert_tape_equals_graph(what: &str, layer: &dyn Layer, x: &Tensor) {
 }
 
 #[test]
-fn every_layer_computes_and_differentiates_on_a_tape_as_by_the_graph() {
+fn tape_equals_graph_for_every_layer() {
     let images = numbers("x", &[5, 3, 6, 7]);
     let rows = numbers("x", &[6, 9]);
     let sizes = ConvolutionSizes { inputs: 3, outputs: 4, kernel: 3, stride: 2 };
@@ -102,9 +102,9 @@ fn every_layer_computes_and_differentiates_on_a_tape_as_by_the_graph() {
     }
 }
 
-/// A view whose memory has gaps, as a user's layer may hand it on.
+/// A non-contiguous view, which a user's layer may return.
 #[test]
-fn layers_take_any_view() {
+fn layers_accept_any_view() {
     let x = numbers("x", &[7, 3, 6, 5]).transpose(2, 3).unwrap();
     let x = x.narrow(0, 1, 5).unwrap();
     let sizes = ConvolutionSizes { inputs: 3, outputs: 4, kernel: 3, stride: 1 };
@@ -132,13 +132,13 @@ impl Layer for Twice {
 }
 
 #[test]
-fn gradients_of_what_is_used_more_than_once_are_added_up() {
+fn gradients_of_a_reused_signal_are_summed() {
     let sizes = ConvolutionSizes { inputs: 3, outputs: 3, kernel: 3, stride: 1 };
     let layer = Twice(Convolution::build(sizes, true, &builder()).unwrap());
     assert_tape_equals_graph("twice", &layer, &numbers("x", &[4, 3, 5, 5]));
 }
 
-/// A module of the user's, of which the layers know nothing.
+/// A user-defined module.
 #[derive(Debug)]
 struct Gate(Var);
 
@@ -158,16 +158,16 @@ fn any_candle_module_is_a_layer() {
     let mut chain = Chain::new();
     chain.push(gate("first"));
     chain.push(gate("second"));
-    // No bias: the norm subtracts it again, so that its gradient would be rounding alone.
+    // Without bias, because the norm would subtract it and its gradient would be only rounding.
     chain.push(Dense::build(3, 2, false, &builder().pp("dense")).unwrap());
     chain.push(Norm::build(&norm(DataFormat::Nchw), 2, builder().pp("norm")).unwrap());
     assert_eq!(parameters(&chain).len(), 5);
     assert_tape_equals_graph("modules", &chain, &numbers("x", &[5, 3]));
 }
 
-/// If it were, the second module's way back would walk the first one's graph again.
+/// Otherwise the second module's backward pass would walk the first one's graph again.
 #[test]
-fn no_graph_reaches_beyond_its_module() {
+fn graph_of_a_module_ends_at_its_input() {
     let mut pass = Pass::train();
     let x = Signal::new(numbers("x", &[5, 3]));
     let y = gate("first").forward(&x, &mut pass).unwrap();
@@ -182,45 +182,45 @@ fn no_graph_reaches_beyond_its_module() {
     assert!(backward.of_input(&Signal::new(numbers("x", &[5, 3]))).is_none());
 }
 
-/// A layer whose way back must not be walked.
+/// A layer whose backward must not be called.
 #[derive(Debug)]
-struct Unwalked;
+struct NoBackward;
 
-impl Layer for Unwalked {
+impl Layer for NoBackward {
     fn forward(&self, x: &Signal, pass: &mut Pass<'_>) -> Result<Signal> {
-        Ok(pass.result(x.tensor().clone(), &[x], false, || UnwalkedBackward))
+        Ok(pass.result(x.tensor().clone(), &[x], false, || NoBackwardBackward))
     }
 
     fn visit<'a>(&'a self, _: &mut dyn FnMut(Named<'a>)) {}
 }
 
 #[derive(Debug)]
-struct UnwalkedBackward;
+struct NoBackwardBackward;
 
-impl Backward for UnwalkedBackward {
+impl Backward for NoBackwardBackward {
     fn backward(self: Box<Self>, _: Tensor, _: &mut GradientSink<'_>) -> Result<()> {
-        candle::bail!("walked")
+        candle::bail!("backward was called")
     }
 }
 
 #[test]
-fn nothing_before_the_first_variable_is_walked() {
+fn backward_stops_at_the_first_variable() {
     let mut chain = Chain::new();
-    chain.push(Unwalked);
+    chain.push(NoBackward);
     chain.push(Dense::build(3, 2, true, &builder()).unwrap());
     let mut pass = Pass::train();
     let y = chain.forward(&Signal::new(numbers("x", &[5, 3])), &mut pass).unwrap();
     let gradients = pass.backward(&y, &numbers("dy", &[5, 2]), Vec::new).unwrap();
     assert!(parameters(&chain).iter().all(|found| gradients.get(&found.var).is_some()));
-    // Behind it, it is.
-    chain.push(Unwalked);
+    // After the first variable, it is called.
+    chain.push(NoBackward);
     let mut pass = Pass::train();
     let y = chain.forward(&Signal::new(numbers("x", &[5, 3])), &mut pass).unwrap();
     assert!(pass.backward(&y, &numbers("dy", &[5, 2]), Vec::new).is_err());
 }
 
 #[test]
-fn a_tape_refuses_what_no_kernel_computes() {
+fn tape_refuses_types_without_kernels() {
     let x = numbers("x", &[5, 3]).to_dtype(DType::F64).unwrap();
     let error = Activate::new("a", bn_core::Activation::Relu)
         .forward(&Signal::new(x), &mut Pass::train())
@@ -255,7 +255,7 @@ fn state(chain: &Chain) -> Vec<Vec<u32>> {
 }
 
 #[test]
-fn recorded_moments_are_those_of_all_batches_and_change_no_layer() {
+fn recording_merges_the_moments_of_all_batches_and_changes_no_layer() {
     let chain = net();
     let batches = [numbers("a", &[8, 3]), numbers("b", &[5, 3])];
     let before = state(&chain);
@@ -283,7 +283,7 @@ fn recorded_moments_are_those_of_all_batches_and_change_no_layer() {
 }
 
 #[test]
-fn given_moments_of_a_batch_evaluate_as_the_batch_itself() {
+fn given_moments_of_a_batch_equal_batch_statistics() {
     let chain = net();
     let x = numbers("a", &[8, 3]);
     let mut recorded = MomentsByPath::new();
@@ -300,7 +300,7 @@ fn given_moments_of_a_batch_evaluate_as_the_batch_itself() {
     assert!(error.to_string().contains("`second`"), "{error}");
 }
 
-/// A module of the user's with a norm layer inside.
+/// A user-defined module that contains a norm layer.
 #[derive(Debug)]
 struct Inside(bn_core::BatchNorm);
 
@@ -311,12 +311,12 @@ impl ModuleT for Inside {
 }
 
 #[test]
-fn modes_reach_the_norm_layers_inside_of_a_module() {
+fn modes_apply_to_norm_layers_inside_a_module() {
     let config = norm(DataFormat::Nchw);
     let inside = config.build(3, builder().pp("inside")).unwrap();
     let mut module = Chain::new();
     let norms = vec![("inside".to_owned(), inside.clone())];
-    // Named twice, they are held once.
+    // Variables listed twice are visited once.
     let variables = inside.affine_variables().into_iter().chain(inside.statistics()).collect();
     module.push(Graph::new(Inside(inside), variables).with_norms(norms));
     assert_eq!(parameters(&module).len(), 2);
@@ -325,7 +325,7 @@ fn modes_reach_the_norm_layers_inside_of_a_module() {
     layers.push(Activate::new("tanh", bn_core::Activation::Tanh));
     assert_tape_equals_graph("a norm inside", &module, &numbers("x", &[6, 3]));
     let x = numbers("x", &[6, 3]);
-    // As many training passes as the comparison has made.
+    // The comparison above made two training passes.
     for _ in 0..2 {
         run(&layers, &x, Pass::train());
     }
@@ -343,12 +343,12 @@ fn modes_reach_the_norm_layers_inside_of_a_module() {
         assert!(same(run(&module, &x, Pass::evaluate(mode)), want), "{mode:?}");
     }
     assert_eq!(state(&module), before);
-    // Each pass leaves the layer as it was for the next.
+    // The passes leave the module in moving mode.
     let moving = run(&layers, &x, Pass::evaluate(Mode::Moving));
     assert!(same(run(&module, &x, Pass::evaluate(Mode::Moving)), moving));
 }
 
-/// The paths of all results, in order.
+/// Records the paths of all outputs in order.
 #[derive(Default)]
 struct Paths(Vec<String>);
 
@@ -360,31 +360,31 @@ impl Observer for Paths {
 }
 
 #[test]
-fn an_observer_sees_every_result_in_order_and_changes_none() {
-    let (seen, unseen) = (net(), net());
+fn observer_sees_every_output_in_order_and_changes_nothing() {
+    let (watched, plain) = (net(), net());
     let x = numbers("a", &[8, 3]);
     let mut paths = Paths::default();
-    let observed = run(&seen, &x, Pass::train().with_observer(&mut paths));
-    assert_eq!(observed, run(&unseen, &x, Pass::train()));
-    assert_eq!(state(&seen), state(&unseen));
+    let observed = run(&watched, &x, Pass::train().with_observer(&mut paths));
+    assert_eq!(observed, run(&plain, &x, Pass::train()));
+    assert_eq!(state(&watched), state(&plain));
     assert_eq!(paths.0, ["dense", "first", "activation", "second"]);
 }
 
 #[test]
-fn weights_of_zero_leave_examples_out_of_the_statistics() {
+fn zero_weights_exclude_examples_from_the_statistics() {
     let chain = net();
     let (kept, masked) = (numbers("a", &[6, 3]), numbers("b", &[2, 3]));
     let both = Tensor::cat(&[&kept, &masked], 0).unwrap();
     let weights = Tensor::new(&[1.0_f32, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0], &Device::Cpu).unwrap();
     let weighted = run(&chain, &both, Pass::evaluate(Mode::Batch).with_weights(&weights));
-    let alone = run(&chain, &kept, Pass::evaluate(Mode::Batch));
-    for (got, want) in weighted.iter().zip(&alone) {
+    let unmasked = run(&chain, &kept, Pass::evaluate(Mode::Batch));
+    for (got, want) in weighted.iter().zip(&unmasked) {
         assert!((got - want).abs() <= 1e-5, "{got} {want}");
     }
 }
 
 #[test]
-fn ranks_in_a_pass_are_one_big_batch() {
+fn ranks_share_batch_statistics() {
     let x = [numbers("a", &[6, 3]), numbers("b", &[2, 3])];
     let whole = run(&net(), &Tensor::cat(&x, 0).unwrap(), Pass::train());
     let ranks = bn_core::Threads::group(2);
@@ -402,7 +402,7 @@ fn ranks_in_a_pass_are_one_big_batch() {
 }
 
 #[test]
-fn visiting_shows_all_that_a_layer_holds() {
+fn visit_covers_parameters_statistics_and_norms() {
     let chain = net();
     let mut paths = Vec::new();
     chain.visit(&mut |named| paths.push(named.path));

@@ -1,7 +1,7 @@
-//! What a network is made of.
+//! The building blocks of networks.
 //!
-//! A layer is written once. Primitive layers decide for each pass how they compute: by the kernels of this crate, with a
-//! way back on the pass's tape, or in candle's graph. Layers that consist of others never do.
+//! Primitive layers choose for each pass how to compute: with the kernels of this crate, recording a backward operation on
+//! the pass's tape, or in candle's graph. Composite layers need not distinguish.
 
 use super::pass::Pass;
 use super::signal::Signal;
@@ -11,44 +11,44 @@ use std::fmt::Debug;
 
 /// A layer of a network.
 pub trait Layer: Debug {
-    /// y of x. In a pass with a tape, pushes the layer's way back onto it.
+    /// Computes y from x. In a pass with a tape, records the layer's backward operation.
     ///
     /// # Errors
-    /// What candle or the norm layers report, for instance for an x of another shape.
+    /// Errors of candle or the norm layers, for example for an x of the wrong shape.
     fn forward(&self, x: &Signal, pass: &mut Pass<'_>) -> Result<Signal>;
 
-    /// Shows everything that the layer holds, by path, in a fixed order.
+    /// Calls `visitor` with every parameter, statistic and norm layer, in a fixed order.
     fn visit<'a>(&'a self, visitor: &mut dyn FnMut(Named<'a>));
 }
 
-/// Something that a layer holds.
+/// An item of a layer, with its path.
 #[derive(Clone, Debug)]
 pub struct Named<'a> {
-    /// For instance `group1.block2.conv1.norm`.
+    /// For example `group1.block2.conv1.norm`.
     pub path: String,
-    /// What is there.
+    /// The item.
     pub item: Item<'a>,
 }
 
-/// What a layer holds at a path.
+/// An item of a layer.
 #[derive(Clone, Debug)]
 pub enum Item<'a> {
     /// A variable that an optimizer may change.
     Parameter {
-        /// What the variable is to its layer.
+        /// The variable's role in its layer.
         role: Role,
         /// The variable.
         var: &'a Var,
-        /// False for one that its layer keeps from the optimizer.
+        /// False if the layer excludes it from training.
         is_trained: bool,
     },
-    /// A variable that training passes move by themselves: moving statistics and their like.
+    /// A variable that training passes update themselves, such as a moving statistic.
     Statistic(Var),
-    /// A norm layer; its parameters and statistics are shown by themselves too.
+    /// A norm layer. Its parameters and statistics are visited separately too.
     Norm(&'a BatchNorm),
 }
 
-/// What a parameter is to its layer.
+/// The role of a parameter in its layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Weight of a dense layer or a convolution.
@@ -64,9 +64,9 @@ pub enum Role {
 /// A parameter of a network.
 #[derive(Clone, Debug)]
 pub struct Parameter {
-    /// For instance `hidden1.weight`.
+    /// For example `hidden1.weight`.
     pub path: String,
-    /// What it is to its layer.
+    /// Its role in its layer.
     pub role: Role,
     /// The variable.
     pub var: Var,
@@ -74,7 +74,7 @@ pub struct Parameter {
     pub is_trained: bool,
 }
 
-/// All parameters of `layer`, in the order of their paths.
+/// All parameters of `layer`, sorted by path.
 pub fn parameters(layer: &dyn Layer) -> Vec<Parameter> {
     let mut found = Vec::new();
     layer.visit(&mut |Named { path, item }| {
@@ -86,7 +86,7 @@ pub fn parameters(layer: &dyn Layer) -> Vec<Parameter> {
     found
 }
 
-/// All norm layers of `layer` by path, in the order of the network.
+/// All norm layers of `layer` with their paths, in network order.
 pub fn norm_layers(layer: &dyn Layer) -> Vec<(String, &BatchNorm)> {
     let mut found = Vec::new();
     layer.visit(&mut |Named { path, item }| {
@@ -97,7 +97,7 @@ pub fn norm_layers(layer: &dyn Layer) -> Vec<(String, &BatchNorm)> {
     found
 }
 
-/// All statistics of `layer`, in the order of their paths.
+/// All statistics of `layer`, sorted by path.
 pub fn statistics(layer: &dyn Layer) -> Vec<(String, Var)> {
     let mut found = Vec::new();
     layer.visit(&mut |Named { path, item }| {
@@ -109,22 +109,22 @@ pub fn statistics(layer: &dyn Layer) -> Vec<(String, Var)> {
     found
 }
 
-/// Layers one after the other.
+/// Layers in sequence.
 #[derive(Debug, Default)]
 pub struct Chain(Vec<Box<dyn Layer>>);
 
 impl Chain {
-    /// No layers: y is x.
+    /// An empty sequence: the identity.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Puts `layer` behind the others.
+    /// Appends `layer`.
     pub fn push(&mut self, layer: impl Layer + 'static) {
         self.push_boxed(Box::new(layer));
     }
 
-    /// Puts `layer` behind the others.
+    /// Appends a boxed layer.
     pub fn push_boxed(&mut self, layer: Box<dyn Layer>) {
         self.0.push(layer);
     }

@@ -1,4 +1,4 @@
-//! The multi-layer perceptron: dense blocks of any width and number, then a dense layer to the classes.
+//! The multi-layer perceptron: any number of dense hidden layers, then a dense layer to the classes.
 
 use super::Sizes;
 use super::architecture::Architecture;
@@ -12,7 +12,7 @@ use candle::Result;
 use candle_nn::VarBuilder;
 use std::sync::Arc;
 
-/// Dense layers of these widths, then one to the classes.
+/// Dense hidden layers of these widths, then a dense layer to the classes.
 #[derive(Clone, Debug)]
 pub struct Mlp {
     /// Widths, each at least 1; empty for softmax regression.

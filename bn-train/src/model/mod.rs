@@ -1,9 +1,9 @@
-//! Networks: each topology once, made of layers that know how to compute and how to be differentiated.
+//! Networks, built from layers that define their forward and backward computation.
 //!
-//! A [`Layer`] turns a [`Signal`] into another within a [`Pass`], which says what the pass is for and keeps the [`Tape`].
-//! A network knows sizes, not data sets: it is built for images of some shape and a number of classes. Its variables come
-//! from a [`Parameters`] store, which draws each initial value from a stream named after the variable. Whoever needs
-//! variables or norm layers asks [`Layer::visit`].
+//! A [`Layer`] maps a [`Signal`] to another within a [`Pass`], which holds the mode and the [`Tape`]. A network does not
+//! know its data set; it is built for an image shape and a number of classes. Its variables come from a [`Parameters`]
+//! store, which draws each initial value from a random stream named after the variable. [`Layer::visit`] lists variables
+//! and norm layers.
 
 mod settings;
 mod parameters;
@@ -58,34 +58,34 @@ use crate::data::ImageShape;
 use candle::{Result, Tensor, Var};
 use candle_nn::VarBuilder;
 
-/// What a network turns images into: one score per class.
+/// Input and output sizes of a network.
 #[derive(Clone, Copy, Debug)]
 pub struct Sizes {
-    /// Size of one image.
+    /// Shape of one image.
     pub input: ImageShape,
-    /// Labels are `0..classes`.
+    /// Number of classes; labels are `0..classes`.
     pub classes: usize,
 }
 
-/// A network: it turns images into one score per class, or into what else its task makes of its results.
+/// A network: it maps images to one score per class, or to other outputs that its task defines.
 #[derive(Debug)]
 pub struct Model {
     layers: Box<dyn Layer>,
-    /// Whether it has a norm layer, so that statistics matter.
+    /// Whether it has a batch-norm layer, so that statistics matter.
     pub is_normalized: bool,
 }
 
 impl Model {
-    /// A network of the user's own: `[N, channels, height, width]` to scores `[N, classes]`.
+    /// A network from custom layers, which map `[N, channels, height, width]` to scores `[N, classes]`.
     pub fn new(layers: impl Layer + 'static) -> Self {
         let is_normalized = !norm_layers(&layers).is_empty();
         Self { layers: Box::new(layers), is_normalized }
     }
 
-    /// The network that `settings` describe, normalized as `norm` says, with the variables of `parameters`.
+    /// Builds the network of `settings` with the norm layers of `norm` and variables from `parameters`.
     ///
     /// # Errors
-    /// What candle or the norm layer report, for instance too little memory on the device.
+    /// Errors of candle or the norm layers, for example too little memory on the device.
     pub fn build(
         settings: &ModelSettings,
         norm: Option<&NormSettings>,
@@ -101,12 +101,12 @@ impl Model {
     /// Scores `[N, classes]` of images `[N, channels, height, width]`.
     ///
     /// # Errors
-    /// What candle or the norm layers report.
+    /// Errors of candle or the norm layers.
     pub fn forward(&self, images: &Tensor, pass: &mut Pass<'_>) -> Result<Tensor> {
         self.apply(&Signal::new(images.clone()), pass).map(Signal::into_tensor)
     }
 
-    /// Scores in a pass that nothing is learned from.
+    /// Scores in a pass without gradients.
     ///
     /// # Errors
     /// As [`Model::forward`].
@@ -114,7 +114,7 @@ impl Model {
         self.forward(images, &mut Pass::evaluate(mode))
     }
 
-    /// What the network makes of a signal, in any pass. Networks that are differentiated together share the pass.
+    /// Applies the network to a signal. Networks that are differentiated together share the pass.
     ///
     /// # Errors
     /// As [`Model::forward`].
@@ -122,8 +122,7 @@ impl Model {
         self.layers.forward(x, pass)
     }
 
-    /// The gradients of a loss by everything that may be trained here, for the gradient `dy` of the loss by `y`, a result
-    /// of `pass`.
+    /// The gradients of a loss by the trainable variables, given `dy`, the gradient of the loss by an output `y` of `pass`.
     ///
     /// # Errors
     /// As [`Pass::backward`].
@@ -138,7 +137,7 @@ impl Model {
         &*self.layers
     }
 
-    /// What an optimizer may change, in the order of the names. Moving statistics are not among them.
+    /// The trainable variables, sorted by path. Does not include moving statistics.
     pub fn trainable(&self) -> Vec<(String, Var)> {
         let trained = parameters(self.layers()).into_iter().filter(|found| found.is_trained);
         trained.map(|found| (found.path, found.var)).collect()

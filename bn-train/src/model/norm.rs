@@ -1,4 +1,4 @@
-//! The norm layer as networks see it: bn-core's `BatchNorm`, which every pass uses as its mode says.
+//! The norm layer: bn-core's `BatchNorm`, applied in the mode of the pass.
 
 use super::layer::{Item, Layer, Named, Role};
 use super::pass::{Mode, MomentsByPath, Pass};
@@ -9,32 +9,32 @@ use candle::{Result, Tensor, Var};
 use candle_nn::VarBuilder;
 use std::borrow::Cow;
 
-/// A norm layer, with what its configuration puts behind the norm.
+/// A batch-norm layer with the activation of its configuration.
 #[derive(Debug)]
 pub struct Norm {
     layer: BatchNorm,
     path: String,
-    /// Shows what the norm's activation is applied to; none where there is no activation.
+    /// For observers: the output before the activation. `None` without an activation.
     shown: Option<Shown>,
 }
 
-/// What an observer sees of a norm layer that also applies an activation.
+/// What an observer needs if the norm layer also applies an activation.
 #[derive(Debug)]
 struct Shown {
     /// The same variables without the activation.
     linear: BatchNorm,
-    /// Where the activation's results are shown.
+    /// Path at which the activation's output is reported.
     activation: String,
 }
 
 impl Norm {
-    /// `layer`, which lies at `path` in the network.
+    /// Wraps `layer`, which is at `path` in the network.
     pub fn new(layer: BatchNorm, path: impl Into<String>) -> Self {
         Self { layer, path: path.into(), shown: None }
     }
 
-    /// A new layer at `builder`'s prefix. With an activation in `config`, an observer sees what goes into the activation at
-    /// the layer's path, and what comes out at `activation` beside it.
+    /// Builds a layer at `builder`'s prefix. If `config` has an activation, an observer sees its input at the layer's path
+    /// and its output at the sibling path `activation`.
     ///
     /// # Errors
     /// As [`BatchNormConfig::build`].
@@ -48,7 +48,7 @@ impl Norm {
         let shown = if config.activation == Activation::None {
             None
         } else {
-            // A second layer on the prefix: it shares variables and state.
+            // A second layer with the same prefix shares variables and state.
             let config = BatchNormConfig { activation: Activation::None, ..config.clone() };
             let linear = config.build(channels, builder)?;
             let block = path.rsplit_once('.').map_or("", |(block, _)| block);
@@ -57,10 +57,10 @@ impl Norm {
         Ok(Self { layer, path, shown })
     }
 
-    /// `activation(norm(x) + residual)`, by the statistics that the pass asks for.
+    /// `activation(norm(x) + residual)`, under the statistics of the pass's mode.
     ///
     /// # Errors
-    /// As [`BatchNorm::forward_with`]; and in [`Mode::Given`] when there are no statistics for this layer.
+    /// As [`BatchNorm::forward_with`]; also in [`Mode::Given`] without statistics for this layer.
     pub fn forward_with(
         &self,
         x: &Signal,
@@ -100,7 +100,7 @@ impl Norm {
         Ok(y)
     }
 
-    /// Shows an observer what the activation was applied to, and what it made of that. Nothing changes.
+    /// Reports the activation's input and output to the observer. Changes no state.
     fn show(
         &self,
         x: &Signal,
@@ -143,7 +143,7 @@ fn joined(block: &str, name: &str) -> String {
     if block.is_empty() { name.to_owned() } else { format!("{block}.{name}") }
 }
 
-/// `γ (x̂ r + d) + β` of `z = γ x̂ + β`, with x of `[N, C, …]` and r and d of `[groups, C]`.
+/// `γ (x̂ r + d) + β` from `z = γ x̂ + β`, with x of `[N, C, …]` and r and d of `[groups, C]`.
 fn corrected(z: &Tensor, layer: &BatchNorm, correction: &Correction) -> Result<Tensor> {
     let dims = z.dims().to_vec();
     let (groups, channels) = correction.r().dims2()?;
@@ -179,11 +179,11 @@ impl Layer for Norm {
 pub(super) fn given<'a>(statistics: &'a MomentsByPath, path: &str) -> Result<&'a Moments> {
     match statistics.get(path) {
         Some(moments) => Ok(moments),
-        None => candle::bail!("no statistics are given for norm layer `{path}`"),
+        None => candle::bail!("no statistics given for norm layer `{path}`"),
     }
 }
 
-/// Shows a norm layer, its parameters and its statistics.
+/// Visits a norm layer, its parameters and its statistics.
 pub(super) fn visit_norm<'a>(path: &str, layer: &'a BatchNorm, visitor: &mut dyn FnMut(Named<'a>)) {
     let is_trained = layer.config().trainable;
     let affine = [("gamma", Role::Gamma, layer.gamma()), ("beta", Role::Beta, layer.beta())];

@@ -1,7 +1,7 @@
-//! The variables of a network, each with initial values of its own stream.
+//! The variables of a network, each initialized from its own random stream.
 //!
-//! Stands behind a candle [`VarBuilder`] like candle's `VarMap`, with two differences: a draw depends on the seed and
-//! the variable's name alone, and names are kept in order.
+//! A backend for candle's [`VarBuilder`] like `VarMap`, with two differences: initial values depend only on the seed and
+//! the variable's name, and names are sorted.
 
 use crate::random::{Purpose, Stream};
 use candle::{DType, Device, Result, Shape, Tensor, Var};
@@ -11,27 +11,27 @@ use candle_nn::{VarBuilder, var_builder::VarBuilderArgs};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-/// A store that makes a variable when it is first asked for.
+/// A store that creates variables on first use.
 #[derive(Debug)]
 pub struct Parameters {
     seed: u64,
-    /// What initial weights of layers are multiplied by.
+    /// Factor of initial weights.
     scale: f32,
     variables: Mutex<BTreeMap<String, Var>>,
 }
 
 impl Parameters {
-    /// An empty store; `seed` decides the initial values.
+    /// An empty store that draws initial values from `seed`.
     pub fn new(seed: u64) -> Self {
         Self { seed, scale: 1.0, variables: Mutex::default() }
     }
 
-    /// The same with initial weights (variables called `weight` that are not constant) `scale` times as large.
+    /// Multiplies initial weights (variables called `weight` that are not constant) by `scale`.
     pub fn scaled(self, scale: f64) -> Self {
         Self { scale: scale as f32, ..self }
     }
 
-    /// A builder of f32 variables on `device`, as layers take it.
+    /// A builder of f32 variables on `device`.
     pub fn into_builder(self, device: &Device) -> VarBuilder<'static> {
         VarBuilderArgs::new_with_args(Box::new(self) as Box<dyn SimpleBackend>, DType::F32, device)
     }
@@ -80,7 +80,7 @@ impl SimpleBackend for Parameters {
         if let Some(variable) = variables.get(name) {
             if variable.shape() != &shape {
                 candle::bail!(
-                    "{name}: asked for with shape {shape:?}, made with {:?}",
+                    "{name}: requested with shape {shape:?}, but created with {:?}",
                     variable.shape()
                 );
             }
@@ -94,7 +94,7 @@ impl SimpleBackend for Parameters {
     }
 
     fn get_unchecked(&self, name: &str, _dtype: DType, _device: &Device) -> Result<Tensor> {
-        candle::bail!("{name}: cannot be made without a shape")
+        candle::bail!("{name}: cannot be created without a shape")
     }
 
     fn contains_tensor(&self, name: &str) -> bool {
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn values_depend_on_seed_and_name_and_not_on_order() {
+    fn values_depend_on_seed_and_name_but_not_on_order() {
         let init = Init::Uniform { lo: -0.1, up: 0.1 };
         let forward = draw(1, &["a", "b"], init);
         let backward = draw(1, &["b", "other", "a"], init);
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_one_variable() {
+    fn equal_names_share_a_variable() {
         let builder = Parameters::new(0).into_builder(&Device::Cpu);
         assert!(!builder.contains_tensor("a"));
         let first = builder.get_with_hints(3, "a", Init::Const(1.0)).unwrap();
@@ -139,12 +139,12 @@ mod tests {
     }
 
     #[test]
-    fn spread_is_what_was_asked_for() {
+    fn initial_values_have_the_requested_deviation() {
         let deviation = |init| {
             let values = &draw(3, &["a"], init)[0];
             (values.iter().map(|value| value * value).sum::<f32>() / values.len() as f32).sqrt()
         };
-        // A hundred draws know their spread within a third.
+        // With a hundred draws, the estimate is within a third of the true value.
         assert!((0.66..1.5).contains(&deviation(Init::Randn { mean: 0.0, stdev: 1.0 })));
         let kaiming = deviation(candle_nn::init::DEFAULT_KAIMING_NORMAL) / (2.0_f32 / 5.0).sqrt();
         assert!((0.66..1.5).contains(&kaiming), "{kaiming}");

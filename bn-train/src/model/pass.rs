@@ -1,4 +1,4 @@
-//! One pass through a network: what it is for, and what travels with it from layer to layer.
+//! A pass through a network: its mode, and the context that layers share.
 
 use super::gradients::Gradients;
 use super::signal::Signal;
@@ -9,28 +9,28 @@ use candle::{Result, Tensor, Var};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Moments by the path of the norm layer that they belong to.
+/// Moments by the path of their norm layer.
 pub type MomentsByPath = BTreeMap<String, Moments>;
 
 /// Which statistics the norm layers use.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Mode<'a> {
-    /// Those of the batch, which also move the moving statistics. The only mode that is differentiated.
+    /// Batch statistics, which also update the moving statistics. The only mode with gradients.
     Train,
-    /// The moving statistics; nothing changes.
+    /// Moving statistics; changes no state.
     Moving,
-    /// Those of the batch; nothing changes.
+    /// Batch statistics; changes no state.
     Batch,
-    /// These, by the path of the norm layer; nothing changes.
+    /// The given moments, by the path of the norm layer; changes no state.
     Given(&'a MomentsByPath),
 }
 
-/// Sees the results of layers as they are computed.
+/// Observes the outputs of layers during a pass.
 pub trait Observer {
-    /// The result of the layer at `path`: a dense layer, a convolution, a norm layer or an activation.
+    /// Called with the output of the layer at `path`: a dense layer, a convolution, a norm layer or an activation.
     ///
     /// # Errors
-    /// What keeps the pass from going on.
+    /// An error aborts the pass.
     fn output(&mut self, path: &str, y: &Tensor) -> Result<()>;
 }
 
@@ -67,12 +67,12 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// A training pass of f32 tensors on the CPU, recorded on a tape.
+    /// A training pass for f32 tensors on the CPU, recorded on a tape.
     pub fn train() -> Self {
         Self::train_on(Tape::new())
     }
 
-    /// A training pass recorded on `tape`, for signals that come from [`Tape::input`].
+    /// A training pass recorded on `tape`, for signals from [`Tape::input`].
     pub fn train_on(tape: Tape) -> Self {
         Self::new(Mode::Train, Differentiation::Tape(tape))
     }
@@ -82,42 +82,42 @@ impl<'a> Pass<'a> {
         Self::new(Mode::Train, Differentiation::Graph)
     }
 
-    /// A training pass over x: on a tape where there are kernels for x, else in candle's graph.
+    /// A training pass over x: on a tape if this crate's kernels support x, otherwise in candle's graph.
     pub fn train_for(x: &Tensor) -> Self {
         if is_plain(x) { Self::train() } else { Self::train_by_graph() }
     }
 
-    /// A pass that nothing is learned from. In [`Mode::Train`] it still moves the moving statistics.
+    /// A pass without gradients. In [`Mode::Train`] it still updates the moving statistics.
     pub fn evaluate(mode: Mode<'a>) -> Self {
         Self::new(mode, Differentiation::None)
     }
 
-    /// A pass by batch statistics that merges each norm layer's moments into `recorded`. No layer changes.
+    /// A pass under batch statistics that merges each norm layer's moments into `recorded`. Changes no layer.
     pub fn record(recorded: &'a mut MomentsByPath) -> Self {
         Self { recorded: Some(recorded), ..Self::evaluate(Mode::Batch) }
     }
 
-    /// With someone who sees every layer's result.
+    /// Adds an observer of the layers' outputs.
     pub fn with_observer(self, observer: &'a mut dyn Observer) -> Self {
         Self { observer: Some(observer), ..self }
     }
 
-    /// Nobody sees what comes from here on.
+    /// Removes the observer for the rest of the pass.
     pub fn unobserved(self) -> Self {
         Self { observer: None, ..self }
     }
 
-    /// With weights of the examples, `[N]`, for batch statistics.
+    /// Sets example weights `[N]` for batch statistics.
     pub fn with_weights(self, weights: &'a Tensor) -> Self {
         Self { weights: Some(weights), ..self }
     }
 
-    /// With ranks over which batch statistics are taken.
+    /// Computes batch statistics over all `ranks`.
     pub fn with_collective(self, ranks: Arc<dyn Collective>) -> Self {
         Self { collective: Some(ranks), ..self }
     }
 
-    /// With updates of the moving statistics that are left in `updates`, to be committed later.
+    /// Collects updates of the moving statistics in `updates`, to be committed later.
     pub fn with_updates(self, updates: &'a Updates) -> Self {
         Self { updates: Some(updates), ..self }
     }
@@ -127,30 +127,30 @@ impl<'a> Pass<'a> {
         self.mode
     }
 
-    /// Weights of the examples for batch statistics.
+    /// Example weights for batch statistics.
     pub fn weights(&self) -> Option<&'a Tensor> {
         self.weights
     }
 
-    /// Where updates of the moving statistics are left; none where each layer commits its own at once.
+    /// Where updates of the moving statistics are collected; `None` if each layer commits at once.
     pub fn updates(&self) -> Option<&'a Updates> {
         self.updates
     }
 
-    /// The ranks over which batch statistics are taken.
+    /// The ranks over which batch statistics are computed.
     pub fn collective(&self) -> Option<&Arc<dyn Collective>> {
         self.collective.as_ref()
     }
 
-    /// Whether candle's graph differentiates this pass, so that results must stay in it.
+    /// Whether candle's graph differentiates this pass, so that outputs must stay attached to it.
     pub fn is_by_graph(&self) -> bool {
         matches!(self.differentiation, Differentiation::Graph)
     }
 
-    /// Whether a layer computes by the kernels of this crate: otherwise by tensor operations of candle.
+    /// Whether layers should use this crate's kernels instead of candle's operations.
     ///
     /// # Errors
-    /// For a tape and a tensor that is not f32 on the CPU.
+    /// The pass has a tape and the tensor is not f32 on the CPU.
     pub fn uses_kernels(&self, x: &Signal) -> Result<bool> {
         match self.differentiation {
             Differentiation::Graph => Ok(false),
@@ -164,13 +164,13 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Whether an operation on `inputs` has a way back to record. `has_variables`: it has some that are trained.
+    /// Whether an operation on `inputs` must be recorded. `has_variables` says whether it has trained variables.
     pub fn records(&self, inputs: &[&Signal], has_variables: bool) -> bool {
         matches!(self.differentiation, Differentiation::Tape(_))
             && (has_variables || inputs.iter().any(|input| input.wants_gradient()))
     }
 
-    /// The signal of `y`, made from `inputs`, with its way back if there is one to record.
+    /// The signal of `y`, computed from `inputs`. Records `backward` if needed.
     pub fn result<B: Backward + 'static>(
         &mut self,
         y: Tensor,
@@ -185,15 +185,15 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Whether somebody sees the results of layers.
+    /// Whether the pass has an observer.
     pub fn is_observed(&self) -> bool {
         self.observer.is_some()
     }
 
-    /// Shows a layer's result to the observer, if there is one.
+    /// Reports a layer's output to the observer, if there is one.
     ///
     /// # Errors
-    /// What the observer reports.
+    /// Errors of the observer.
     pub fn observe(&mut self, path: &str, y: &Tensor) -> Result<()> {
         match &mut self.observer {
             Some(observer) => observer.output(path, y),
@@ -201,15 +201,15 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Whether norm layers record their moments, see [`Pass::record`].
+    /// Whether norm layers record their moments; see [`Pass::record`].
     pub fn is_recording(&self) -> bool {
         self.recorded.is_some()
     }
 
-    /// Merges a norm layer's moments into what was recorded at `path`.
+    /// Merges a norm layer's moments into those recorded at `path`.
     ///
     /// # Errors
-    /// For moments of another number of channels.
+    /// The numbers of channels differ.
     pub fn add_moments(&mut self, path: &str, moments: &Moments) -> Result<()> {
         let Some(recorded) = &mut self.recorded else {
             return Ok(());
@@ -222,11 +222,11 @@ impl<'a> Pass<'a> {
         Ok(())
     }
 
-    /// Walks back from `y`, whose gradient is `dy`. `trained` names the variables whose gradients are wanted of candle's
-    /// graph; a tape finds all of them.
+    /// Computes gradients from `dy`, the gradient by `y`. `trained` lists the variables to read from candle's graph; a tape
+    /// knows its variables.
     ///
     /// # Errors
-    /// In a pass that is not differentiated; and what an operation's way back reports.
+    /// The pass has no gradients; errors of backward operations.
     pub fn backward(
         self,
         y: &Signal,
@@ -236,14 +236,14 @@ impl<'a> Pass<'a> {
         match self.differentiation {
             Differentiation::Tape(tape) => tape.backward(y, dy.clone()),
             Differentiation::Graph => {
-                // The sum's gradient spreads a one over y, and the product turns it into dy.
+                // The gradient of sum(y * dy) by y is dy.
                 let dy = dy.to_device(y.tensor().device())?.to_dtype(y.tensor().dtype())?;
                 let store = (y.tensor() * dy)?.sum_all()?.backward()?;
                 let mut gradients = Gradients::new();
                 gradients.add_all(&trained(), &store)?;
                 Ok(gradients)
             }
-            Differentiation::None => candle::bail!("backward: nothing is learned from this pass"),
+            Differentiation::None => candle::bail!("backward: this pass has no gradients"),
         }
     }
 }

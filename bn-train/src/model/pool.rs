@@ -1,4 +1,4 @@
-//! Layers without variables: what they do to the shape of an image.
+//! Pooling and reshaping layers.
 
 use super::layer::{Layer, Named};
 use super::pass::Pass;
@@ -8,7 +8,7 @@ use crate::ops::buffer::{Numbers, tensor};
 use crate::ops::pool;
 use candle::{D, Result, Tensor};
 
-/// `[N, …]` becomes `[N, numbers of an example]`.
+/// Flattens `[N, …]` to `[N, elements per example]`.
 #[derive(Debug)]
 pub struct Flatten;
 
@@ -21,7 +21,7 @@ impl Layer for Flatten {
     fn visit<'a>(&'a self, _: &mut dyn FnMut(Named<'a>)) {}
 }
 
-/// The numbers of each example in these dimensions: `[N, …]` becomes `[N, dimensions]`.
+/// Reshapes each example: `[N, …]` becomes `[N, dimensions]`.
 #[derive(Debug)]
 pub struct Reshape(pub Vec<usize>);
 
@@ -47,8 +47,8 @@ impl Backward for ReshapeBackward {
     }
 }
 
-/// The largest number of each 2x2 window; what does not fill a window is left out. The gradient goes to the first of
-/// several equal numbers, row by row.
+/// 2x2 max pooling with stride 2. An odd last row or column is dropped. The gradient goes to the first maximum of a
+/// window, in row order.
 #[derive(Debug)]
 pub struct MaxPool;
 
@@ -67,8 +67,8 @@ impl Layer for MaxPool {
     fn visit<'a>(&'a self, _: &mut dyn FnMut(Named<'a>)) {}
 }
 
-/// By candle's operations. Not by its `max_pool2d`: that one's gradient is four times too small (it takes the mean of the
-/// window's mask), and each of several equal numbers gets it.
+/// Max pooling by candle's operations. Its own `max_pool2d` is not used, because its gradient is four times too small (it
+/// averages the window's mask) and goes to every one of several equal maxima.
 fn max_by_graph(x: &Tensor) -> Result<Tensor> {
     let (images, channels, height, width) = x.dims4()?;
     let (rows, columns) = (height / 2, width / 2);
@@ -85,8 +85,7 @@ fn max_by_graph(x: &Tensor) -> Result<Tensor> {
     Ok(best)
 }
 
-/// The larger of two numbers, the first of equal ones; NaN is larger than all others. A select passes the gradient to the
-/// number that it took, and to no other.
+/// The elementwise maximum, with NaN as the largest value. On ties, the gradient goes to `first`.
 fn larger(first: &Tensor, second: &Tensor) -> Result<Tensor> {
     let larger = second.gt(first)?.where_cond(second, first)?;
     let second_or_nan = first.ne(first)?.where_cond(first, second)?;
@@ -106,7 +105,7 @@ impl Backward for MaxPoolBackward {
     }
 }
 
-/// `[N, C, height, width]` becomes `[N, C]`, the mean of each map.
+/// Global mean pooling: `[N, C, height, width]` becomes `[N, C]`.
 #[derive(Debug)]
 pub struct MeanOverMap;
 

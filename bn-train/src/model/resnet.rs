@@ -1,6 +1,6 @@
 //! The residual network for 32x32 images of He et al. 2015, section 4.2, with projection shortcuts (option B): a
-//! convolution to 16 channels, three groups of `(depth - 2) / 6` blocks with 16, 32 and 64 channels, the second and third
-//! beginning with stride 2, the mean over the map, and a dense layer to the classes.
+//! convolution to 16 channels, three groups of `(depth - 2) / 6` blocks with 16, 32 and 64 channels, where the second and
+//! third start with stride 2, global mean pooling, and a dense layer to the classes.
 
 use super::Sizes;
 use super::architecture::Architecture;
@@ -17,13 +17,13 @@ use candle::Result;
 use candle_nn::VarBuilder;
 use std::sync::Arc;
 
-/// Channels and first stride of each group.
+/// Channels and initial stride of each group.
 const GROUPS: [(usize, usize); 3] = [(16, 1), (32, 2), (64, 2)];
 
 /// A residual network for 32x32 images.
 #[derive(Clone, Copy, Debug)]
 pub struct Resnet {
-    /// Layers with weights, shortcuts not counted: `6n + 2` for `n` blocks in each of the three groups.
+    /// Number of layers with weights, not counting shortcuts: `6n + 2` for `n` blocks in each of the three groups.
     pub depth: usize,
 }
 
@@ -36,7 +36,7 @@ pub(super) fn kind() -> Kind<Arc<dyn Architecture>> {
 
 fn read(keys: &mut Keys<'_>) -> Option<Resnet> {
     let takes = whole(8..=1202).only("a whole number 6n + 2", |depth| depth % 6 == 2);
-    let about = "layers, for n blocks in each of three groups: 20, 32, 44, 56, 110";
+    let about = "layers, for n blocks in each of three groups; for example 20, 32, 44, 56, 110";
     let depth = keys.with_default(Key::new("depth", takes, about), 20);
     Some(Resnet { depth: depth? as usize })
 }
@@ -78,7 +78,7 @@ struct Residual {
     first: Block<Convolution>,
     second: Convolution,
     finish: Finish,
-    /// Where sizes change; x itself elsewhere.
+    /// Projection if the size changes; `None` for the identity.
     shortcut: Option<Block<Convolution>>,
 }
 

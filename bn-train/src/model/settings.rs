@@ -1,27 +1,27 @@
-//! What a file says of the hidden layers of a network: their norm layers, their activation.
+//! Settings of hidden layers: norm and activation.
 
 use bn_core::BatchNormConfig;
 
-/// A normalization layer.
+/// The settings of norm layers.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct NormSettings {
-    /// On which side of the activation.
+    /// Position relative to the activation.
     pub position: Position,
     /// The layer itself.
     pub layer: NormLayer,
-    /// The step from which on the moving statistics normalize in training too, and stay as they are; none for never.
+    /// The step after which moving statistics are frozen and also used in training; `None` for never.
     pub freeze_after: Option<u64>,
 }
 
-/// Which layer normalizes.
+/// The kind of norm layer.
 #[derive(Clone, Debug, PartialEq)]
 pub enum NormLayer {
-    /// Batch normalization or renormalization; its schedules are scaled to the run.
+    /// Batch normalization or renormalization. Its schedules are scaled to the run's length.
     Batch(Box<BatchNormConfig>),
-    /// Group normalization; of one group, layer normalization.
+    /// Group normalization; with one group, layer normalization.
     Group {
-        /// Groups of channels, a divisor of their number.
+        /// Number of groups; must divide the number of channels.
         groups: usize,
         /// Added to the variance.
         epsilon: f64,
@@ -29,12 +29,12 @@ pub enum NormLayer {
 }
 
 impl NormSettings {
-    /// `layer` on this side of the activation.
+    /// `layer` at `position`, never frozen.
     pub fn new(position: Position, layer: NormLayer) -> Self {
         Self { position, layer, freeze_after: None }
     }
 
-    /// The same after `change` of its batch-norm layer; none if it is another layer.
+    /// Applies `change` to the batch-norm configuration; `None` for other kinds of norm.
     pub fn with_batch_norm(mut self, change: impl FnOnce(&mut BatchNormConfig)) -> Option<Self> {
         match &mut self.layer {
             NormLayer::Batch(config) => change(config),
@@ -43,7 +43,7 @@ impl NormSettings {
         Some(self)
     }
 
-    /// The batch-norm layer, if it is one.
+    /// The batch-norm configuration; `None` for other kinds of norm.
     pub fn batch_norm(&self) -> Option<&BatchNormConfig> {
         match &self.layer {
             NormLayer::Batch(config) => Some(config),
@@ -52,7 +52,7 @@ impl NormSettings {
     }
 }
 
-/// A function applied to every element.
+/// An elementwise activation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activation {
     /// `1 / (1 + exp(-x))`.
@@ -65,7 +65,7 @@ pub enum Activation {
     LeakyRelu,
 }
 
-/// On which side of the activation a normalization layer stands.
+/// Position of a norm layer relative to the activation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Position {
     /// Layer, norm, activation.

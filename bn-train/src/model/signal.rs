@@ -1,9 +1,8 @@
-//! What flows through a network.
+//! Tensors that flow through a network.
 
 use candle::Tensor;
 
-/// A tensor on its way through a network, and the number of its node on the [`Tape`](super::Tape), where its gradient is
-/// wanted.
+/// A tensor in a network, with its node on the [`Tape`](super::Tape) if its gradient is needed.
 #[derive(Clone, Debug)]
 pub struct Signal {
     tensor: Tensor,
@@ -11,7 +10,7 @@ pub struct Signal {
 }
 
 impl Signal {
-    /// A tensor whose gradient no tape collects: data, a result in evaluation, or a node of candle's graph.
+    /// A tensor without a node on a tape: data, an output in evaluation, or a tensor in candle's graph.
     pub fn new(tensor: Tensor) -> Self {
         Self { tensor, node: None }
     }
@@ -20,17 +19,17 @@ impl Signal {
         Self { tensor, node: Some(node) }
     }
 
-    /// The values.
+    /// The tensor.
     pub fn tensor(&self) -> &Tensor {
         &self.tensor
     }
 
-    /// The values, by value.
+    /// Converts into the tensor.
     pub fn into_tensor(self) -> Tensor {
         self.tensor
     }
 
-    /// Whether the tape collects its gradient.
+    /// Whether the tape computes its gradient.
     pub fn wants_gradient(&self) -> bool {
         self.node.is_some()
     }

@@ -1,8 +1,8 @@
-//! The way back through a network: operations in the order of the forward pass, walked in reverse.
+//! Reverse-mode differentiation: operations are recorded in forward order and walked in reverse.
 //!
-//! candle's graph adds every gradient to a tensor of zeros, in passes that cost as much as the arithmetic, and knows no
-//! operation with more than one result. So training on the CPU keeps a tape. Data have no node, and neither has what is
-//! computed from data alone: nothing before the first variable is walked.
+//! Candle's graph adds every gradient to a tensor of zeros, which costs as much as the arithmetic, and does not support
+//! operations with several outputs. Training on the CPU therefore uses this tape. Data has no node, and neither has
+//! anything computed only from data, so the backward pass stops at the first variable.
 
 use super::gradients::Gradients;
 use super::signal::Signal;
@@ -23,28 +23,28 @@ struct Operation {
     backward: Box<dyn Backward>,
 }
 
-/// The way back through one operation: it holds what the gradients need.
+/// The backward operation of a recorded operation, with the values it needs.
 pub trait Backward: Debug {
-    /// Puts the gradients of inputs and variables into `sink`, for the gradient `dy` of the result.
+    /// Puts the gradients by inputs and variables into `sink`, given `dy`, the gradient by the output.
     ///
     /// # Errors
-    /// What the computation reports.
+    /// Errors of the computation.
     fn backward(self: Box<Self>, dy: Tensor, sink: &mut GradientSink<'_>) -> Result<()>;
 }
 
 impl Tape {
-    /// Nothing recorded.
+    /// An empty tape.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A signal whose gradient [`Tape::backward`] finds, for [`Gradients::of_input`].
+    /// A signal whose gradient [`Tape::backward`] computes, for [`Gradients::of_input`].
     pub fn input(&mut self, tensor: Tensor) -> Signal {
         let node = self.node();
         Signal::at_node(tensor, node)
     }
 
-    /// Records an operation that made `y` from `inputs`.
+    /// Records an operation that computed `y` from `inputs`.
     pub(super) fn push(
         &mut self,
         y: Tensor,
@@ -57,16 +57,16 @@ impl Tape {
         Signal::at_node(y, output)
     }
 
-    /// Walks back from `y`, whose gradient is `dy`.
+    /// Computes all gradients from `dy`, the gradient by `y`.
     ///
     /// # Errors
-    /// What an operation's way back reports.
+    /// Errors of backward operations.
     pub fn backward(mut self, y: &Signal, dy: Tensor) -> Result<Gradients> {
         let mut gradients = Gradients::with_nodes(self.nodes);
         if let Some(node) = y.node() {
             gradients.add_to_node(node, dy)?;
         }
-        // Each operation is dropped as soon as it was walked, with the tensors that it kept.
+        // Popping drops each operation, and the tensors it holds, as soon as it is done.
         while let Some(Operation { inputs, output, backward }) = self.operations.pop() {
             if let Some(dy) = gradients.take_node(output) {
                 backward.backward(
@@ -85,7 +85,7 @@ impl Tape {
     }
 }
 
-/// Where one operation's way back puts what it finds. Gradients of what is used more than once are added up.
+/// Receives the gradients of one backward operation. Gradients by the same tensor are summed.
 #[derive(Debug)]
 pub struct GradientSink<'a> {
     inputs: &'a [Option<usize>],
@@ -93,15 +93,15 @@ pub struct GradientSink<'a> {
 }
 
 impl GradientSink<'_> {
-    /// Whether the gradient of the input with this index is wanted. Data need none.
+    /// Whether the gradient by the input with this index is needed. Data needs none.
     pub fn wants(&self, input: usize) -> bool {
         self.inputs.get(input).is_some_and(Option::is_some)
     }
 
-    /// The gradient of an input; ignored unless it is wanted.
+    /// Adds the gradient by an input. Ignored if it is not needed.
     ///
     /// # Errors
-    /// When there is one of another shape already.
+    /// There is already a gradient with another shape.
     pub fn input(&mut self, input: usize, gradient: Tensor) -> Result<()> {
         match self.inputs.get(input) {
             Some(Some(node)) => self.gradients.add_to_node(*node, gradient),
@@ -109,7 +109,7 @@ impl GradientSink<'_> {
         }
     }
 
-    /// The gradient of a variable.
+    /// Adds the gradient by a variable.
     ///
     /// # Errors
     /// As [`GradientSink::input`].
@@ -117,8 +117,8 @@ impl GradientSink<'_> {
         self.gradients.add(variable, gradient)
     }
 
-    /// The gradient of a variable, by `work` that a thread without other work may run meanwhile: what the rest of the way
-    /// back does not wait for belongs here, unless it keeps a lot of memory.
+    /// Adds the gradient by a variable, computed by `work`, which an idle thread may run in parallel. Use it for gradients
+    /// that the rest of the backward pass does not depend on, unless they keep a lot of memory alive.
     pub fn variable_later(
         &mut self,
         variable: &Var,

@@ -1,4 +1,4 @@
-//! Laws of networks: what they share across arms, what they hold, and that they learn.
+//! Laws of networks: initial weights, variables, gradients and modes.
 
 use super::*;
 use crate::data::ImageShape;
@@ -54,7 +54,7 @@ fn arms_with_one_seed_start_from_the_same_weights() {
 }
 
 #[test]
-fn a_bias_stands_where_no_offset_follows() {
+fn bias_exists_unless_an_offset_follows() {
     let hidden = |lines: &str| names(&build(&format!("model.hidden = [4]\n{lines}"), 0));
     assert_eq!(
         hidden("norm.kind = 'none'"),
@@ -75,7 +75,7 @@ fn a_bias_stands_where_no_offset_follows() {
 }
 
 #[test]
-fn any_depth_and_family_gives_scores_and_gradients_to_every_variable() {
+fn every_variable_of_every_family_has_a_gradient() {
     for model in [
         "model.hidden = []",
         "model.hidden = [7]",
@@ -107,7 +107,7 @@ fn any_depth_and_family_gives_scores_and_gradients_to_every_variable() {
 }
 
 #[test]
-fn only_training_moves_what_evaluation_sees() {
+fn only_training_updates_moving_statistics() {
     for norm in [
         "norm.kind = 'batch'",
         "norm.kind = 'renorm'",
@@ -120,15 +120,15 @@ fn only_training_moves_what_evaluation_sees() {
         let before = scores(Mode::Moving);
         let batch = scores(Mode::Batch);
         assert_ne!(before, batch);
-        assert_eq!(scores(Mode::Moving), before, "evaluation committed something");
+        assert_eq!(scores(Mode::Moving), before, "evaluation updated statistics");
         model.forward(&x, &mut Pass::train()).unwrap();
-        assert_ne!(scores(Mode::Moving), before, "training committed nothing");
+        assert_ne!(scores(Mode::Moving), before, "training updated no statistics");
         assert_eq!(scores(Mode::Batch), batch);
     }
 }
 
 #[test]
-fn position_decides_what_is_normalized() {
+fn position_of_the_norm_changes_the_scores() {
     let scores = |position: &str| -> Vec<f32> {
         let model = build(&format!("norm.position = '{position}'\nmodel.hidden = [6]"), 0);
         model.evaluate(&images(8), Mode::Batch).unwrap().flatten_all().unwrap().to_vec1().unwrap()
@@ -136,15 +136,15 @@ fn position_decides_what_is_normalized() {
     assert_ne!(scores("before"), scores("after"));
 }
 
-/// The gradient of some loss by scores.
+/// The gradient of some loss by the scores.
 fn dy(examples: usize) -> Tensor {
     let values: Vec<f32> = (0..examples * 10).map(|i| ((i * 7) % 11) as f32 / 5.0 - 1.0).collect();
     Tensor::from_vec(values, (examples, 10), &Device::Cpu).unwrap()
 }
 
-/// The backward of the layers, and candle's, over every kind of layer, norm and activation.
+/// Compares the tape with candle's graph over every kind of layer, norm and activation.
 #[test]
-fn gradients_are_those_of_the_graph() {
+fn gradients_equal_those_of_the_graph() {
     let norms = [
         "norm.kind = 'none'",
         "norm.kind = 'batch'",
@@ -178,7 +178,7 @@ fn gradients_are_those_of_the_graph() {
             let pairs: Vec<_> = ours.trainable().into_iter().zip(theirs.trainable()).collect();
             let all = pairs.iter().flat_map(|(_, (_, their))| host(&graph, their));
             let scale = all.fold(0.0_f32, |most, gradient| most.max(gradient.abs()));
-            // A hundred roundings at the size of the net's largest gradient: sums of small ones cancel larger terms.
+            // A hundred roundings at the scale of the largest gradient, because small sums cancel larger terms.
             let tolerance = 100.0 * f32::EPSILON * scale;
             for ((name, our), (_, their)) in pairs {
                 let got = host(&output, &our);
@@ -192,7 +192,7 @@ fn gradients_are_those_of_the_graph() {
 }
 
 #[test]
-fn threads_change_no_bit_of_what_is_learned() {
+fn training_is_bitwise_equal_for_any_thread_count() {
     for model in [
         "model.hidden = [40, 130, 20, 33]\nmodel.activation = 'sigmoid'",
         "model.hidden = [140, 130]\nnorm.kind = 'none'",
@@ -228,7 +228,7 @@ fn threads_change_no_bit_of_what_is_learned() {
 }
 
 #[test]
-fn group_norm_is_that_of_the_formula() {
+fn group_norm_equals_its_formula() {
     let builder = Parameters::new(0).into_builder(&Device::Cpu);
     let norm = GroupNorm::build(2, 1e-3, 4, &builder.pp("norm")).unwrap();
     let values: Vec<f32> = (0..24).map(|i| ((i * 7) % 13) as f32).collect();
@@ -243,17 +243,17 @@ fn group_norm_is_that_of_the_formula() {
         }
     }
     let roles: Vec<Role> = parameters(&norm).into_iter().map(|found| found.role).collect();
-    assert_eq!(roles, [Role::Beta, Role::Gamma], "not weights that decay");
+    assert_eq!(roles, [Role::Beta, Role::Gamma], "weight decay must not apply");
     assert!(GroupNorm::build(3, 1e-3, 4, &builder.pp("other")).is_err());
 }
 
 #[test]
-fn initial_weights_are_scaled_and_nothing_else() {
+fn initial_scale_applies_only_to_weights() {
     let (plain, scaled) = (build("", 3), build("model.initial_scale = 4.0", 3));
     for name in names(&plain) {
         let factor = if name.ends_with(".weight") { 4.0 } else { 1.0 };
         let want: Vec<f32> = values(&plain, &name).iter().map(|value| factor * value).collect();
-        // 4 is a power of two: the product is exact.
+        // Multiplying by a power of two is exact.
         let got = values(&scaled, &name);
         assert_eq!(got, want, "{name}");
     }

@@ -1,4 +1,4 @@
-//! A weight and a bias: what dense layers and convolutions hold.
+//! The weight and bias of dense layers and convolutions.
 
 use super::layer::{Item, Named, Role};
 use super::pass::Pass;
@@ -8,7 +8,7 @@ use crate::ops::channels::channel_sums;
 use candle::{Result, Shape, Tensor, Var};
 use candle_nn::{Init, VarBuilder};
 
-/// Weights, output first, and a bias where one is wanted. Both start uniform in `±1/√fan_in`.
+/// A weight with outputs as its first axis, and an optional bias. Both start uniform in `±1/√fan_in`.
 #[derive(Debug)]
 pub(super) struct Variables {
     pub(super) path: String,
@@ -43,12 +43,12 @@ impl Variables {
         }
     }
 
-    /// The weight for candle's operations: in its graph only where that differentiates the pass.
+    /// The weight for candle's operations, attached to its graph only if that differentiates the pass.
     pub(super) fn weight_for(&self, pass: &Pass<'_>) -> Tensor {
         for_pass(&self.weight, pass)
     }
 
-    /// y plus the bias along axis 1, by candle's operations.
+    /// Adds the bias along axis 1, by candle's operations.
     pub(super) fn add_bias(&self, y: Tensor, pass: &Pass<'_>) -> Result<Tensor> {
         let Some(bias) = &self.bias else {
             return Ok(y);
@@ -63,7 +63,7 @@ fn for_pass(variable: &Var, pass: &Pass<'_>) -> Tensor {
     if pass.is_by_graph() { variable.as_tensor().clone() } else { variable.as_detached_tensor() }
 }
 
-/// Puts the gradient of a bias into `sink`: dy summed over all but axis 1.
+/// Puts the gradient by a bias into `sink`: dy summed over all axes but axis 1.
 pub(super) fn bias_gradient(
     bias: Option<&Var>,
     dy: &Tensor,

@@ -1,4 +1,4 @@
-//! Activations over slices, and their gradients from their values.
+//! Activations over slices, and their gradients from their outputs.
 
 use std::mem::MaybeUninit;
 
@@ -7,15 +7,15 @@ use super::parallel;
 use bn_core::Activation;
 use candle::{Result, Tensor};
 
-/// Numbers per task.
+/// Elements per task.
 const CHUNK: usize = 1 << 15;
-/// The same for functions that take ten times as long.
+/// The same for functions that cost ten times as much.
 const SLOW_CHUNK: usize = 1 << 12;
 
 /// `f(x)`.
 ///
 /// # Errors
-/// For an x that is not a contiguous f32 tensor on the CPU.
+/// x is not a contiguous f32 tensor on the CPU.
 pub(crate) fn apply(activation: Activation, x: &Tensor) -> Result<Tensor> {
     match activation {
         Activation::None => Ok(x.clone()),
@@ -39,16 +39,16 @@ fn map(x: &Tensor, chunk: usize, f: impl Fn(f32) -> f32 + Sync) -> Result<Tensor
             }
         });
     };
-    // SAFETY: the chunks are all of y, and x is as long.
+    // SAFETY: the chunks cover y, and x has the same length.
     #[allow(unsafe_code)] // see `filled`
     let y = unsafe { filled(values.len(), fill) };
     tensor(y, x.dims())
 }
 
-/// `dy · f′(x)` where `y = f(x)`: each of these functions tells its slope by its value.
+/// `dy · f′(x)` where `y = f(x)`. For each of these functions, y determines the slope.
 ///
 /// # Errors
-/// For a y or dy that is not a contiguous f32 tensor on the CPU.
+/// y or dy is not a contiguous f32 tensor on the CPU.
 pub(crate) fn gradient(activation: Activation, y: &Tensor, dy: &Tensor) -> Result<Tensor> {
     match activation {
         Activation::None => Ok(dy.clone()),
@@ -74,7 +74,7 @@ fn each(y: &Tensor, dy: &Tensor, f: impl Fn(f32, f32) -> f32 + Sync) -> Result<T
             }
         });
     };
-    // SAFETY: the chunks are all of dx, and y and dy are as long.
+    // SAFETY: the chunks cover dx, and y and dy have the same length.
     #[allow(unsafe_code)] // see `filled`
     let dx = unsafe { filled(values.len(), fill) };
     tensor(dx, y.dims())

@@ -1,12 +1,12 @@
-//! Numbers of tensors as slices, and slices that become tensors. The only place that touches memory which holds nothing
-//! yet: a large buffer that is zeroed first costs as much again as a pass over it.
+//! Conversions between tensors and slices. Only this module handles uninitialized memory: zeroing a large buffer first
+//! costs as much as another pass over it.
 
 use candle::{CpuStorage, DType, Device, Result, Shape, Storage, Tensor};
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::ops::{Deref, Range};
 
-/// A place for a number.
+/// A slot for an f32, initialized or not.
 pub(crate) trait Slot: Copy {
     fn of(value: f32) -> Self;
 
@@ -15,7 +15,7 @@ pub(crate) trait Slot: Copy {
         *self = Self::of(value);
     }
 
-    /// Puts as many numbers as there are places.
+    /// Copies `from` to `to`, which has the same length.
     fn copy(to: &mut [Self], from: &[f32]);
 }
 
@@ -43,30 +43,30 @@ impl Slot for MaybeUninit<f32> {
     }
 }
 
-/// `len` numbers that `fill` writes.
+/// A vector of `len` numbers, written by `fill`.
 ///
 /// # Safety
-/// `fill` writes every one of them.
+/// `fill` must write every element.
 #[allow(unsafe_code)] // zeroing first would cost a pass over fresh memory
 pub(crate) unsafe fn filled(len: usize, fill: impl FnOnce(&mut [MaybeUninit<f32>])) -> Vec<f32> {
     let mut numbers = Vec::with_capacity(len);
-    let places = &mut numbers.spare_capacity_mut()[..len];
-    // A number that was left out is NaN in every test.
+    let slots = &mut numbers.spare_capacity_mut()[..len];
+    // In tests, an element that was not written is NaN.
     if cfg!(debug_assertions) {
-        places.fill(MaybeUninit::new(f32::NAN));
+        slots.fill(MaybeUninit::new(f32::NAN));
     }
-    fill(places);
-    // SAFETY: `len` is within the capacity, and all of it was written, by the caller.
+    fill(slots);
+    // SAFETY: `len` is within the capacity, and the caller guarantees that `fill` wrote all elements.
     unsafe { numbers.set_len(len) };
     numbers
 }
 
-/// A buffer that is kept between calls, and starts on a cache line so that no vector straddles two.
+/// A reusable buffer, aligned to a cache line so that no vector straddles two lines.
 #[derive(Debug, Default)]
 pub(crate) struct Buffer(Vec<f32>);
 
 impl Buffer {
-    /// `len` numbers, whatever they were.
+    /// A slice of `len` numbers with unspecified contents.
     pub(crate) fn take(&mut self, len: usize) -> &mut [f32] {
         const LINE: usize = 64 / size_of::<f32>();
         if self.0.len() < len + LINE {
@@ -77,7 +77,7 @@ impl Buffer {
     }
 }
 
-/// A matrix, row after row, of which several tasks fill windows.
+/// A row-major matrix whose disjoint windows are filled by several tasks.
 #[derive(Debug)]
 pub(crate) struct Windows<'a, T> {
     start: *mut T,
@@ -86,7 +86,7 @@ pub(crate) struct Windows<'a, T> {
     matrix: PhantomData<&'a mut [T]>,
 }
 
-// SAFETY: it is a slice, lent out in parts that do not overlap (what `row` asks of its callers).
+// SAFETY: it lends out a slice in parts, which must not overlap by the contract of `row`.
 #[allow(unsafe_code)]
 unsafe impl<T: Send> Sync for Windows<'_, T> {}
 
@@ -95,13 +95,13 @@ impl<'a, T> Windows<'a, T> {
         Self { start: matrix.as_mut_ptr(), len: matrix.len(), columns, matrix: PhantomData }
     }
 
-    /// Some columns of a row.
+    /// A range of columns of a row.
     ///
     /// # Safety
-    /// Nothing else may hold one of these places as long as the result is held.
+    /// No other reference to these elements may exist while the result is alive.
     ///
     /// # Panics
-    /// When there is no such row or column.
+    /// The row or columns are out of range.
     #[allow(unsafe_code, clippy::mut_from_ref)]
     #[inline(always)]
     pub(crate) unsafe fn row(&self, row: usize, columns: Range<usize>) -> &mut [T] {
@@ -111,7 +111,7 @@ impl<'a, T> Windows<'a, T> {
                 && (row + 1) * self.columns <= self.len,
             "outside of the matrix"
         );
-        // SAFETY: within the slice that `new` was given, which this borrows; alone by the caller's word.
+        // SAFETY: the range is within the slice borrowed by `new`, and the caller guarantees exclusive access.
         unsafe {
             let start = self.start.add(row * self.columns + columns.start);
             std::slice::from_raw_parts_mut(start, columns.len())
@@ -119,7 +119,7 @@ impl<'a, T> Windows<'a, T> {
     }
 }
 
-/// The numbers of a contiguous f32 tensor on the CPU, held for reading.
+/// A read guard for the elements of a contiguous f32 tensor on the CPU.
 pub(crate) struct Numbers<S> {
     storage: S,
     range: Range<usize>,
@@ -127,7 +127,7 @@ pub(crate) struct Numbers<S> {
 
 impl Numbers<()> {
     /// # Errors
-    /// For any other tensor.
+    /// The tensor is not contiguous f32 on the CPU.
     pub(crate) fn of(tensor: &Tensor) -> Result<Numbers<impl Deref<Target = Storage> + '_>> {
         let (storage, layout) = tensor.storage_and_layout();
         let is_f32 = matches!(&*storage, Storage::Cpu(CpuStorage::F32(_)));
@@ -147,12 +147,12 @@ impl<S: Deref<Target = Storage>> Deref for Numbers<S> {
     fn deref(&self) -> &[f32] {
         match &*self.storage {
             Storage::Cpu(CpuStorage::F32(numbers)) => &numbers[self.range.clone()],
-            _ => unreachable!("looked at before"),
+            _ => unreachable!("checked in `of`"),
         }
     }
 }
 
-/// A tensor of these numbers, without a copy.
+/// Converts numbers into a tensor without copying.
 pub(crate) fn tensor(numbers: Vec<f32>, shape: impl Into<Shape>) -> Result<Tensor> {
     Tensor::from_vec(numbers, shape.into(), &Device::Cpu)
 }

@@ -1,13 +1,13 @@
-//! A number per channel, over slices `[examples, channels, …]`: adding a bias, and its gradient.
+//! Adding a bias per channel to slices `[examples, channels, …]`, and its gradient.
 
 use super::parallel;
 
-/// Numbers that are not worth a second thread.
+/// Up to this many elements, a single thread is faster.
 const SMALL: usize = 1 << 15;
-/// Columns of a task.
+/// Columns per task.
 const COLUMNS: usize = 64;
 
-/// Adds each channel's number to all values of the channel.
+/// Adds each channel's bias to all its values.
 pub(crate) fn add_bias(y: &mut [f32], bias: &[f32], examples: usize) {
     let example = y.len() / examples.max(1);
     let inner = example / bias.len().max(1);
@@ -26,7 +26,7 @@ pub(crate) fn add_bias(y: &mut [f32], bias: &[f32], examples: usize) {
     });
 }
 
-/// Sums of dy by channel, example by example: the gradient of a bias.
+/// Sums of dy per channel, accumulated in the order of the examples: the gradient by a bias.
 pub(crate) fn channel_sums(dy: &[f32], channels: usize, examples: usize) -> Vec<f32> {
     let example = dy.len() / examples.max(1);
     let inner = example / channels.max(1);
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
     use crate::ops::parallel::on_threads;
 
-    /// Whole numbers, whose sums are exact in any order.
+    /// Small integers, whose sums are exact in any order.
     fn numbers(len: usize) -> Vec<f32> {
         (0..len).map(|i| (i * 7 % 23) as f32 - 11.0).collect()
     }
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn threads_change_no_bit_of_channel_sums() {
+    fn channel_sums_are_bitwise_equal_for_any_thread_count() {
         for (examples, channels, inner) in SHAPES {
             let dy: Vec<f32> =
                 numbers(examples * channels * inner).iter().map(|v| v.sin()).collect();

@@ -1,13 +1,13 @@
-//! Losses of a classifier as one operation: the loss, how many examples are right, and the gradient.
+//! Classification losses, computed together with the accuracy and the gradient.
 //!
-//! Rows are computed by tasks on any number of threads; what is summed over rows is summed in their order.
+//! Rows are computed in parallel. Sums over rows run in row order, so they do not depend on the number of threads.
 
 use super::buffer::{Numbers, filled, tensor};
 use super::parallel;
 use candle::{Result, Tensor};
 use std::mem::MaybeUninit;
 
-/// What is made of one example's scores and its label.
+/// A loss of one example's scores and label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LossFunction {
     /// `log Σ exp(score) − score of the label`, in nats.
@@ -16,38 +16,38 @@ pub enum LossFunction {
     SquaredError,
 }
 
-/// What a batch of scores comes to.
+/// The loss of a batch.
 #[derive(Clone, Debug)]
 pub struct Loss {
-    /// Mean over the examples; may be infinite or not a number.
+    /// Mean over the examples; may be infinite or NaN.
     pub mean: f64,
-    /// Share of examples whose own class scored highest, whatever their weights.
+    /// Unweighted share of examples whose class has the highest score.
     pub accuracy: f64,
-    /// Of the mean, by score.
+    /// Gradient of the mean by the scores.
     pub gradient: Tensor,
 }
 
-/// What one row of scores comes to.
+/// The loss of one example.
 #[derive(Clone, Copy)]
 struct Row {
     loss: f64,
     is_right: bool,
-    /// The highest score, and the sum of `exp(score - highest)`: what the gradient of the cross-entropy needs.
+    /// The highest score, and below it the sum of `exp(score - highest)`, for the gradient of the cross-entropy.
     highest: f32,
     total: f32,
 }
 
 const EMPTY: Row = Row { loss: 0.0, is_right: false, highest: 0.0, total: 0.0 };
 
-/// Scores that are not worth a second thread.
+/// Up to this many scores, a single thread is faster.
 const SMALL: usize = 1 << 12;
 
 impl LossFunction {
-    /// The loss of f32 scores `[N, classes]` on the CPU by labels `[N]`: the mean over examples, or the mean weighted by
-    /// `weights`, `[N]`, none of them negative.
+    /// The loss of f32 scores `[N, classes]` on the CPU with labels `[N]`: the mean over the examples, or their mean weighted
+    /// by non-negative `weights` `[N]`.
     ///
     /// # Errors
-    /// For tensors of other types or shapes, a label that is no class, and weights that add up to nothing.
+    /// Wrong types or shapes, a label outside `0..classes`, or weights whose sum is not positive.
     pub fn loss(self, scores: &Tensor, labels: &Tensor, weights: Option<&Tensor>) -> Result<Loss> {
         let (rows, classes) = scores.dims2()?;
         let labels = labels.to_vec1::<u32>()?;
@@ -74,7 +74,7 @@ impl LossFunction {
                 }
             });
         };
-        // SAFETY: there are as many rows of scores, and as many labels, as rows of the gradient.
+        // SAFETY: the chunks cover all rows, and scores and labels have as many rows.
         #[allow(unsafe_code)] // see `filled`
         let gradient = unsafe { filled(rows * classes, fill) };
         let mean = match &divisors {
@@ -93,7 +93,7 @@ impl LossFunction {
 
     fn row(self, scores: &[f32], label: usize) -> Row {
         let own = scores[label];
-        // A score that is not a number is never right.
+        // With NaN scores, the comparison is false, so the example counts as wrong.
         let others = scores.iter().enumerate().filter(|(class, _)| *class != label);
         let is_right = others.fold(true, |best, (_, score)| best && own > *score);
         match self {
@@ -113,7 +113,7 @@ impl LossFunction {
         }
     }
 
-    /// The gradient of the mean by one example's scores: that of its own loss over `divisor`.
+    /// The gradient of the mean by one example's scores: the gradient of its loss divided by `divisor`.
     fn gradient(
         self,
         scores: &[f32],
@@ -144,7 +144,7 @@ fn target(class: usize, label: usize) -> f64 {
     if class == label { 1.0 } else { 0.0 }
 }
 
-/// What each example's loss is divided by in the weighted mean: the sum of the weights over its own.
+/// The divisor of each example's loss in the weighted mean: the sum of weights divided by its weight.
 fn divisors(weights: Option<&Tensor>, rows: usize) -> Result<Option<Vec<f64>>> {
     let Some(weights) = weights else {
         return Ok(None);
@@ -154,7 +154,7 @@ fn divisors(weights: Option<&Tensor>, rows: usize) -> Result<Option<Vec<f64>>> {
     if weights.len() != rows || sum.is_nan() || sum <= 0.0 {
         candle::bail!("loss: expected {rows} weights with a sum above 0, got a sum of {sum}");
     }
-    // A weight of 0 divides by infinity: the example has no part.
+    // A weight of 0 gives an infinite divisor, which excludes the example.
     Ok(Some(weights.iter().map(|&weight| sum / f64::from(weight)).collect()))
 }
 
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_weight_of_two_is_the_example_twice() {
+    fn weight_of_two_equals_the_example_twice() {
         let (scores, labels) = example();
         let weights = Tensor::new(&[1_f32, 2.0, 0.0, 1.0], &Device::Cpu).unwrap();
         let twice = Tensor::new(&[0_u32, 1, 1, 3], &Device::Cpu).unwrap();
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn threads_change_no_bit() {
+    fn results_are_bitwise_equal_for_any_thread_count() {
         let (rows, classes) = (999, 100);
         let scores: Vec<f32> = (0..rows * classes).map(|i| (i as f32 * 0.37).sin() * 5.0).collect();
         let scores = Tensor::from_vec(scores, (rows, classes), &Device::Cpu).unwrap();
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_finite_shows() {
+    fn scores_that_are_not_finite_give_such_losses() {
         let labels = Tensor::new(&[0_u32], &Device::Cpu).unwrap();
         for scores in
             [[f32::NAN, 1.0], [1.0, f32::NAN], [f32::INFINITY, 1.0], [f32::NEG_INFINITY, 1.0]]

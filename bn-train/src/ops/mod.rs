@@ -1,7 +1,7 @@
-//! What candle lacks a fast gradient for on the CPU.
+//! Operations for which candle has no fast gradient on the CPU.
 //!
-//! A kernel is a function over slices; an operation of candle's graph is its adapter. Work is cut by the shape of the
-//! data alone, so that results are the same bits on any number of threads.
+//! Kernels are functions over slices; operations of candle's graph are adapters. How results are summed depends only on
+//! the shape of the data, so they are bitwise equal for any number of threads.
 
 pub(crate) mod activation;
 pub(crate) mod buffer;
@@ -21,7 +21,7 @@ use candle::{Result, Tensor};
 pub use conv::conv2d;
 pub use loss::LossFunction;
 
-/// Lanes of this machine's vectors of f32.
+/// Lanes of this machine's f32 vectors.
 fn lanes() -> usize {
     struct Lanes;
     impl pulp::WithSimd for Lanes {
@@ -33,10 +33,10 @@ fn lanes() -> usize {
     pulp::Arch::new().dispatch(Lanes)
 }
 
-/// `a + b` of one shape. candle's own keeps threads of its own, which fight with rayon's for the cores.
+/// `a + b` for equal shapes. Candle's version uses its own threads, which compete with rayon's for the cores.
 ///
 /// # Errors
-/// For tensors that are not contiguous f32 on the CPU, or of different sizes.
+/// The tensors are not contiguous f32 on the CPU, or have different shapes.
 pub(crate) fn sum(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     const CHUNK: usize = 1 << 15;
     if a.dims() != b.dims() {
@@ -52,7 +52,7 @@ pub(crate) fn sum(a: &Tensor, b: &Tensor) -> Result<Tensor> {
             }
         });
     };
-    // SAFETY: the chunks are all of it, and left and right are as long.
+    // SAFETY: the chunks cover the result, and left and right have the same length.
     #[allow(unsafe_code)] // see `filled`
     let total = unsafe { filled(left.len(), sum) };
     tensor(total, a.dims())
@@ -64,7 +64,7 @@ mod tests {
     use candle::{DType, Device};
 
     #[test]
-    fn sums_are_candles() {
+    fn sum_equals_candles() {
         for len in [1, 7, (1 << 15) + 3] {
             let numbers = |from: f32| (0..len).map(|i| from + i as f32).collect::<Vec<_>>();
             let a = Tensor::new(numbers(0.25), &Device::Cpu).unwrap();

@@ -1,4 +1,4 @@
-//! Work over rayon's threads whose results do not depend on how many there are.
+//! Parallel work on rayon's threads whose results do not depend on their number.
 
 use rayon::prelude::*;
 use std::ops::Range;
@@ -6,11 +6,11 @@ use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Runs `work` on one of rayon's threads, while all others look for pieces of it instead of sleeping.
+/// Runs `work` on one of rayon's threads while all others poll for tasks instead of sleeping.
 ///
-/// A step of a small net is hundreds of pieces of some ten microseconds; to wake a sleeping thread takes several times
-/// that. Between pieces the others offer their core to whatever else wants to run. One call at a time per pool: two
-/// would wait for each other's threads.
+/// A step of a small network has hundreds of tasks of some ten microseconds, and waking a thread takes several times as
+/// long. Idle threads yield their core. Only one call per pool may run at a time, because two would wait for each other's
+/// threads.
 pub(crate) fn awake<R: Send>(work: impl FnOnce() -> R + Send) -> R {
     let (started, is_done) = (AtomicUsize::new(0), AtomicBool::new(false));
     rayon::scope(|scope| {
@@ -18,10 +18,10 @@ pub(crate) fn awake<R: Send>(work: impl FnOnce() -> R + Send) -> R {
         for _ in 0..others {
             scope.spawn(|_| {
                 started.fetch_add(1, Ordering::Relaxed);
-                look_for_work(&is_done);
+                poll_for_work(&is_done);
             });
         }
-        // Until each has its thread: one that still waited here would be taken for a piece of work, and never end.
+        // Wait until each poller has a thread. Otherwise `work` could run a queued poller as a task and never return.
         while started.load(Ordering::Relaxed) < others {
             std::thread::yield_now();
         }
@@ -30,8 +30,8 @@ pub(crate) fn awake<R: Send>(work: impl FnOnce() -> R + Send) -> R {
     })
 }
 
-/// Does what other threads have to do, until the end.
-fn look_for_work(is_done: &AtomicBool) {
+/// Runs tasks of other threads until `is_done`.
+fn poll_for_work(is_done: &AtomicBool) {
     let mut idle = 0_u32;
     while !is_done.load(Ordering::Relaxed) {
         match rayon::yield_now() {
@@ -45,7 +45,7 @@ fn look_for_work(is_done: &AtomicBool) {
     }
 }
 
-/// Sets a flag when it is dropped, be it by a panic.
+/// Sets a flag when dropped, also during a panic.
 struct OnDrop<'a>(&'a AtomicBool);
 
 impl Drop for OnDrop<'_> {
@@ -54,7 +54,7 @@ impl Drop for OnDrop<'_> {
     }
 }
 
-/// A result that another thread may find, if one has nothing else to do before it is asked for.
+/// A deferred result, computed by an idle thread or, at the latest, by [`Later::get`].
 pub(crate) struct Later<R>(Arc<Mutex<State<R>>>);
 
 enum State<R> {
@@ -72,12 +72,12 @@ impl<R: Send + 'static> Later<R> {
         Self(state)
     }
 
-    /// What is there already.
+    /// A result that is already known.
     pub(crate) fn found(result: R) -> Self {
         Self(Arc::new(Mutex::new(State::Found(Ok(result)))))
     }
 
-    /// The result; by this thread, if none has begun.
+    /// The result, computed by this thread if no other has started.
     ///
     /// # Panics
     /// As `work`.
@@ -95,7 +95,7 @@ impl<R: Send + 'static> Later<R> {
 }
 
 impl<R> State<R> {
-    /// Does the work, if nobody has begun.
+    /// Runs the work unless another thread has started it.
     fn begin(state: &Mutex<Self>) {
         let offered = Self::take(state, |state| matches!(state, Self::Offered(_)));
         if let Some(Self::Offered(work)) = offered {
@@ -104,7 +104,7 @@ impl<R> State<R> {
         }
     }
 
-    /// The result, if it is there.
+    /// The result, if known.
     fn found(state: &Mutex<Self>) -> Option<std::thread::Result<R>> {
         match Self::take(state, |state| matches!(state, Self::Found(_))) {
             Some(Self::Found(result)) => Some(result),
@@ -112,7 +112,7 @@ impl<R> State<R> {
         }
     }
 
-    /// What it is, where that is wanted; it has begun from then on.
+    /// Takes the state if `is_wanted`, leaving `Begun`.
     fn take(state: &Mutex<Self>, is_wanted: impl FnOnce(&Self) -> bool) -> Option<Self> {
         let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
         is_wanted(&state).then(|| std::mem::replace(&mut *state, Self::Begun))
@@ -125,10 +125,10 @@ impl<R> std::fmt::Debug for Later<R> {
     }
 }
 
-/// `work(index, chunk)` for each chunk of `len` elements of `output`.
+/// Calls `work(index, chunk)` for each chunk of `len` elements of `output`.
 pub(crate) fn chunks<T: Send>(output: &mut [T], len: usize, work: impl Fn(usize, &mut [T]) + Sync) {
     if rayon::current_num_threads() == 1 || output.len() <= len {
-        // One thread: to hand the work to rayon's would cost a sleep and a wake-up.
+        // With one thread, handing the work to rayon would cost a sleep and a wake-up.
         for (index, chunk) in output.chunks_mut(len).enumerate() {
             work(index, chunk);
         }
@@ -138,7 +138,7 @@ pub(crate) fn chunks<T: Send>(output: &mut [T], len: usize, work: impl Fn(usize,
     }
 }
 
-/// `work(task)` for each task below `count`; by this thread alone where all of it `is_small`.
+/// Calls `work(task)` for each task below `count`, on this thread if the work `is_small`.
 pub(crate) fn each(is_small: bool, count: usize, work: impl Fn(usize) + Sync) {
     if is_small || rayon::current_num_threads() == 1 {
         (0..count).for_each(work);
@@ -158,7 +158,7 @@ fn halves(tasks: Range<usize>, work: &(impl Fn(usize) + Sync)) {
     }
 }
 
-/// Runs `work` in a pool of so many threads.
+/// Runs `work` in a pool of `threads` threads.
 #[cfg(test)]
 pub(crate) fn on_threads<R: Send>(threads: usize, work: impl FnOnce() -> R + Send) -> R {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
@@ -170,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn work_is_done_and_ends_on_any_number_of_threads() {
+    fn awake_returns_on_any_number_of_threads() {
         for threads in [1, 2, 3, 8] {
             let sums = on_threads(threads, || {
                 awake(|| {
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_promised_is_there_when_asked_for() {
+    fn deferred_results_are_available_on_get() {
         for threads in [1, 2, 5] {
             let found: Vec<usize> = on_threads(threads, || {
                 awake(|| {
@@ -198,14 +198,14 @@ mod tests {
             });
             assert!(found.iter().enumerate().all(|(i, found)| *found == i * i));
         }
-        // Outside of a pool too.
+        // The same outside a pool.
         assert_eq!(Later::new(|| 7).get(), 7);
         let panicked = std::panic::catch_unwind(|| Later::new(|| panic!("on purpose")).get());
         assert!(panicked.is_err());
     }
 
     #[test]
-    fn a_panic_ends_it_too() {
+    fn awake_propagates_a_panic() {
         let panicked =
             std::panic::catch_unwind(|| on_threads(3, || awake(|| panic!("on purpose"))));
         assert!(panicked.is_err());

@@ -8,7 +8,7 @@ use super::parallel;
 /// Maps per task.
 const MAPS: usize = 64;
 
-/// The largest number of each 2x2 window. NaN is larger than all others.
+/// The maximum of each 2x2 window. NaN counts as largest.
 pub(crate) fn max(x: &[f32], (height, width): (usize, usize)) -> Vec<f32> {
     let (rows, columns) = (height / 2, width / 2);
     let map = rows * columns;
@@ -26,14 +26,14 @@ pub(crate) fn max(x: &[f32], (height, width): (usize, usize)) -> Vec<f32> {
             }
         });
     };
-    // SAFETY: the chunks are all of y, and each writes every place of its maps.
+    // SAFETY: the chunks cover y, and each writes every element of its maps.
     #[allow(unsafe_code)] // see `filled`
     unsafe {
         filled(maps * map, pooled)
     }
 }
 
-/// The gradient of [`max`]: dy where the largest number was (the first of several), 0 elsewhere.
+/// The gradient of [`max`]: dy at the first maximum of each window, 0 elsewhere.
 pub(crate) fn max_gradient(x: &[f32], dy: &[f32], (height, width): (usize, usize)) -> Vec<f32> {
     let (rows, columns) = (height / 2, width / 2);
     let mut dx = vec![0.0; x.len()];
@@ -53,7 +53,7 @@ pub(crate) fn max_gradient(x: &[f32], dy: &[f32], (height, width): (usize, usize
     dx
 }
 
-/// Where the largest number of a window is, and what it is.
+/// The index and value of a window's maximum.
 fn largest(x: &[f32], width: usize, row: usize, column: usize) -> (usize, f32) {
     let corner = 2 * row * width + 2 * column;
     let mut best = (corner, x[corner]);
@@ -65,7 +65,7 @@ fn largest(x: &[f32], width: usize, row: usize, column: usize) -> (usize, f32) {
     best
 }
 
-/// The mean of each map of `size` numbers.
+/// The mean of each map of `size` elements.
 pub(crate) fn mean(x: &[f32], size: usize) -> Vec<f32> {
     let mut means = vec![0.0; x.len() / size.max(1)];
     parallel::chunks(&mut means, MAPS, |task, means| {
@@ -86,7 +86,7 @@ pub(crate) fn mean_gradient(dy: &[f32], size: usize) -> Vec<f32> {
             }
         });
     };
-    // SAFETY: the chunks are all of dx, whole maps each, and there is a dy for each map.
+    // SAFETY: the chunks cover dx in complete maps, and dy has an element per map.
     #[allow(unsafe_code)] // see `filled`
     unsafe {
         filled(dy.len() * size, spread)
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_largest_of_each_window_gets_the_gradient() {
+    fn gradient_goes_to_the_first_maximum() {
         #[rustfmt::skip]
         let x = [
             1.0, 4.0, 7.0, 7.0, 9.0,
@@ -118,7 +118,7 @@ mod tests {
         assert_eq!(mean_gradient(&[3.0, 5.0], 2), [1.5, 1.5, 2.5, 2.5]);
         assert_eq!(mean(&[], 4), [0.0; 0]);
         assert_eq!(mean_gradient(&[3.0, 5.0], 0), [0.0; 0]);
-        // More maps than a task has.
+        // More maps than fit in one task.
         let x: Vec<f32> = (0..1000).map(|i| i as f32).collect();
         for threads in [1, 3] {
             let (means, dx) = parallel::on_threads(threads, || (mean(&x, 4), mean_gradient(&x, 3)));

@@ -1,12 +1,12 @@
-//! Channels into the lanes of vectors, and back: each a transposition in one pass.
+//! Moves channels into vector lanes and back, by transposition in one pass.
 
 use super::buffer::Slot;
 
-/// Numbers of a cache line.
+/// f32 elements per cache line.
 const LINE: usize = 16;
 
-/// Blocks of `lanes` channels, channels last: `[channels, points]` becomes `[blocks, points, lanes]`; lanes without a
-/// channel become 0.
+/// Packs channels into blocks of lanes: `[channels, points]` becomes `[blocks, points, lanes]`. Lanes without a channel
+/// become 0.
 pub(crate) fn to_lanes(planes: &[f32], points: usize, lanes: usize, blocks: &mut [f32]) {
     if points == 0 {
         return;
@@ -21,7 +21,7 @@ pub(crate) fn to_lanes(planes: &[f32], points: usize, lanes: usize, blocks: &mut
     }
 }
 
-/// Back again: `[blocks, points, lanes]` becomes `[channels, points]`.
+/// The inverse of [`to_lanes`]: `[blocks, points, lanes]` becomes `[channels, points]`.
 pub(crate) fn from_lanes<T: Slot>(blocks: &[f32], points: usize, lanes: usize, planes: &mut [T]) {
     if points == 0 {
         return;
@@ -33,7 +33,7 @@ pub(crate) fn from_lanes<T: Slot>(blocks: &[f32], points: usize, lanes: usize, p
     }
 }
 
-/// `to[c][r] = from[r][c]`; rows of `from` are `from_step` apart, those of `to` `to_step`.
+/// `to[c][r] = from[r][c]`, with row strides `from_step` and `to_step`.
 fn transpose<T: Slot>(
     from: &[f32],
     (rows, columns): (usize, usize),
@@ -42,7 +42,7 @@ fn transpose<T: Slot>(
     to_step: usize,
 ) {
     let mut r = 0;
-    // Whole lines at once: the next number of a column is often 4 KiB away, and a cache holds few lines at such distances.
+    // Write full cache lines. Elements of a column are often 4 KiB apart, and caches hold few lines at such strides.
     while r + LINE <= rows {
         band::<T, { LINE / 4 }>(&from[r * from_step..], columns, from_step, r, to, to_step);
         r += LINE;
@@ -58,7 +58,7 @@ fn transpose<T: Slot>(
     }
 }
 
-/// `4 · N` rows of `from`, which become columns of `to` from `r` on.
+/// Transposes `4 · N` rows of `from` into the columns of `to` starting at `r`.
 #[inline(always)]
 fn band<T: Slot, const N: usize>(
     from: &[f32],
@@ -68,7 +68,7 @@ fn band<T: Slot, const N: usize>(
     to: &mut [T],
     to_step: usize,
 ) {
-    // Loops and not `from_fn`, whose closures are called here instead of inlined.
+    // Loops instead of `from_fn`, whose closures would not be inlined here.
     let mut rows: [[&[f32]; 4]; N] = [[&[]; 4]; N];
     for (i, row) in rows.as_flattened_mut().iter_mut().enumerate() {
         *row = &from[i * from_step..][..columns];
@@ -98,7 +98,7 @@ fn band<T: Slot, const N: usize>(
     }
 }
 
-/// Columns of four rows. The compiler does not find the shuffles by itself.
+/// Transposes a 4x4 block. The compiler does not find these shuffles.
 #[cfg(all(target_arch = "x86_64", target_feature = "sse"))]
 #[inline(always)]
 fn four_by_four(rows: [[f32; 4]; 4]) -> [[f32; 4]; 4] {
@@ -106,7 +106,7 @@ fn four_by_four(rows: [[f32; 4]; 4]) -> [[f32; 4]; 4] {
         __m128, _mm_movehl_ps, _mm_movelh_ps, _mm_unpackhi_ps, _mm_unpacklo_ps,
     };
     let [a, b, c, d] = rows.map(pulp::cast::<[f32; 4], __m128>);
-    // SAFETY: what this is compiled for has SSE.
+    // SAFETY: the compilation target has SSE.
     #[allow(unsafe_code)]
     let columns = unsafe {
         let (low, high) = (_mm_unpacklo_ps(a, b), _mm_unpackhi_ps(a, b));
@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lanes_hold_the_channels_and_give_them_back() {
+    fn packing_and_unpacking_round_trips() {
         for points in [0, 1, 3, 4, 15, 16, 17, 37, 64] {
             for channels in 1..40_usize {
                 for lanes in [4, 8, 16, 32] {

@@ -1,32 +1,32 @@
-//! Averages of weights over the steps of a run ("EMA"): evaluated in place of the weights, never trained on.
+//! Exponential moving averages of the weights, used only in evaluations.
 //!
-//! `average = decay * average + (1 - decay) * weight` after each update; the first update sets the average to the weight.
+//! `average = decay * average + (1 - decay) * weight` after each step. The first step sets the average to the weight.
 
 use crate::ops::buffer::{Numbers, is_plain};
 use crate::state::{State, StateError};
 use candle::{Result, Tensor, Var};
 
-/// What the norm layers' statistics are while averaged weights are evaluated.
+/// Statistics that the norm layers use when averaged weights are evaluated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AveragedStatistics {
-    /// The averages of the moving statistics, by the same decay as the weights.
+    /// Averages of the moving statistics, with the same decay as the weights.
     Averaged,
-    /// The moving statistics of the weights that are trained.
+    /// The moving statistics of the trained weights.
     Copied,
-    /// Those of a pass over training examples under the averaged weights.
+    /// Statistics recomputed over training examples with the averaged weights.
     Recomputed,
 }
 
-/// How weights are averaged.
+/// Settings of weight averaging.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AverageSettings {
     /// Weight of the old average, `0 <= decay < 1`. Default 0.999.
     pub decay: f64,
-    /// What the norm layers use. Default averaged.
+    /// Statistics of the norm layers. Default averaged.
     pub statistics: AveragedStatistics,
 }
 
-/// The average of each variable that it is given.
+/// Moving averages of variables.
 #[derive(Debug)]
 pub struct WeightAverage {
     decay: f64,
@@ -37,20 +37,20 @@ pub struct WeightAverage {
 }
 
 impl WeightAverage {
-    /// Averages of `variables` by `decay`, the weight of the old value; `0 <= decay < 1`.
+    /// Averages of `variables`. `decay` is the weight of the old value, `0 <= decay < 1`.
     ///
     /// # Errors
-    /// What candle reports, for instance too little memory.
+    /// Errors of candle, for example too little memory.
     pub fn new(decay: f64, variables: Vec<(String, Var)>) -> Result<Self> {
         let copy = |(_, variable): &(String, Var)| variable.as_detached_tensor().copy();
         let averages = variables.iter().map(copy).collect::<Result<_>>()?;
         Ok(Self { decay, variables, averages, count: 0 })
     }
 
-    /// Takes the variables as they are now into the averages.
+    /// Updates the averages with the current values.
     ///
     /// # Errors
-    /// What candle's tensor operations report.
+    /// Errors of candle.
     pub fn update(&mut self) -> Result<()> {
         let decay = if self.count == 0 { 0.0 } else { self.decay };
         for ((_, variable), average) in self.variables.iter().zip(&mut self.averages) {
@@ -60,10 +60,10 @@ impl WeightAverage {
         Ok(())
     }
 
-    /// Runs `evaluate` with the averages in the variables; afterwards they hold what they held before, whatever happens.
+    /// Runs `evaluate` with the averages in the variables, and restores their values afterwards, even if it fails.
     ///
     /// # Errors
-    /// What `evaluate` returns, and what candle reports.
+    /// Errors of `evaluate` or candle.
     pub fn evaluate<T, E: From<candle::Error>>(
         &self,
         evaluate: impl FnOnce() -> std::result::Result<T, E>,
@@ -81,7 +81,7 @@ impl WeightAverage {
         self.variables.iter().zip(values).try_for_each(|((_, variable), value)| variable.set(value))
     }
 
-    /// The averages, by the names of their variables.
+    /// The averages, by variable name.
     ///
     /// # Errors
     /// [`StateError::Tensor`].
@@ -94,10 +94,10 @@ impl WeightAverage {
         Ok(state)
     }
 
-    /// Goes on from what [`WeightAverage::state`] returned.
+    /// Restores the result of [`WeightAverage::state`].
     ///
     /// # Errors
-    /// [`StateError`] with the path of what is missing or does not fit.
+    /// [`StateError`] with the path of the value that is missing or does not fit.
     pub fn load(&mut self, mut state: State) -> std::result::Result<(), StateError> {
         self.count = state.take_whole("updates")?;
         for ((name, variable), average) in self.variables.iter().zip(&mut self.averages) {
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn weights_come_back_after_an_evaluation_that_fails_too() {
+    fn weights_are_restored_after_a_failed_evaluation() {
         let weight = variable(&[1.0], DType::F32);
         let average = WeightAverage::new(0.5, vec![("w".into(), weight.clone())]).unwrap();
         set(&weight, &[3.0]);

@@ -1,17 +1,17 @@
-//! The norm of all gradients together, and what brings it down to a bound.
+//! Gradient clipping by global norm.
 
 use crate::model::{Gradients, Parameter};
 use crate::ops::buffer::{Numbers, is_plain};
 use candle::{DType, Result, Tensor};
 use rayon::prelude::*;
 
-/// Numbers whose squares are summed by one thread: the sum's order is that of the chunks, on any number of threads.
+/// Elements per task. Chunk sums are added in order, so the result does not depend on the number of threads.
 const CHUNK: usize = 1 << 14;
 
-/// `sqrt(Σ g²)` over the gradients of `parameters`, summed in f64 in the order given.
+/// `sqrt(Σ g²)` over the gradients of `parameters`, summed in f64 in the given order.
 ///
 /// # Errors
-/// What candle's tensor operations report.
+/// Errors of candle.
 pub fn gradient_norm(parameters: &[Parameter], gradients: &Gradients) -> Result<f64> {
     let found = parameters.iter().filter_map(|parameter| gradients.get(&parameter.var));
     let mut sum = 0.0;
@@ -21,7 +21,7 @@ pub fn gradient_norm(parameters: &[Parameter], gradients: &Gradients) -> Result<
     Ok(sum.sqrt())
 }
 
-/// What gradients of this norm are multiplied by so that it is at most `bound`, as `PyTorch` does.
+/// The factor that reduces gradients of this norm to at most `bound`, as in `PyTorch`.
 pub(super) fn scale(norm: f64, bound: f64) -> f64 {
     (bound / (norm + 1e-6)).min(1.0)
 }
@@ -39,7 +39,7 @@ fn squares(tensor: &Tensor) -> Result<f64> {
     Ok(sums.iter().sum())
 }
 
-/// Sums eight lanes side by side, so that the compiler may use vectors.
+/// Sums in eight lanes, so that the compiler can vectorize.
 fn squares_of_chunk(numbers: &[f32]) -> f64 {
     let mut lanes = [0.0_f64; 8];
     for group in numbers.chunks(lanes.len()) {
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn norm_is_that_of_all_gradients_as_one_vector() {
+    fn norm_covers_all_gradients_as_one_vector() {
         let (parameters, gradients) = with_gradients(&[vec![3.0, 0.0], vec![], vec![-4.0, 12.0]]);
         assert_eq!(gradient_norm(&parameters, &gradients).unwrap(), 13.0);
         let long: Vec<f32> = (0..3 * CHUNK + 5).map(|i| (i as f32).sin()).collect();
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn norm_has_the_same_bits_on_any_number_of_threads() {
+    fn norm_is_bitwise_equal_for_any_thread_count() {
         let long: Vec<f32> = (0..5 * CHUNK + 77).map(|i| (i as f32 * 0.7).sin()).collect();
         let (parameters, gradients) = with_gradients(&[long.clone(), long]);
         let norm = |threads| {
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn scale_brings_longer_gradients_to_the_bound_and_leaves_others() {
+    fn scale_only_shortens_gradients_above_the_bound() {
         assert_eq!(scale(0.5, 1.0), 1.0);
         assert_eq!(scale(0.0, 1.0), 1.0);
         for norm in [1.5, 10.0, 1e6] {

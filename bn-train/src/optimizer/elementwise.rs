@@ -1,7 +1,7 @@
-//! Applies a rule to all variables of a network.
+//! Applies an update rule to all variables of a network.
 //!
-//! The memory of variables in f32 on the CPU lies in common buffers, one variable behind the other, and an update is one
-//! pass over their numbers. Variables of other types, or on other devices, are updated by tensor operations.
+//! The state of f32 variables on the CPU is stored consecutively in common buffers, and an update is one pass over the
+//! elements. Variables of other types or on other devices are updated by tensor operations.
 
 use super::clip;
 use super::number::Elements;
@@ -15,10 +15,10 @@ use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 use std::sync::{Mutex, PoisonError};
 
-/// Numbers that one thread updates at a time.
+/// Elements per task.
 const CHUNK: usize = 1 << 15;
 
-/// An optimizer by a rule that treats all elements alike.
+/// An optimizer with an elementwise rule.
 #[derive(Debug)]
 pub(super) struct Elementwise<R, const BUFFERS: usize> {
     rule: R,
@@ -27,11 +27,11 @@ pub(super) struct Elementwise<R, const BUFFERS: usize> {
     clip_norm: Option<f64>,
     parameters: Vec<Parameter>,
     memories: Vec<Memory<BUFFERS>>,
-    /// Memory of the variables in place, in the order of their names.
+    /// State of the variables that are updated in place, in the order of their paths.
     buffers: [Vec<f32>; BUFFERS],
 }
 
-/// What is remembered of one variable.
+/// The state of one variable.
 #[derive(Debug)]
 struct Memory<const BUFFERS: usize> {
     /// Updates so far.
@@ -39,10 +39,10 @@ struct Memory<const BUFFERS: usize> {
     place: Place<BUFFERS>,
 }
 
-/// Where it lies.
+/// Where a variable's state is stored.
 #[derive(Debug)]
 enum Place<const BUFFERS: usize> {
-    /// This many numbers in the common buffers, behind those of the variables before.
+    /// In the common buffers, with this many elements, after those of the previous variables.
     Common(usize),
     Own([Tensor; BUFFERS]),
 }
@@ -84,7 +84,7 @@ impl<const BUFFERS: usize> Memory<BUFFERS> {
     }
 }
 
-/// Memory that holds nothing yet.
+/// The initial state of a variable in its own tensors.
 fn zeros<const BUFFERS: usize>(variable: &Var) -> Result<[Tensor; BUFFERS]> {
     let zeros = variable.as_detached_tensor().zeros_like()?;
     Ok(std::array::from_fn(|_| zeros.clone()))
@@ -173,7 +173,7 @@ impl<R: Rule<BUFFERS>, const BUFFERS: usize> Optimizer for Elementwise<R, BUFFER
     }
 }
 
-/// Takes the first `len` numbers off each buffer.
+/// Splits the first `len` elements off each buffer.
 fn split_off<'a, const BUFFERS: usize>(
     left: &mut [&'a mut [f32]; BUFFERS],
     len: usize,
@@ -185,7 +185,7 @@ fn split_off<'a, const BUFFERS: usize>(
     })
 }
 
-/// One update in tensor operations.
+/// Updates one variable by tensor operations.
 fn update_tensors<R: Rule<BUFFERS>, const BUFFERS: usize>(
     coefficients: &R::Coefficients,
     parameter: &Parameter,
@@ -201,10 +201,10 @@ fn update_tensors<R: Rule<BUFFERS>, const BUFFERS: usize>(
     parameter.var.set(&weight.into_tensor()?)
 }
 
-/// One update of one variable, in one pass over its numbers.
+/// An update of one variable in place, in one pass over its elements.
 struct Update<'a, R: Rule<BUFFERS>, const BUFFERS: usize> {
     coefficients: R::Coefficients,
-    /// The update's alone; candle hands out shared references only.
+    /// In a mutex because candle passes only a shared reference.
     buffers: Mutex<[&'a mut [f32]; BUFFERS]>,
 }
 
@@ -225,7 +225,7 @@ impl<R: Rule<BUFFERS>, const BUFFERS: usize> InplaceOp2 for Update<'_, R, BUFFER
         };
         let offsets = (weight_layout.contiguous_offsets(), gradient_layout.contiguous_offsets());
         let (Some(of_weight), Some(of_gradient)) = offsets else {
-            candle::bail!("{}: expected contiguous numbers", R::NAME);
+            candle::bail!("{}: expected contiguous tensors", R::NAME);
         };
         let mut weight = &mut weight[of_weight.0..of_weight.1];
         let mut gradient = &gradient[of_gradient.0..of_gradient.1];
@@ -253,7 +253,7 @@ impl<R: Rule<BUFFERS>, const BUFFERS: usize> InplaceOp2 for Update<'_, R, BUFFER
     }
 }
 
-/// The loop of an update, for the vectors that the machine has.
+/// The inner loop of an update, compiled for the machine's vectors.
 struct Chunk<'a, R: Rule<BUFFERS>, const BUFFERS: usize> {
     coefficients: R::Coefficients,
     weight: &'a mut [f32],
@@ -266,7 +266,7 @@ impl<R: Rule<BUFFERS>, const BUFFERS: usize> WithSimd for Chunk<'_, R, BUFFERS> 
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        // Slices of one length that the compiler can see, so that the loop needs no checks.
+        // With lengths known to be equal, the compiler removes bounds checks.
         let len = self.weight.len();
         let gradient = &self.gradient[..len];
         let buffers = self.buffers.map(|buffer| &mut buffer[..len]);

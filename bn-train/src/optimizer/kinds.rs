@@ -5,12 +5,12 @@ use super::{Adam, BuildOptimizer, OptimizerKind, OptimizerSettings, RmsProp, Sgd
 use crate::keys::{Key, Keys, Kind, Kinds, flag, number, words};
 use std::sync::Arc;
 
-/// `[optimizer]`, less the learning rate.
+/// `[optimizer]`, without the learning rate.
 pub fn optimizers() -> Kinds<Arc<dyn BuildOptimizer>> {
     let kinds = vec![
         kind("sgd", "stochastic gradient descent with momentum", sgd),
-        kind("adam", "Adam, with weight decay in the gradient", adam),
-        kind("adamw", "Adam, with weight decay apart from the gradient", adamw),
+        kind("adam", "Adam, with weight decay added to the gradient", adam),
+        kind("adamw", "Adam, with decoupled weight decay", adamw),
         kind("rmsprop", "RMSProp with momentum", rmsprop),
     ];
     Kinds::new("optimizer", "kind", kinds)
@@ -24,17 +24,17 @@ fn kind(
     Kind::new(name, about, move |keys: &mut Keys<'_>| Some(Arc::new(read(keys)?) as _))
 }
 
-/// `optimizer.learning_rate`, whatever the kind.
+/// `optimizer.learning_rate`, common to all kinds.
 pub fn learning_rate(keys: &mut Keys<'_>) -> Option<f64> {
     let key = Key::new("learning_rate", number().above(0.0), "step size; no default");
     keys.required(key.also(&["lr", "eta", "step_size"]), 0.1)
 }
 
-/// `[average]`: none, or an average of the weights that is evaluated beside them.
+/// `[average]`: whether a moving average of the weights is also evaluated.
 pub fn averages() -> Kinds<Option<AverageSettings>> {
     let kinds = vec![
-        Kind::new("none", "the weights alone are evaluated", |_: &mut Keys<'_>| Some(None)),
-        Kind::new("ema", "an exponential average of the weights is evaluated too", ema),
+        Kind::new("none", "evaluate only the weights", |_: &mut Keys<'_>| Some(None)),
+        Kind::new("ema", "also evaluate an exponential moving average of the weights", ema),
     ];
     Kinds::new("average", "kind", kinds)
 }
@@ -42,18 +42,18 @@ pub fn averages() -> Kinds<Option<AverageSettings>> {
 fn ema(keys: &mut Keys<'_>) -> Option<Option<AverageSettings>> {
     let decay = Key::new("decay", number().from(0.0).below(1.0), "weight of the old average");
     let decay = keys.with_default(decay, 0.999);
-    let about = "what the norm layers use when averaged weights are evaluated";
+    let about = "which statistics the norm layers use with averaged weights";
     let statistics = words(&[
         (
             "averaged",
             AveragedStatistics::Averaged,
-            "averages of the moving statistics, by the same decay",
+            "averages of the moving statistics, with the same decay",
         ),
         ("copied", AveragedStatistics::Copied, "the moving statistics of the trained weights"),
         (
             "recomputed",
             AveragedStatistics::Recomputed,
-            "those of training examples under the averaged weights",
+            "statistics of training examples with the averaged weights",
         ),
     ]);
     let statistics =
@@ -63,7 +63,7 @@ fn ema(keys: &mut Keys<'_>) -> Option<Option<AverageSettings>> {
 
 fn sgd(keys: &mut Keys<'_>) -> Option<OptimizerSettings> {
     let momentum = momentum(keys);
-    let nesterov = Key::new("nesterov", flag(), "look ahead along the velocity");
+    let nesterov = Key::new("nesterov", flag(), "use Nesterov momentum");
     let nesterov = keys.with_default(nesterov, Sgd::default().nesterov);
     let common = common(keys);
     common?.of(OptimizerKind::Sgd(Sgd { momentum: momentum?, nesterov: nesterov? }))
@@ -110,12 +110,12 @@ fn moments(keys: &mut Keys<'_>) -> Option<Adam> {
 }
 
 fn epsilon(keys: &mut Keys<'_>) -> Option<f64> {
-    let about = "added to the root of the mean of squared gradients";
+    let about = "added to the root mean square of the gradients";
     let epsilon = Key::new("epsilon", number().above(0.0), about).also(&["eps"]);
     keys.with_default(epsilon, Adam::default().epsilon)
 }
 
-/// What all kinds have.
+/// Settings common to all kinds.
 struct Common {
     weight_decay: f64,
     decay_norm_and_bias: bool,
@@ -123,13 +123,13 @@ struct Common {
 }
 
 fn common(keys: &mut Keys<'_>) -> Option<Common> {
-    let about = "times the weight, added to its gradient; for adamw, taken from the weight";
+    let about = "weight decay: its product with the weight is added to the gradient, or for adamw subtracted from the weight";
     let weight_decay = Key::new("weight_decay", number().from(0.0), about).also(&["l2"]);
     let weight_decay = keys.with_default(weight_decay, 0.0);
     let about = "whether weight decay also applies to gamma, beta and biases";
     let decay_norm_and_bias = Key::new("decay_norm_and_bias", flag(), about);
     let decay_norm_and_bias = keys.with_default(decay_norm_and_bias, false);
-    let about = "longest norm of all gradients together; longer ones are scaled down to it";
+    let about = "maximum global norm of the gradients; larger ones are scaled down to it";
     let clip_norm = Key::new("clip_norm", number().above(0.0), about);
     let clip_norm = clip_norm.also(&["clip_grad_norm", "max_norm", "clipnorm"]);
     let clip_norm = keys.optional(clip_norm, 1.0);

@@ -1,8 +1,8 @@
-//! Optimizers: gradients into new weights, with state that can be saved.
+//! Optimizers, which update weights by gradients and whose state can be saved.
 //!
-//! A rule (`rules`) is written once, over plain numbers and over tensors alike; `elementwise` applies it to all
-//! variables of a network, `clip` bounds the norm of the gradients. What an optimizer remembers goes into a
-//! [`State`], so a run that is continued takes the same steps, bit by bit.
+//! A rule (`rules`) is generic over numbers and tensors; `elementwise` applies it to all variables of a network, and `clip`
+//! bounds the norm of the gradients. An optimizer's state is saved as a [`State`], so a resumed run takes the same steps
+//! bitwise.
 
 mod average;
 mod clip;
@@ -21,46 +21,46 @@ use candle::Result;
 use elementwise::Elementwise;
 use std::fmt::Debug;
 
-/// Moves the variables of a network by their gradients.
+/// Updates the variables of a network by their gradients.
 pub trait Optimizer: Debug + Send {
-    /// One update. A variable without a gradient keeps its value, and what is remembered of it.
+    /// Updates all variables once. A variable without a gradient keeps its value and state.
     ///
     /// # Errors
-    /// What candle's tensor operations report.
+    /// Errors of candle.
     fn step(&mut self, gradients: &Gradients, learning_rate: f64) -> Result<()>;
 
-    /// Everything that the next update depends on, apart from the variables themselves.
+    /// Everything that the next update depends on, except the variables.
     ///
     /// # Errors
     /// [`StateError::Tensor`].
     fn state(&self) -> std::result::Result<State, StateError>;
 
-    /// Goes on from what [`Optimizer::state`] returned. After an error the optimizer must not be used.
+    /// Restores the result of [`Optimizer::state`]. Do not use the optimizer after an error.
     ///
     /// # Errors
-    /// [`StateError`] with the path of what is missing or does not fit.
+    /// [`StateError`] with the path of the value that is missing or does not fit.
     fn load(&mut self, state: State) -> std::result::Result<(), StateError>;
 }
 
-/// What `[optimizer]` describes: an optimizer before it knows its variables. The learning rate comes with each step.
+/// The settings of `[optimizer]`, which build an optimizer for given variables. Each step receives its learning rate.
 pub trait BuildOptimizer: Debug + Send + Sync {
-    /// An optimizer of those `parameters` that may be changed, in the order of their paths.
+    /// Builds an optimizer of those `parameters` that are trained, sorted by path.
     ///
     /// # Errors
-    /// What candle reports, for instance too little memory on the device.
+    /// Errors of candle, for example too little memory on the device.
     fn build(&self, parameters: Vec<Parameter>) -> Result<Box<dyn Optimizer>>;
 }
 
-/// An optimizer that this crate brings.
+/// The settings of a built-in optimizer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OptimizerSettings {
     /// The rule of an update.
     pub kind: OptimizerKind,
-    /// Weight decay: how much of each weight is added to its gradient (AdamW: taken from the weight). Default 0.
+    /// Weight decay: its product with the weight is added to the gradient (AdamW: subtracted from the weight). Default 0.
     pub weight_decay: f64,
     /// Whether weight decay also applies to gamma, beta and biases. Default false.
     pub decay_norm_and_bias: bool,
-    /// Largest norm of all gradients together; longer ones are scaled down to it. Default none.
+    /// Maximum global norm of the gradients; larger ones are scaled down to it. Default none.
     pub clip_norm: Option<f64>,
 }
 
@@ -70,23 +70,22 @@ pub struct OptimizerSettings {
 pub enum OptimizerKind {
     /// Gradient descent with momentum.
     Sgd(Sgd),
-    /// Adam with weight decay as part of the gradient.
+    /// Adam with weight decay added to the gradient.
     Adam(Adam),
-    /// Adam with weight decay apart from the gradient.
+    /// Adam with decoupled weight decay.
     AdamW(Adam),
-    /// RMSProp, with momentum where wanted.
+    /// RMSProp with optional momentum.
     RmsProp(RmsProp),
 }
 
 /// `velocity = momentum * velocity + gradient`, `weight -= learning_rate * velocity`.
 ///
-/// As `PyTorch`'s `SGD` without dampening, and TensorFlow's `MomentumOptimizer`.
+/// Equals `PyTorch`'s `SGD` without dampening, and TensorFlow's `MomentumOptimizer`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sgd {
     /// Weight of the old velocity, `0 <= momentum < 1`; 0 is plain gradient descent. Default 0.9.
     pub momentum: f64,
-    /// Look one step ahead along the velocity: `weight -= learning_rate * (gradient + momentum * velocity)`. Default
-    /// false.
+    /// Nesterov momentum: `weight -= learning_rate * (gradient + momentum * velocity)`. Default false.
     pub nesterov: bool,
 }
 
@@ -107,7 +106,7 @@ pub struct Adam {
 /// `square = decay * square + (1 - decay) * gradient²`, `velocity = momentum * velocity + gradient / (sqrt(square) +
 /// epsilon)`, `weight -= learning_rate * velocity`.
 ///
-/// As `PyTorch`'s `RMSprop`. TensorFlow's old one adds epsilon under the root and starts the squares at 1.
+/// Equals `PyTorch`'s `RMSprop`. TensorFlow 1 adds epsilon under the root and initializes the squares to 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RmsProp {
     /// Weight of the old mean of squared gradients, `0 <= decay < 1`. Default 0.99.

@@ -1,10 +1,10 @@
-//! What a rule computes with: one f32 of a loop, or a whole tensor on any device.
+//! The number types of update rules: an f32 in a loop, or a tensor on any device.
 
 use candle::{Error, Result, Tensor};
 use std::ops::{Add, Div, Mul, Sub};
 use std::sync::Arc;
 
-/// Arithmetic of elements.
+/// Elementwise arithmetic.
 pub(super) trait Number:
     Clone + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + Div<Output = Self>
 {
@@ -30,13 +30,13 @@ impl Number for f32 {
     }
 }
 
-/// A tensor, or the first error on the way to it. Never part of a graph.
+/// A detached tensor, or the first error of its computation.
 #[derive(Clone)]
 pub(super) struct Elements(std::result::Result<Tensor, Arc<Error>>);
 
 impl Elements {
     pub(super) fn of(tensor: &Tensor) -> Self {
-        // A gradient or a weight that still knows its graph would keep that graph alive from step to step.
+        // Detach, because an attached tensor would keep its graph alive from step to step.
         Self(Ok(tensor.detach()))
     }
 

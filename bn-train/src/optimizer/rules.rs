@@ -1,33 +1,33 @@
-//! The rules of an update, each written once for numbers and tensors. `mod.rs` has their formulas.
+//! The update rules, generic over numbers and tensors. `mod.rs` has their formulas.
 
 use super::number::Number;
 use super::{Adam, RmsProp, Sgd};
 use std::fmt::Debug;
 
-/// What an update of one variable is told.
+/// The inputs of an update of one variable, besides its gradient.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Step {
     pub(super) learning_rate: f64,
-    /// Of this variable; 0 where decay does not apply to it.
+    /// Weight decay of this variable; 0 if decay does not apply to it.
     pub(super) weight_decay: f64,
-    /// What gradients are multiplied by first, for their norm's sake.
+    /// Factor of the gradients from clipping.
     pub(super) scale: f64,
-    /// Updates of this variable, this one included.
+    /// Updates of this variable, including this one.
     pub(super) count: u64,
 }
 
-/// How one element moves. It has `BUFFERS` numbers of memory, which start at 0.
+/// An elementwise update rule. Each element has `BUFFERS` state values, which start at 0.
 pub(super) trait Rule<const BUFFERS: usize>: Debug + Send + Sync {
-    /// As the saved state calls the rule.
+    /// Name of the rule in the saved state.
     const NAME: &'static str;
-    /// As the saved state calls the memory.
+    /// Names of the buffers in the saved state.
     const BUFFER_NAMES: [&'static str; BUFFERS];
-    /// What is the same for all elements of a variable.
+    /// Values shared by all elements of a variable.
     type Coefficients: Copy + Send + Sync;
 
     fn coefficients(&self, step: &Step) -> Self::Coefficients;
 
-    /// The weight and the memory after an update.
+    /// The updated weight and state.
     fn update<T: Number>(
         of: &Self::Coefficients,
         weight: T,
@@ -36,7 +36,7 @@ pub(super) trait Rule<const BUFFERS: usize>: Debug + Send + Sync {
     ) -> (T, [T; BUFFERS]);
 }
 
-/// The gradient, scaled, with the decay of the weight.
+/// The scaled gradient plus the weight decay.
 #[inline(always)]
 fn decayed<T: Number>(step: &Step, weight: &T, gradient: T) -> T {
     gradient.times(step.scale) + weight.clone().times(step.weight_decay)
@@ -69,17 +69,17 @@ impl Rule<1> for Sgd {
     }
 }
 
-/// What Adam does to every element.
+/// Coefficients of an Adam update.
 #[derive(Clone, Copy)]
 pub(super) struct AdamStep {
     adam: Adam,
-    /// With the decay that is part of the gradient.
+    /// Includes weight decay that is added to the gradient.
     step: Step,
-    /// What is left of the weight by the decay that is not.
+    /// Factor of the weight from decoupled weight decay.
     kept: f64,
-    /// The learning rate over the first bias correction.
+    /// Learning rate divided by the first bias correction.
     rate: f64,
-    /// One over the root of the second.
+    /// Inverse square root of the second bias correction.
     inv_root_correction: f64,
 }
 
@@ -122,7 +122,7 @@ impl Rule<2> for Adam {
     }
 }
 
-/// Adam with the decay of weights apart from their gradients: AdamW.
+/// AdamW: Adam with decoupled weight decay.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Decoupled(pub(super) Adam);
 

@@ -1,11 +1,11 @@
-//! Laws of optimizers, for every kind, in place and by tensor operations; and PyTorch's values.
+//! Laws of optimizers, for every kind, in place and by tensor operations, and comparison with PyTorch.
 
 use super::*;
 use crate::model::Role;
 use candle::{DType, Device, Tensor, Var};
 use serde_json::Value;
 
-/// Every kind, with settings that make each of its terms count.
+/// Every kind, with settings that exercise each of its terms.
 fn kinds() -> Vec<(&'static str, OptimizerSettings)> {
     let with =
         |kind, weight_decay| OptimizerSettings { weight_decay, ..OptimizerSettings::from(kind) };
@@ -36,7 +36,7 @@ fn kinds() -> Vec<(&'static str, OptimizerSettings)> {
 
 const PLAIN: OptimizerKind = OptimizerKind::Sgd(Sgd { momentum: 0.0, nesterov: false });
 
-/// `pattern` of the script.
+/// The script's `pattern`.
 fn pattern(count: usize, salt: u64) -> Vec<f32> {
     let mask = u64::from(u32::MAX);
     let mixed = (1..=count as u64).map(|i| (i * 2_654_435_761 + salt * 40_503) & mask);
@@ -69,7 +69,7 @@ impl Example {
         Self { parameters: (0..).zip(SHAPES).map(parameter).collect(), dtype }
     }
 
-    /// Small and large gradients in turn.
+    /// Gradients that alternate between small and large.
     fn gradients(&self, step: u64) -> Gradients {
         let mut gradients = Gradients::new();
         let factor = (step % 3) as f32 + 0.1;
@@ -86,7 +86,7 @@ impl Example {
         optimizer.step(&self.gradients(step), rate).unwrap();
     }
 
-    /// All weights, one after the other.
+    /// All values, concatenated.
     fn weights(&self) -> Vec<f64> {
         let values = |parameter: &Parameter| {
             let values = parameter.var.flatten_all().unwrap().to_dtype(DType::F64).unwrap();
@@ -135,7 +135,7 @@ fn twenty_steps_equal_pytorchs() {
 }
 
 #[test]
-fn a_loaded_state_continues_bitwise() {
+fn loaded_state_continues_bitwise() {
     for (name, settings) in kinds() {
         for dtype in [DType::F32, DType::F64] {
             let straight = Example::new(dtype);
@@ -160,7 +160,7 @@ fn a_loaded_state_continues_bitwise() {
 }
 
 #[test]
-fn a_state_that_does_not_fit_is_refused() {
+fn state_that_does_not_fit_is_refused() {
     let example = Example::new(DType::F32);
     let build = |kind: OptimizerKind| {
         OptimizerSettings::from(kind).build(example.parameters.clone()).unwrap()
@@ -180,7 +180,7 @@ fn a_state_that_does_not_fit_is_refused() {
 }
 
 #[test]
-fn a_variable_without_a_gradient_keeps_its_value_and_its_memory() {
+fn variable_without_a_gradient_keeps_its_value_and_state() {
     for (name, settings) in kinds() {
         for dtype in [DType::F32, DType::F64] {
             let example = Example::new(dtype);
@@ -214,7 +214,7 @@ fn a_variable_without_a_gradient_keeps_its_value_and_its_memory() {
 }
 
 #[test]
-fn decay_leaves_gamma_beta_and_biases_out_unless_told() {
+fn decay_excludes_gamma_beta_and_biases_by_default() {
     for decay_norm_and_bias in [false, true] {
         let settings = OptimizerSettings {
             weight_decay: 0.5,
@@ -237,7 +237,7 @@ fn decay_leaves_gamma_beta_and_biases_out_unless_told() {
 }
 
 #[test]
-fn updates_have_the_same_bits_on_any_number_of_threads() {
+fn updates_are_bitwise_equal_for_any_thread_count() {
     for (name, settings) in kinds() {
         let settings = OptimizerSettings { clip_norm: Some(1.0), ..settings };
         let train = |threads| {

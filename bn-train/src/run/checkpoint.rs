@@ -1,8 +1,8 @@
-//! Checkpoints: the whole state of a run at a step, in files that are complete or not there.
+//! Checkpoints: the complete state of a run at a step. A checkpoint file is either complete or absent.
 //!
-//! A file is written beside its place, synced and renamed, and then the folder is synced: a power failure leaves the old
-//! files or the new one. What is inside is proven by a digest. The newest of the files that can be read is where a run
-//! goes on; a damaged one is passed over with a warning.
+//! A file is written under a temporary name, synced and renamed, and then the folder is synced, so a power failure leaves
+//! the old files or the new one. A digest protects the contents. A run resumes from the newest readable file; damaged
+//! files are skipped with a warning.
 
 mod header;
 
@@ -14,7 +14,7 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-/// Format of a checkpoint's own values; raised when an older program could not continue from a newer file.
+/// Version of the checkpoint format. Raise it when older programs cannot resume from newer files.
 pub const SCHEMA: u64 = 1;
 
 const PREFIX: &str = "step-";
@@ -23,30 +23,30 @@ const SUFFIX: &str = ".safetensors";
 /// A run at one step.
 #[derive(Clone, Debug)]
 pub struct Checkpoint {
-    /// What it says of itself.
+    /// Metadata of the checkpoint.
     pub header: Header,
-    /// Of the trainer.
+    /// State of the trainer.
     pub state: State,
 }
 
-/// Why a checkpoint cannot be written or read.
+/// An error writing or reading a checkpoint.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CheckpointError {
-    /// A file that grows with the run.
+    /// One of the run's growing files failed.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
-    /// The file or folder.
+    /// A file or folder operation failed.
     #[error("{}: cannot {action}", path.display())]
     Io {
         /// The file or folder.
         path: PathBuf,
         /// What failed.
         action: &'static str,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// What is in the file.
+    /// The file's contents are damaged.
     #[error("{}", path.display())]
     State {
         /// The file.
@@ -54,16 +54,16 @@ pub enum CheckpointError {
         /// What is wrong with it.
         source: StateError,
     },
-    /// A file of a newer program.
-    #[error("{}: it was written in format {found}; this program reads formats up to {SCHEMA}", path.display())]
+    /// The file was written by a newer program.
+    #[error("{}: checkpoint format {found}; this program reads formats up to {SCHEMA}", path.display())]
     Newer {
         /// The file.
         path: PathBuf,
         /// Its format.
         found: u64,
     },
-    /// A file of other settings.
-    #[error("{}: it belongs to the run {found}, expected {expected}", path.display())]
+    /// The file belongs to a run with other settings.
+    #[error("{}: checkpoint of run {found}, expected {expected}", path.display())]
     OtherRun {
         /// The file.
         path: PathBuf,
@@ -81,7 +81,7 @@ fn io_error<'a>(
     move |source| CheckpointError::Io { path: path.to_owned(), action, source }
 }
 
-/// The steps whose files may go: all but the last `keep_last` and the best.
+/// The steps whose files may be deleted: all but the last `keep_last` and the best.
 ///
 /// `saved` is ascending.
 pub fn expendable(saved: &[u64], keep_last: usize, best: Option<u64>) -> Vec<u64> {
@@ -97,21 +97,20 @@ pub struct Checkpoints {
 }
 
 impl Checkpoints {
-    /// The checkpoints in `folder`, of which the last `keep_last` (at least 1) and the best are kept. Nothing is read or
-    /// made yet.
+    /// The checkpoints in `folder`, which keeps the last `keep_last` (at least 1) and the best. Does not touch the disk.
     pub fn new(folder: impl Into<PathBuf>, keep_last: usize) -> Self {
         Self { folder: folder.into(), keep_last: keep_last.max(1) }
     }
 
-    /// The file of `step`.
+    /// Path of the checkpoint of `step`.
     pub fn path(&self, step: u64) -> PathBuf {
         self.folder.join(format!("{PREFIX}{step:06}{SUFFIX}"))
     }
 
-    /// Steps with a file, ascending. No folder is no files.
+    /// Steps with a file, ascending. Empty if the folder does not exist.
     ///
     /// # Errors
-    /// [`CheckpointError::Io`] when the folder cannot be read.
+    /// [`CheckpointError::Io`] if the folder cannot be read.
     pub fn steps(&self) -> Result<Vec<u64>, CheckpointError> {
         let entries = match fs::read_dir(&self.folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -126,12 +125,12 @@ impl Checkpoints {
         Ok(steps)
     }
 
-    /// Writes a checkpoint so that it is there in whole or not at all, and then deletes what need not be kept.
+    /// Writes a checkpoint atomically, then deletes the ones that are no longer kept.
     ///
-    /// Whoever calls this has synced the files of [`Header::files`]: a checkpoint must not know of more than is on disk.
+    /// The caller must have synced the files in [`Header::files`]: a checkpoint must not refer to data that is not on disk.
     ///
     /// # Errors
-    /// [`CheckpointError`]; the files of before are still there then.
+    /// [`CheckpointError`]; earlier checkpoints are then unchanged.
     pub fn save(&self, checkpoint: &Checkpoint) -> Result<(), CheckpointError> {
         let Header { step, best, .. } = checkpoint.header;
         let path = self.path(step);
@@ -147,7 +146,7 @@ impl Checkpoints {
             file.sync_all()
         };
         if let Err(error) = write() {
-            // A part of a checkpoint is of no use, and the disk may be full.
+            // A partial checkpoint is useless, and the disk may be full.
             let _ = fs::remove_file(&unfinished);
             return Err(io_error(&path, "write this file")(error));
         }
@@ -160,21 +159,21 @@ impl Checkpoints {
         Ok(())
     }
 
-    /// Makes the folder; its own entry is on disk before the first file is.
+    /// Creates the folder and syncs its directory entry before the first file is written.
     fn make_folder(&self) -> Result<(), CheckpointError> {
         if self.folder.is_dir() {
             return Ok(());
         }
-        fs::create_dir_all(&self.folder).map_err(io_error(&self.folder, "make this folder"))?;
+        fs::create_dir_all(&self.folder).map_err(io_error(&self.folder, "create this folder"))?;
         self.folder.parent().map_or(Ok(()), sync_folder)
     }
 
-    /// Beside the file's place, under a name that [`Checkpoints::steps`] does not know.
+    /// Temporary path of a checkpoint, with a name that [`Checkpoints::steps`] ignores.
     fn unfinished_path(&self, step: u64) -> PathBuf {
         self.folder.join(format!(".{PREFIX}{step:06}{SUFFIX}.new"))
     }
 
-    /// Deletes what a killed process had begun to write.
+    /// Deletes files that a killed process left unfinished.
     fn remove_unfinished(&self) -> Result<(), CheckpointError> {
         let entries =
             fs::read_dir(&self.folder).map_err(io_error(&self.folder, "read this folder"))?;
@@ -188,12 +187,12 @@ impl Checkpoints {
         Ok(())
     }
 
-    /// The newest checkpoint that can be read and that `accept` accepts, if there is one. Others are passed over, each
-    /// with a text for `warn`; `accept` says why it refuses, for instance since a file is shorter than the header says.
+    /// The newest checkpoint that can be read and that `accept` accepts, if any. Newer ones are skipped, each with a
+    /// warning. `accept` returns its reason to refuse, for example that a file is shorter than the header says.
     ///
     /// # Errors
-    /// [`CheckpointError::OtherRun`] and [`CheckpointError::Newer`]: to go on from an older file, or from the beginning,
-    /// would lose the work of another run or program. [`CheckpointError::Io`] when the folder cannot be read.
+    /// [`CheckpointError::OtherRun`] and [`CheckpointError::Newer`], because resuming from an older file, or starting
+    /// over, would lose the work of another run or program. [`CheckpointError::Io`] if the folder cannot be read.
     pub fn newest(
         &self,
         run_digest: &str,
@@ -205,7 +204,7 @@ impl Checkpoints {
             let checkpoint = match Checkpoint::read(&path) {
                 Err(error @ CheckpointError::Newer { .. }) => return Err(error),
                 Err(error) => {
-                    warn(format!("passed over: {:#}", anyhow::Error::from(error)));
+                    warn(format!("skipped: {:#}", anyhow::Error::from(error)));
                     continue;
                 }
                 Ok(checkpoint) => checkpoint,
@@ -217,14 +216,14 @@ impl Checkpoints {
             }
             match accept(&checkpoint.header) {
                 Ok(()) => return Ok(Some(checkpoint)),
-                Err(reason) => warn(format!("passed over: {}: {reason}", path.display())),
+                Err(reason) => warn(format!("skipped: {}: {reason}", path.display())),
             }
         }
         Ok(None)
     }
 }
 
-/// The step in the name of a checkpoint's file.
+/// Parses the step in a checkpoint's file name.
 fn step_of(name: &str) -> Option<u64> {
     let digits = name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?;
     let is_number = digits.len() >= 6 && digits.bytes().all(|byte| byte.is_ascii_digit());
@@ -237,7 +236,7 @@ fn sync_folder(folder: &Path) -> Result<(), CheckpointError> {
 }
 
 impl Checkpoint {
-    /// Reads one file, wherever it lies.
+    /// Reads a checkpoint from any path.
     ///
     /// # Errors
     /// [`CheckpointError`].

@@ -1,4 +1,4 @@
-//! A data set on the device that trains on it.
+//! A data set on a training device.
 
 use crate::data::{Batch, Dataset, Labels, Loader, Prepared, Recipe};
 use crate::experiment::Settings;
@@ -16,7 +16,7 @@ pub struct DeviceData {
     train: Batch,
     validation: Batch,
     test: Batch,
-    /// Of the training examples, on the CPU.
+    /// Labels of the training examples, on the CPU.
     labels: Arc<Vec<u32>>,
     selection_weights: Option<Arc<Vec<f32>>>,
 }
@@ -25,7 +25,7 @@ impl DeviceData {
     /// Copies `data` to `device`.
     ///
     /// # Errors
-    /// What candle reports, for instance too little memory on the device.
+    /// Candle errors, for example too little memory on the device.
     pub fn new(data: &Dataset, device: &Device) -> candle::Result<Self> {
         Ok(Self {
             device: device.clone(),
@@ -38,7 +38,7 @@ impl DeviceData {
         })
     }
 
-    /// The networks that `settings` describe, for this data.
+    /// Builds the networks of `settings` for this data.
     ///
     /// # Errors
     /// As [`Networks::build`].
@@ -55,7 +55,7 @@ impl DeviceData {
         }
     }
 
-    /// The training batches of the run that `settings` describe.
+    /// Loader of the training batches of a run with these settings.
     ///
     /// # Errors
     /// As [`Loader::new`].
@@ -71,7 +71,7 @@ impl DeviceData {
         Loader::new(&recipe, || self.train.images.to_device(&Device::Cpu))
     }
 
-    /// A prepared batch, on the device.
+    /// Copies a prepared batch to the device.
     pub(super) fn batch(&self, prepared: Prepared) -> candle::Result<Batch> {
         let Prepared { indices, images, norm_weights, loss_weights } = prepared;
         let count = indices.len();

@@ -1,11 +1,11 @@
-//! The folders of one run, and the one process that may change them.
+//! The folders of a run, and the lock that lets only one process change them.
 //!
-//! A run grows in `<arm>/.seed-0.partial`, and moves to `<arm>/seed-0` when it is a result: finished or diverged. A run
-//! that was interrupted, failed or killed stays partial; the next `run` goes on from its last checkpoint. Whoever changes
-//! any of this holds `<arm>/.seed-0.lock`.
+//! A run is written to `<arm>/.seed-0.partial` and moves to `<arm>/seed-0` once complete: finished or diverged. A run that
+//! was interrupted, failed or killed stays partial, and the next `bn-train run` resumes it from its last checkpoint. A
+//! process must hold `<arm>/.seed-0.lock` to change any of this.
 //!
-//! To replace an older result takes two moves: the older one becomes `.seed-0.replaced`, then the partial one takes its
-//! name. A process may be killed between any two steps: [`RunDirectory::take`] completes what the last owner had begun.
+//! Replacing a complete run takes two renames: the old one becomes `.seed-0.replaced`, then the partial one takes its
+//! name. A process may be killed between any two steps; [`RunDirectory::take`] completes what the last owner began.
 
 use super::checkpoint::Checkpoints;
 use super::files::{
@@ -22,11 +22,11 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Bytes that a run in progress holds for its last words, should the disk be full: status and log.
+/// Bytes reserved on disk so that a run can still write its status and log when the disk is full.
 const RESERVE_BYTES: usize = 16 * 1024;
 const RESERVE: &str = ".reserve";
 
-/// The folders of one run, owned by this process for as long as this lives.
+/// The folders of one run, owned by this process until dropped.
 #[derive(Debug)]
 pub struct RunDirectory {
     complete: PathBuf,
@@ -35,28 +35,28 @@ pub struct RunDirectory {
     _lock: Lock,
 }
 
-/// What an earlier program left of a run, in one folder.
+/// What an earlier process left of a run, in one folder.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Earlier {
-    /// How it stands or ended; none where the file is missing or damaged.
+    /// Its status; `None` if the file is missing or damaged.
     pub status: Option<Status>,
-    /// Its settings; none where the file is missing or damaged.
+    /// Its settings; `None` if the file is missing or damaged.
     pub config: Option<RunConfig>,
-    /// Whether it has a checkpoint to go on from.
+    /// Whether it has a checkpoint to resume from.
     pub has_checkpoint: bool,
 }
 
-/// The lock of whoever trains the run whose results go to `complete`.
+/// Path of the lock of the run whose final folder is `complete`.
 pub fn lock_of(complete: &Path) -> PathBuf {
     sibling(complete, "lock")
 }
 
 impl RunDirectory {
-    /// Takes possession of the run that belongs at `complete`, after whoever owns it now has ended, and completes what
-    /// a killed owner had begun.
+    /// Locks the run whose final folder is `complete`, waiting for its current owner to exit, and completes what a killed
+    /// owner began.
     ///
     /// # Errors
-    /// [`LockError`] with the process that still owns it after `patience`, or the file that cannot be changed.
+    /// [`LockError`] with the process that still owns the run after `patience`, or the file that cannot be changed.
     pub fn take(complete: &Path, patience: Duration) -> Result<Self, LockError> {
         if let Some(arm) = complete.parent() {
             make_folder(arm)?;
@@ -71,22 +71,22 @@ impl RunDirectory {
         Ok(directory)
     }
 
-    /// The result of the run, if there is one.
+    /// The complete run, if there is one.
     pub fn complete(&self) -> Option<Earlier> {
         read(&self.complete)
     }
 
-    /// What was written of it without coming to a result.
+    /// The partial run, if there is one.
     pub fn partial(&self) -> Option<Earlier> {
         read(&self.partial)
     }
 
-    /// Where the run grows: the folder of its files.
+    /// The folder that a run in progress writes to.
     pub fn folder(&self) -> &Path {
         &self.partial
     }
 
-    /// Begins the run, with `config.toml` and the state `running`. An earlier partial run is removed.
+    /// Begins the run: removes an earlier partial run, and writes `config.toml` and the status `running`.
     ///
     /// # Errors
     /// [`DirectoryError`] with the path that cannot be written.
@@ -97,7 +97,7 @@ impl RunDirectory {
         self.write_config_and_status(config, &Status::Running)
     }
 
-    /// Goes on with the partial run, whose state is `running` again.
+    /// Resumes the partial run: sets its status to `running` again.
     ///
     /// # Errors
     /// [`DirectoryError`] with the path that cannot be written.
@@ -106,10 +106,11 @@ impl RunDirectory {
         write_atomic(&self.partial.join(STATUS), &Status::Running.to_json())
     }
 
-    /// Ends the run: writes its status, and moves it to its name if it is a result.
+    /// Ends the run: writes its status, and moves it to its final folder if it is complete.
     ///
     /// # Errors
-    /// [`DirectoryError`] with what could not be written or moved; also when the run's folder or one of its files has vanished.
+    /// [`DirectoryError`] with the path that could not be written or moved, also if the run's folder or one of its files
+    /// has vanished.
     pub fn close(&self, status: &Status) -> Result<(), DirectoryError> {
         self.release();
         if status.is_result() {
@@ -119,8 +120,8 @@ impl RunDirectory {
         if status.is_result() { self.promote() } else { Ok(()) }
     }
 
-    /// Ends a run whose process could not: with `status`, and `log` in its `worker.log`. Begins its folder if the process
-    /// had not come that far.
+    /// Ends a run on behalf of a process that died: writes `status`, and appends `log` to its `worker.log`. Creates the
+    /// folder if the process had not.
     ///
     /// # Errors
     /// [`DirectoryError`] with the path that cannot be written.
@@ -140,7 +141,7 @@ impl RunDirectory {
         }
     }
 
-    /// Appends `text` to the run's `worker.log`; no text, no file.
+    /// Appends `text` to the run's `worker.log`. Creates no file if `text` is empty.
     ///
     /// # Errors
     /// [`DirectoryError`] with the path.
@@ -155,14 +156,14 @@ impl RunDirectory {
             .map_err(|error| DirectoryError::new(&path, "write this file", error))
     }
 
-    /// Takes the room, as far as there is some: where there is none, the first rows will say so.
+    /// Reserves disk space. Ignores failure: if the disk is full, writing the first rows reports it.
     fn reserve(&self) {
         let _ = write(&self.partial.join(RESERVE), &"\n".repeat(RESERVE_BYTES));
     }
 
-    /// Gives back the room of [`reserve`](Self::reserve).
+    /// Frees the space of [`reserve`](Self::reserve).
     fn release(&self) {
-        // That it is not there is no error, and any other leaves a small file behind.
+        // The file may be absent; any other error only leaves a small file behind.
         let _ = fs::remove_file(self.partial.join(RESERVE));
     }
 
@@ -171,7 +172,7 @@ impl RunDirectory {
         write(&self.partial.join(STATUS), &status.to_json())
     }
 
-    /// Makes everything written so far outlive a loss of power.
+    /// Syncs everything written so far to disk.
     fn sync_files(&self) -> Result<(), DirectoryError> {
         let mut paths: Vec<PathBuf> = [CONFIG, METRICS, TIMING, SCHEDULES]
             .iter()
@@ -182,13 +183,13 @@ impl RunDirectory {
         sync_all(&paths)
     }
 
-    /// Completes what a killed owner had begun. Each state that it can have left leads to one end.
+    /// Completes what a killed owner began, from whichever state it left.
     fn recover(&self) -> Result<(), DirectoryError> {
         for folder in [&self.partial, &self.replaced] {
             remove_trash(&sibling(folder, "trash"))?;
         }
         if is_result(&self.partial) {
-            // It has ended, and was about to be moved.
+            // The run is complete but was not moved yet.
             self.promote()
         } else if self.complete.exists() {
             self.remove_replaced()
@@ -199,18 +200,18 @@ impl RunDirectory {
         }
     }
 
-    /// Moves the partial run to its name. An older one there is removed when the new one has taken its place.
+    /// Moves the partial run to its final folder, then removes an older run that was there.
     fn promote(&self) -> Result<(), DirectoryError> {
         if self.complete.exists() {
             sync_all(std::slice::from_ref(&self.partial))?;
             rename(&self.complete, &self.replaced)?;
         }
-        // If the machine loses power now and forgets the move, the next program makes it again.
+        // If power fails and the move is lost, `recover` repeats it.
         rename(&self.partial, &self.complete)?;
         self.remove_replaced()
     }
 
-    /// Removes the older run; not before the new one is sure to stay.
+    /// Removes the older run once the new one is safely on disk.
     fn remove_replaced(&self) -> Result<(), DirectoryError> {
         if !self.replaced.exists() {
             return Ok(());
@@ -221,29 +222,29 @@ impl RunDirectory {
 }
 
 impl Earlier {
-    /// Digest of its settings, where it says one.
+    /// Digest of its settings, if recorded.
     pub fn digest(&self) -> Option<&str> {
         self.config.as_ref()?.provenance.as_ref()?.digest.as_deref()
     }
 
-    /// Which version of the program began it, where it says so.
+    /// Version of the program that began it, if recorded.
     pub fn version(&self) -> Option<String> {
         self.config.as_ref()?.provenance.as_ref()?.version.clone()
     }
 
-    /// Whether it ended as a result.
+    /// Whether it is complete: finished or diverged.
     pub fn is_result(&self) -> bool {
         self.status.as_ref().is_some_and(Status::is_result)
     }
 }
 
-/// Where the run that belongs at `complete` lies until it is a result.
+/// Path of the partial run whose final folder is `complete`.
 pub fn partial_path(complete: &Path) -> PathBuf {
     let name = complete.file_name().unwrap_or_default().to_string_lossy();
     complete.with_file_name(partial_dir(&name))
 }
 
-/// What lies in the folder of a run, if it is there.
+/// Reads what is in the folder of a run; `None` if there is no folder.
 pub fn read(folder: &Path) -> Option<Earlier> {
     if !folder.is_dir() {
         return None;

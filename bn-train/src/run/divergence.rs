@@ -1,15 +1,15 @@
-//! Where a network's numbers stop being finite.
+//! Finds where a network's numbers stop being finite.
 
 use crate::model::{Mode, Observer, Pass};
 use crate::task::Networks;
 use candle::{DType, Result, Tensor};
 
-/// The first layer of the evaluated network, in the order of a pass over `images` (or as much noise) by batch statistics,
-/// whose result has a number that is not finite; or the path of a parameter of any network that has one, which comes first.
-/// None where all of them are finite.
+/// Path of the first parameter, of any network, that is not finite. If all are, path of the first layer of the evaluated
+/// network whose output is not finite in a forward pass over `images` (or as much noise) with batch statistics. `None` if
+/// everything is finite.
 ///
 /// # Errors
-/// What candle or the norm layers report.
+/// Errors of candle or the norm layers.
 pub(super) fn first_not_finite(networks: &Networks, images: &Tensor) -> Result<Option<String>> {
     for parameter in networks.parameters() {
         if !is_finite(&parameter.var)? {
@@ -24,7 +24,7 @@ pub(super) fn first_not_finite(networks: &Networks, images: &Tensor) -> Result<O
     Ok(first.0)
 }
 
-/// Remembers the first result that is not finite.
+/// Records the first layer whose output is not finite.
 struct First(Option<String>);
 
 impl Observer for First {
@@ -37,7 +37,7 @@ impl Observer for First {
 }
 
 fn is_finite(tensor: &Tensor) -> Result<bool> {
-    // Zero times a number is zero unless the number is not finite; a sum of zeros cannot overflow.
+    // 0·v is 0 for finite v and NaN otherwise, and a sum of zeros cannot overflow.
     let zeros = (tensor.flatten_all()?.to_dtype(DType::F32)? * 0.0)?;
     Ok(zeros.sum_all()?.to_scalar::<f32>()? == 0.0)
 }

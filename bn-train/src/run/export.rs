@@ -1,12 +1,12 @@
-//! A trained network under another system's names, for its own framework to load.
+//! Exports a trained network under another framework's parameter names.
 //!
 //! | names | dense weight | convolution weight | norm layers |
 //! |---|---|---|---|
 //! | PyTorch, candle | `p.weight` `[out, in]` | `p.weight` `[out, in, height, width]` | `p.weight`, `p.bias`, `p.running_mean`, `p.running_var` |
 //! | Keras | `p/kernel` `[in, out]` | `p/kernel` `[height, width, in, out]` | `p/gamma`, `p/beta`, `p/moving_mean`, `p/moving_variance` |
 //!
-//! Images and maps are flattened channel by channel, as `PyTorch` does. The moving variances are written as they are stored:
-//! evaluation reads them, whatever their kind.
+//! Images and maps are flattened channel by channel, as in `PyTorch`. Moving variances are exported as stored, biased or
+//! unbiased, because that is what evaluation reads.
 
 use crate::model::{Parameter, Role, norm_layers};
 use crate::task::Networks;
@@ -15,14 +15,14 @@ use bn_core::interchange::{self, Named};
 use candle::Tensor;
 use std::str::FromStr;
 
-/// Names of an exported file.
+/// Naming scheme of an exported file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExportNames {
     /// `candle_nn`'s.
     Candle,
     /// `torch.nn`'s.
     PyTorch,
-    /// Those of Keras 3, with its layouts.
+    /// Names and layouts of Keras 3.
     Keras,
 }
 
@@ -42,7 +42,7 @@ impl FromStr for ExportNames {
 /// The parameters and moving statistics of `networks` by name.
 ///
 /// # Errors
-/// What bn-core reports.
+/// Errors of bn-core.
 pub fn export(networks: &Networks, names: ExportNames) -> bn_core::Result<Named> {
     let mut named = Named::new();
     let norms = networks.models().iter().flat_map(|model| norm_layers(model.layers()));
@@ -67,7 +67,7 @@ pub fn export(networks: &Networks, names: ExportNames) -> bn_core::Result<Named>
     Ok(named)
 }
 
-/// A parameter that is no batch-norm layer's; it has the layout of `PyTorch`.
+/// Renames a parameter outside batch-norm layers. Parameters are stored in `PyTorch`'s layout.
 fn renamed(parameter: &Parameter, names: ExportNames) -> candle::Result<(String, Tensor)> {
     let tensor = parameter.var.as_detached_tensor().copy()?;
     if names != ExportNames::Keras {

@@ -1,7 +1,7 @@
-//! Steps on the file system: each happens completely or not at all, and each error names its path.
+//! File system steps: each happens completely or not at all, and each error names its path.
 //!
-//! The directory of a run is changed by these steps and nothing else. So a test can stop the program between any two of
-//! them, and see what the next program makes of it.
+//! A run's folder is changed only through these steps, so a test can stop the program between any two of them and check
+//! that the next one recovers.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -17,13 +17,13 @@ pub struct DirectoryError {
 }
 
 impl DirectoryError {
-    /// `action` on `path` failed: "cannot {action}".
+    /// `action` on `path` failed. The message reads "cannot {action}".
     pub(crate) fn new(path: &Path, action: &'static str, source: io::Error) -> Self {
         Self { path: path.to_owned(), action, source }
     }
 }
 
-/// Does one step, unless a test wants the program to die before it.
+/// Performs one step, unless a test simulates a crash before it.
 pub(super) fn step<T>(
     path: &Path,
     action: &'static str,
@@ -34,17 +34,17 @@ pub(super) fn step<T>(
         .map_err(|source| DirectoryError::new(path, action, source))
 }
 
-/// Makes a folder and its parents, where they are missing.
+/// Creates a folder and its parents if they are missing.
 pub(super) fn make_folder(path: &Path) -> Result<(), DirectoryError> {
-    step(path, "make this folder", || fs::create_dir_all(path))
+    step(path, "create this folder", || fs::create_dir_all(path))
 }
 
-/// Moves a folder to a name that is free.
+/// Moves a folder to an unused name.
 pub(super) fn rename(from: &Path, to: &Path) -> Result<(), DirectoryError> {
     step(from, "move this folder", || fs::rename(from, to))
 }
 
-/// Writes a file so that a reader finds the old text or the new, never a part, even when the machine loses power.
+/// Writes a file atomically and durably: readers see the old or the new text, never a part, even after a power failure.
 ///
 /// # Errors
 /// [`DirectoryError`] with the path.
@@ -58,18 +58,18 @@ pub fn write_atomic(path: &Path, text: &str) -> Result<(), DirectoryError> {
     let written =
         written.and_then(|()| step(path, "write this file", || fs::rename(&temporary, path)));
     if written.is_err() {
-        // A part of a file is of no use, and on a full disk it takes the room of the next one.
+        // A partial file is useless and takes space on a full disk.
         let _ = fs::remove_file(&temporary);
     }
     written
 }
 
-/// Writes a new file, or begins an old one anew. It is synced later, with others, or never.
+/// Writes or overwrites a file, without syncing it.
 pub(super) fn write(path: &Path, text: &str) -> Result<(), DirectoryError> {
     step(path, "write this file", || fs::write(path, text))
 }
 
-/// Makes files, and the names in folders, outlive a loss of power. All at once, because each waits for the disk.
+/// Syncs files and folders to disk, in parallel because each one waits for the disk.
 pub(super) fn sync_all(paths: &[PathBuf]) -> Result<(), DirectoryError> {
     step(paths.first().map_or(Path::new(""), PathBuf::as_path), "sync this", || Ok(()))?;
     std::thread::scope(|scope| {
@@ -86,7 +86,7 @@ fn sync(path: &Path) -> Result<(), DirectoryError> {
     synced.map_err(|error| DirectoryError::new(path, "sync this", error))
 }
 
-/// Removes a folder, if there is one. Its name is free at once: what is half removed is seen under another name only.
+/// Removes a folder if it exists. Renames it first, so that a half-removed folder is never seen under its own name.
 pub(super) fn remove_folder(path: &Path) -> Result<(), DirectoryError> {
     if !path.exists() {
         return Ok(());
@@ -97,7 +97,7 @@ pub(super) fn remove_folder(path: &Path) -> Result<(), DirectoryError> {
     remove_trash(&trash)
 }
 
-/// Removes what a killed program had begun to remove.
+/// Removes a folder that was renamed for removal.
 pub(super) fn remove_trash(trash: &Path) -> Result<(), DirectoryError> {
     if !trash.exists() {
         return Ok(());
@@ -115,7 +115,7 @@ pub(super) fn remove_trash(trash: &Path) -> Result<(), DirectoryError> {
     step(trash, "remove this folder", || fs::remove_dir(trash))
 }
 
-/// `.<name>.<suffix>` beside `path`.
+/// `.<name>.<suffix>` in the folder of `path`.
 pub(super) fn sibling(path: &Path, suffix: &str) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     path.with_file_name(format!(".{}.{suffix}", name.trim_start_matches('.')))
@@ -128,7 +128,7 @@ mod crash {
     }
 }
 
-/// A program that dies after so many steps: each further one fails, as those of a dead program do not happen.
+/// Simulates a crash after a number of steps: every later step fails.
 #[cfg(test)]
 pub(crate) mod crash {
     use std::cell::Cell;
@@ -148,7 +148,7 @@ pub(crate) mod crash {
         }
     }
 
-    /// Does `work` with `steps` steps to live; whether it got to its end.
+    /// Runs `work`, crashing after `steps` steps. Returns whether it completed.
     pub(crate) fn after<E>(steps: usize, work: impl FnOnce() -> Result<(), E>) -> bool {
         STEPS_LEFT.set(Some(steps));
         let done = work().is_ok();

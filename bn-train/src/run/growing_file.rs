@@ -1,11 +1,11 @@
-//! A file that grows by complete rows, and can go back to an earlier length.
+//! A file that grows by complete rows and can be truncated to an earlier length.
 
 use super::files::{DirectoryError, step};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
-/// A file of a run in progress. A group of rows is one write, so what a killed process leaves ends with a row.
+/// A file of a run in progress. Each group of rows is a single write, so after a kill the file ends with a complete row.
 #[derive(Debug)]
 pub struct GrowingFile {
     path: PathBuf,
@@ -15,7 +15,7 @@ pub struct GrowingFile {
 }
 
 impl GrowingFile {
-    /// Begins the file at `path` with `head`.
+    /// Creates the file at `path`, starting with `head`.
     ///
     /// # Errors
     /// [`DirectoryError`] with the path.
@@ -26,16 +26,16 @@ impl GrowingFile {
         Ok(created)
     }
 
-    /// Goes on with the file at `path` as it was when it had `length` bytes; what was written later is cut off.
+    /// Reopens the file at `path`, truncated to `length` bytes.
     ///
     /// # Errors
-    /// [`DirectoryError`] if the file is missing, shorter, or has no complete row there.
+    /// [`DirectoryError`] if the file is missing or shorter, or if `length` is 0.
     pub fn resume(path: &Path, length: u64) -> Result<Self, DirectoryError> {
         let resumed = || {
             let mut file = OpenOptions::new().read(true).write(true).open(path)?;
             let found = file.metadata()?.len();
             if found < length || length == 0 {
-                let message = format!("it has {found} bytes, its checkpoint was made at {length}");
+                let message = format!("it has {found} bytes, but its checkpoint needs {length}");
                 return Err(io::Error::other(message));
             }
             file.set_len(length)?;
@@ -47,35 +47,35 @@ impl GrowingFile {
         Ok(Self { path: path.to_owned(), file, length })
     }
 
-    /// Bytes so far.
+    /// Length in bytes.
     pub fn length(&self) -> u64 {
         self.length
     }
 
-    /// Appends rows, in one write. Where it fails, for instance on a full disk, no part of them stays.
+    /// Appends rows in one write. If it fails, for example on a full disk, none of them is kept.
     ///
     /// # Errors
-    /// [`DirectoryError`] with the path; also when the file was removed.
+    /// [`DirectoryError`] with the path, also if the file was removed.
     pub fn append_rows<R: serde::Serialize>(&mut self, rows: &[R]) -> Result<(), DirectoryError> {
         let text = to_csv(rows).map_err(|error| self.failed("write rows", error))?;
         self.append(&text)
     }
 
-    /// Appends bytes, in one write. Where it fails, for instance on a full disk, no part of them stays.
+    /// Appends bytes in one write. If it fails, for example on a full disk, none of them is kept.
     ///
     /// # Errors
-    /// [`DirectoryError`] with the path; also when the file was removed.
+    /// [`DirectoryError`] with the path, also if the file was removed.
     pub fn append(&mut self, bytes: &[u8]) -> Result<(), DirectoryError> {
-        // Rows of a removed file would be written to nowhere, without an error, until the run ends.
+        // Writing to a removed file succeeds silently, and its rows would be lost.
         if !self.path.exists() {
             let error =
-                io::Error::new(io::ErrorKind::NotFound, "it was removed while the run goes on");
+                io::Error::new(io::ErrorKind::NotFound, "the file was removed during the run");
             return Err(self.failed("write rows", error));
         }
         self.write(bytes)
     }
 
-    /// What is in the file.
+    /// Reads the file.
     ///
     /// # Errors
     /// [`DirectoryError`] with the path.
@@ -83,7 +83,7 @@ impl GrowingFile {
         std::fs::read_to_string(&self.path).map_err(|error| self.failed("read this file", error))
     }
 
-    /// Makes all rows outlive a loss of power.
+    /// Syncs all rows to disk.
     ///
     /// # Errors
     /// [`DirectoryError`] with the path.
@@ -141,10 +141,10 @@ mod tests {
         drop(file);
         let mut file = GrowingFile::resume(&path, length).unwrap();
         file.append_rows(&[row(4)]).unwrap();
-        let mut whole = GrowingFile::create(&other, &csv_head(&TimingRow::HEADER)).unwrap();
-        whole.append_rows(&[row(1), row(4)]).unwrap();
+        let mut straight = GrowingFile::create(&other, &csv_head(&TimingRow::HEADER)).unwrap();
+        straight.append_rows(&[row(1), row(4)]).unwrap();
         assert_eq!(fs::read(&path).unwrap(), fs::read(&other).unwrap());
-        assert_eq!(file.length(), whole.length());
+        assert_eq!(file.length(), straight.length());
         assert_eq!(
             fs::read(&path).unwrap(),
             b"step,seconds,examples_per_second,loading_share\n1,0.5,,\n4,0.5,,\n"
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn shorter_file_cannot_be_resumed_and_is_left_as_it_is() {
+    fn shorter_file_is_refused_and_unchanged() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.csv");
         let file = GrowingFile::create(&path, &csv_head(&TimingRow::HEADER)).unwrap();
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_of_a_removed_file_are_an_error() {
+    fn appending_to_a_removed_file_fails() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.csv");
         let mut file = GrowingFile::create(&path, &csv_head(&TimingRow::HEADER)).unwrap();

@@ -5,12 +5,12 @@ use super::growing_file::GrowingFile;
 use super::writer::Writer;
 use bn_report::schema::{LAYERS, LayerRow};
 
-/// Writes every row as it comes.
+/// Writes each row when it arrives.
 #[derive(Debug)]
 pub(super) struct LayersWriter(GrowingFile);
 
 impl LayersWriter {
-    /// Writes into `file`, which was begun with [`LayerRow::HEADER`].
+    /// Writes to `file`, which starts with [`LayerRow::HEADER`].
     pub(super) fn new(file: GrowingFile) -> Self {
         Self(file)
     }

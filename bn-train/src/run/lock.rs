@@ -1,7 +1,7 @@
-//! Who may write: a lock file, held by one living process and lifted by the system however that process ends.
+//! A lock file, held by one process at a time. The system releases the lock when the process exits, however it does.
 //!
-//! The file names its process, for the message to whoever comes second. It is removed when the lock is given back, and
-//! may lie there after a kill; that it lies there says nothing.
+//! The file names its process, for error messages. It is removed on release but stays after a kill, so its existence does
+//! not mean that the lock is held.
 
 use super::files::DirectoryError;
 use serde::{Deserialize, Serialize};
@@ -11,8 +11,8 @@ use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Time between two tries.
-const TRY_EVERY: Duration = Duration::from_millis(20);
+/// Time between attempts to lock.
+const RETRY_EVERY: Duration = Duration::from_millis(20);
 
 /// A lock that this process holds.
 #[derive(Debug)]
@@ -32,27 +32,27 @@ pub struct Owner {
     command: String,
 }
 
-/// Why a lock was not got.
+/// Why a lock could not be acquired.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LockError {
     /// Another process holds it.
-    #[error("another bn-train is writing there{}", owner.as_ref().map_or(String::new(), |owner| format!(": {owner}")))]
+    #[error("another bn-train process is writing here{}", owner.as_ref().map_or(String::new(), |owner| format!(": {owner}")))]
     Held {
-        /// The process, where the file says it.
+        /// The process, if the file names it.
         owner: Option<Owner>,
     },
-    /// The lock file.
+    /// The lock file failed.
     #[error(transparent)]
     File(#[from] DirectoryError),
 }
 
 impl Lock {
-    /// Waits for the lock until `patience` is over.
+    /// Waits up to `patience` for the lock.
     ///
     /// # Errors
-    /// [`LockError::Held`] with the process that holds it still; [`LockError::File`] where the file system has no locks,
-    /// or the file cannot be written.
+    /// [`LockError::Held`] with the process that still holds it; [`LockError::File`] if the file system does not support
+    /// locks or the file cannot be written.
     pub fn acquire(path: &Path, patience: Duration) -> Result<Self, LockError> {
         let start = Instant::now();
         loop {
@@ -63,7 +63,7 @@ impl Lock {
                 Attempt::Held(owner) if start.elapsed() >= patience => {
                     return Err(LockError::Held { owner });
                 }
-                Attempt::Held(_) => std::thread::sleep(TRY_EVERY),
+                Attempt::Held(_) => std::thread::sleep(RETRY_EVERY),
                 Attempt::Removed => {}
             }
         }
@@ -81,7 +81,7 @@ impl Lock {
             }
             Err(TryLockError::Error(error)) => return Err(error),
         }
-        // Its last holder may have removed the file after we had opened it: then others lock a newer one.
+        // The last holder may have removed the file after we opened it. Other processes would then lock a newer file.
         if !is_file_at(&file, path)? {
             return Ok(Attempt::Removed);
         }
@@ -92,7 +92,7 @@ impl Lock {
     }
 }
 
-/// Whether a living process holds the lock at `path`. To look takes the lock for a moment if nobody has it.
+/// Whether a process holds the lock at `path`. The check takes a shared lock for a moment.
 pub fn is_held(path: &Path) -> bool {
     let Ok(file) = File::open(path) else { return false };
     matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
@@ -100,7 +100,7 @@ pub fn is_held(path: &Path) -> bool {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // While the lock is held: nobody else can be in the possession of this file. That it stays does no harm.
+        // The lock is still held here, so no other process can own this file. If removal fails, the file does no harm.
         let _ = std::fs::remove_file(&self.path);
     }
 }
@@ -111,7 +111,7 @@ enum Attempt {
     Removed,
 }
 
-/// Whether the open file is the one that the path names.
+/// Whether the open file is still the one at `path`.
 #[cfg(unix)]
 fn is_file_at(file: &File, path: &Path) -> io::Result<bool> {
     use std::os::unix::fs::MetadataExt as _;
@@ -123,7 +123,7 @@ fn is_file_at(file: &File, path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Name of this machine, where the system says it in a file.
+/// Name of this machine, if the system provides it in a file.
 fn host() -> String {
     let read = ["/proc/sys/kernel/hostname", "/etc/hostname"]
         .iter()
@@ -149,7 +149,7 @@ impl fmt::Display for Owner {
         let since = UNIX_EPOCH + Duration::from_secs(*since);
         let age = SystemTime::now().duration_since(since).unwrap_or_default();
         let age = indicatif::HumanDuration(age);
-        write!(f, "process {process} on {host}, for {age}, as `{command}`")
+        write!(f, "process {process} on {host}, started {age} ago: `{command}`")
     }
 }
 
@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn second_holder_is_refused_by_name_until_the_first_gives_back() {
+    fn second_process_is_refused_until_the_first_releases() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(".lock");
         let first = Lock::acquire(&path, Duration::ZERO).unwrap();
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn one_holder_at_a_time_though_each_removes_the_file() {
+    fn lock_is_exclusive_though_holders_remove_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let (lock, inside) = (folder.path().join(".lock"), folder.path().join("inside"));
         std::thread::scope(|scope| {
@@ -189,10 +189,10 @@ mod tests {
     }
 
     #[test]
-    fn file_of_a_killed_process_holds_nobody_up() {
+    fn leftover_file_of_a_killed_process_does_not_block() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(".lock");
-        std::fs::write(&path, "no owner at all").unwrap();
+        std::fs::write(&path, "not an owner").unwrap();
         assert!(!is_held(&path));
         drop(Lock::acquire(&path, Duration::ZERO).unwrap());
     }

@@ -1,4 +1,4 @@
-//! Trained networks, measured by each kind of statistics.
+//! Measures trained networks under each kind of statistics.
 
 use super::device_data::DeviceData;
 use crate::experiment::Settings;
@@ -6,22 +6,22 @@ use crate::model::Mode;
 use crate::task::Networks;
 use bn_report::schema::{Split, Statistics};
 
-/// What one split says of networks.
+/// Scores of the networks on one split, under one kind of statistics.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Measured {
-    /// The examples.
+    /// The split that was evaluated.
     pub split: Split,
-    /// What the norm layers normalized with; none without such a layer.
+    /// Statistics the norm layers used; `None` without norm layers.
     pub statistics: Option<Statistics>,
-    /// By [`Networks::metrics`].
+    /// Scores, in the order of [`Networks::metrics`].
     pub scores: Vec<f64>,
 }
 
-/// Measures `networks` on every split, by moving statistics, those of the batch and those of the population. Without norm
-/// layers there is one row for each split.
+/// Measures `networks` on every split under moving, batch and population statistics. Without norm layers, there is one
+/// entry per split.
 ///
 /// # Errors
-/// What candle or the norm layers report.
+/// Errors of candle or the norm layers.
 pub fn measure(
     networks: &Networks,
     data: &DeviceData,

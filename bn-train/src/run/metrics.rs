@@ -5,12 +5,12 @@ use super::growing_file::GrowingFile;
 use super::writer::Writer;
 use bn_report::schema::{METRICS, MetricRow};
 
-/// Writes every row as it comes.
+/// Writes each row when it arrives.
 #[derive(Debug)]
 pub(super) struct MetricsWriter(GrowingFile);
 
 impl MetricsWriter {
-    /// Writes into `file`, which was begun with [`MetricRow::HEADER`].
+    /// Writes to `file`, which starts with [`MetricRow::HEADER`].
     pub(super) fn new(file: GrowingFile) -> Self {
         Self(file)
     }

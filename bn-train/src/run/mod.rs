@@ -1,4 +1,4 @@
-//! One run: trains a network, evaluates it now and then, and writes its directory.
+//! One run: trains networks, evaluates them at intervals, and writes the run's folder.
 
 pub mod checkpoint;
 mod device_data;

@@ -1,4 +1,4 @@
-//! The files of a run in progress: begun, or cut back to where its checkpoint was made.
+//! Opens the files of a run: new, or truncated to their lengths at a checkpoint.
 
 use super::checkpoint::{Checkpoint, CheckpointError, Checkpoints, Header};
 use super::files::DirectoryError;
@@ -15,24 +15,24 @@ use bn_report::schema::{
 };
 use std::path::Path;
 
-/// Where a run writes, and where it goes on.
+/// The outputs of a run, and the checkpoint it resumes from.
 #[derive(Debug)]
 pub struct Outputs {
-    /// They watch the run.
+    /// Writers of the run's files.
     pub writers: Writers,
     /// The folder of the checkpoints.
     pub checkpoints: Checkpoints,
     /// Digest of the run, for its checkpoints.
     pub run_digest: String,
-    /// Where to go on: the writers' files have the lengths that its header says. None for a run that begins.
+    /// Checkpoint to resume from; the files have the lengths in its header. `None` for a new run.
     pub resumed: Option<Checkpoint>,
 }
 
-/// Opens the file at a path: new, with these bytes, or as it was at a checkpoint.
+/// Opens a file by name: new with the given head, or as it was at a checkpoint.
 type Open<'a> = &'a dyn Fn(&str, &[u8]) -> Result<GrowingFile, DirectoryError>;
 
 impl Outputs {
-    /// Begins the files of a run in `folder`.
+    /// Creates the files of a new run in `folder`.
     ///
     /// # Errors
     /// [`DirectoryError`] with the path that cannot be written.
@@ -50,11 +50,11 @@ impl Outputs {
         })
     }
 
-    /// Goes on in `folder`: from its newest checkpoint that can be read and whose files are there. None where there is no
-    /// such checkpoint. `warn` hears of each that was passed over.
+    /// Resumes from the newest readable checkpoint in `folder` whose files exist. Returns `None` if there is no such
+    /// checkpoint. Calls `warn` for each one that was skipped.
     ///
     /// # Errors
-    /// As [`Checkpoints::newest`]; or a file that cannot be cut back.
+    /// As [`Checkpoints::newest`], or a file cannot be truncated.
     pub fn resume(
         folder: &Path,
         settings: &OutputSettings,
@@ -69,7 +69,7 @@ impl Outputs {
         let files = &checkpoint.header.files;
         let resume = |name: &str, head: &[u8]| match files.get(name) {
             Some(&length) => GrowingFile::resume(&folder.join(name), length),
-            // Wanted since this checkpoint was made, as TensorBoard's may be.
+            // The file was requested after this checkpoint was made, for example TensorBoard's.
             None => GrowingFile::create(&folder.join(name), head),
         };
         Ok(Some(Self {
@@ -99,12 +99,12 @@ fn writers(settings: &OutputSettings, open: Open<'_>) -> Result<Writers, Directo
     Ok(writers)
 }
 
-/// Whether every file of the checkpoint is at least as long as it was.
+/// Checks that every file is at least as long as at the checkpoint.
 fn has_files(folder: &Path, header: &Header) -> Result<(), String> {
     for (name, &wanted) in &header.files {
         let found = folder.join(name).metadata().map_or(0, |metadata| metadata.len());
         if found < wanted {
-            return Err(format!("{name} has {found} bytes, {wanted} when it was made"));
+            return Err(format!("{name} has {found} bytes, but the checkpoint needs {wanted}"));
         }
     }
     Ok(())

@@ -1,8 +1,7 @@
-//! What goes on inside the layers: the rows of `layers.csv`.
+//! Diagnostics inside the layers: the rows of `layers.csv`.
 //!
-//! A [`LayerProbe`] watches one training step: the results of the layers during the pass, then the gradients, then what
-//! the norm layers have made of the batch. It reads what is there anyway, so the step's numbers are those of a step that
-//! nobody watched.
+//! A [`LayerProbe`] observes one training step: the layers' outputs, then the gradients, then the norm layers' health. It
+//! only reads existing values, so it does not change the step's results.
 
 use crate::model::{Gradients, Model, MomentsByPath, Observer, norm_layers, parameters};
 use crate::ops::buffer::{Numbers, is_plain};
@@ -10,12 +9,12 @@ use bn_core::Correction;
 use bn_report::schema::LayerRow;
 use candle::{DType, Device, Result, Tensor};
 
-/// Values of a result that its percentiles are taken of, at most: evenly spread.
+/// Maximum number of output values, evenly spaced, that percentiles are computed from.
 const SAMPLE: usize = 4096;
 /// The percentiles of Ioffe & Szegedy 2015, figure 1.
 const PERCENTILES: [(&str, f64); 3] = [("p15", 0.15), ("p50", 0.5), ("p85", 0.85)];
 
-/// Watches one training step.
+/// Observes one training step.
 #[derive(Debug)]
 pub struct LayerProbe {
     step: u64,
@@ -23,7 +22,7 @@ pub struct LayerProbe {
 }
 
 impl LayerProbe {
-    /// A probe of the update that leads to `step`.
+    /// A probe of the update that ends in `step`.
     pub fn new(step: u64) -> Self {
         Self { step, rows: Vec::new() }
     }
@@ -37,10 +36,10 @@ impl LayerProbe {
         });
     }
 
-    /// The rows of the step, after its pass and before its update.
+    /// The rows of the step. Call it after the backward pass and before the update.
     ///
     /// # Errors
-    /// What candle reports.
+    /// Candle errors.
     pub fn finish(mut self, model: &Model, gradients: &Gradients) -> Result<Vec<LayerRow>> {
         for parameter in parameters(model.layers()) {
             self.push(&parameter.path, "norm", norm(&parameter.var)?);
@@ -69,9 +68,9 @@ impl LayerProbe {
         for (name, values) in [("r", correction.r()), ("d", correction.d())] {
             let mut values: Vec<f64> = values.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?;
             values.sort_by(f64::total_cmp);
-            for (quantile, share) in [("min", 0.0), ("p50", 0.5), ("max", 1.0)] {
-                if let Some(value) = at_share(&values, share) {
-                    self.push(path, &format!("{name}_{quantile}"), value);
+            for (label, share) in [("min", 0.0), ("p50", 0.5), ("max", 1.0)] {
+                if let Some(value) = quantile(&values, share) {
+                    self.push(path, &format!("{name}_{label}"), value);
                 }
             }
         }
@@ -81,13 +80,13 @@ impl LayerProbe {
     }
 }
 
-/// How far the moving statistics of `model`'s norm layers are from those of the population, after `step` updates.
+/// Differences between the moving and population statistics of `model`'s norm layers after `step` updates.
 ///
 /// Root mean squares over channels: `population_mean_gap` of `(moving mean - mean) / sqrt(variance + epsilon)`,
 /// `population_log_variance_gap` of `ln((moving variance + epsilon) / (variance + epsilon))`.
 ///
 /// # Errors
-/// What candle reports.
+/// Candle errors.
 pub fn population_gaps(
     step: u64,
     model: &Model,
@@ -129,7 +128,7 @@ impl Observer for LayerProbe {
         let mut sample: Vec<f32> = values.iter().copied().step_by(step).collect();
         sample.sort_by(f32::total_cmp);
         for (name, share) in PERCENTILES {
-            if let Some(value) = at_share(&sample, share) {
+            if let Some(value) = quantile(&sample, share) {
                 self.push(path, name, f64::from(value));
             }
         }
@@ -140,13 +139,13 @@ impl Observer for LayerProbe {
     }
 }
 
-/// The value below which this share of the sorted values lies; none without values.
-fn at_share<T: Copy>(sorted: &[T], share: f64) -> Option<T> {
+/// The quantile of sorted values at `share` in [0, 1], by the nearest rank. `None` without values.
+fn quantile<T: Copy>(sorted: &[T], share: f64) -> Option<T> {
     let last = sorted.len().checked_sub(1)?;
     sorted.get((share * last as f64).round() as usize).copied()
 }
 
-/// The share of channels that have one value only, for all examples and places.
+/// The share of channels that are constant over all examples and positions.
 fn dead_channels(values: &[f32], examples: usize, channels: usize) -> f64 {
     let inner = values.len() / (examples * channels).max(1);
     if inner == 0 {
@@ -160,7 +159,7 @@ fn dead_channels(values: &[f32], examples: usize, channels: usize) -> f64 {
     (0..channels).filter(is_constant).count() as f64 / channels as f64
 }
 
-/// Root mean square; none without values.
+/// Root mean square; `None` without values.
 fn rms(values: &[f64]) -> Option<f64> {
     let squares: f64 = values.iter().map(|value| value * value).sum();
     (!values.is_empty()).then(|| (squares / values.len() as f64).sqrt())
@@ -200,7 +199,7 @@ mod tests {
         Batch::new(images, Tensor::new(&[0_u32, 1, 1, 0, 1, 0], &Device::Cpu).unwrap())
     }
 
-    fn watched(norm: &str) -> Vec<LayerRow> {
+    fn probed(norm: &str) -> Vec<LayerRow> {
         let networks = networks(norm);
         let mut probe = LayerProbe::new(7);
         let mut turn = Turn { observer: Some(&mut probe), ..Turn::default() };
@@ -217,7 +216,7 @@ mod tests {
 
     #[test]
     fn every_layer_has_its_rows() {
-        let rows = watched("kind = 'batch'");
+        let rows = probed("kind = 'batch'");
         assert!(rows.iter().all(|row| row.step == 7));
         for layer in ["hidden1", "hidden1.norm", "hidden2.norm", "output"] {
             let percentiles = ["p15", "p50", "p85"].map(|p| value(&rows, layer, p).unwrap());
@@ -232,21 +231,21 @@ mod tests {
     }
 
     #[test]
-    fn norm_rows_are_of_what_the_activation_is_applied_to() {
-        let rows = watched("kind = 'batch'");
-        // The default activation is a rectifier: its results have no negative percentile, what goes in does.
+    fn norm_rows_describe_the_input_of_the_activation() {
+        let rows = probed("kind = 'batch'");
+        // The default activation is ReLU, so only its inputs have negative percentiles.
         assert!(value(&rows, "hidden1.norm", "p15").unwrap() < 0.0);
         assert!(value(&rows, "hidden1.activation", "p15").unwrap() >= 0.0);
-        // Of a rectifier's input and output the larger values are the same.
+        // ReLU keeps the larger values as they are.
         let p85 = |layer| value(&rows, layer, "p85").unwrap();
         assert!((p85("hidden1.norm") - p85("hidden1.activation")).abs() < 1e-6);
-        let rows = watched("kind = 'renorm', decay = 0.5, renorm.variant = 'paper'");
+        let rows = probed("kind = 'renorm', decay = 0.5, renorm.variant = 'paper'");
         let p85 = |layer| value(&rows, layer, "p85").unwrap();
         assert!((p85("hidden1.norm") - p85("hidden1.activation")).abs() < 1e-5);
     }
 
     #[test]
-    fn gaps_are_between_moving_and_population_statistics() {
+    fn gaps_compare_moving_and_population_statistics() {
         let (networks, batch) = (networks("decay = 0.5"), batch());
         let population = networks.population(&batch.images, 6).unwrap();
         let rows = population_gaps(3, networks.evaluated(), &population).unwrap();
@@ -264,15 +263,15 @@ mod tests {
 
     #[test]
     fn renorm_has_rows_of_r_and_d() {
-        let rows = watched("kind = 'renorm', renorm = { r_max = 1.0, r_min = 1.0, d_max = 0.0 }");
+        let rows = probed("kind = 'renorm', renorm = { r_max = 1.0, r_min = 1.0, d_max = 0.0 }");
         assert_eq!(value(&rows, "hidden1.norm", "r_min"), Some(1.0));
         assert_eq!(value(&rows, "hidden1.norm", "d_max"), Some(0.0));
         assert_eq!(value(&rows, "hidden1.norm", "r_clipped"), Some(1.0));
     }
 
     #[test]
-    fn a_channel_of_one_value_is_dead() {
-        // [examples, channels, 2]: the second channel has one value for all.
+    fn constant_channel_is_dead() {
+        // [examples, channels, 2]: the second channel is constant.
         let values = [1.0, 2.0, 5.0, 5.0, 1.0, 1.0, 5.0, 5.0];
         assert_eq!(dead_channels(&values, 2, 2), 0.5);
         assert_eq!(dead_channels(&[f32::NAN; 2], 2, 1), 0.0);
@@ -280,13 +279,13 @@ mod tests {
     }
 
     #[test]
-    fn shares_of_sorted_values() {
+    fn quantiles_of_sorted_values() {
         let values: Vec<u32> = (0..=100).collect();
         assert_eq!(
-            [0.0, 0.15, 0.5, 0.85, 1.0].map(|p| at_share(&values, p).unwrap()),
+            [0.0, 0.15, 0.5, 0.85, 1.0].map(|p| quantile(&values, p).unwrap()),
             [0, 15, 50, 85, 100]
         );
-        assert_eq!(at_share::<u32>(&[], 0.5), None);
+        assert_eq!(quantile::<u32>(&[], 0.5), None);
         assert_eq!((rms(&[3.0, -4.0]), rms(&[])), (Some(12.5_f64.sqrt()), None));
     }
 }

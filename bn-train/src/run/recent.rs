@@ -1,8 +1,8 @@
-//! The training scores since they were last written down.
+//! Running means of the training scores between evaluations.
 
 use crate::state::{State, StateError};
 
-/// Sums of the training scores since they were last asked for.
+/// Sums of the training scores since they were last taken.
 #[derive(Debug)]
 pub(super) struct Recent {
     names: &'static [&'static str],
@@ -11,7 +11,7 @@ pub(super) struct Recent {
 }
 
 impl Recent {
-    /// None yet, of scores with these names.
+    /// Empty sums of scores with these names.
     pub(super) fn new(names: &'static [&'static str]) -> Self {
         Self { names, steps: 0, sums: vec![0.0; names.len()] }
     }
@@ -23,7 +23,7 @@ impl Recent {
         }
     }
 
-    /// The means, if there was a step; starts afresh.
+    /// The mean scores, or `None` if there was no step. Resets the sums.
     pub(super) fn take(&mut self) -> Option<Vec<f64>> {
         let Self { steps, sums, .. } = std::mem::replace(self, Self::new(self.names));
         (steps > 0).then(|| sums.into_iter().map(|sum| sum / steps as f64).collect())
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn mean_covers_the_steps_since_the_last_one_also_after_a_load() {
+    fn mean_covers_the_steps_since_the_last_take_across_a_load() {
         let mut recent = Recent::new(&["loss", "accuracy"]);
         assert_eq!(recent.take(), None);
         recent.add(&[1.0, 0.0]);

@@ -1,16 +1,16 @@
-//! A run from its first step, or from a checkpoint, to its end: the loop around a [`Trainer`].
+//! The training loop around a [`Trainer`], from the first step or a checkpoint to the end of the run.
 //!
-//! Deterministic but for `timing.csv`: the same settings, seed and device kind give the same rows, on any number of
-//! threads, and whether the run was interrupted or not. What belongs to a step happens in this order: the update, the
-//! evaluation, the checkpoint. So a checkpoint's step has been evaluated, and a run that goes on from there takes the next.
+//! Everything but `timing.csv` is deterministic: the same settings, seed and kind of device give the same rows, on any
+//! number of threads, interrupted or not. A step is updated, evaluated and saved in this order. A checkpoint's step has
+//! therefore been evaluated, and a resumed run continues with the next step.
 
 use super::checkpoint::{Best, Checkpoint, CheckpointError, Checkpoints, Header};
 use super::device_data::DeviceData;
 use super::files::DirectoryError;
 use super::outputs::Outputs;
 use super::probe::population_gaps;
-use super::telemetry::{Moment, passes, rows};
-use super::trainer::{Stepped, Trainer};
+use super::telemetry::{Position, passes, rows};
+use super::trainer::{StepOutcome, Trainer};
 use super::writer::Writers;
 use crate::data::Batch;
 use crate::experiment::Settings;
@@ -21,42 +21,42 @@ use crate::task::Headline;
 use bn_report::schema::{MetricRow, ScheduleRow, Split, Statistics, Status};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// How far a run is.
+/// Progress of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Progress {
-    /// Updates done.
+    /// Steps done.
     pub step: u64,
-    /// Loss of the last batch; of the first network, where there are several.
+    /// Training loss of the last batch, of the first network if there are several.
     pub loss: Option<f64>,
-    /// The last evaluation on the validation split, by moving statistics: the metric by which runs are judged.
+    /// Name and value of the task's main metric at the last validation, under moving statistics.
     pub headline: Option<(&'static str, f64)>,
 }
 
-/// Why a run could not go on.
+/// An error that ends a run.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrainError {
-    /// A tensor operation.
+    /// A tensor operation failed.
     #[error("tensor operation failed")]
     Tensor(#[from] candle::Error),
-    /// A file of the run.
+    /// A file of the run failed.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
-    /// A checkpoint that cannot be written.
+    /// A checkpoint could not be written.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
-    /// A checkpoint of other settings.
+    /// The checkpoint does not fit the settings.
     #[error("the checkpoint does not fit these settings")]
     State(#[from] StateError),
 }
 
-/// Trains what `settings` describe; returns how the run ended.
+/// Trains a run by `settings` and returns its final status.
 ///
-/// `on_progress` hears of every step. When `stop` becomes true, the run makes a checkpoint and ends as interrupted before
-/// its next step.
+/// Calls `on_progress` after every step. When `stop` becomes true, the run saves a checkpoint and ends as interrupted
+/// before its next step.
 ///
 /// # Errors
-/// [`TrainError`]. A loss that is not finite is no error but a result, [`Status::Diverged`].
+/// [`TrainError`]. A loss that is not finite is not an error but the status [`Status::Diverged`].
 pub fn train(
     settings: &Settings,
     seed: u64,
@@ -95,11 +95,11 @@ pub fn train(
             return Ok(Status::Interrupted);
         }
         let ended = match session.trainer.step()? {
-            Stepped::Updated(scores) => {
+            StepOutcome::Updated(scores) => {
                 session.loss = scores.first().copied();
                 session.finish_step()?
             }
-            Stepped::Diverged { scores, layer } => Some(session.blow_up(&scores, layer)?),
+            StepOutcome::Diverged { scores, layer } => Some(session.blow_up(&scores, layer)?),
         };
         if let Some(status) = ended {
             return Ok(status);
@@ -118,9 +118,9 @@ struct Session<'a> {
     /// Step of the last checkpoint.
     saved: Option<u64>,
     best: Option<Best>,
-    /// Of the last batch.
+    /// Training loss of the last batch.
     loss: Option<f64>,
-    /// Of the last evaluation.
+    /// Main metric of the last evaluation.
     headline: Option<f64>,
 }
 
@@ -138,7 +138,7 @@ impl Session<'_> {
         Ok(None)
     }
 
-    /// What belongs to the step that was made: evaluation and checkpoint. A status if the run ends here.
+    /// Evaluates and saves the current step if due. Returns a status if the run ends here.
     fn finish_step(&mut self) -> Result<Option<Status>, TrainError> {
         let step = self.trainer.updates();
         let is_last = step == self.settings.train.steps;
@@ -166,7 +166,7 @@ impl Session<'_> {
         Ok(None)
     }
 
-    /// What the step was seen to do inside the layers.
+    /// Writes the rows of the layer probe, if the step was probed.
     fn write_layers(&mut self) -> Result<(), DirectoryError> {
         let rows = self.trainer.take_layer_rows();
         if rows.is_empty() { Ok(()) } else { self.writers.layers(&rows) }
@@ -176,9 +176,9 @@ impl Session<'_> {
         if rows.is_empty() { Ok(()) } else { self.writers.schedules(&rows) }
     }
 
-    fn now(&self) -> Moment {
+    fn now(&self) -> Position {
         let trainer = &self.trainer;
-        Moment {
+        Position {
             step: trainer.updates(),
             epoch: trainer.epochs(),
             examples: trainer.examples(),
@@ -186,7 +186,7 @@ impl Session<'_> {
         }
     }
 
-    /// Measures the network on the validation split, and on the test split at the end; writes all rows at once.
+    /// Evaluates on the validation split, and on the test split at the end. Writes all rows at once.
     fn evaluate(&mut self, is_last: bool) -> Result<Evaluation, TrainError> {
         let mut all = self.training_rows();
         let others = self.other_statistics(is_last)?;
@@ -198,7 +198,7 @@ impl Session<'_> {
         Ok(validation)
     }
 
-    /// The mean over the steps since the last rows.
+    /// Rows of the mean training scores since the last evaluation.
     fn training_rows(&mut self) -> Vec<MetricRow> {
         let recent = self.trainer.take_recent();
         let names = self.trainer.networks().task().training_metrics();
@@ -207,12 +207,12 @@ impl Session<'_> {
         })
     }
 
-    /// What training normalizes with.
+    /// The statistics that training normalizes with.
     fn batch_statistics(&self) -> Option<Statistics> {
         self.trainer.networks().is_normalized().then_some(Statistics::Batch)
     }
 
-    /// Statistics beside the layers' own and the batch's: of the population, and of shadow averages.
+    /// Statistics besides moving and batch ones: of the population, and of shadow averages.
     fn other_statistics(
         &mut self,
         is_last: bool,
@@ -234,7 +234,7 @@ impl Session<'_> {
         Ok(all)
     }
 
-    /// Of the norm layers, over training examples and with the weights as they are.
+    /// Population moments of the norm layers over training examples, with the current weights.
     fn population(&self) -> candle::Result<MomentsByPath> {
         let probes = &self.settings.probes;
         let examples = self.data.split(Split::Train).spread(probes.population_examples)?;
@@ -270,7 +270,7 @@ impl Session<'_> {
         Ok(Evaluation { headline: passed[0][index], first: passed[passed.len() - 1][0] })
     }
 
-    /// Scores the networks, which hold averaged weights, by the statistics that belong to them.
+    /// Evaluates the networks, which hold averaged weights, with the statistics configured for them.
     fn scores_by_average_statistics(
         &self,
         examples: &Batch,
@@ -288,7 +288,8 @@ impl Session<'_> {
         Ok((statistics, networks.evaluate(examples, mode, batch_size)?))
     }
 
-    /// Writes the rows of a training loss that is not finite: the mean of those before it, and its own, which is absent.
+    /// Writes the rows of a training loss that is not finite: the mean of the scores before it, and the scores of its step,
+    /// where values that are not finite are absent.
     fn blow_up(&mut self, scores: &[f64], layer: Option<String>) -> Result<Status, TrainError> {
         let before = self.now();
         self.write_layers()?;
@@ -296,7 +297,7 @@ impl Session<'_> {
         self.writers.pause(before)?;
         let mut all = self.training_rows();
         let step = before.step + 1;
-        let at = Moment {
+        let at = Position {
             step,
             examples: before.examples + self.settings.train.batch_size as u64,
             ..before
@@ -308,7 +309,7 @@ impl Session<'_> {
         Ok(diverged(step, &format!("training {}", spaced(names[which])), scores[which], layer))
     }
 
-    /// Makes a checkpoint of this step, unless there is one. `score` is the step's headline, if it was evaluated.
+    /// Saves a checkpoint of this step, unless there is one. `score` is the step's main metric, if it was evaluated.
     fn save(&mut self, score: Option<f64>) -> Result<(), TrainError> {
         let step = self.trainer.updates();
         if self.saved == Some(step) {
@@ -328,11 +329,11 @@ impl Session<'_> {
     }
 }
 
-/// What an evaluation tells the loop.
+/// What the loop needs from an evaluation.
 struct Evaluation {
-    /// By moving statistics, where there are some.
+    /// Main metric, under moving statistics if the network has any.
     headline: f64,
-    /// The first metric in the mode that is nearest to training: if this is not finite, nor will the next step be.
+    /// First metric in the mode closest to training. If it is not finite, the next step will not be either.
     first: f64,
 }
 
@@ -343,7 +344,8 @@ fn spaced(name: &str) -> String {
 
 fn diverged(step: u64, what: &str, value: f64, layer: Option<String>) -> Status {
     let value = if value.is_nan() { "not a number" } else { "infinite" };
-    let at = layer.map_or(String::new(), |layer| format!("; `{layer}` is not finite first"));
+    let at =
+        layer.map_or(String::new(), |layer| format!("; `{layer}` is the first that is not finite"));
     Status::Diverged { step, reason: format!("{what} is {value}{at}") }
 }
 

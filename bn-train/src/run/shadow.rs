@@ -1,7 +1,8 @@
-//! Shadow averages: moving statistics of other decays, gathered beside those of a run and evaluated with its weights.
+//! Shadow averages: moving statistics with other decays, tracked during a run and evaluated with its weights.
 //!
-//! Training by plain batch normalization does not read its moving statistics, so a run with another decay would have seen
-//! the same batch moments: its moving statistics are these, to the bit. Renormalization reads them, and is refused.
+//! Plain batch normalization does not read moving statistics in training, so a run with another decay would see the same
+//! batch moments. The shadow averages therefore equal its moving statistics bitwise. Renormalization reads moving
+//! statistics in training and is refused.
 
 use crate::model::{Model, MomentsByPath, norm_layers};
 use bn_core::{BatchNorm, BatchNormConfig, Decay, Moments, Pending, Updates, ZeroDebias};
@@ -13,31 +14,31 @@ use candle_nn::{VarBuilder, VarMap};
 #[derive(Debug)]
 pub struct Shadows {
     tracks: Vec<Track>,
-    /// By norm layer, the updates that were followed.
+    /// For each norm layer, its step at the last update.
     followed: Vec<u64>,
 }
 
-/// All norm layers' averages of one decay.
+/// The averages of all norm layers for one decay.
 #[derive(Debug)]
 struct Track {
     shadow: Shadow,
-    /// Layers without parameters and without inputs: bn-core's own moving statistics.
+    /// Norm layers without gamma and beta, used only for their moving statistics.
     layers: Vec<(String, BatchNorm)>,
     updates: Updates,
 }
 
 impl Shadows {
-    /// Averages that start as the layers' own do. `model` has not been trained yet.
+    /// Averages with the layers' initial values. `model` must be untrained.
     ///
     /// # Errors
-    /// For a model with renormalization; what bn-core reports.
+    /// The model uses renormalization; errors of bn-core.
     pub fn new(model: &Model, shadows: &[Shadow]) -> Result<Self> {
         let layers = norm_layers(model.layers());
         if !shadows.is_empty()
             && let Some((path, _)) = layers.iter().find(|(_, norm)| norm.config().renorm.is_some())
         {
             candle::bail!(
-                "shadow averages: `{path}` is a renorm layer, whose training reads its own moving statistics; another decay would train another network"
+                "shadow averages: `{path}` is a renorm layer, which reads its moving statistics in training; another decay would train a different network"
             );
         }
         let track = |shadow: &Shadow| Track::new(&layers, *shadow);
@@ -47,22 +48,22 @@ impl Shadows {
         })
     }
 
-    /// The averages that are tracked, in the order in which they were asked for.
+    /// The averages that are tracked, in the order given to [`Shadows::new`].
     pub fn kinds(&self) -> impl Iterator<Item = Shadow> {
         self.tracks.iter().map(|track| track.shadow)
     }
 
-    /// Takes the moments of the update that `model` has just committed into all averages.
+    /// Updates all averages with the batch moments that `model` last committed.
     ///
     /// # Errors
-    /// What bn-core reports.
+    /// Errors of bn-core.
     pub fn follow(&mut self, model: &Model) -> Result<()> {
         if self.tracks.is_empty() {
             return Ok(());
         }
         let layers = norm_layers(model.layers());
         for (index, ((_, norm), followed)) in layers.iter().zip(&mut self.followed).enumerate() {
-            // A policy may have kept a batch from the averages: then there is no new one.
+            // A policy may have excluded the batch from the averages.
             if norm.step() == *followed {
                 continue;
             }
@@ -78,10 +79,10 @@ impl Shadows {
         self.tracks.iter().try_for_each(|track| Ok(track.updates.commit()?))
     }
 
-    /// The averages with this index, for [`Mode::Given`](crate::model::Mode::Given).
+    /// The averages at `index`, for [`Mode::Given`](crate::model::Mode::Given).
     ///
     /// # Errors
-    /// What bn-core reports.
+    /// Errors of bn-core.
     pub fn moments(&self, index: usize) -> Result<MomentsByPath> {
         let of = |(path, layer): &(String, BatchNorm)| {
             let (mean, variance) = (layer.moving_mean()?, layer.moving_variance()?);
@@ -104,7 +105,7 @@ impl Shadows {
         all
     }
 
-    /// After a checkpoint was loaded into `model` and [`Shadows::statistics`]: goes on from there.
+    /// Synchronizes with `model`. Call it after a checkpoint was loaded into `model` and [`Shadows::statistics`].
     pub fn resume(&mut self, model: &Model) {
         let layers = norm_layers(model.layers());
         for ((_, norm), followed) in layers.iter().zip(&mut self.followed) {
@@ -185,7 +186,7 @@ mod tests {
         Classification::default().learn(0, models, &batch(step), &mut Turn::default()).unwrap()
     }
 
-    /// Moving means and variances after each of 20 steps, to the bit.
+    /// Trains a model for 20 steps and follows it with `shadows`.
     fn train(norm: &str, shadows: &[Shadow]) -> (Model, Shadows) {
         let settings = settings(norm);
         let model = model(&settings);
@@ -210,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn shadow_averages_are_those_of_a_run_with_their_decay() {
+    fn shadow_equals_a_run_with_its_decay_bitwise() {
         let constant = |decay| ShadowDecay::constant(decay).unwrap();
         let cases = [
             ("decay = 0.9", Shadow { decay: constant(0.9), debiased: Debiased::None }),
@@ -236,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cumulative_shadow_is_the_mean_of_all_batches() {
+    fn cumulative_shadow_is_the_mean_of_all_batches() {
         let settings = settings("decay = 0.9");
         let model = model(&settings);
         let cumulative = Shadow { decay: ShadowDecay::Cumulative, debiased: Debiased::None };
@@ -258,11 +259,11 @@ mod tests {
     }
 
     #[test]
-    fn following_changes_nothing_of_the_run() {
+    fn shadows_do_not_change_the_run() {
         let shadow = Shadow { decay: ShadowDecay::Cumulative, debiased: Debiased::Both };
-        let (alone, _) = train("decay = 0.9", &[]);
+        let (plain, _) = train("decay = 0.9", &[]);
         let (followed, _) = train("decay = 0.9", &[shadow]);
-        assert_eq!(moving(&norm_layers(alone.layers())), moving(&norm_layers(followed.layers())));
+        assert_eq!(moving(&norm_layers(plain.layers())), moving(&norm_layers(followed.layers())));
     }
 
     #[test]

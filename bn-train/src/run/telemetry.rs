@@ -1,28 +1,28 @@
-//! From scores to rows of `metrics.csv`.
+//! Turns scores into rows of `metrics.csv`.
 //!
-//! Training rows hold the mean over the steps since the last look, by batch statistics, because that is what training
-//! computes anyway. A net without norm layers has no statistics: the cell is empty.
+//! Training rows hold the mean over the steps since the last evaluation, under batch statistics, because training computes
+//! it anyway. For a network without norm layers, the statistics cell is empty.
 
 use crate::model::Mode;
 use bn_report::schema::{MetricRow, Split, Statistics};
 use std::time::Duration;
 
-/// When rows were measured.
+/// The point in training at which rows were measured.
 #[derive(Clone, Copy, Debug)]
-pub struct Moment {
-    /// Updates done.
+pub struct Position {
+    /// Steps done.
     pub step: u64,
-    /// Whole epochs done.
+    /// Complete epochs.
     pub epoch: u64,
     /// Training examples seen.
     pub examples: u64,
-    /// How long this process has waited for training examples.
+    /// Time this process has spent waiting for training examples.
     pub waited: Duration,
 }
 
-/// The rows of scores, each with `prefix` before its name.
+/// One row per score, with `prefix` before its metric's name.
 pub(super) fn rows(
-    at: Moment,
+    at: Position,
     split: Split,
     statistics: Option<Statistics>,
     prefix: &str,
@@ -40,7 +40,7 @@ pub(super) fn rows(
     })
 }
 
-/// The passes that judge a net, each with what its rows say of statistics.
+/// The modes in which networks are evaluated, each with the statistics of its rows.
 pub(super) fn passes(is_normalized: bool) -> &'static [(Mode<'static>, Option<Statistics>)] {
     if is_normalized {
         &[(Mode::Moving, Some(Statistics::Moving)), (Mode::Batch, Some(Statistics::Batch))]
@@ -54,8 +54,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_a_number_is_absent() {
-        let at = Moment { step: 1, epoch: 0, examples: 60, waited: Duration::ZERO };
+    fn values_that_are_not_finite_are_absent() {
+        let at = Position { step: 1, epoch: 0, examples: 60, waited: Duration::ZERO };
         let names = ["loss", "accuracy"];
         let rows: Vec<_> =
             rows(at, Split::Train, None, "", &names, &[f64::INFINITY, 0.5]).collect();

@@ -1,8 +1,8 @@
 //! TensorBoard event files: a scalar for each row of `metrics.csv` that has a value.
 //!
-//! A file is a row of records: length (u64), its checksum, an `Event` message, its checksum. Numbers are little-endian, the
-//! checksums masked CRC-32C. An `Event` has a step and a `Summary` of named f32 values; wall times are left out, so that
-//! equal runs write equal bytes, and TensorBoard draws over steps.
+//! A file is a sequence of records: length (u64), its checksum, an `Event` message, its checksum. Numbers are little-endian,
+//! and checksums are masked CRC-32C. An `Event` has a step and a `Summary` of named f32 values. Wall times are left out, so
+//! that equal runs write equal bytes; TensorBoard plots over steps.
 //!
 //! Source: `tensorflow/core/lib/io/record_writer.cc`, `tensorflow/core/util/event.proto` and
 //! `tensorflow/core/framework/summary.proto`.
@@ -12,15 +12,15 @@ use super::growing_file::GrowingFile;
 use super::writer::Writer;
 use bn_report::schema::MetricRow;
 
-/// Name of the file in a run's directory. TensorBoard looks for `tfevents` in it.
+/// Name of the file in a run's folder. TensorBoard recognizes `tfevents` in it.
 pub(super) const EVENTS: &str = "events.out.tfevents.0.bn-train";
 
-/// Writes every row as it comes.
+/// Writes each row when it arrives.
 #[derive(Debug)]
 pub(super) struct TensorBoardWriter(GrowingFile);
 
 impl TensorBoardWriter {
-    /// Writes into `file`, which was begun with [`begin`].
+    /// Writes to `file`, which starts with the record of [`begin`].
     pub(super) fn new(file: GrowingFile) -> Self {
         Self(file)
     }
@@ -37,14 +37,14 @@ impl Writer for TensorBoardWriter {
     }
 }
 
-/// The record that a file begins with.
+/// The first record of a file.
 pub(super) fn begin() -> Vec<u8> {
     let mut event = Vec::new();
     put_bytes(&mut event, 3, b"brain.Event:2");
     record(&event)
 }
 
-/// Records of `rows`, one for each step. A value that is absent has none.
+/// One record per step of `rows`. Absent values are left out.
 fn events(rows: &[MetricRow]) -> Vec<u8> {
     let mut records = Vec::new();
     for rows in rows.chunk_by(|left, right| left.step == right.step) {
@@ -64,13 +64,13 @@ fn events(rows: &[MetricRow]) -> Vec<u8> {
     records
 }
 
-/// `accuracy/validation/moving`; TensorBoard draws the curves of one metric under one heading.
+/// For example `accuracy/validation/moving`. TensorBoard groups the curves of one metric under one heading.
 fn tag(row: &MetricRow) -> String {
-    let place = format!("{}/{}", row.metric, row.split.name());
-    row.statistics.map_or(place.clone(), |statistics| format!("{place}/{statistics}"))
+    let tag = format!("{}/{}", row.metric, row.split.name());
+    row.statistics.map_or(tag.clone(), |statistics| format!("{tag}/{statistics}"))
 }
 
-/// A `Summary.Value` with a tag and a number.
+/// A `Summary.Value` with a tag and a value.
 fn scalar(tag: &str, value: f32) -> Vec<u8> {
     let mut message = Vec::new();
     put_bytes(&mut message, 1, tag.as_bytes());
@@ -94,7 +94,7 @@ fn put_bytes(message: &mut Vec<u8>, field: u64, bytes: &[u8]) {
     message.extend(bytes);
 }
 
-/// Seven bits to a byte, the lowest first; the highest bit says that more follow.
+/// Seven bits per byte, lowest first; the top bit says that more bytes follow.
 fn put_varint(message: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         message.push(value as u8 | 0x80);
@@ -113,12 +113,12 @@ fn record(data: &[u8]) -> Vec<u8> {
     record
 }
 
-/// A checksum of data that holds checksums would be weak: so they are rotated and shifted.
+/// A masked checksum, because the CRC of data that contains CRCs is weak.
 fn masked_checksum(data: &[u8]) -> u32 {
     crc32c(data).rotate_right(15).wrapping_add(0xa282_ead8)
 }
 
-/// CRC-32 with Castagnoli's polynomial, bits reflected.
+/// CRC-32C: Castagnoli's polynomial, bits reflected.
 fn crc32c(data: &[u8]) -> u32 {
     const TABLE: [u32; 256] = table();
     let step = |crc: u32, byte: &u8| TABLE[(crc as u8 ^ byte) as usize] ^ crc >> 8;
@@ -169,7 +169,7 @@ mod tests {
         }
     }
 
-    /// TensorFlow's own first record, but for the wall time.
+    /// TensorFlow's first record, without the wall time.
     #[test]
     fn file_begins_with_its_version() {
         let first = begin();
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_of_a_step_are_one_event_and_absent_values_are_none() {
+    fn rows_of_a_step_are_one_event_without_absent_values() {
         let row = |step, statistics, value| MetricRow {
             step,
             epoch: 0,

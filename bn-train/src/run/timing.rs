@@ -1,29 +1,29 @@
-//! Writes `timing.csv`: the only clock of a run.
+//! Writes `timing.csv`, the only output of a run that depends on a clock.
 
 use super::files::DirectoryError;
 use super::growing_file::GrowingFile;
-use super::telemetry::Moment;
+use super::telemetry::Position;
 use super::writer::Writer;
 use bn_report::schema::{TIMING, TimingRow};
 use std::time::{Duration, Instant};
 
-/// Times training, less the evaluations in between.
+/// Times training, excluding evaluations from its throughput.
 #[derive(Debug)]
 pub(super) struct TimingWriter {
     file: GrowingFile,
-    /// Seconds of the run before this process.
+    /// Seconds that earlier processes spent on the run.
     before: f64,
     start: Instant,
     resumed: Instant,
-    /// Examples seen by the last row, and how long they were waited for; none before the first one of this process.
+    /// Examples seen and time waited at this process's last row, if any.
     last: Option<(u64, Duration)>,
 }
 
 impl TimingWriter {
-    /// Writes into `file`, which was begun with [`TimingRow::HEADER`]. Its last row says how long the run has taken so far.
+    /// Writes to `file`, which starts with [`TimingRow::HEADER`]. Its last row says how long the run has taken so far.
     ///
     /// # Errors
-    /// [`DirectoryError`] when it cannot be read.
+    /// [`DirectoryError`] if the file cannot be read.
     pub(super) fn new(file: GrowingFile) -> Result<Self, DirectoryError> {
         let text = file.read()?;
         let last = text.lines().next_back().and_then(|row| row.split(',').nth(1));
@@ -37,7 +37,7 @@ impl TimingWriter {
         })
     }
 
-    fn row(&mut self, at: Moment) -> TimingRow {
+    fn row(&mut self, at: Position) -> TimingRow {
         let trained = self.resumed.elapsed();
         let since =
             |(examples, waited): (u64, Duration)| (at.examples - examples, at.waited - waited);
@@ -54,7 +54,7 @@ impl TimingWriter {
 }
 
 impl Writer for TimingWriter {
-    fn pause(&mut self, at: Moment) -> Result<(), DirectoryError> {
+    fn pause(&mut self, at: Position) -> Result<(), DirectoryError> {
         let row = self.row(at);
         self.file.append_rows(&[row])
     }

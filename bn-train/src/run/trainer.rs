@@ -1,8 +1,8 @@
-//! Networks in training: everything that the next step depends on, with a name.
+//! Networks in training, with the complete state that the next step depends on.
 //!
-//! `k` steps, [`Trainer::state`], a new trainer, [`Trainer::load`] and `k` more steps are `2k` steps, bit by bit. The order
-//! of examples and all random draws follow from the seed and the step, so the step is all there is to save of them. No
-//! file is opened here; the only clock tells how long batches take.
+//! `k` steps, [`Trainer::state`], [`Trainer::load`] into a new trainer and `k` more steps equal `2k` steps bitwise. The
+//! order of examples and all random draws follow from the seed and the step, so only the step is saved. This module opens
+//! no files, and its only clock measures the wait for batches.
 
 use super::device_data::DeviceData;
 use super::divergence::first_not_finite;
@@ -21,11 +21,11 @@ use bn_report::schema::LayerRow;
 use candle::Result;
 use std::time::{Duration, Instant};
 
-/// Networks in training: one, or several that a step updates one after the other.
+/// Networks in training. A step updates each of them in turn.
 #[derive(Debug)]
 pub struct Trainer {
     networks: Networks,
-    /// One for each network.
+    /// One optimizer per network.
     optimizers: Vec<Box<dyn Optimizer>>,
     rate: LearningRate,
     seed: u64,
@@ -34,40 +34,40 @@ pub struct Trainer {
     waited: Duration,
     updates_per_epoch: u64,
     batch_size: usize,
-    /// Parts of a batch, each a pass of its own.
+    /// Number of parts of a batch, each with its own forward and backward pass.
     accumulate: usize,
-    /// The step from which on moving statistics stay as they are.
+    /// The step after which moving statistics are frozen.
     freeze_after: Option<u64>,
     average: Option<WeightAverage>,
     shadows: Shadows,
-    /// Steps between two that a [`LayerProbe`] watches.
+    /// Every how many steps a [`LayerProbe`] observes one.
     layers_every: Option<u64>,
     layer_rows: Vec<LayerRow>,
-    /// Updates done.
+    /// Steps done.
     step: u64,
     recent: Recent,
 }
 
-/// What became of a step.
+/// The outcome of a step.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Stepped {
-    /// The networks were updated. The scores are those of the batch, before the update, by
+pub enum StepOutcome {
+    /// The networks were updated. Holds the batch's scores before the update, in the order of
     /// [`Task::training_metrics`](crate::task::Task::training_metrics).
     Updated(Vec<f64>),
-    /// A loss is not finite: its network was not updated, and the trainer cannot go on.
+    /// A loss is not finite. Its network was not updated, and the trainer cannot continue.
     Diverged {
-        /// Of the batch; those of networks that come after the one with the loss are not numbers.
+        /// Scores of the batch; NaN for networks after the one that diverged.
         scores: Vec<f64>,
-        /// The first layer with a result that is not finite; none where all of them are.
+        /// The first layer whose output is not finite; `None` if all outputs are finite.
         layer: Option<String>,
     },
 }
 
 impl Trainer {
-    /// The networks that `settings` describe, untrained, on `data`.
+    /// Builds the untrained networks of `settings` for `data`.
     ///
     /// # Errors
-    /// What candle or the norm layers report, for instance too little memory on the device.
+    /// Errors of candle or the norm layers, for example too little memory on the device.
     pub fn new(settings: &Settings, seed: u64, data: &DeviceData) -> Result<Self> {
         let networks = data.networks(settings, seed)?;
         let average = match &settings.average {
@@ -108,27 +108,27 @@ impl Trainer {
         &self.networks
     }
 
-    /// The averages of their weights, where they are kept.
+    /// The average of the weights, if enabled.
     pub fn average(&self) -> Option<&WeightAverage> {
         self.average.as_ref()
     }
 
-    /// The averages of other decays that follow the evaluated network's moving statistics.
+    /// The shadow averages of the evaluated network's moving statistics.
     pub fn shadows(&self) -> &Shadows {
         &self.shadows
     }
 
-    /// What the last step was seen to do inside the layers, if it was watched; once.
+    /// Takes the layer probe's rows of the last step; empty if it was not probed.
     pub fn take_layer_rows(&mut self) -> Vec<LayerRow> {
         std::mem::take(&mut self.layer_rows)
     }
 
-    /// Updates done.
+    /// Steps done.
     pub fn updates(&self) -> u64 {
         self.step
     }
 
-    /// Whole epochs done.
+    /// Complete epochs.
     pub fn epochs(&self) -> u64 {
         self.step / self.updates_per_epoch
     }
@@ -138,21 +138,21 @@ impl Trainer {
         self.step * self.batch_size as u64
     }
 
-    /// How long this trainer has waited for batches so far, their way to the device included.
+    /// Total time spent waiting for batches, including their transfer to the device.
     pub fn waited_for_batches(&self) -> Duration {
         self.waited
     }
 
-    /// Means of the training scores since this was last called, if there are any.
+    /// Mean training scores since the last call; `None` if there was no step.
     pub fn take_recent(&mut self) -> Option<Vec<f64>> {
         self.recent.take()
     }
 
-    /// One update of every network by the next batch.
+    /// Updates every network with the next batch.
     ///
     /// # Errors
-    /// What candle or the norm layers report.
-    pub fn step(&mut self) -> Result<Stepped> {
+    /// Errors of candle or the norm layers.
+    pub fn step(&mut self) -> Result<StepOutcome> {
         if self.freeze_after == Some(self.step) {
             self.networks.freeze();
         }
@@ -168,7 +168,7 @@ impl Trainer {
             if !is_finite {
                 scores.resize(self.networks.task().training_metrics().len(), f64::NAN);
                 let layer = first_not_finite(&self.networks, &batch.images)?;
-                return Ok(Stepped::Diverged { scores, layer });
+                return Ok(StepOutcome::Diverged { scores, layer });
             }
             self.optimizers[network].step(&gradients, rate)?;
         }
@@ -178,14 +178,14 @@ impl Trainer {
         }
         self.step += 1;
         self.recent.add(&scores);
-        Ok(Stepped::Updated(scores))
+        Ok(StepOutcome::Updated(scores))
     }
 
-    /// The gradients of one network, watched where it is time to.
+    /// Computes scores and gradients of one network, with a probe if one is due.
     fn learn(&mut self, network: usize, batch: &Batch) -> Result<Learned> {
-        let is_watched =
+        let is_probed =
             self.layers_every.is_some_and(|every| (self.step + 1).is_multiple_of(every));
-        let mut probe = is_watched.then(|| LayerProbe::new(self.step + 1));
+        let mut probe = is_probed.then(|| LayerProbe::new(self.step + 1));
         let observer = probe.as_mut().map(|probe| probe as &mut dyn Observer);
         let mut turn = Turn { observer, seed: self.seed, step: self.step, ..Turn::default() };
         let learned = if self.accumulate == 1 {
@@ -200,9 +200,9 @@ impl Trainer {
         Ok(learned)
     }
 
-    /// The batch in parts, and one update of the moving statistics, by the moments of all parts together. Loss and gradients
-    /// are means over the parts, each weighing as much as its examples do in the loss, so those of the whole batch where
-    /// no norm sees the parts; other scores are plain means. The observer sees the first part.
+    /// Gradient accumulation over the batch's parts, and one update of the moving statistics with the pooled moments of all
+    /// parts. Loss and gradients are means over the parts, weighted by the sums of their loss weights, so without norm layers
+    /// they equal those of the full batch; other scores are plain means. The observer sees only the first part.
     fn learn_in_parts(&self, network: usize, batch: &Batch, turn: Turn<'_>) -> Result<Learned> {
         let updates = Updates::new();
         let Turn { mut observer, seed, step, .. } = turn;
@@ -240,7 +240,7 @@ impl Trainer {
         Ok(Learned { scores, gradients })
     }
 
-    /// Everything that the next step depends on.
+    /// The complete state that the next step depends on.
     ///
     /// # Errors
     /// [`StateError::Tensor`].
@@ -264,11 +264,11 @@ impl Trainer {
         Ok(state)
     }
 
-    /// Goes on from what [`Trainer::state`] returned, for a trainer of the same settings and seed. After an error it must
-    /// not be used.
+    /// Restores the result of [`Trainer::state`] of a trainer with the same settings and seed. Do not use the trainer after
+    /// an error.
     ///
     /// # Errors
-    /// [`StateError`] with the path of what is missing or does not fit.
+    /// [`StateError`] with the path of the value that is missing or does not fit.
     pub fn load(&mut self, mut state: State) -> std::result::Result<(), StateError> {
         state.expect("seed", self.seed)?;
         self.step = state.take_whole("step")?;
@@ -293,7 +293,7 @@ impl Trainer {
     }
 }
 
-/// Where the state of a network's optimizer is.
+/// State path of a network's optimizer.
 fn optimizer_path(network: &str) -> String {
     if network.is_empty() { "optimizer".to_owned() } else { format!("optimizer.{network}") }
 }

@@ -1,25 +1,25 @@
-//! Writers watch a run and write down what they see, each into a file of its own.
+//! Writers observe a run and record it, each in its own file.
 
 use super::files::DirectoryError;
-use super::telemetry::Moment;
+use super::telemetry::Position;
 use bn_report::schema::{LayerRow, MetricRow, ScheduleRow};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
-/// Watches a run. It never changes what it sees.
+/// Observes a run without changing it.
 pub trait Writer: Debug {
-    /// Training stops, to be measured.
+    /// Training pauses for an evaluation.
     ///
     /// # Errors
-    /// What keeps the file from being written, for instance a full disk.
-    fn pause(&mut self, _at: Moment) -> Result<(), DirectoryError> {
+    /// The file cannot be written, for example because the disk is full.
+    fn pause(&mut self, _at: Position) -> Result<(), DirectoryError> {
         Ok(())
     }
 
-    /// Training goes on.
+    /// Training resumes.
     fn resume(&mut self) {}
 
-    /// Rows that were measured at one moment.
+    /// Records rows that were measured at the same step.
     ///
     /// # Errors
     /// As [`Writer::pause`].
@@ -27,7 +27,7 @@ pub trait Writer: Debug {
         Ok(())
     }
 
-    /// Rows of what went on inside the layers in one step.
+    /// Records the layer rows of one step.
     ///
     /// # Errors
     /// As [`Writer::pause`].
@@ -35,7 +35,7 @@ pub trait Writer: Debug {
         Ok(())
     }
 
-    /// Rows of settings that changed by plan with one step.
+    /// Rows of the scheduled settings that changed with a step.
     ///
     /// # Errors
     /// As [`Writer::pause`].
@@ -43,7 +43,7 @@ pub trait Writer: Debug {
         Ok(())
     }
 
-    /// Makes what was written outlive a loss of power; name and length of the file.
+    /// Syncs the file to disk. Returns its name and length in bytes.
     ///
     /// # Errors
     /// As [`Writer::pause`].
@@ -55,12 +55,12 @@ pub trait Writer: Debug {
 pub struct Writers(Vec<Box<dyn Writer>>);
 
 impl Writers {
-    /// One more writer.
+    /// Adds a writer.
     pub fn push(&mut self, writer: impl Writer + 'static) {
         self.0.push(Box::new(writer));
     }
 
-    pub(super) fn pause(&mut self, at: Moment) -> Result<(), DirectoryError> {
+    pub(super) fn pause(&mut self, at: Position) -> Result<(), DirectoryError> {
         self.0.iter_mut().try_for_each(|writer| writer.pause(at))
     }
 
@@ -80,7 +80,7 @@ impl Writers {
         self.0.iter_mut().try_for_each(|writer| writer.schedules(rows))
     }
 
-    /// Lengths of the files, by name, all of them on disk.
+    /// Syncs all files. Returns their lengths by name.
     pub(super) fn sync(&mut self) -> Result<BTreeMap<String, u64>, DirectoryError> {
         self.0.iter_mut().map(|writer| writer.sync()).collect()
     }

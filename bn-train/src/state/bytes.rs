@@ -1,7 +1,7 @@
-//! A state as the bytes of a safetensors file, and back.
+//! Serializes a state as a safetensors file.
 //!
-//! Other programs can read the tensors; the other values stand in the metadata. A digest of all bytes is among them, so
-//! damage of a single bit is seen.
+//! Other programs can read the tensors; the other values are in the metadata, with a digest of all bytes that detects
+//! single-bit damage.
 
 use super::{State, StateError, Value};
 use candle::{Device, Tensor};
@@ -10,35 +10,35 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
-/// The only key of the file's metadata. One key, because a map of several would be written in random order.
+/// The only key of the file's metadata, because several keys would be written in random order.
 const METADATA_KEY: &str = "bn-train";
-/// Stands in the place of the digest while the digest is computed; of the same length.
+/// Placeholder of the same length while the digest is computed.
 const NO_DIGEST: &str = "blake3:0000000000000000000000000000000000000000000000000000000000000000";
 
-/// What the metadata hold besides the tensors. The digest comes first: see [`digest_position`].
+/// The metadata. The digest must come first; see [`digest_position`].
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Metadata {
-    /// BLAKE3 of the whole file, with [`NO_DIGEST`] in the digest's own place.
+    /// BLAKE3 of the file with [`NO_DIGEST`] in place of the digest.
     digest: String,
     values: BTreeMap<String, Plain>,
 }
 
-/// A value that is no tensor, as JSON.
+/// A value other than a tensor, as JSON.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Plain {
     Whole(u64),
-    /// The bits in hexadecimal digits.
+    /// The bits, in hexadecimal.
     Number(String),
     Text(String),
 }
 
 impl State {
-    /// The state as a safetensors file: equal states give equal bytes.
+    /// Serializes the state as a safetensors file. Equal states give equal bytes.
     ///
     /// # Errors
-    /// [`StateError`] when a tensor is of a type that safetensors cannot hold, or cannot be copied to the host.
+    /// [`StateError`] if safetensors does not support a tensor's type, or it cannot be copied to the host.
     pub fn to_bytes(&self) -> Result<Vec<u8>, StateError> {
         let mut tensors: Vec<(&str, &Tensor)> = Vec::new();
         let mut values = BTreeMap::new();
@@ -59,21 +59,21 @@ impl State {
         let metadata = HashMap::from([(METADATA_KEY.to_owned(), metadata)]);
         let mut bytes = safetensors::serialize(tensors, Some(metadata)).map_err(damaged)?;
         let digest = digest(&bytes);
-        let place = digest_position(&bytes, NO_DIGEST)
-            .ok_or_else(|| StateError::Damaged("no place for the digest".to_owned()))?;
-        bytes[place..place + digest.len()].copy_from_slice(digest.as_bytes());
+        let start = digest_position(&bytes, NO_DIGEST)
+            .ok_or_else(|| StateError::Damaged("no position for the digest".to_owned()))?;
+        bytes[start..start + digest.len()].copy_from_slice(digest.as_bytes());
         Ok(bytes)
     }
 
-    /// The state that [`State::to_bytes`] made these of, with its tensors on the CPU.
+    /// Parses the result of [`State::to_bytes`], with tensors on the CPU.
     ///
     /// # Errors
-    /// [`StateError::Damaged`] when a single bit of them has changed, or they are something else.
+    /// [`StateError::Damaged`] if any bit has changed, or the bytes are something else.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, StateError> {
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(damaged)?;
         let text = header.metadata().as_ref().and_then(|metadata| metadata.get(METADATA_KEY));
         let text = text.ok_or_else(|| {
-            StateError::Damaged(format!("its metadata have no key {METADATA_KEY:?}"))
+            StateError::Damaged(format!("the metadata has no key {METADATA_KEY:?}"))
         })?;
         let metadata: Metadata = serde_json::from_str(text).map_err(damaged)?;
         check_digest(bytes, &metadata.digest)?;
@@ -108,22 +108,20 @@ fn digest(bytes: &[u8]) -> String {
     format!("blake3:{}", blake3::hash(bytes).to_hex())
 }
 
-/// Where `digest` stands in a file. Its metadata are written first, and in them the digest: so the first occurrence is
-/// not a text of the state's own.
+/// Position of `digest` in a file. The metadata is written first and starts with the digest, so the first occurrence
+/// cannot be text of the state.
 fn digest_position(bytes: &[u8], digest: &str) -> Option<usize> {
     bytes.windows(digest.len()).position(|window| window == digest.as_bytes())
 }
 
 fn check_digest(bytes: &[u8], expected: &str) -> Result<(), StateError> {
-    let place = digest_position(bytes, expected).filter(|_| expected.len() == NO_DIGEST.len());
-    let place = place.ok_or_else(|| StateError::Damaged("it has no digest".to_owned()))?;
+    let start = digest_position(bytes, expected).filter(|_| expected.len() == NO_DIGEST.len());
+    let start = start.ok_or_else(|| StateError::Damaged("it has no digest".to_owned()))?;
     let mut without = bytes.to_vec();
-    without[place..place + NO_DIGEST.len()].copy_from_slice(NO_DIGEST.as_bytes());
+    without[start..start + NO_DIGEST.len()].copy_from_slice(NO_DIGEST.as_bytes());
     let found = digest(&without);
     if found == expected {
         return Ok(());
     }
-    Err(StateError::Damaged(format!(
-        "its bytes have the digest {found}, it was written with {expected}"
-    )))
+    Err(StateError::Damaged(format!("its digest is {found}; expected {expected}")))
 }

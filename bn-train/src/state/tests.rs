@@ -1,4 +1,4 @@
-//! Laws of named state: what is put in comes out, bit by bit; what does not fit is named; damage is seen.
+//! Laws of named state: values round-trip bitwise, misfits are named, and damage is detected.
 
 use super::*;
 use candle::Device;
@@ -7,7 +7,7 @@ fn tensor(values: &[f32], shape: &[usize]) -> Tensor {
     Tensor::from_slice(values, shape, &Device::Cpu).unwrap()
 }
 
-/// One value of every kind, and the numbers that a text form is likely to lose.
+/// One value of every kind, and numbers that text formats often lose.
 fn example() -> State {
     let mut state = State::new();
     state.put("step", 7);
@@ -33,7 +33,7 @@ fn example() -> State {
 }
 
 #[test]
-fn every_value_survives_the_bytes_bitwise() {
+fn every_value_round_trips_bitwise() {
     let before = example();
     let bytes = before.to_bytes().unwrap();
     let mut after = State::from_bytes(&bytes).unwrap();
@@ -70,7 +70,7 @@ fn other_programs_read_the_tensors() {
 }
 
 #[test]
-fn state_is_a_copy_of_its_moment() {
+fn state_copies_the_values() {
     let variable = Var::from_tensor(&tensor(&[1.0, 2.0], &[2])).unwrap();
     let mut state = State::new();
     state.put_tensor("weight", &variable).unwrap();
@@ -103,7 +103,7 @@ fn parts_nest_and_errors_name_the_full_path() {
         ),
         (
             inner.finish().unwrap_err(),
-            "the saved state has values that this run does not: optimizer.extra",
+            "the saved state has values that this run does not have: optimizer.extra",
         ),
     ] {
         assert_eq!(error.to_string(), expected);
@@ -111,7 +111,7 @@ fn parts_nest_and_errors_name_the_full_path() {
 }
 
 #[test]
-fn another_shape_or_type_is_refused_and_changes_nothing() {
+fn wrong_shape_or_type_is_refused_and_changes_nothing() {
     let variable = Var::from_tensor(&tensor(&[1.0, 2.0], &[2])).unwrap();
     for wrong in [
         tensor(&[5.0, 6.0], &[1, 2]),
@@ -127,7 +127,7 @@ fn another_shape_or_type_is_refused_and_changes_nothing() {
 }
 
 #[test]
-fn expected_values_must_be_there() {
+fn expected_values_must_match() {
     let state = || {
         let mut state = State::new();
         state.put("kind", "adam");
@@ -140,19 +140,19 @@ fn expected_values_must_be_there() {
 }
 
 #[test]
-fn every_flipped_bit_is_seen() {
+fn every_flipped_bit_is_detected() {
     let bytes = example().to_bytes().unwrap();
-    for place in 0..bytes.len() {
+    for position in 0..bytes.len() {
         for bit in 0..8 {
             let mut flipped = bytes.clone();
-            flipped[place] ^= 1 << bit;
-            assert!(State::from_bytes(&flipped).is_err(), "bit {bit} of byte {place}");
+            flipped[position] ^= 1 << bit;
+            assert!(State::from_bytes(&flipped).is_err(), "bit {bit} of byte {position}");
         }
     }
 }
 
 #[test]
-fn every_truncation_and_every_addition_is_seen() {
+fn truncation_and_trailing_bytes_are_detected() {
     let bytes = example().to_bytes().unwrap();
     for len in 0..bytes.len() {
         assert!(State::from_bytes(&bytes[..len]).is_err(), "{len} of {} bytes", bytes.len());
@@ -163,7 +163,7 @@ fn every_truncation_and_every_addition_is_seen() {
 }
 
 #[test]
-fn a_safetensors_file_of_another_program_is_refused() {
+fn safetensors_file_of_another_program_is_refused() {
     let tensors = [("weight", tensor(&[1.0], &[1]))];
     let bytes = safetensors::serialize(tensors, None).unwrap();
     let error = State::from_bytes(&bytes).unwrap_err().to_string();

@@ -1,4 +1,4 @@
-//! Classification: one network, a score per class.
+//! Classification: one network with a score per class.
 
 use super::{Blueprint, Headline, Learned, Task, Turn};
 use crate::data::{Batch, in_batches};
@@ -7,23 +7,23 @@ use crate::ops::LossFunction;
 use bn_report::schema::MetricDefinition;
 use candle::{DType, Device, Result, Tensor};
 
-/// Every example has one class; the network gives each class a score.
+/// Classification with one class per example and one score per class.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Classification {
-    /// What is made smaller.
+    /// The training loss.
     pub loss: LossFunction,
-    /// What an evaluation measures beside the loss.
+    /// What evaluations measure besides the loss.
     pub measures: Vec<Measure>,
 }
 
-/// What an evaluation can measure beside the loss.
+/// What evaluations can measure besides the loss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Measure {
-    /// Share of examples whose own class scored highest.
+    /// Share of examples whose class has the highest score.
     Accuracy,
-    /// Share of examples whose own class was among the five that scored highest.
+    /// Share of examples whose class is among the five highest scores.
     Top5,
-    /// For each class, the share of its examples whose own class scored highest: `accuracy_of_3`.
+    /// Accuracy on the examples of each class: `accuracy_of_3`.
     ClassAccuracy,
 }
 
@@ -113,8 +113,8 @@ impl Task for Classification {
         Ok(images.clone())
     }
 
-    /// Sums run in f64 in the order of the examples, so scores depend on `batch_size` by rounding alone; but
-    /// [`Mode::Batch`] takes the statistics of each batch.
+    /// Sums are accumulated in f64 in the order of the examples, so the scores depend on `batch_size` only by rounding,
+    /// except in [`Mode::Batch`], which uses the statistics of each batch.
     fn evaluate(
         &self,
         model: &Model,
@@ -133,7 +133,7 @@ impl Task for Classification {
     }
 }
 
-/// Scores as the loss takes them.
+/// Copies scores to the CPU as f32, as the loss needs them.
 fn on_cpu(scores: &Tensor) -> Result<Tensor> {
     scores.detach().to_device(&Device::Cpu)?.to_dtype(DType::F32)?.contiguous()
 }
@@ -145,7 +145,7 @@ struct Tally {
     loss: f64,
     right: f64,
     in_top5: usize,
-    /// By class: examples, and how many of them are right.
+    /// For each class, its examples and how many were classified correctly.
     classes: Vec<(usize, usize)>,
 }
 
@@ -161,11 +161,11 @@ impl Tally {
         }
         self.classes.resize(classes, (0, 0));
         for (row, label) in scores.to_vec2::<f32>()?.iter().zip(labels.to_vec1::<u32>()?) {
-            let place = place(row, label as usize);
-            self.in_top5 += usize::from(place < 5);
+            let rank = rank(row, label as usize);
+            self.in_top5 += usize::from(rank < 5);
             let (count, right) = &mut self.classes[label as usize];
             *count += 1;
-            *right += usize::from(place == 0);
+            *right += usize::from(rank == 0);
         }
         Ok(())
     }
@@ -178,7 +178,7 @@ impl Tally {
                 Measure::Accuracy => all.push(self.right / examples),
                 Measure::Top5 => all.push(self.in_top5 as f64 / examples),
                 Measure::ClassAccuracy => {
-                    // A class without examples has no accuracy: 0 / 0.
+                    // For a class without examples, 0 / 0 gives NaN.
                     all.extend(self.classes.iter().map(|&(all, right)| right as f64 / all as f64));
                 }
             }
@@ -187,8 +187,8 @@ impl Tally {
     }
 }
 
-/// How many classes score at least as high as the example's own. A score that is not a number is behind all others.
-fn place(scores: &[f32], label: usize) -> usize {
+/// How many other classes score at least as high as the example's class. NaN ranks last.
+fn rank(scores: &[f32], label: usize) -> usize {
     let own = scores[label];
     let is_behind = |score: f32| own > score || (score.is_nan() && !own.is_nan());
     let others = scores.iter().enumerate().filter(|(class, _)| *class != label);
@@ -200,15 +200,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn place_counts_ties_against_the_example() {
-        assert_eq!(place(&[1.0, 3.0, 2.0], 1), 0);
-        assert_eq!(place(&[1.0, 3.0, 3.0], 1), 1);
-        assert_eq!(place(&[f32::NAN, 0.0], 1), 0);
-        assert_eq!(place(&[f32::NAN, 0.0], 0), 1);
+    fn rank_counts_ties_against_the_example() {
+        assert_eq!(rank(&[1.0, 3.0, 2.0], 1), 0);
+        assert_eq!(rank(&[1.0, 3.0, 3.0], 1), 1);
+        assert_eq!(rank(&[f32::NAN, 0.0], 1), 0);
+        assert_eq!(rank(&[f32::NAN, 0.0], 0), 1);
     }
 
     #[test]
-    fn metrics_over_batches_are_those_over_all() {
+    fn metrics_over_batches_equal_metrics_over_all() {
         let measures = vec![Measure::Accuracy, Measure::Top5, Measure::ClassAccuracy];
         let task = Classification { measures, ..Classification::default() };
         let scores: Vec<f32> = (0..60).map(|i| ((i * 37) % 61) as f32).collect();

@@ -1,20 +1,19 @@
-//! How far generated images are from real ones: the squared kernel distance of their features.
+//! The squared kernel distance between the features of generated and real images.
 //!
-//! `mean k(x, x') + mean k(y, y') − 2 mean k(x, y)` over all pairs, without pairs of an image with itself: the unbiased
-//! estimate of the squared maximum mean discrepancy, with `k(a, b) = (a·b / n + 1)³` on features of n numbers. That is the
-//! "kernel inception distance" of Bińkowski et al. 2018 (arXiv 1801.01401) with other features: a network that knows
-//! photographs says little of small images, so features here are `max(W x, 0)`, with pixels x and a matrix W of random
-//! normal numbers that is the same for all runs. Zero for images of one distribution, on average; an estimate may be
-//! slightly negative.
+//! `mean k(x, x') + mean k(y, y') − 2 mean k(x, y)` over all pairs of different images: the unbiased estimate of the squared
+//! maximum mean discrepancy, with `k(a, b) = (a·b / n + 1)³` for n features. This is the "kernel inception distance" of
+//! Bińkowski et al. 2018 (arXiv 1801.01401) with different features, because a network trained on photographs says little
+//! about small images. The features are `max(W x, 0)`, with pixels x and a random normal matrix W that is the same for all
+//! runs. The expected distance of images from the same distribution is 0, and an estimate may be slightly negative.
 
 use crate::random::{Purpose, Stream};
 use candle::{DType, Device, Result, Tensor};
 use rayon::prelude::*;
 
-/// Numbers of a feature vector.
+/// Length of a feature vector.
 const FEATURES: usize = 64;
 
-/// What turns images into features.
+/// Computes features of images.
 #[derive(Debug)]
 pub(super) struct Features {
     /// `[FEATURES, pixels]`.
@@ -26,7 +25,7 @@ pub(super) struct Features {
 pub(super) type Feature = [f64; FEATURES];
 
 impl Features {
-    /// For images of so many pixels.
+    /// For images with `pixels` values.
     pub(super) fn of_images(pixels: usize) -> Self {
         let mut stream = Stream::new(0, Purpose::Initialize("features of the distance"));
         let deviation = (pixels as f32).sqrt().recip();
@@ -46,7 +45,7 @@ impl Features {
         for (value, weights) in feature.iter_mut().zip(self.weights.chunks_exact(self.pixels)) {
             let sum: f32 = weights.iter().zip(image).map(|(weight, pixel)| weight * pixel).sum();
             *value = f64::from(sum).max(0.0);
-            // `max` hides what is not a number.
+            // `max` hides NaN.
             if sum.is_nan() {
                 *value = f64::NAN;
             }
@@ -54,7 +53,7 @@ impl Features {
         feature
     }
 
-    /// The distance of two sets of images, each at least two.
+    /// The distance of two sets of images, at least two each.
     pub(super) fn distance(&self, real: &[Feature], generated: &[Feature]) -> f64 {
         within(real) + within(generated) - 2.0 * between(real, generated)
     }
@@ -65,7 +64,7 @@ fn kernel(a: &Feature, b: &Feature) -> f64 {
     (product / FEATURES as f64 + 1.0).powi(3)
 }
 
-/// Mean kernel of all pairs of different images.
+/// Mean kernel over all pairs of different images.
 fn within(images: &[Feature]) -> f64 {
     let of_row = |row: usize| -> f64 {
         let others = images.iter().enumerate().filter(|(other, _)| *other != row);
@@ -76,7 +75,7 @@ fn within(images: &[Feature]) -> f64 {
     rows.iter().sum::<f64>() / pairs as f64
 }
 
-/// Mean kernel of all pairs of one of each.
+/// Mean kernel over all pairs of one image from each set.
 fn between(left: &[Feature], right: &[Feature]) -> f64 {
     let of_row = |image: &Feature| -> f64 { right.iter().map(|other| kernel(image, other)).sum() };
     let rows: Vec<f64> = left.par_iter().map(of_row).collect();
@@ -99,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn one_distribution_is_near_and_another_far() {
+    fn same_distribution_is_near_and_another_is_far() {
         let real = images("real", 200, 0.0);
         let near = distance(&real, &images("other", 200, 0.0));
         let far = distance(&real, &images("other", 200, 0.5));
@@ -108,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn distance_is_symmetric_and_not_a_number_for_such_images() {
+    fn distance_is_symmetric_and_keeps_nan() {
         let (left, right) = (images("left", 30, 0.0), images("right", 20, 0.3));
         let difference = distance(&left, &right) - distance(&right, &left);
         assert!(difference.abs() < 1e-12);

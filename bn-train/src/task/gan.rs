@@ -1,8 +1,8 @@
-//! A generative adversarial pair: a generator of images from noise, and a discriminator of real and generated images.
+//! A generative adversarial network: a generator of images from noise, and a discriminator of real and generated images.
 //!
-//! One step updates the discriminator by `−log D(x) − log(1 − D(G(z)))`, then the generator by `−log D(G(z))`: the losses of
-//! Goodfellow et al. 2014, the generator's in the form that does not saturate. Real and generated images go through the
-//! discriminator as batches of their own, as in Radford et al. 2016, so batch norm sees each by its own statistics.
+//! A step updates the discriminator with the loss `−log D(x) − log(1 − D(G(z)))`, then the generator with `−log D(G(z))`:
+//! the losses of Goodfellow et al. 2014, with the non-saturating form for the generator. Real and generated images pass
+//! through the discriminator as separate batches, as in Radford et al. 2016, so each has its own batch statistics.
 
 use super::distance::Features;
 use super::{Blueprint, Headline, Learned, Task, Turn};
@@ -14,35 +14,35 @@ use crate::random::{Purpose, Stream};
 use bn_core::{Activation, Updates};
 use candle::{DType, Device, Result, Tensor};
 
-/// A generator, which is a perceptron, and a discriminator, which is the network of `[model]` with one score.
+/// A generator, which is an MLP, and a discriminator, which is the network of `[model]` with a single score.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Gan {
-    /// Numbers of noise that an image is generated from, at least 1.
+    /// Dimension of the noise, at least 1.
     pub latent: usize,
     /// Widths of the generator's hidden layers.
     pub hidden: Vec<usize>,
-    /// What makes pixels of the generator's last layer.
+    /// Activation of the generator's last layer.
     pub output: Output,
-    /// Whether the discriminator has the norm layers of `[norm]`; the generator always has.
+    /// Whether the discriminator has the norm layers of `[norm]`. The generator always has them.
     pub is_discriminator_normalized: bool,
 }
 
-/// What makes pixels of numbers.
+/// Activation of the generator's last layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Output {
-    /// Nothing: any number.
+    /// None: unbounded.
     Linear,
     /// `1 / (1 + exp(-x))`: from 0 to 1.
     Sigmoid,
-    /// From -1 to 1.
+    /// Hyperbolic tangent: from -1 to 1.
     Tanh,
 }
 
 const DISCRIMINATOR: usize = 0;
 const GENERATOR: usize = 1;
-/// Seed of the noise of evaluations, the same for all runs.
+/// Seed of the noise in evaluations, the same for all runs.
 const EVALUATION_SEED: u64 = 0;
-/// Real images that an evaluation compares with as many generated ones, at most.
+/// Maximum number of real images per evaluation, compared with as many generated ones.
 const COMPARED: usize = 1024;
 
 impl Task for Gan {
@@ -98,8 +98,8 @@ impl Task for Gan {
     ) -> Result<Learned> {
         let noise = self.noise(turn.stream(), batch.len(), batch.images.device())?;
         match network {
-            DISCRIMINATOR => learn_to_tell(models, batch, &noise, turn),
-            _ => learn_to_pass(models, &noise, turn),
+            DISCRIMINATOR => discriminator_step(models, batch, &noise, turn),
+            _ => generator_step(models, &noise, turn),
         }
     }
 
@@ -136,8 +136,8 @@ impl Gan {
     }
 }
 
-/// The discriminator's step. The generator's images are of its batch statistics, and it does not change.
-fn learn_to_tell(
+/// The discriminator's step. The generator uses batch statistics and does not change.
+fn discriminator_step(
     models: &[Model],
     batch: &Batch,
     noise: &Tensor,
@@ -145,7 +145,7 @@ fn learn_to_tell(
 ) -> Result<Learned> {
     let discriminator = &models[DISCRIMINATOR];
     let generated = models[GENERATOR].evaluate(noise, Mode::Batch)?;
-    // Two passes, and one update of the moving statistics by both.
+    // Two passes make one update of the moving statistics.
     let own = Updates::new();
     let updates = turn.updates.unwrap_or(&own);
     let mut loss = 0.0;
@@ -172,11 +172,11 @@ fn learn_to_tell(
 }
 
 /// The generator's step, through a discriminator that does not change.
-fn learn_to_pass(models: &[Model], noise: &Tensor, turn: &mut Turn<'_>) -> Result<Learned> {
+fn generator_step(models: &[Model], noise: &Tensor, turn: &mut Turn<'_>) -> Result<Learned> {
     let (generator, discriminator) = (&models[GENERATOR], &models[DISCRIMINATOR]);
     let mut pass = turn.pass(noise);
     let images = generator.apply(&Signal::new(noise.clone()), &mut pass)?;
-    // The discriminator is seen in its own step.
+    // The discriminator is observed in its own step.
     let dropped = Updates::new();
     let mut pass = pass.unobserved().with_updates(&dropped);
     let scores = discriminator.apply(&images, &mut pass)?;
@@ -186,8 +186,8 @@ fn learn_to_pass(models: &[Model], noise: &Tensor, turn: &mut Turn<'_>) -> Resul
     Ok(Learned { scores: vec![loss], gradients })
 }
 
-/// Mean over the batch of `log(1 + exp(-score))` for images that should pass as real, of `log(1 + exp(score))` for others;
-/// and its gradient by the scores, `[N, 1]`.
+/// Batch mean of `log(1 + exp(-score))` if `is_real`, otherwise of `log(1 + exp(score))`, and its gradient by the scores,
+/// `[N, 1]`.
 fn logistic(scores: &Tensor, is_real: bool) -> Result<(f64, Tensor)> {
     let values: Vec<f32> =
         scores.detach().to_device(&Device::Cpu)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
@@ -197,7 +197,7 @@ fn logistic(scores: &Tensor, is_real: bool) -> Result<(f64, Tensor)> {
     let mut gradient = Vec::with_capacity(values.len());
     for value in values {
         let z = sign * f64::from(value);
-        // Both forms are log(1 + exp(z)); the exponent of neither overflows.
+        // This equals log(1 + exp(z)) without overflow.
         sum += z.max(0.0) + (-z.abs()).exp().ln_1p();
         gradient.push((sign / (1.0 + (-z).exp()) / count) as f32);
     }

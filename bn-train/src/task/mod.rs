@@ -1,7 +1,7 @@
-//! Tasks: what networks learn together, by which losses, and how the result is judged.
+//! Tasks: what networks learn, with which losses, and how they are evaluated.
 //!
-//! A task says which networks there are, how the gradients of each are found, and what is measured. It holds no variables
-//! and opens no file; the `run::Trainer` owns the networks and their optimizers.
+//! A task defines its networks, their gradients and its metrics. It holds no variables and opens no files; `run::Trainer`
+//! owns the networks and their optimizers.
 
 mod classification;
 mod distance;
@@ -26,39 +26,39 @@ use candle::{Device, Result, Tensor};
 use candle_nn::VarBuilder;
 use std::fmt::Debug;
 
-/// What networks learn together.
+/// A learning task of one or more networks.
 pub trait Task: Debug + Send + Sync {
-    /// The networks by name, in the order in which a step updates them. A single network has the empty name.
+    /// Names of the networks, in the order in which a step updates them. A single network has an empty name.
     fn networks(&self) -> &'static [&'static str];
 
-    /// The networks, untrained. The paths of each begin with its name.
+    /// Builds the untrained networks. The paths of each start with its name.
     ///
     /// # Errors
-    /// What candle or the norm layers report, for instance too little memory on the device.
+    /// Errors of candle or the norm layers, for example too little memory on the device.
     fn build(&self, plan: &Blueprint<'_>) -> Result<Vec<Model>>;
 
-    /// Index of the network that is evaluated, and whose statistics are taken.
+    /// Index of the network that is evaluated and whose statistics are probed.
     fn evaluated(&self) -> usize;
 
-    /// What each step measures on its batch, the loss first.
+    /// Names of the metrics of a training step, the loss first.
     fn training_metrics(&self) -> &'static [&'static str];
 
-    /// What an evaluation measures. A network whose first metric is not a finite number has diverged.
+    /// Names of the metrics of an evaluation. If the first metric is not finite, the run has diverged.
     fn metrics(&self, classes: usize) -> Vec<String>;
 
-    /// Direction and unit of the metric `name`, for the run directory.
+    /// Direction and unit of the metric `name`, for the manifest.
     fn define(&self, name: &str) -> MetricDefinition {
         MetricDefinition::by_name(name)
     }
 
-    /// Name of the metric of [`Task::metrics`] by which a run is judged.
+    /// The main metric among [`Task::metrics`].
     fn headline(&self) -> Headline;
 
-    /// The gradients of the network with this index for one batch. Its norm layers' moving statistics are updated, those of
-    /// other networks are not.
+    /// Computes scores and gradients of network `network` for one batch. Updates the moving statistics of this network
+    /// only.
     ///
     /// # Errors
-    /// What candle or the norm layers report.
+    /// Errors of candle or the norm layers.
     fn learn(
         &self,
         network: usize,
@@ -67,20 +67,19 @@ pub trait Task: Debug + Send + Sync {
         turn: &mut Turn<'_>,
     ) -> Result<Learned>;
 
-    /// What the evaluated network computes its results from: `images` themselves, or as much noise.
+    /// Inputs of the evaluated network: `images`, or as much noise.
     ///
     /// # Errors
-    /// What candle reports.
+    /// Errors of candle.
     fn inputs(&self, images: &Tensor) -> Result<Tensor>;
 
-    /// The values of [`Task::metrics`] for the evaluated network on examples that it does not learn from, at most
-    /// `batch_size` at a time.
+    /// The values of [`Task::metrics`] for the evaluated network on `examples`, at most `batch_size` at a time.
     ///
     /// # Errors
-    /// What candle or the norm layers report.
+    /// Errors of candle or the norm layers.
     ///
     /// # Panics
-    /// Without an example, or for a `batch_size` of 0.
+    /// There are no examples, or `batch_size` is 0.
     fn evaluate(
         &self,
         model: &Model,
@@ -90,63 +89,63 @@ pub trait Task: Debug + Send + Sync {
     ) -> Result<Vec<f64>>;
 }
 
-/// The metric by which a run is judged: its best checkpoint, and what a progress bar shows.
+/// The main metric, which selects the best checkpoint and is shown in progress bars.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Headline {
     /// One of the task's metrics.
     pub metric: &'static str,
-    /// Whether more is better.
+    /// Whether higher values are better.
     pub is_higher_better: bool,
 }
 
-/// What networks are built from.
+/// Everything that networks are built from.
 #[derive(Clone, Copy, Debug)]
 pub struct Blueprint<'a> {
     /// `[model]`.
     pub model: &'a ModelSettings,
     /// `[norm]`.
     pub norm: Option<&'a NormSettings>,
-    /// Of the data.
+    /// Image shape and classes of the data.
     pub sizes: Sizes,
-    /// Of the run: initial values follow from it.
+    /// Seed of the initial values.
     pub seed: u64,
-    /// Where the variables are.
+    /// Device of the variables.
     pub device: &'a Device,
 }
 
 impl Blueprint<'_> {
-    /// The variables that networks are built on, with initial values that belong to the seed.
+    /// A builder of variables with initial values from the seed.
     pub fn parameters(&self) -> VarBuilder<'static> {
         Parameters::new(self.seed).scaled(self.model.initial_scale).into_builder(self.device)
     }
 }
 
-/// What a network makes of one batch.
+/// Scores and gradients of a network on one batch.
 #[derive(Debug)]
 pub struct Learned {
-    /// The values of the [`Task::training_metrics`] that belong to this network, in their order.
+    /// Values of this network's [`Task::training_metrics`], in order.
     pub scores: Vec<f64>,
-    /// Of the network's loss; of no use where the loss is not finite.
+    /// Gradients of the network's loss; meaningless if the loss is not finite.
     pub gradients: Gradients,
 }
 
-/// What belongs to one pass of one step, beside the batch.
+/// Context of one training pass besides the batch.
 #[derive(Default)]
 pub struct Turn<'a> {
-    /// Sees the layers' results in the first pass that is made.
+    /// Observer of the first pass.
     pub observer: Option<&'a mut dyn Observer>,
-    /// Where updates of moving statistics are left; none where each layer commits its own at once.
+    /// Where updates of moving statistics are collected; `None` if each layer commits at once.
     pub updates: Option<&'a Updates>,
-    /// Of the run.
+    /// Seed of the run.
     pub seed: u64,
-    /// Updates done before.
+    /// Number of previous steps.
     pub step: u64,
-    /// Which part of the batch it is, where gradients are accumulated.
+    /// Index of the batch's part when gradients are accumulated.
     pub part: u64,
 }
 
 impl<'a> Turn<'a> {
-    /// A training pass over x, with the observer where it is the first.
+    /// A training pass over x. The first one gets the observer.
     pub fn pass<'b>(&mut self, x: &Tensor) -> Pass<'b>
     where
         'a: 'b,
@@ -161,7 +160,7 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// Random numbers of this pass alone.
+    /// The random stream of this pass.
     pub fn stream(&self) -> Stream {
         Stream::new(self.seed, Purpose::Noise(self.step, self.part))
     }

@@ -1,4 +1,4 @@
-//! The networks of a task, as one thing with a state.
+//! The networks of a task and their common state.
 
 use super::{Blueprint, Task};
 use crate::data::{Batch, in_batches};
@@ -18,7 +18,7 @@ pub struct Networks {
 }
 
 impl Networks {
-    /// The networks of `task`, untrained.
+    /// Builds the untrained networks of `task`.
     ///
     /// # Errors
     /// As [`Task::build`].
@@ -27,28 +27,27 @@ impl Networks {
         Ok(Self { task: Arc::clone(task), models, classes: plan.sizes.classes })
     }
 
-    /// What they learn.
+    /// The task.
     pub fn task(&self) -> &dyn Task {
         &*self.task
     }
 
-    /// All of them, in the order of [`Task::networks`].
+    /// All networks, in the order of [`Task::networks`].
     pub fn models(&self) -> &[Model] {
         &self.models
     }
 
-    /// The one that is evaluated.
+    /// The network that is evaluated.
     pub fn evaluated(&self) -> &Model {
         &self.models[self.task.evaluated()]
     }
 
-    /// What an evaluation measures.
+    /// Names of the metrics of an evaluation.
     pub fn metrics(&self) -> Vec<String> {
         self.task.metrics(self.classes)
     }
 
-    /// The values of [`Networks::metrics`] on examples that nothing is learned from. By [`Mode::Given`] statistics that are
-    /// not finite, none of them is a number.
+    /// The values of [`Networks::metrics`] on `examples`. All are NaN if the statistics of [`Mode::Given`] are not finite.
     ///
     /// # Errors
     /// As [`Task::evaluate`].
@@ -69,12 +68,11 @@ impl Networks {
         self.task.evaluate(self.evaluated(), examples, mode, batch_size)
     }
 
-    /// The moments of every norm layer of the evaluated network over `images`, or as much noise, with the weights as they
-    /// are, at most `batch_size` examples at a time. No layer changes. Each layer's input is normalized by the batch in the
-    /// layers before it.
+    /// The moments of every norm layer of the evaluated network over `images` (or as much noise) with the current weights,
+    /// at most `batch_size` examples at a time. Changes no layer. Earlier layers normalize with batch statistics.
     ///
     /// # Errors
-    /// What candle or the norm layers report.
+    /// Errors of candle or the norm layers.
     ///
     /// # Panics
     /// As [`Networks::evaluate`].
@@ -88,7 +86,7 @@ impl Networks {
         Ok(moments)
     }
 
-    /// What an optimizer may change.
+    /// The trainable variables of all networks.
     pub fn trainable(&self) -> Vec<(String, Var)> {
         self.models.iter().flat_map(Model::trainable).collect()
     }
@@ -105,7 +103,7 @@ impl Networks {
             .collect()
     }
 
-    /// From here on all batch-norm layers normalize by their moving statistics, which stay as they are.
+    /// Freezes the moving statistics of all batch-norm layers, which then also normalize with them in training.
     pub fn freeze(&self) {
         for model in &self.models {
             for (_, norm) in norm_layers(model.layers()) {
@@ -114,12 +112,12 @@ impl Networks {
         }
     }
 
-    /// Whether a network has a norm layer, so that statistics matter.
+    /// Whether any network has a batch-norm layer, so that statistics matter.
     pub fn is_normalized(&self) -> bool {
         self.models.iter().any(|model| model.is_normalized)
     }
 
-    /// All parameters and statistics, frozen ones too.
+    /// All parameters and statistics, including frozen ones.
     pub fn variables(&self) -> Vec<(String, Var)> {
         let of = |model: &Model| {
             let parameters = parameters(model.layers()).into_iter();
@@ -141,10 +139,10 @@ impl Networks {
         Ok(state)
     }
 
-    /// Takes the variables out of a saved trainer's `state`.
+    /// Restores the variables from a trainer's saved `state`.
     ///
     /// # Errors
-    /// [`StateError`] with the path of what is missing or does not fit.
+    /// [`StateError`] with the path of the value that is missing or does not fit.
     pub fn load(&self, state: &mut State) -> std::result::Result<(), StateError> {
         let mut saved = state.take_state(MODEL);
         for (path, variable) in self.variables() {
@@ -154,10 +152,10 @@ impl Networks {
     }
 }
 
-/// Where the networks' variables are in a trainer's state.
+/// State path of the networks' variables.
 pub const MODEL: &str = "model";
 
-/// Whether a network can be evaluated by these: those of a network that diverges may not be finite.
+/// Whether all moments are finite. They may not be if the network diverges.
 fn are_finite(moments: &MomentsByPath) -> Result<bool> {
     for moments in moments.values() {
         for values in [moments.mean(), moments.variance()] {
@@ -197,21 +195,21 @@ mod tests {
     }
 
     #[test]
-    fn a_score_does_not_depend_on_the_batch_size() {
+    fn scores_do_not_depend_on_the_batch_size() {
         for lines in ["", "task.loss = 'squared_error'", "task = { kind = 'gan', latent = 5 }"] {
             let (networks, examples) = (networks(lines), examples(61));
-            let whole = networks.evaluate(&examples, Mode::Moving, 61).unwrap();
+            let expected = networks.evaluate(&examples, Mode::Moving, 61).unwrap();
             for size in [1, 2, 7, 60, 100] {
                 let scores = networks.evaluate(&examples, Mode::Moving, size).unwrap();
-                for (score, whole) in scores.iter().zip(&whole) {
-                    assert!((score - whole).abs() < 1e-6 * whole.abs(), "{lines}: {score} {whole}");
+                for (score, want) in scores.iter().zip(&expected) {
+                    assert!((score - want).abs() < 1e-6 * want.abs(), "{lines}: {score} {want}");
                 }
             }
         }
     }
 
     #[test]
-    fn population_statistics_change_no_layer_and_are_those_of_the_batch_for_one_batch() {
+    fn population_statistics_of_one_batch_equal_batch_statistics() {
         for lines in ["norm.kind = 'renorm'", "task = { kind = 'gan', latent = 5 }"] {
             let (networks, examples) = (networks(lines), examples(40));
             let state = || -> Vec<Vec<u32>> {
@@ -232,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn statistics_that_are_not_finite_give_no_score() {
+    fn statistics_that_are_not_finite_give_nan_scores() {
         let (networks, examples) = (networks(""), examples(8));
         let weight = &networks.trainable()[1].1;
         weight.set(&(weight.as_tensor() * f64::NAN).unwrap()).unwrap();

@@ -1,5 +1,5 @@
-//! Five updates of the same net from the same weights on the same batch as PyTorch: the losses of all steps and the
-//! gradients after the last are the same to 1e-4. `tests/torch/generate.py` made the values.
+//! Compares five training steps with PyTorch, from the same weights on the same batch: the losses of all steps and the last
+//! gradients agree to 1e-4. `tests/torch/generate.py` generated the values.
 
 use super::Turn;
 use crate::data::{Batch, ImageShape};
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 const TOLERANCE: f64 = 1e-4;
 
-/// `pattern` of the script.
+/// The script's `pattern`.
 fn pattern(count: usize, salt: u64) -> Vec<f64> {
     let mask = u64::from(u32::MAX);
     let mixed = (1..=count as u64).map(|i| (i * 2_654_435_761 + salt * 40_503) & mask);
@@ -18,7 +18,7 @@ fn pattern(count: usize, salt: u64) -> Vec<f64> {
     mixed.map(|h| h as f64 / f64::from(1_u32 << 31) - 1.0).collect()
 }
 
-/// `initial` of the script.
+/// The script's `initial`.
 fn initial(name: &str, shape: &[usize], salt: u64) -> Vec<f32> {
     let count: usize = shape.iter().product();
     let fan_in = (count / shape[0]) as f64;
@@ -98,13 +98,13 @@ fn train_as_torch(which: &str, model: &str, input: ImageShape, batch: usize) {
 }
 
 #[test]
-fn a_perceptron_trains_as_in_torch() {
+fn mlp_trains_like_pytorch() {
     let input = ImageShape { channels: 3, height: 4, width: 4 };
     train_as_torch("mlp", "kind = 'mlp', hidden = [10, 10, 10], activation = 'sigmoid'", input, 12);
 }
 
 #[test]
-fn a_resnet_trains_as_in_torch() {
+fn resnet_trains_like_pytorch() {
     let input = ImageShape { channels: 3, height: 16, width: 16 };
     train_as_torch("resnet", "kind = 'resnet', depth = 8, activation = 'relu'", input, 6);
 }

@@ -1,6 +1,6 @@
-//! What the tests of the program share.
+//! Helpers shared by the tests of the program.
 
-#![allow(dead_code, unreachable_pub, reason = "each test file uses its own share")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses only some helpers")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Asserts that the run failed before anything was trained; gives its message.
+/// Asserts that the command failed before training, and returns its message.
 pub fn refusal(output: &Output) -> String {
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(output.stdout.is_empty(), "{output:?}");
@@ -32,24 +32,24 @@ pub fn folder() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
 }
 
-pub fn place(out: &Path, arm: &str, seed: u64) -> PathBuf {
+pub fn run_folder(out: &Path, arm: &str, seed: u64) -> PathBuf {
     out.join(format!("decay-and-renorm/{arm}/seed-{seed}"))
 }
 
-/// Where a run lies that came to no result.
+/// The folder of a partial run.
 pub fn partial(out: &Path, arm: &str, seed: u64) -> PathBuf {
     out.join(format!("decay-and-renorm/{arm}/.seed-{seed}.partial"))
 }
 
-pub fn state(place: &Path) -> String {
+pub fn state(run_folder: &Path) -> String {
     let status: serde_json::Value =
-        serde_json::from_slice(&fs::read(place.join("status.json")).unwrap()).unwrap();
+        serde_json::from_slice(&fs::read(run_folder.join("status.json")).unwrap()).unwrap();
     status["state"].as_str().unwrap().to_owned()
 }
 
 const LOGS: [&str; 3] = ["metrics.csv", "layers.csv", "schedules.csv"];
 
-/// Every log below a folder that is the same for the same seed, by path.
+/// Every log below a folder that a seed determines, sorted by path.
 pub fn logs(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];
@@ -69,9 +69,9 @@ pub fn logs(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     found
 }
 
-pub fn assert_rows_are_whole(place: &Path) {
+pub fn assert_rows_are_whole(run_folder: &Path) {
     for file in ["metrics.csv", "timing.csv"] {
-        let text = fs::read_to_string(place.join(file)).unwrap();
+        let text = fs::read_to_string(run_folder.join(file)).unwrap();
         assert!(text.ends_with('\n'), "{file} is cut off");
         let columns = text.lines().next().unwrap().split(',').count();
         assert!(text.lines().all(|line| line.split(',').count() == columns), "{text}");

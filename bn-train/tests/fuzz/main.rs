@@ -1,13 +1,13 @@
-//! Every parser of data files, over inputs that were cut, flipped, spliced and grown from the seeds in `tests/corpus`: it
-//! returns what it read, or an error; it never panics, and its memory stays within a bound.
+//! Fuzzes every parser of data files with mutations of the seeds in `tests/corpus`. A parser must return a value or an
+//! error, never panic, and use bounded memory.
 //!
-//! The test suite runs a few thousand inputs each. The driver for more is the same program:
+//! The test suite runs a few thousand inputs each. Run more with:
 //!
 //! ```sh
 //! BN_TRAIN_FUZZ_INPUTS=1000000 cargo test --release --test fuzz -- --nocapture
 //! ```
 //!
-//! An input that fails is written to `target/fuzz-failures/PARSER`.
+//! A failing input is written to `target/fuzz-failures/PARSER`.
 
 mod memory;
 mod mutate;
@@ -19,7 +19,7 @@ use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-/// Reads an input; whether it was accepted.
+/// Parses an input, and returns whether it was accepted.
 type Parse = fn(&[u8]) -> bool;
 
 fn corpus(name: &str) -> Vec<Vec<u8>> {
@@ -35,7 +35,7 @@ fn inputs() -> u64 {
     wanted.map_or(3000, |count| count.parse().expect("a number of inputs"))
 }
 
-/// Runs the inputs; a parser may hold `fixed` bytes and `factor` times the input's length.
+/// Runs the inputs. A parser may hold `fixed` bytes plus `factor` times the input's length.
 fn fuzz(name: &str, parse: Parse, fixed: usize, factor: usize) {
     let seeds = corpus(name);
     assert!(!seeds.is_empty());
@@ -59,7 +59,7 @@ fn fuzz(name: &str, parse: Parse, fixed: usize, factor: usize) {
         accepted += u64::from(matches!(result, Ok(true)));
     }
     println!("{name}: {count} inputs, {accepted} accepted, {highest} bytes held at most");
-    // Else the mutations are too wild to reach past the first check.
+    // If fewer are accepted, the mutations do not reach past the first check.
     assert!(accepted > count / 1000, "{name}: {accepted} of {count} accepted");
 }
 
@@ -86,7 +86,7 @@ fn npy_inputs_are_read_or_refused() {
 
 #[test]
 fn npz_inputs_are_read_or_refused() {
-    // Deflate may grow what is there a thousandfold.
+    // Deflate can expand a thousandfold.
     fuzz("npz", |bytes| npz::parse(bytes, "x").is_ok(), 256 << 10, 6000);
 }
 
@@ -97,17 +97,17 @@ fn safetensors_inputs_are_read_or_refused() {
 
 #[test]
 fn image_inputs_are_read_or_refused() {
-    // The size that a header claims, 4096x4096 pixels at most, is taken before the pixels are read.
+    // Memory for the header's size, at most 4096x4096 pixels, is allocated before the pixels are read.
     fuzz("image", |bytes| image::parse(bytes).is_ok(), 260 << 20, 100);
 }
 
 #[test]
-fn gzip_inputs_are_unpacked_up_to_their_limit_or_refused() {
-    // The decoder's window, and a header field whose length is 16 bits.
+fn gzip_inputs_are_decompressed_to_their_limit_or_refused() {
+    // For the decoder's window, and a header field with a 16-bit length.
     fuzz("gzip", |bytes| gzip::unpack(bytes, 4096).is_ok(), 256 << 10, 4);
 }
 
-/// A file that the archives of the corpus hold.
+/// A file in the archives of the corpus.
 struct Wanted(&'static str, u64);
 
 impl archive::Expected for Wanted {

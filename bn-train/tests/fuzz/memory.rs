@@ -1,4 +1,4 @@
-//! Counts what a thread allocates.
+//! Counts the allocations of a thread.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -11,7 +11,7 @@ thread_local! {
 }
 
 fn grow(size: usize) {
-    // Threads that end are not counted any more.
+    // Thread locals of exiting threads are not accessible.
     let _ = HELD.try_with(|held| {
         held.set(held.get().saturating_add(size));
         let _ = PEAK.try_with(|peak| peak.set(peak.get().max(held.get())));
@@ -22,31 +22,31 @@ fn shrink(size: usize) {
     let _ = HELD.try_with(|held| held.set(held.get().saturating_sub(size)));
 }
 
-// SAFETY: all calls go to the system's allocator as they are.
-#[allow(unsafe_code)] // an allocator cannot be written without
+// SAFETY: all calls are forwarded unchanged to the system allocator.
+#[allow(unsafe_code)] // required for an allocator
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         grow(layout.size());
-        // SAFETY: what the caller promises.
+        // SAFETY: the caller upholds the contract.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         grow(layout.size());
-        // SAFETY: what the caller promises.
+        // SAFETY: the caller upholds the contract.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn realloc(&self, place: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         grow(size);
         shrink(layout.size());
-        // SAFETY: what the caller promises.
+        // SAFETY: the caller upholds the contract.
         unsafe { System.realloc(place, layout, size) }
     }
 
     unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
         shrink(layout.size());
-        // SAFETY: what the caller promises.
+        // SAFETY: the caller upholds the contract.
         unsafe { System.dealloc(place, layout) }
     }
 }
@@ -54,7 +54,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// What `work` returns, and the most bytes that it held at a time.
+/// Runs `work`, and returns its result and peak memory in bytes.
 pub(crate) fn peak_of<R>(work: impl FnOnce() -> R) -> (R, usize) {
     HELD.set(0);
     PEAK.set(0);

@@ -1,10 +1,10 @@
-//! Inputs from seeds: the same ones on every machine.
+//! Reproducible mutations of seed inputs.
 
 use bn_train::random::{Purpose, Stream};
 
-/// Numbers at which parsers stumble.
+/// Numbers that often break parsers.
 const EXTREMES: [u64; 9] = [0, 1, 0x7f, 0xff, 0x7fff, 0xffff, 0x7fff_ffff, 0xffff_ffff, u64::MAX];
-/// No input grows beyond.
+/// Maximum length of an input.
 const LONGEST: usize = 16 << 10;
 
 pub(crate) struct Mutator<'a> {
@@ -16,7 +16,7 @@ impl<'a> Mutator<'a> {
         Self { seeds }
     }
 
-    /// The seeds themselves, then changed ones.
+    /// Input `number`: first the seeds, then mutations of them.
     pub(crate) fn input(&mut self, number: u64) -> Vec<u8> {
         let mut stream = Stream::new(number, Purpose::Initialize("fuzz"));
         let seed =
@@ -42,26 +42,26 @@ impl<'a> Mutator<'a> {
     }
 }
 
-/// A place in `bytes`, where there is one.
-fn place(bytes: &[u8], stream: &mut Stream) -> Option<usize> {
+/// A random position in `bytes`; `None` if it is empty.
+fn position(bytes: &[u8], stream: &mut Stream) -> Option<usize> {
     (!bytes.is_empty()).then(|| stream.below(bytes.len() as u64) as usize)
 }
 
 fn flip(bytes: &mut [u8], stream: &mut Stream) {
-    if let Some(at) = place(bytes, stream) {
+    if let Some(at) = position(bytes, stream) {
         bytes[at] ^= 1 << stream.below(8);
     }
 }
 
 fn set(bytes: &mut [u8], stream: &mut Stream) {
-    if let Some(at) = place(bytes, stream) {
+    if let Some(at) = position(bytes, stream) {
         bytes[at] = stream.below(256) as u8;
     }
 }
 
-/// A number of 1, 2, 4 or 8 bytes, in either order of bytes.
+/// Writes an extreme number of 1, 2, 4 or 8 bytes, in either byte order.
 fn extreme(bytes: &mut [u8], stream: &mut Stream) {
-    let Some(at) = place(bytes, stream) else { return };
+    let Some(at) = position(bytes, stream) else { return };
     let number = EXTREMES[stream.below(EXTREMES.len() as u64) as usize];
     let width = 1 << stream.below(4);
     let mut written = number.to_le_bytes()[..width].to_vec();
@@ -74,14 +74,14 @@ fn extreme(bytes: &mut [u8], stream: &mut Stream) {
 }
 
 fn remove(bytes: &mut Vec<u8>, stream: &mut Stream) {
-    if let Some(at) = place(bytes, stream) {
+    if let Some(at) = position(bytes, stream) {
         let end = (at + 1 + stream.below(16) as usize).min(bytes.len());
         bytes.drain(at..end);
     }
 }
 
 fn repeat(bytes: &mut Vec<u8>, stream: &mut Stream) {
-    if let Some(at) = place(bytes, stream) {
+    if let Some(at) = position(bytes, stream) {
         let end = (at + 1 + stream.below(64) as usize).min(bytes.len());
         let block = bytes[at..end].to_vec();
         let times = stream.below(8) as usize;
@@ -90,16 +90,16 @@ fn repeat(bytes: &mut Vec<u8>, stream: &mut Stream) {
 }
 
 fn splice(bytes: &mut Vec<u8>, other: &[u8], stream: &mut Stream) {
-    if let (Some(at), Some(from)) = (place(bytes, stream), place(other, stream)) {
+    if let (Some(at), Some(from)) = (position(bytes, stream), position(other, stream)) {
         bytes.truncate(at);
         bytes.extend(&other[from..]);
     }
 }
 
-/// A digit becomes another: most likely in a header that is text.
+/// Replaces an ASCII digit, most likely in a text header.
 fn digit(bytes: &mut [u8], stream: &mut Stream) {
     let digits: Vec<usize> = (0..bytes.len()).filter(|&at| bytes[at].is_ascii_digit()).collect();
-    if let Some(at) = place(bytes, stream).and_then(|at| digits.get(at % digits.len().max(1))) {
+    if let Some(at) = position(bytes, stream).and_then(|at| digits.get(at % digits.len().max(1))) {
         bytes[*at] = b'0' + stream.below(10) as u8;
     }
 }

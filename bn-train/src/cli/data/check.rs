@@ -1,4 +1,4 @@
-//! `bn-train data check`: whether data can be read, for scripts: a line each, and the exit status.
+//! `bn-train data check`: reads data sets and reports the result in a line each and in the exit status.
 
 use super::super::print::print;
 use super::Which;
@@ -14,7 +14,7 @@ pub(in crate::cli) struct Check {
 }
 
 impl Check {
-    /// Reads all of it, and fails where something is wrong.
+    /// Reads all the data and fails on the first error.
     pub(in crate::cli) fn run(&self, registry: &Registry) -> anyhow::Result<ExitCode> {
         for DataInUse { source, .. } in self.which.load(registry)? {
             let data = source.load()?;

@@ -1,4 +1,4 @@
-//! `bn-train data describe`: what a data set holds, in numbers. It reads all of it, so what is wrong with it shows here.
+//! `bn-train data describe`: summary statistics of a data set. Reads all the data, so errors in it show here.
 
 use super::super::list::counted;
 use super::super::print::print_all;
@@ -16,13 +16,13 @@ pub(in crate::cli) struct Describe {
     which: Which,
 }
 
-/// Classes whose shares are told one by one.
+/// The largest number of classes that are listed one by one.
 const EACH: usize = 20;
-/// Channels whose numbers are told one by one.
+/// The largest number of channels that are listed one by one.
 const CHANNELS: usize = 16;
 
 impl Describe {
-    /// Reads the data and prints what there is.
+    /// Reads the data and prints a summary.
     pub(in crate::cli) fn run(&self, registry: &Registry) -> anyhow::Result<ExitCode> {
         let mut text = String::new();
         for DataInUse { source, arms } in self.which.load(registry)? {
@@ -62,7 +62,7 @@ fn describe(data: &Dataset) -> String {
         let least = weights.iter().copied().fold(f32::INFINITY, f32::min);
         let most = weights.iter().copied().fold(0.0, f32::max);
         text += &format!(
-            "training examples were selected with a bias; weights from {least:.4} to {most:.4} undo it\n"
+            "training examples were selected with a bias; weights from {least:.4} to {most:.4} correct for it\n"
         );
     }
     text + &format!("digest {}\n", data.digest)
@@ -72,7 +72,7 @@ fn lines(lines: &[String]) -> String {
     lines.iter().map(|line| format!("{line}\n")).collect()
 }
 
-/// Mean, standard deviation and range of the training examples, by channel where there are few.
+/// Mean, standard deviation and range of the training examples, per channel if there are few.
 fn numbers(train: &Examples) -> Vec<Vec<String>> {
     let head = ["channel", "mean", "stddev", "least", "most"].map(ToOwned::to_owned).to_vec();
     let ImageShape { channels, height, width } = train.shape;

@@ -16,16 +16,16 @@ use std::process::ExitCode;
 pub(in crate::cli) struct Fetch {
     /// mnist, fashion-mnist, cifar-10 or cifar-100
     name: String,
-    /// An address in place of the usual ones: the files' names are put behind it
+    /// Base URL of a mirror; the file names are appended to it
     #[arg(long, value_name = "URL")]
     from: Option<String>,
-    /// Folder for the files, in place of datasets/NAME
+    /// Folder for the files [default: datasets/NAME]
     #[arg(long, value_name = "FOLDER")]
     to: Option<PathBuf>,
 }
 
 impl Fetch {
-    /// Downloads what is missing.
+    /// Downloads the missing files.
     pub(in crate::cli) fn run(&self) -> anyhow::Result<ExitCode> {
         let all = downloadable();
         let Some(data) = all.iter().find(|known| known.name == self.name) else {
@@ -33,7 +33,7 @@ impl Fetch {
             let hint = did_you_mean(&self.name, names.iter().copied());
             let hint = hint.map_or(String::new(), |meant| format!(" (did you mean {meant}?)"));
             anyhow::bail!(
-                "there is no data set {:?} to download{hint}; there are {}",
+                "no data set {:?} to download{hint}; expected one of {}",
                 self.name,
                 names.join(", ")
             );
@@ -47,7 +47,7 @@ impl Fetch {
     }
 }
 
-/// A bar on a terminal, a line per file elsewhere.
+/// A progress bar on a terminal, a line per file otherwise.
 struct Progress {
     bar: ProgressBar,
 }
@@ -88,7 +88,7 @@ impl Watcher for Progress {
     }
 
     fn done(&mut self, name: &str, was_there: bool) {
-        let what = if was_there { "was there before" } else { "downloaded and checked" };
+        let what = if was_there { "already present" } else { "downloaded and checked" };
         self.note(&format!("{name}: {what}"));
     }
 

@@ -6,7 +6,7 @@ use crate::data::fetch::downloadable;
 use crate::experiment::Registry;
 use std::process::ExitCode;
 
-/// Prints name and meaning of each, and which of those to download are there.
+/// Prints each data set's name and description, and whether a downloadable one is present.
 pub(super) fn list(registry: &Registry) -> anyhow::Result<ExitCode> {
     let remote = downloadable();
     let mut text = String::new();

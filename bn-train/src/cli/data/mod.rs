@@ -1,4 +1,4 @@
-//! `bn-train data`: look at data sets without training on them.
+//! `bn-train data`: inspects and downloads data sets.
 
 mod check;
 mod describe;
@@ -12,31 +12,31 @@ use crate::experiment::{DataInUse, Flags, Registry};
 use clap::{Args, Subcommand};
 use std::process::ExitCode;
 
-/// What to do with data sets.
+/// Subcommands of `bn-train data`.
 #[derive(Debug, Subcommand)]
 pub(super) enum Data {
     /// Draw examples into a PNG: a row per class, training examples on the left and test examples on the right
     ///
-    /// For instance: bn-train data show glyphs --set difficulty=hard --set shift.contrast=0.4 -o glyphs.png
+    /// For example: bn-train data show glyphs --set difficulty=hard --set shift.contrast=0.4 -o glyphs.png
     Show(show::Show),
-    /// Say what a data set holds: sizes, class balance, mean and standard deviation, digest
+    /// Summarize a data set: sizes, class balance, mean and standard deviation, digest
     ///
-    /// For instance: bn-train data describe csv --set path=mine.csv
+    /// For example: bn-train data describe csv --set path=mine.csv
     Describe(describe::Describe),
-    /// Read all of a data set; fail where something is wrong with it
+    /// Read all of a data set and fail on any error
     Check(check::Check),
-    /// Download a data set: lengths and digests are checked, a download that broke off goes on
+    /// Download a data set, verify its lengths and digests, and resume a partial download
     Fetch(fetch::Fetch),
-    /// Draw which class a trained network sees where in the plane, by moving and by batch statistics
+    /// Draw a trained network's class regions in the plane, under moving and under batch statistics
     ///
-    /// For instance: bn-train data regions runs/mine/base/seed-0/checkpoints/step-000300.safetensors -o regions.png
+    /// For example: bn-train data regions runs/mine/base/seed-0/checkpoints/step-000300.safetensors -o regions.png
     Regions(regions::Regions),
-    /// Name the data sets that an experiment may use
+    /// List the data sets that an experiment may use
     List,
 }
 
 impl Data {
-    /// Does it.
+    /// Runs the subcommand.
     pub(super) fn run(&self, registry: &Registry) -> anyhow::Result<ExitCode> {
         match self {
             Self::Show(show) => show.run(registry),
@@ -49,18 +49,18 @@ impl Data {
     }
 }
 
-/// Which data.
+/// The data sets a command applies to.
 #[derive(Debug, Args)]
 struct Which {
-    /// A data set as `data.name` takes it, or an experiment: an embedded one, or the path of a TOML file
+    /// A value of `data.name`, an embedded experiment, or the path of an experiment's TOML file
     name: String,
-    /// A key of [data], for instance difficulty=hard; may be repeated
+    /// Set a key of [data], for example difficulty=hard; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
 }
 
 impl Which {
-    /// The data sets that it names: several where the arms of an experiment differ.
+    /// Loads the data sets: several if the experiment's arms use different ones.
     fn load(&self, registry: &Registry) -> anyhow::Result<Vec<DataInUse>> {
         let flags = Flags { set: self.set.clone(), ..Flags::default() };
         Ok(registry.data_in_use(&self.name, &flags)?)

@@ -1,26 +1,26 @@
-//! Pictures of data: a sheet of images, or points of a plane.
+//! Pictures of data: a sheet of images, or points in the plane.
 
 use crate::data::{Dataset, Examples, ImageShape};
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::Path;
 
-/// Classes that a sheet shows.
+/// Maximum number of classes on a sheet, one per row.
 const ROWS: usize = 10;
-/// Training examples of a class.
+/// Training examples per class.
 const TRAINING: usize = 10;
-/// Test examples of a class.
+/// Test examples per class.
 const TEST: usize = 5;
-/// Width of an image, at least.
+/// Minimum size of an image in pixels; smaller ones are scaled up.
 const WIDE: usize = 48;
-/// Between images.
+/// Pixels between images.
 const GAP: usize = 4;
-/// Between training and test examples.
+/// Pixels between training and test examples.
 const WIDE_GAP: usize = 16;
 /// Width and height of a plot of points.
 pub(super) const PLOT: usize = 480;
 const PAPER: [u8; 3] = [46, 52, 64];
-/// Colours of classes; class 10 has that of class 0 again.
+/// Colours of the classes; they repeat after class 9.
 const COLOURS: [[u8; 3]; 10] = [
     [86, 180, 233],
     [230, 159, 0],
@@ -34,7 +34,7 @@ const COLOURS: [[u8; 3]; 10] = [
     [140, 160, 140],
 ];
 
-/// An image of 8-bit red, green and blue.
+/// An 8-bit RGB image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Picture {
     width: usize,
@@ -43,12 +43,12 @@ pub(super) struct Picture {
 }
 
 impl Picture {
-    /// An even surface.
+    /// An image of a single colour.
     fn new(width: usize, height: usize, colour: [u8; 3]) -> Self {
         Self { width, height, bytes: colour.repeat(width * height) }
     }
 
-    /// Colours a pixel; one that lies outside is left out.
+    /// Sets a pixel; ignores one outside the image.
     fn set(&mut self, x: usize, y: usize, colour: [u8; 3]) {
         if x < self.width && y < self.height {
             let at = 3 * (y * self.width + x);
@@ -68,7 +68,7 @@ impl Picture {
     }
 }
 
-/// A row per class: training examples, then test examples; and what there is to see.
+/// Draws a row per class, training examples then test examples. Also returns a legend.
 pub(super) fn sheet(data: &Dataset) -> (Picture, String) {
     let ImageShape { height, width, .. } = data.train.shape;
     let scale = WIDE.div_ceil(width.max(height)).max(1);
@@ -89,7 +89,7 @@ pub(super) fn sheet(data: &Dataset) -> (Picture, String) {
     }
     let shown = if data.classes > rows { format!("{rows} of ") } else { String::new() };
     let legend = format!(
-        "{shown}{} classes from top to bottom, {TRAINING} training examples each, then {TEST} test examples; {scale} times as large",
+        "{shown}{} classes from top to bottom, {TRAINING} training examples each, then {TEST} test examples; enlarged {scale} times",
         data.classes
     );
     (picture, legend)
@@ -124,7 +124,7 @@ fn shade(value: f32) -> u8 {
     (255.0 * value.clamp(0.0, 1.0)).round() as u8
 }
 
-/// Training points on the left, test points on the right, in the colours of their classes; and what there is to see.
+/// Plots training points on the left and test points on the right, coloured by class. Also returns a legend.
 pub(super) fn points(data: &Dataset) -> (Picture, String) {
     let mut plots = Plots::around([&data.train, &data.test]);
     plots.draw(0, &data.train);
@@ -168,20 +168,20 @@ impl Plots {
         Self { picture, low, side }
     }
 
-    /// What was drawn.
+    /// The picture drawn so far.
     pub(super) fn picture(&self) -> &Picture {
         &self.picture
     }
 
-    /// The part of the plane that is shown.
+    /// The range of the plane that is shown.
     pub(super) fn legend(&self) -> String {
         let [x, y] = self.low;
         let side = self.side;
         format!("x from {x:.2} to {:.2}, y from {y:.2} to {:.2}", x + side, y + side)
     }
 
-    /// The pixel of a point within its plot; y grows upwards.
-    fn place(&self, point: [f32; 2]) -> [usize; 2] {
+    /// The pixel of a point within its plot; y points up.
+    fn pixel(&self, point: [f32; 2]) -> [usize; 2] {
         let [x, y] = [0, 1].map(|axis| (point[axis] - self.low[axis]) / self.side * PLOT as f32);
         [x.max(0.0) as usize, (PLOT as f32 - y).max(0.0) as usize]
     }
@@ -196,7 +196,7 @@ impl Plots {
     pub(super) fn draw(&mut self, side: usize, examples: &Examples) {
         let left = side * (PLOT + WIDE_GAP);
         for (point, label) in examples.pixels.chunks_exact(2).zip(&examples.labels) {
-            let [x, y] = self.place([point[0], point[1]]);
+            let [x, y] = self.pixel([point[0], point[1]]);
             let colour = COLOURS[*label as usize % COLOURS.len()];
             for (dx, dy) in [(0, 0), (1, 0), (0, 1), (1, 1), (2, 1), (1, 2)] {
                 self.picture.set(left + x + dx, y + dy, colour);
@@ -204,7 +204,7 @@ impl Plots {
         }
     }
 
-    /// Gives a pixel of a plot a dark shade of a class's colour.
+    /// Sets a pixel of a plot to a dark shade of a class's colour.
     pub(super) fn shade(&mut self, side: usize, x: usize, y: usize, class: u32) {
         let colour = COLOURS[class as usize % COLOURS.len()];
         let dark = [0, 1, 2].map(|part| (2 * u16::from(PAPER[part]) + u16::from(colour[part])) / 4);
@@ -222,12 +222,12 @@ mod tests {
     }
 
     #[test]
-    fn a_sheet_shows_each_pixel_at_its_place() {
+    fn sheet_draws_each_pixel_in_its_position() {
         let shape = ImageShape { channels: 3, height: 24, width: 24 };
         let data = Dataset::new(examples(shape, 30), examples(shape, 3), examples(shape, 3), 3);
         let (picture, legend) = sheet(&data);
         assert!(legend.starts_with("3 classes"), "{legend}");
-        // Class 1, second training example: index 4 of all; scale 2.
+        // The second training example of class 1 has index 4; the scale is 2.
         let image = &data.train.pixels[4 * shape.pixels()..];
         let (left, top) = (GAP + 52, GAP + 52);
         for (row, column) in [(0, 0), (5, 3), (23, 23)] {
@@ -238,14 +238,14 @@ mod tests {
     }
 
     #[test]
-    fn every_point_lies_within_its_plot() {
+    fn every_point_is_inside_its_plot() {
         let shape = ImageShape { channels: 2, height: 1, width: 1 };
         let data = Dataset::new(examples(shape, 30), examples(shape, 3), examples(shape, 9), 3);
         let plots = Plots::around([&data.train, &data.test]);
         for point in data.train.pixels.chunks_exact(2) {
-            let [x, y] = plots.place([point[0], point[1]]);
+            let [x, y] = plots.pixel([point[0], point[1]]);
             assert!(x < PLOT && y < PLOT);
-            // The pixel of a point shows a point that is near.
+            // Mapping the pixel back gives a nearby point.
             let shown = plots.point(x, y);
             assert!((shown[0] - point[0]).abs() + (shown[1] - point[1]).abs() < 0.01, "{shown:?}");
         }

@@ -1,4 +1,4 @@
-//! `bn-train data regions`: which class a trained network sees where in the plane, by moving and by batch statistics.
+//! `bn-train data regions`: a trained network's class regions in the plane, under moving and under batch statistics.
 
 use super::super::checkpoint::Saved;
 use super::super::print::print_all;
@@ -13,24 +13,24 @@ use clap::Args;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// What to draw, and where.
+/// Arguments of `bn-train data regions`.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Regions {
-    /// A checkpoint of a run on points of a plane, for instance spirals
+    /// A checkpoint of a run on points in the plane, for example spirals
     checkpoint: PathBuf,
     /// The PNG file to write
     #[arg(short, long, value_name = "FILE.png")]
     output: PathBuf,
-    /// The run's settings [default: config.toml of its folder]
+    /// The run's settings [default: config.toml in its folder]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
 
-/// Pixels of a plot that share one look at the network: those of a row.
+/// Pixels per forward pass: one row of a plot.
 const ROW: usize = PLOT;
 
 impl Regions {
-    /// Draws the plane twice: on the left by moving statistics, on the right by those of one training batch.
+    /// Draws the plane under moving statistics (left) and under those of one training batch (right).
     pub(in crate::cli) fn run(&self, registry: &Registry) -> anyhow::Result<ExitCode> {
         let config = self.config.as_deref();
         let saved = Saved::load(registry, &self.checkpoint, config, DeviceName::Cpu)?;
@@ -38,7 +38,7 @@ impl Regions {
         let shape = data.train.shape;
         anyhow::ensure!(
             (shape.channels, shape.height, shape.width) == (2, 1, 1),
-            "{}: a network for {}x{}x{} numbers; expected one for points of a plane, for instance spirals",
+            "{}: the network takes {}x{}x{} inputs; expected points in the plane (2x1x1), for example spirals",
             self.checkpoint.display(),
             shape.channels,
             shape.height,
@@ -52,7 +52,7 @@ impl Regions {
         let path = self.output.display();
         plots.picture().write(&self.output).with_context(|| format!("{path}: cannot write"))?;
         print_all(&format!(
-            "{path}: step {}; classes by moving statistics on the left, by those of {} training examples on the right; {}\n",
+            "{path}: step {}; classes under moving statistics on the left, under those of {} training examples on the right; {}\n",
             saved.step,
             batch.len(),
             plots.legend()
@@ -60,7 +60,7 @@ impl Regions {
     }
 }
 
-/// The classes that `model` sees by each kind of statistics, with the training points over them.
+/// Draws the classes that `model` predicts in each mode, with the training points on top.
 fn draw(model: &Model, data: &Dataset, modes: [Mode<'_>; 2]) -> Result<Plots> {
     let mut plots = Plots::around([&data.train, &data.train]);
     for (side, mode) in modes.into_iter().enumerate() {

@@ -10,7 +10,7 @@ use clap::Args;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// What to draw, and where.
+/// Arguments of `bn-train data show`.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Show {
     #[command(flatten)]
@@ -21,11 +21,11 @@ pub(in crate::cli) struct Show {
 }
 
 impl Show {
-    /// Draws the first data set that was named.
+    /// Draws the first data set.
     pub(super) fn run(&self, registry: &Registry) -> anyhow::Result<ExitCode> {
         let all = self.which.load(registry)?;
         let [DataInUse { source, .. }, others @ ..] = all.as_slice() else {
-            anyhow::bail!("{}: no arm names data", self.which.name);
+            anyhow::bail!("{}: no arm uses a data set", self.which.name);
         };
         let data = source.load()?;
         let (picture, legend) = draw(&data)?;
@@ -34,7 +34,7 @@ impl Show {
         let mut text = format!("{path}: {legend}\n");
         if !others.is_empty() {
             text += &format!(
-                "The experiment uses {} data sets; this is that of arm {:?}\n",
+                "The experiment uses {} data sets; this one belongs to arm {:?}\n",
                 all.len(),
                 all[0].arms.join(", ")
             );
@@ -43,14 +43,14 @@ impl Show {
     }
 }
 
-/// Points of a plane, or images.
+/// Draws points in the plane, or images.
 fn draw(data: &Dataset) -> anyhow::Result<(Picture, String)> {
     let shape = data.train.shape;
     match (shape.channels, shape.height, shape.width) {
         (2, 1, 1) => Ok(points(data)),
         (1 | 3, height, width) if height > 1 && width > 1 => Ok(sheet(data)),
         (channels, height, width) => anyhow::bail!(
-            "examples of {channels}x{height}x{width} numbers are no picture; expected 1 or 3 channels of several rows and columns, or points of a plane"
+            "cannot draw examples of {channels}x{height}x{width}; expected images with 1 or 3 channels, or points in the plane"
         ),
     }
 }

@@ -1,4 +1,4 @@
-//! What changes over the steps of a run: the learning rate, and the bounds of r and d.
+//! Schedules of a run: the learning rate, and the bounds of r and d.
 
 use super::super::chart;
 use super::first_runs;
@@ -6,14 +6,14 @@ use crate::experiment::Settings;
 use crate::experiment::plan::Plan;
 use bn_report::schema::ScheduleRow;
 
-/// A curve with the arms that have it.
+/// A curve and the arms that share it.
 pub(super) struct Curve<'a> {
     pub(super) what: &'static str,
     pub(super) lines: Vec<String>,
     pub(super) arms: Vec<&'a str>,
 }
 
-/// The learning rate and the bounds of r and d over time, each different curve once.
+/// The distinct curves of the learning rate and of the bounds of r and d.
 pub(super) fn curves(plan: &Plan) -> Vec<Curve<'_>> {
     let mut curves: Vec<Curve<'_>> = Vec::new();
     for run in first_runs(plan) {

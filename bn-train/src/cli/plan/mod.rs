@@ -1,4 +1,4 @@
-//! `bn-train plan`: what `run` would do, how long it would take, and what the networks are made of. Trains nothing.
+//! `bn-train plan`: shows what `run` would do, how long it would take, and the networks' layers. It writes no runs.
 
 mod curves;
 mod summary;
@@ -21,14 +21,14 @@ use summary::Summary;
 pub(super) use timing::glance;
 use timing::{Examples, time};
 
-/// What to look at.
+/// Arguments of `bn-train plan`.
 #[derive(Debug, Args)]
 pub(super) struct PlanArguments {
     #[command(flatten)]
     choice: Choice,
     #[command(flatten)]
     machine: Machine,
-    /// Do not time a few steps of each network
+    /// Skip the time estimate, which runs a few steps of each network
     #[arg(long)]
     no_timing: bool,
 }
@@ -56,7 +56,7 @@ struct Built<'a> {
     summary: Summary,
 }
 
-/// The text of the plan; with the time that it would take where the cores are shared.
+/// The text of the plan, with a time estimate if `share` is given.
 fn describe(
     experiment: &Experiment,
     plan: &Plan,
@@ -64,7 +64,7 @@ fn describe(
     share: Option<Share>,
 ) -> anyhow::Result<String> {
     let mut text = head(plan);
-    text += &section("what the arms set", &arms(plan));
+    text += &section("arms", &arms(plan));
     let data = load(plan, device)?;
     let built = first_runs(plan).map(|run| build(run, &data, device));
     let built = built.collect::<anyhow::Result<Vec<_>>>()?;
@@ -83,7 +83,7 @@ fn describe(
     Ok(text)
 }
 
-/// The data sets of the plan, by what tells them apart.
+/// The data sets of the plan, by identity.
 type Data = std::collections::BTreeMap<String, Examples>;
 
 fn load(plan: &Plan, device: &Device) -> anyhow::Result<Data> {
@@ -107,7 +107,7 @@ fn build<'a>(run: &'a Run, data: &Data, device: &Device) -> anyhow::Result<Built
     Ok(Built { run, summary })
 }
 
-/// The different networks, each with the arms that have it, in the order of the file.
+/// The distinct networks, each with the arms that use it, in file order.
 fn networks<'a>(built: &'a [Built<'_>]) -> Vec<(Vec<&'a str>, &'a Summary)> {
     let mut networks: Vec<(Vec<&str>, &Summary)> = Vec::new();
     for Built { run, summary } in built {
@@ -133,12 +133,12 @@ fn section(title: &str, lines: &[String]) -> String {
     text
 }
 
-/// One run of each arm, in the order of the file.
+/// The first run of each arm, in file order.
 fn first_runs(plan: &Plan) -> impl Iterator<Item = &Run> {
     plan.arms.iter().filter_map(|arm| plan.runs.iter().find(|run| run.arm == *arm))
 }
 
-/// What tells each arm from the others: its keys that are not the same in all arms.
+/// A line per arm with the settings that differ between arms.
 fn arms(plan: &Plan) -> Vec<String> {
     let runs: Vec<&Run> = first_runs(plan).collect();
     let is_common = |key: &String, value: &String| {
@@ -157,7 +157,7 @@ fn arms(plan: &Plan) -> Vec<String> {
     table(&left).iter().zip(&rows).map(join).collect()
 }
 
-/// `network of 2 arms: "a", "b"`; just `network` where it is that of all arms.
+/// `network of 2 arms: "a", "b"`, or just `network` if all arms share it.
 fn title(what: &str, arms: &[&str], plan: &Plan) -> String {
     let quoted: Vec<String> = arms.iter().map(|arm| format!("{arm:?}")).collect();
     if arms.len() == plan.arms.len() {
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn plan_tells_runs_networks_and_schedules() {
+    fn plan_lists_runs_networks_and_schedules() {
         let text = described(None);
         assert!(text.starts_with("x: 4 arms x 2 seeds = 8 runs\nWhich?\n"), "{text}");
         for expected in [
@@ -206,12 +206,12 @@ mod tests {
     }
 
     #[test]
-    fn time_is_measured_once_for_the_same_work() {
+    fn equal_work_is_timed_once() {
         let text = described(Some(Share { jobs: 2, threads: 1 }));
         let time = text.split("\ntime\n").nth(1).unwrap();
         let lines: Vec<&str> = time.lines().collect();
         assert_eq!(lines.len(), 4, "{time}");
-        assert!(lines[0].starts_with("  plain: ") && lines[0].contains(" ms a step"), "{time}");
+        assert!(lines[0].starts_with("  plain: ") && lines[0].contains(" ms per step"), "{time}");
         assert!(lines[1].starts_with("  slow: ") && lines[2].starts_with("  renorm: "), "{time}");
         assert!(lines[3].starts_with("  8 runs, 2 at a time with 1 thread each: about "), "{time}");
     }

@@ -1,20 +1,20 @@
-//! What a network is made of: its layers, the shapes of their results, and how many numbers they hold.
+//! A network's layers, output shapes and parameter counts.
 
 use super::super::terminal::table;
 use crate::model::{Mode, Model, Observer, Pass, parameters, statistics};
 use crate::task::Networks;
 use candle::{Result, Tensor};
 
-/// A layer with its result and its parameters.
+/// A layer's output shape and parameter count.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Row {
     path: String,
-    /// Of its result; none for a layer that shows none.
+    /// Shape of the output; `None` if the layer reports none.
     shape: Option<Vec<usize>>,
     parameters: usize,
 }
 
-/// The layers of a network, in the order in which they compute.
+/// The layers of a network, in order of execution.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Summary {
     rows: Vec<Row>,
@@ -23,12 +23,12 @@ pub(super) struct Summary {
 }
 
 impl Summary {
-    /// Shows `images` to `networks`; nothing changes.
+    /// Evaluates `networks` on `images`; changes no state.
     pub(super) fn new(networks: &Networks, images: &Tensor) -> Result<Self> {
         let mut summary = Self { rows: Vec::new(), trained: 0, statistics: 0 };
         let evaluated = networks.task().evaluated();
         for (index, model) in networks.models().iter().enumerate() {
-            // The evaluated network may compute from something else than images; all others see images.
+            // A task chooses the evaluated network's inputs (a GAN's generator takes noise); the others take images.
             let inputs =
                 if index == evaluated { networks.task().inputs(images)? } else { images.clone() };
             summary.add(model, &inputs)?;
@@ -58,7 +58,7 @@ impl Summary {
         Ok(())
     }
 
-    /// A line per layer, and the sums.
+    /// A line per layer, then the totals.
     pub(super) fn lines(&self) -> Vec<String> {
         let head = ["layer", "result", "parameters"].map(ToOwned::to_owned).to_vec();
         let cells = |row: &Row| {
@@ -78,7 +78,7 @@ impl Summary {
     }
 }
 
-/// The results of layers, by path.
+/// Collects the output shapes of layers.
 #[derive(Debug, Default)]
 struct Outputs {
     rows: Vec<Row>,
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn layers_have_their_shapes_and_counts() {
+    fn summary_lists_shapes_and_counts() {
         let digits = ImageShape { channels: 1, height: 8, width: 8 };
         let lines = lines("model.hidden = [100]", digits);
         assert_eq!(
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn resnet_20_has_the_parameters_of_the_paper() {
+    fn resnet_20_has_the_papers_parameter_count() {
         let colour = ImageShape { channels: 3, height: 32, width: 32 };
         let lines = lines("model = { kind = 'resnet', depth = 20 }", colour);
         // He et al. 2015, table 6: 0.27 million.
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_grouped() {
+    fn thousands_are_separated() {
         assert_eq!([0, 999, 1000, 1_234_567].map(thousands), ["0", "999", "1,000", "1,234,567"]);
     }
 }

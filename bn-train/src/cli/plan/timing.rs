@@ -1,4 +1,4 @@
-//! How long runs would take: a few real steps and evaluations, timed.
+//! Estimates how long runs take by timing a few real steps and evaluations.
 
 use super::super::list::counted;
 use super::super::machine::Share;
@@ -15,14 +15,14 @@ use candle::{Device, Result, Tensor};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// Time spent on one pace, unless a single step takes longer.
+/// Time to spend on each measurement, unless a single step takes longer.
 const BUDGET: Duration = Duration::from_millis(300);
-/// The same where all experiments are looked at.
+/// The same when all experiments are listed.
 const GLANCE: Duration = Duration::from_millis(20);
-/// Steps that do not count: the first ones allocate.
+/// Steps before timing starts, since the first ones allocate.
 const WARM_UP: usize = 3;
 
-/// A data set, also on the device.
+/// A data set in memory and on the device.
 pub(super) struct Examples {
     dataset: Dataset,
     pub(super) data: DeviceData,
@@ -41,7 +41,7 @@ impl Examples {
     }
 }
 
-/// What one step takes, and one evaluation pass over one example.
+/// Seconds per training step, and per example of an evaluation pass.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Pace {
     step_seconds: f64,
@@ -49,7 +49,7 @@ struct Pace {
 }
 
 impl Pace {
-    /// Times training by `settings`, which are those of a run on `examples`, for `budget` each.
+    /// Times training steps and evaluations of a run on `examples`, for `budget` each.
     fn measure(
         settings: &Settings,
         examples: &Examples,
@@ -78,11 +78,11 @@ impl Pace {
         Ok(Self { step_seconds, example_seconds: seconds / validation.len() as f64 })
     }
 
-    /// A run by `settings` on `data`: its steps and evaluations. What it writes takes little beside them.
+    /// Seconds of a run's steps and evaluations. Writing files takes little time in comparison.
     fn of_run(self, settings: &Settings, data: &Dataset) -> f64 {
         let (train, probes) = (&settings.train, &settings.probes);
         let is_normalized = settings.norm.as_ref().is_some_and(|norm| norm.batch_norm().is_some());
-        // By moving statistics, those of the batch, and shadow averages.
+        // One pass each for moving statistics, batch statistics and every shadow average.
         let passes = if is_normalized { 2 + probes.shadows.len() } else { 1 };
         let population = probes.population_examples.min(data.train.len());
         let mut evaluations =
@@ -101,7 +101,7 @@ impl Pace {
     }
 }
 
-/// Mean seconds of `work`, repeated until the budget is spent.
+/// Mean seconds per call of `work`, repeated until `budget` is spent.
 fn seconds_each(budget: Duration, work: &mut dyn FnMut() -> Result<()>) -> Result<f64> {
     let start = Instant::now();
     let mut count = 0;
@@ -112,7 +112,7 @@ fn seconds_each(budget: Duration, work: &mut dyn FnMut() -> Result<()>) -> Resul
     Ok(start.elapsed().as_secs_f64() / f64::from(count))
 }
 
-/// What a step takes in each network, and what all runs take.
+/// A line per kind of network with its step time, then the total.
 pub(super) fn time(
     plan: &Plan,
     data: &BTreeMap<String, Examples>,
@@ -124,7 +124,7 @@ pub(super) fn time(
         let step = 1e3 * pace.step_seconds;
         let evaluation = 1e3 * pace.example_seconds * *evaluated as f64;
         format!(
-            "{arm}: {step:.2} ms a step, {evaluation:.2} ms a pass over the validation examples"
+            "{arm}: {step:.2} ms per step, {evaluation:.2} ms per pass over the validation examples"
         )
     };
     let mut lines: Vec<String> = paces.iter().map(line).collect();
@@ -135,19 +135,19 @@ pub(super) fn time(
     Ok(lines)
 }
 
-/// Seconds that all runs of `plan` would take one after the other, by a glance at each network.
+/// Estimated seconds for all runs of `plan` in sequence, from a short measurement of each network.
 ///
 /// # Errors
-/// What reading the data, or training, reports.
+/// The data cannot be read, or training fails.
 pub(in super::super) fn glance(plan: &Plan, device: &Device) -> anyhow::Result<f64> {
     let data = super::load(plan, device)?;
     paces(plan, &data, device, GLANCE).map(|(_, total)| total)
 }
 
-/// The first arm of each kind of work, its pace and its validation examples.
+/// For each kind of work: its first arm, its pace and the number of validation examples.
 type Paces = Vec<(String, Pace, usize)>;
 
-/// The pace of each kind of work, and the seconds of all runs one after the other.
+/// The pace of each kind of work, and the total seconds of all runs in sequence.
 fn paces(
     plan: &Plan,
     data: &BTreeMap<String, Examples>,
@@ -175,7 +175,7 @@ fn paces(
     Ok((paces, total))
 }
 
-/// What decides the time of a step: the settings, less numbers that take as long whatever they are, less the schedule.
+/// A key for the settings that affect a step's time: everything but the schedule and floating-point values.
 fn work(settings: &Settings) -> String {
     let mut written = settings.written.clone();
     written.remove("schedule");

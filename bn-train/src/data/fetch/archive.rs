@@ -1,5 +1,4 @@
-//! Unpacks a `.tar.gz`: the files that are expected, each under its own name, and no other. It is read no further than it
-//! should be long, so that no bomb fills the disk.
+//! Unpacks the expected files of a `.tar.gz`, and no others. Reading is bounded, so that a bomb cannot fill the disk.
 
 use super::FetchError;
 use super::manifest::Member;
@@ -9,7 +8,7 @@ use std::fs::{self, File};
 use std::io::{Read, Write as _};
 use std::path::Path;
 
-/// Bytes that are unpacked for each byte that is expected, at most: what else an archive holds is read over.
+/// Maximum ratio of decompressed to expected bytes, since an archive may contain other files, which are skipped.
 const MOST_WASTE: u64 = 4;
 
 impl Expected for Member {
@@ -22,7 +21,7 @@ impl Expected for Member {
     }
 }
 
-/// Whether all files are there, each as long as it should be.
+/// Whether all files exist with the expected lengths.
 pub(super) fn is_unpacked(members: &[Member], folder: &Path) -> bool {
     let is_there = |member: &Member| {
         folder.join(&member.name).metadata().is_ok_and(|found| found.len() == member.bytes)
@@ -46,7 +45,7 @@ pub(super) fn unpack(path: &Path, members: &[Member], folder: &Path) -> Result<(
     }
 }
 
-/// Writes a member beside its place, then gives it its name if it is complete; how many bytes there were.
+/// Writes a member to a temporary file and renames it if it is complete. Returns the number of bytes read.
 fn write(member: &Member, content: &mut dyn Read, folder: &Path) -> Result<u64, FetchError> {
     let partial = folder.join(format!(".{}.partial", member.name));
     let failed = |action| FetchError::disk(&partial, action);
@@ -54,7 +53,7 @@ fn write(member: &Member, content: &mut dyn Read, folder: &Path) -> Result<u64, 
     let mut buffer = vec![0; 1 << 16];
     let mut length = 0;
     loop {
-        // What cannot be read is the archive's fault, which the length then shows.
+        // A read error is the archive's fault; the length then shows it.
         let count = content.read(&mut buffer).unwrap_or(0);
         if count == 0 {
             break;
@@ -64,8 +63,8 @@ fn write(member: &Member, content: &mut dyn Read, folder: &Path) -> Result<u64, 
     }
     if length == member.bytes {
         file.sync_all().map_err(failed("write this file"))?;
-        let place = folder.join(&member.name);
-        fs::rename(&partial, &place).map_err(FetchError::disk(&place, "name this file"))?;
+        let path = folder.join(&member.name);
+        fs::rename(&partial, &path).map_err(FetchError::disk(&path, "rename the download to"))?;
     } else {
         fs::remove_file(&partial).map_err(failed("remove this file"))?;
     }

@@ -1,4 +1,4 @@
-//! Downloads one file: tries the addresses in turn, goes on where a connection broke off, and checks what came.
+//! Downloads one file: tries the URLs in turn, resumes broken connections, and verifies the result.
 
 use super::manifest::RemoteFile;
 use super::{FetchError, Watcher};
@@ -8,25 +8,25 @@ use std::io::{self, Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Attempts at one address that bring no byte further, at most.
+/// Maximum number of consecutive attempts at one URL without progress.
 const FRUITLESS: u32 = 3;
-/// How long one attempt may take before it is broken off and continued by the next.
+/// How long one attempt may take before the next one resumes it.
 const ATTEMPT: Duration = Duration::from_secs(300);
-/// How long the server may take to begin.
+/// How long to wait for the connection and for the response to begin.
 const ANSWER: Duration = Duration::from_secs(30);
-/// Bytes of a file of unknown length, at most.
+/// Maximum bytes of a file of unknown length.
 const MOST: u64 = 1 << 30;
 
-/// Whether the file is there, as long as it should be, with the right digest.
+/// Whether the file exists with the expected length and digest.
 pub(super) fn is_complete(file: &RemoteFile, folder: &Path) -> Result<bool, FetchError> {
     let path = folder.join(&file.name);
     if !path.exists() {
         return Ok(false);
     }
-    Ok(what_is_wrong(file, &path)?.is_none())
+    Ok(mismatch(file, &path)?.is_none())
 }
 
-/// Downloads the file, from the first of `urls` that gives it.
+/// Downloads the file from the first of `urls` that provides it.
 pub(super) fn download(
     file: &RemoteFile,
     urls: &[String],
@@ -39,9 +39,9 @@ pub(super) fn download(
         let url = format!("{base}{}", file.name);
         match (Download { file, url: &url, partial: &partial }).run(watcher)? {
             Ok(()) => {
-                let place = folder.join(&file.name);
-                return fs::rename(&partial, &place)
-                    .map_err(FetchError::disk(&place, "name this file"));
+                let path = folder.join(&file.name);
+                return fs::rename(&partial, &path)
+                    .map_err(FetchError::disk(&path, "rename the download to"));
             }
             Err(reason) => reasons.push(format!("{url}: {reason}")),
         }
@@ -49,10 +49,10 @@ pub(super) fn download(
     Err(FetchError::Unreachable { name: file.name.clone(), reasons })
 }
 
-/// Why an address did not give the file.
+/// Why a URL did not provide the file.
 type Reason = String;
 
-/// A file on its way from one address.
+/// The download of a file from one URL.
 struct Download<'a> {
     file: &'a RemoteFile,
     url: &'a str,
@@ -68,10 +68,10 @@ impl Download<'_> {
             let ended = self.attempt(watcher)?;
             let length = self.length()?;
             let reason = match ended {
-                Ok(()) => match what_is_wrong(self.file, self.partial)? {
+                Ok(()) => match mismatch(self.file, self.partial)? {
                     None => return Ok(Ok(())),
                     Some(wrong) if self.file.bytes.is_some_and(|bytes| length < bytes) => wrong,
-                    // The whole of it is something else; it would be again.
+                    // The server has another file, so trying again is pointless.
                     Some(wrong) => {
                         self.start_over()?;
                         return Ok(Err(wrong));
@@ -90,12 +90,12 @@ impl Download<'_> {
         }
     }
 
-    /// Bytes that are there.
+    /// Bytes downloaded so far.
     fn length(&self) -> Result<u64, FetchError> {
         match self.partial.metadata() {
             Ok(found) => Ok(found.len()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
-            Err(error) => Err(FetchError::disk(self.partial, "look at this file")(error)),
+            Err(error) => Err(FetchError::disk(self.partial, "inspect this file")(error)),
         }
     }
 
@@ -108,7 +108,7 @@ impl Download<'_> {
         }
     }
 
-    /// Asks once for what is missing, and adds what comes.
+    /// Requests the missing bytes once, and appends them.
     fn attempt(&self, watcher: &mut dyn Watcher) -> Result<Result<(), Ended>, FetchError> {
         let mut there = self.length()?;
         if self.file.bytes.is_some_and(|bytes| there > bytes) {
@@ -124,7 +124,7 @@ impl Download<'_> {
         };
         match answer.status().as_u16() {
             206 if begins_at(&answer, there) => {}
-            // The server sends it all again, from the start.
+            // The server ignored the range and sends the file from the start.
             200 => {
                 self.start_over()?;
                 there = 0;
@@ -132,22 +132,24 @@ impl Download<'_> {
             206 | 416 => {
                 self.start_over()?;
                 return Ok(Err(Ended::BrokeOff(
-                    "it does not go on where the file stopped".to_owned(),
+                    "the server does not resume where the file stopped".to_owned(),
                 )));
             }
             status @ (408 | 429 | 500..) => {
                 return Ok(Err(Ended::BrokeOff(format!(
-                    "the server answers with status {status}"
+                    "the server responded with status {status}"
                 ))));
             }
             status => {
-                return Ok(Err(Ended::Refused(format!("the server answers with status {status}"))));
+                return Ok(Err(Ended::Refused(format!(
+                    "the server responded with status {status}"
+                ))));
             }
         }
         self.append(answer.body_mut().as_reader(), there, watcher)
     }
 
-    /// Adds what comes to the `there` bytes that are there.
+    /// Appends the response to the `there` bytes already downloaded.
     fn append(
         &self,
         mut body: impl Read,
@@ -182,17 +184,17 @@ impl Download<'_> {
     }
 }
 
-/// Why an attempt brought less than the file.
+/// Why an attempt did not complete the file.
 enum Ended {
-    /// Another attempt may do better.
+    /// Another attempt may succeed.
     BrokeOff(Reason),
-    /// Another attempt would do the same.
+    /// Another attempt would fail too.
     Refused(Reason),
 }
 
 type Answer = ureq::http::Response<ureq::Body>;
 
-/// Asks for the bytes from `there` on.
+/// Requests the bytes from `there` on.
 fn ask(url: &str, there: u64) -> Result<Answer, ureq::Error> {
     let config = ureq::Agent::config_builder()
         .http_status_as_error(false)
@@ -209,16 +211,16 @@ fn ask(url: &str, there: u64) -> Result<Answer, ureq::Error> {
     }
 }
 
-/// Whether the answer says that it goes on from there.
+/// Whether the response starts at byte `there`.
 fn begins_at(answer: &Answer, there: u64) -> bool {
     let range = answer.headers().get("Content-Range").and_then(|range| range.to_str().ok());
     range.is_some_and(|range| range.starts_with(&format!("bytes {there}-")))
 }
 
-/// What is wrong with a file that should be complete; nothing where it is right.
-fn what_is_wrong(file: &RemoteFile, path: &Path) -> Result<Option<Reason>, FetchError> {
+/// Verifies the length and digest of a complete file. Returns the difference, if any.
+fn mismatch(file: &RemoteFile, path: &Path) -> Result<Option<Reason>, FetchError> {
     let failed = |action| FetchError::disk(path, action);
-    let length = path.metadata().map_err(failed("look at this file"))?.len();
+    let length = path.metadata().map_err(failed("inspect this file"))?.len();
     if let Some(bytes) = file.bytes.filter(|&bytes| bytes != length) {
         return Ok(Some(format!("{length} bytes; expected {bytes}")));
     }

@@ -1,19 +1,19 @@
-//! The data sets that can be downloaded: `datasets/manifest.toml`, which is part of the program.
+//! The downloadable data sets, from the embedded `datasets/manifest.toml`.
 
 use serde::Deserialize;
 
 const TEXT: &str = include_str!("../../../../datasets/manifest.toml");
 
-/// A data set, and where its files come from.
+/// A data set and the source of its files.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Downloadable {
-    /// As `data.name` takes it.
+    /// Its name in `data.name`.
     pub name: String,
-    /// Addresses that a file's name is put behind, the first that answers serves.
+    /// Base URLs, to which file names are appended. They are tried in order.
     pub urls: Vec<String>,
     /// The files to download.
     pub files: Vec<RemoteFile>,
-    /// The files that the downloaded archive holds; none where the files are used as they are.
+    /// The files in the downloaded archive; empty if the files are used as they are.
     #[serde(default)]
     pub unpacked: Vec<Member>,
 }
@@ -21,11 +21,11 @@ pub struct Downloadable {
 /// A file to download.
 #[derive(Clone, Debug, Deserialize)]
 pub struct RemoteFile {
-    /// Its name, here and there.
+    /// Its name, on the server and on disk.
     pub name: String,
-    /// How long it is, where that is known.
+    /// Its length, if known.
     pub bytes: Option<u64>,
-    /// What its bytes must hash to, in hexadecimal digits.
+    /// Its SHA-256 in hexadecimal digits.
     pub sha256: String,
 }
 
@@ -34,7 +34,7 @@ pub struct RemoteFile {
 pub struct Member {
     /// Its name, without folders.
     pub name: String,
-    /// How long it is.
+    /// Its length.
     pub bytes: u64,
 }
 
@@ -46,9 +46,9 @@ struct Manifest {
 /// All data sets that can be downloaded.
 ///
 /// # Panics
-/// Never: a test reads the same text.
+/// Never, since a test parses the same text.
 pub fn downloadable() -> Vec<Downloadable> {
-    let manifest: Manifest = toml::from_str(TEXT).expect("the manifest that a test has read");
+    let manifest: Manifest = toml::from_str(TEXT).expect("the embedded manifest is valid");
     manifest.dataset.into_iter().filter(|known| known.name != "digits").collect()
 }
 
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_manifest_is_readable_and_complete() {
+    fn manifest_is_valid_and_complete() {
         let all = downloadable();
         let names: Vec<&str> = all.iter().map(|known| known.name.as_str()).collect();
         assert_eq!(names, ["mnist", "fashion-mnist", "cifar-10", "cifar-100"]);

@@ -1,7 +1,7 @@
-//! Downloads data sets: each file to the byte, or not at all.
+//! Downloads data sets. Each file is either complete and verified or absent.
 //!
-//! A file grows under the name `.NAME.partial`; a download that broke off goes on where it stopped. It takes its own name
-//! when its length and its SHA-256 are right, and was synced to the disk.
+//! A download is written to `.NAME.partial`, and resumes there if it breaks off. It gets its final name once its length and
+//! SHA-256 are verified and it is synced to disk.
 
 mod archive;
 mod download;
@@ -12,29 +12,29 @@ pub use manifest::{Downloadable, Member, RemoteFile, downloadable};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Why a data set was not downloaded.
+/// Why a data set could not be downloaded.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FetchError {
-    /// A file or folder here.
+    /// A local file operation failed.
     #[error("{}: cannot {action}", path.display())]
     Disk {
-        /// Which.
+        /// The file or folder.
         path: PathBuf,
         /// What failed.
         action: &'static str,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
-    /// No address gave the file; the reason of each.
+    /// No URL provided the file.
     #[error("cannot download {name}:\n  {}", reasons.join("\n  "))]
     Unreachable {
         /// The file.
         name: String,
-        /// By address.
+        /// The reason for each URL.
         reasons: Vec<String>,
     },
-    /// An archive that does not hold what it should.
+    /// An archive does not have the expected contents.
     #[error("{}: {problem}", path.display())]
     Archive {
         /// The archive.
@@ -50,29 +50,29 @@ impl FetchError {
     }
 }
 
-/// Hears how a download goes.
+/// Receives the progress of a download.
 pub trait Watcher {
-    /// A file of this length, where that is known, begins; so many bytes of it are there already.
+    /// The download of a file starts. `bytes` is its length, if known; `there` bytes exist already.
     fn begin(&mut self, name: &str, bytes: Option<u64>, there: u64);
-    /// So many bytes of the file are there now.
+    /// `there` bytes of the file now exist.
     fn at(&mut self, there: u64);
-    /// The file is complete, or was before.
+    /// The file is complete. `was_there` says whether it already was before.
     fn done(&mut self, name: &str, was_there: bool);
-    /// What a user should know, for instance that a connection broke off.
+    /// A note for the user, for example that a connection broke off.
     fn note(&mut self, text: &str);
 }
 
-/// Downloads what is missing of `data` into `folder`, from `from` in place of its own addresses where that is given.
+/// Downloads the missing files of `data` into `folder`. `from` replaces its URLs.
 ///
 /// # Errors
-/// [`FetchError`]. What was downloaded so far stays, and the next call goes on from there.
+/// [`FetchError`]. Bytes downloaded so far are kept, and the next call resumes there.
 pub fn fetch(
     data: &Downloadable,
     folder: &Path,
     from: Option<&str>,
     watcher: &mut dyn Watcher,
 ) -> Result<(), FetchError> {
-    fs::create_dir_all(folder).map_err(FetchError::disk(folder, "make this folder"))?;
+    fs::create_dir_all(folder).map_err(FetchError::disk(folder, "create this folder"))?;
     let urls: Vec<String> = match from {
         Some(url) if url.ends_with('/') => vec![url.to_owned()],
         Some(url) => vec![format!("{url}/")],

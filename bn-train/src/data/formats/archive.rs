@@ -1,4 +1,4 @@
-//! Tar archives, of which only expected files are taken. A member's path is only compared, never followed.
+//! Reads expected files from tar archives. Paths of members are only compared, never followed.
 
 use super::super::error::{At, Flaw};
 use std::collections::BTreeSet;
@@ -8,16 +8,16 @@ use std::io::{self, Read};
 pub trait Expected {
     /// Its name, without folders.
     fn name(&self) -> &str;
-    /// How long it is.
+    /// Its length.
     fn bytes(&self) -> u64;
 }
 
 /// Why reading an archive ended.
 #[derive(Debug)]
 pub enum Stopped<E> {
-    /// What is wrong with it.
+    /// The archive is malformed.
     Flaw(Flaw),
-    /// Whoever took a member could not.
+    /// The callback failed.
     Taker(E),
 }
 
@@ -27,10 +27,10 @@ impl<E> Stopped<E> {
     }
 }
 
-/// Shows the content of each of `members` that the archive holds to `take`, which says how many bytes it got.
+/// Calls `take` with the content of each of `members`. `take` returns the number of bytes it read.
 ///
 /// # Errors
-/// Unless each of them is there once, a plain file of the expected length; and what `take` reports.
+/// A member is missing, occurs twice, is not a regular file or has the wrong length; errors of `take`.
 pub fn read_members<M: Expected, E>(
     archive: impl Read,
     members: &[M],
@@ -48,7 +48,7 @@ pub fn read_members<M: Expected, E>(
         };
         let at = || At::Named(path.display().to_string());
         if !entry.header().entry_type().is_file() {
-            return Err(Stopped::flaw(at(), "no plain file, which it should be"));
+            return Err(Stopped::flaw(at(), "expected a regular file"));
         }
         let expected = member.bytes();
         if entry.size() != expected {
@@ -56,11 +56,11 @@ pub fn read_members<M: Expected, E>(
             return Err(Stopped::flaw(at(), problem));
         }
         if !found.insert(member.name()) {
-            return Err(Stopped::flaw(at(), "it is there twice"));
+            return Err(Stopped::flaw(at(), "occurs twice"));
         }
         let taken = take(member, &mut (&mut entry).take(expected)).map_err(Stopped::Taker)?;
         if taken != expected {
-            let problem = format!("it ends after {taken} bytes; expected {expected}");
+            let problem = format!("ends after {taken} bytes; expected {expected}");
             return Err(Stopped::flaw(at(), problem));
         }
     }
@@ -71,5 +71,5 @@ pub fn read_members<M: Expected, E>(
 }
 
 fn broken<E>(error: io::Error) -> Stopped<E> {
-    Stopped::flaw(At::File, format!("no readable archive: {error}"))
+    Stopped::flaw(At::File, format!("not a valid archive: {error}"))
 }

@@ -3,21 +3,21 @@
 use super::super::ImageShape;
 use super::super::error::{At, Flaw};
 
-/// Size of every image.
+/// Shape of every image.
 pub const SHAPE: ImageShape = ImageShape { channels: 3, height: 32, width: 32 };
 
 /// The bytes before an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Labels {
-    /// How many there are.
+    /// Number of label bytes.
     pub count: usize,
-    /// The one to take.
+    /// Index of the label to use.
     pub taken: usize,
-    /// It is below this.
+    /// Exclusive upper bound of the label.
     pub classes: u8,
 }
 
-/// Images and labels, one after the other.
+/// Images and labels.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Records {
     /// `SHAPE.pixels()` bytes per image.
@@ -30,7 +30,7 @@ impl Records {
     /// Adds the records in `bytes`.
     ///
     /// # Errors
-    /// What is wrong, and at which byte.
+    /// A malformed record, with its byte.
     pub fn read(&mut self, bytes: &[u8], labels: Labels) -> Result<(), Flaw> {
         let size = labels.count + SHAPE.pixels();
         if !bytes.len().is_multiple_of(size) {
@@ -42,7 +42,7 @@ impl Records {
             let label = before[labels.taken];
             if label >= labels.classes {
                 let byte = (index * size + labels.taken) as u64;
-                let problem = format!("label {label}; expected one below {}", labels.classes);
+                let problem = format!("label {label}; expected less than {}", labels.classes);
                 return Err(Flaw::new(At::Byte(byte), problem));
             }
             self.labels.push(label);
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn records_are_read_one_after_the_other() {
+    fn records_are_appended() {
         let labels = Labels { count: 2, taken: 1, classes: 100 };
         let mut bytes = vec![3, 99];
         bytes.extend((0..3072).map(|i| (i % 251) as u8));
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told_with_its_place() {
+    fn malformed_records_are_refused_with_their_position() {
         let labels = Labels { count: 1, taken: 0, classes: 10 };
         let cut = Records::default().read(&[0; 3072], labels).unwrap_err();
         assert_eq!(cut.problem, "3072 bytes; expected records of 3073 bytes each");
@@ -79,7 +79,7 @@ mod tests {
         let wrong = Records::default().read(&bytes, labels).unwrap_err();
         assert_eq!(
             (wrong.at, wrong.problem.as_str()),
-            (At::Byte(3073), "label 10; expected one below 10")
+            (At::Byte(3073), "label 10; expected less than 10")
         );
     }
 }

@@ -1,34 +1,34 @@
-//! CSV: a line per example, features as numbers, one column with the class. A first line that is no example has the names.
+//! CSV: a line per example, with numeric features and a column for the class. The first line may have column names.
 
 use super::super::error::{At, Flaw};
 use csv::{ByteRecord, ReaderBuilder};
 use std::collections::BTreeMap;
 
-/// Classes, at most: a column with more values is hardly one of classes.
+/// Maximum number of classes. A column with more values probably does not hold classes.
 const MOST_CLASSES: usize = 10_000;
 
 /// Examples of a table.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Table {
-    /// Names of the features; `column 1` and so on where the file has none.
+    /// Names of the features; `column 1` and so on if the file has no names.
     pub names: Vec<String>,
-    /// `names.len()` numbers per example, all finite.
+    /// `names.len()` finite numbers per example.
     pub features: Vec<f32>,
-    /// The class of each example: an index of `classes`.
+    /// Class of each example, as an index into `classes`.
     pub labels: Vec<u32>,
-    /// What the file calls them, sorted: as numbers where all of them are whole numbers.
+    /// Class names in the file, sorted numerically if all are integers.
     pub classes: Vec<String>,
 }
 
-/// Reads a table whose column `label` has the classes: its name, or none for the last column.
+/// Parses a table. `label` is the name of the class column; `None` means the last column.
 ///
 /// # Errors
-/// What is wrong, and in which line.
+/// A malformed line, with its number.
 pub fn parse(bytes: &[u8], label: Option<&str>) -> Result<Table, Flaw> {
     let mut reader = ReaderBuilder::new().has_headers(false).flexible(true).from_reader(bytes);
     let mut record = ByteRecord::new();
     if !next(&mut reader, &mut record)? {
-        return Err(Flaw::new(At::File, "no line; expected examples"));
+        return Err(Flaw::new(At::File, "the file is empty; expected examples"));
     }
     let mut columns = Columns::of_first_line(&record, label)?;
     let mut table = Raw::default();
@@ -40,7 +40,7 @@ pub fn parse(bytes: &[u8], label: Option<&str>) -> Result<Table, Flaw> {
         table.push(&record, &columns, line)?;
     }
     if table.labels.is_empty() {
-        return Err(Flaw::new(At::File, "no line after the names; expected examples"));
+        return Err(Flaw::new(At::File, "no lines after the names; expected examples"));
     }
     columns.names.remove(columns.label);
     Ok(table.sorted(columns.names))
@@ -53,7 +53,7 @@ fn next(reader: &mut csv::Reader<&[u8]>, record: &mut ByteRecord) -> Result<bool
     })
 }
 
-/// What the first line tells.
+/// The columns, from the first line.
 struct Columns {
     names: Vec<String>,
     label: usize,
@@ -71,7 +71,7 @@ impl Columns {
         let column = match label {
             None => cells.len() - 1,
             Some(label) => cells.iter().position(|cell| cell == label).ok_or_else(|| {
-                let problem = format!("no column {label:?}; there are {}", cells.join(", "));
+                let problem = format!("no column {label:?}; the columns are {}", cells.join(", "));
                 Flaw::new(At::Line(1), problem)
             })?,
         };
@@ -86,7 +86,7 @@ impl Columns {
     }
 }
 
-/// A table whose classes are still numbered by their first example.
+/// A table with classes numbered in order of appearance.
 #[derive(Default)]
 struct Raw {
     features: Vec<f32>,
@@ -136,7 +136,7 @@ impl Raw {
         Ok(())
     }
 
-    /// With the classes in their final order.
+    /// Sorts the classes.
     fn sorted(self, names: Vec<String>) -> Table {
         let mut classes: Vec<(String, u32)> = self.classes.into_iter().collect();
         let as_number = |class: &str| class.parse::<i64>().ok();
@@ -167,7 +167,7 @@ mod tests {
         assert_eq!(table.features, [1.0, 2.0, 3.0, 40.0, -5.0, 0.5]);
         assert_eq!(table.classes, ["cat", "dog"]);
         assert_eq!(table.labels, [1, 0, 1]);
-        // Without a name, the last column has the classes; numbers are sorted as numbers.
+        // Without a name, the last column has the classes, and numbers are sorted numerically.
         let table = parse(b"1,2,10\n3,4,9\r\n5,6,10\n", None).unwrap();
         assert_eq!(table.names, ["column 1", "column 2"]);
         assert_eq!(
@@ -179,12 +179,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told_with_its_line() {
+    fn malformed_tables_are_refused_with_the_line() {
         for (text, label, at, problem) in [
-            ("", None, At::File, "no line; expected examples"),
-            ("a,b\n", None, At::File, "no line after the names"),
+            ("", None, At::File, "the file is empty; expected examples"),
+            ("a,b\n", None, At::File, "no lines after the names"),
             ("a\n1\n", None, At::Line(1), "1 column; expected features and a label"),
-            ("a,b\n1,x\n", Some("c"), At::Line(1), "no column \"c\"; there are a, b"),
+            ("a,b\n1,x\n", Some("c"), At::Line(1), "no column \"c\"; the columns are a, b"),
             ("a,b\n1,x\n1,2,x\n", None, At::Line(3), "3 cells; expected 2"),
             ("a,b\n1,x\n,x\n", None, At::Line(3), "\"a\" is \"\"; expected a finite number"),
             ("a,b\nnan,x\n", None, At::Line(2), "\"a\" is \"nan\"; expected a finite number"),

@@ -1,21 +1,21 @@
-//! IDX: a big-endian header (0, 0, type, rank, then each dimension as u32), then the numbers; here, bytes.
+//! IDX: a big-endian header (0, 0, type, rank, then each dimension as u32), then the values. Only bytes are supported.
 
 use super::super::error::{At, Flaw};
 
 /// The type code of unsigned bytes.
 const BYTES: u8 = 0x08;
-/// Axes, at most: no data set has more.
+/// Maximum number of axes.
 const MOST_AXES: u8 = 4;
 
-/// Dimensions and numbers of an IDX file of bytes.
+/// Parses the dimensions and values of an IDX file of bytes.
 ///
 /// # Errors
-/// What is wrong, and at which byte.
+/// A malformed file, with the byte.
 pub fn parse(bytes: &[u8]) -> Result<(Vec<usize>, &[u8]), Flaw> {
     let Some((&[zero, other_zero, kind, rank], rest)) = bytes.split_first_chunk::<4>() else {
         return Err(flaw(
             0,
-            format!("{} bytes; expected a header of 4 bytes and more", bytes.len()),
+            format!("{} bytes; expected a header of at least 4 bytes", bytes.len()),
         ));
     };
     if (zero, other_zero) != (0, 0) {
@@ -50,7 +50,10 @@ pub fn parse(bytes: &[u8]) -> Result<(Vec<usize>, &[u8]), Flaw> {
     }
     if rest.len() != count {
         let start = 4 + 4 * u64::from(rank);
-        return Err(flaw(start, format!("{} bytes follow; the header says {count}", rest.len())));
+        return Err(flaw(
+            start,
+            format!("{} bytes follow; expected {count} by the header", rest.len()),
+        ));
     }
     Ok((sizes, rest))
 }
@@ -72,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_is_read() {
+    fn written_files_read_back_equal() {
         for sizes in [vec![6], vec![2, 3], vec![1, 2, 3], vec![3, 1, 2, 1], vec![0, 5]] {
             let count: u32 = sizes.iter().product();
             let numbers: Vec<u8> = (0..count as u8).collect();
@@ -84,15 +87,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told_with_its_place() {
+    fn malformed_files_are_refused_with_the_byte() {
         for (bytes, at, problem) in [
             (vec![0, 0, 8], 0, "3 bytes; expected a header"),
             (b"PK\x03\x04....".to_vec(), 0, "0x50 0x4b; expected 0x00 0x00"),
             (vec![0, 0, 0x0d, 1, 0, 0, 0, 0], 2, "type 0x0d; expected 0x08"),
             (vec![0, 0, 8, 0], 3, "0 axes; expected 1 to 4"),
             (vec![0, 0, 8, 2, 0, 0, 0, 1, 0], 8, "the file ends; expected the size of axis 1"),
-            (written(&[2, 3], &[0; 5]), 12, "5 bytes follow; the header says 6"),
-            (written(&[2, 3], &[0; 7]), 12, "7 bytes follow; the header says 6"),
+            (written(&[2, 3], &[0; 5]), 12, "5 bytes follow; expected 6 by the header"),
+            (written(&[2, 3], &[0; 7]), 12, "7 bytes follow; expected 6 by the header"),
             (written(&[u32::MAX; 4], &[]), 12, "the product overflows"),
         ] {
             let found = parse(&bytes).unwrap_err();
@@ -102,7 +105,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..64), fixes in 0_usize..5) {
+        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..64), fixes in 0_usize..5) {
             let mut bytes = bytes;
             for (at, value) in [0, 0, BYTES, 1].into_iter().enumerate().take(fixes.min(bytes.len())) {
                 bytes[at] = value;

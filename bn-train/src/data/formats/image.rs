@@ -1,4 +1,4 @@
-//! PNG and JPEG images, as planes of grey or of red, green and blue.
+//! PNG and JPEG images, decoded to grey or RGB planes.
 
 use super::super::ImageShape;
 use super::super::error::{At, Flaw};
@@ -7,9 +7,9 @@ use zune_jpeg::JpegDecoder;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
-/// Height and width, at most.
+/// Maximum height and width.
 const MOST_SIDE: usize = 4096;
-/// Bytes that the PNG decoder may hold.
+/// Memory limit of the PNG decoder.
 const MOST_BYTES: usize = 4 * MOST_SIDE * MOST_SIDE + (1 << 20);
 const JPEG: &[u8] = &[0xff, 0xd8, 0xff];
 
@@ -18,24 +18,24 @@ const JPEG: &[u8] = &[0xff, 0xd8, 0xff];
 pub struct Image {
     /// One or three channels.
     pub shape: ImageShape,
-    /// Plane after plane.
+    /// Consecutive planes.
     pub bytes: Vec<u8>,
 }
 
-/// Reads a PNG or JPEG image. Transparency is dropped, 16 bits are cut to 8.
+/// Decodes a PNG or JPEG image. Drops transparency and reduces 16 bits to 8.
 ///
 /// # Errors
-/// What is wrong with it.
+/// The image is malformed or too large.
 pub fn parse(bytes: &[u8]) -> Result<Image, Flaw> {
     let pixels = if bytes.starts_with(JPEG) { jpeg(bytes) } else { png(bytes) };
     pixels.map(Pixels::into_planes).map_err(|problem| Flaw::new(At::File, problem))
 }
 
-/// Pixel after pixel.
+/// Interleaved pixels.
 struct Pixels {
     height: usize,
     width: usize,
-    /// Numbers of a pixel: 1, 2 (grey and transparency), 3 or 4 (colours and transparency).
+    /// Samples per pixel: 1 (grey), 2 (grey and alpha), 3 (RGB) or 4 (RGB and alpha).
     samples: usize,
     bytes: Vec<u8>,
 }
@@ -50,19 +50,19 @@ impl Pixels {
     }
 }
 
-/// Whether an image of this size is taken.
+/// Checks the size of an image.
 fn fits(height: usize, width: usize) -> Result<(), String> {
     if (1..=MOST_SIDE).contains(&height) && (1..=MOST_SIDE).contains(&width) {
         return Ok(());
     }
-    Err(format!("{height}x{width} pixels; expected {MOST_SIDE} each way at most"))
+    Err(format!("{height}x{width} pixels; expected at most {MOST_SIDE}x{MOST_SIDE}"))
 }
 
 fn png(bytes: &[u8]) -> Result<Pixels, String> {
     let limits = png::Limits { bytes: MOST_BYTES };
     let mut decoder = png::Decoder::new_with_limits(Cursor::new(bytes), limits);
     decoder.set_transformations(png::Transformations::EXPAND | png::Transformations::STRIP_16);
-    let not_png = |error: png::DecodingError| format!("no PNG or JPEG image: {error}");
+    let not_png = |error: png::DecodingError| format!("not a PNG or JPEG image: {error}");
     let (height, width) = {
         let info = decoder.read_header_info().map_err(not_png)?;
         (info.height as usize, info.width as usize)
@@ -82,9 +82,9 @@ fn jpeg(bytes: &[u8]) -> Result<Pixels, String> {
         .set_max_width(MOST_SIDE)
         .set_strict_mode(true);
     let mut decoder = JpegDecoder::new_with_options(Cursor::new(bytes), options);
-    let not_jpeg = |error| format!("no readable JPEG image: {error}");
+    let not_jpeg = |error| format!("not a valid JPEG image: {error}");
     decoder.decode_headers().map_err(not_jpeg)?;
-    let (width, height) = decoder.dimensions().ok_or("a JPEG image without dimensions")?;
+    let (width, height) = decoder.dimensions().ok_or("the JPEG image has no dimensions")?;
     fits(height, width)?;
     let is_grey = decoder.input_colorspace() == Some(ColorSpace::Luma);
     let colours = if is_grey { ColorSpace::Luma } else { ColorSpace::RGB };
@@ -93,7 +93,7 @@ fn jpeg(bytes: &[u8]) -> Result<Pixels, String> {
     let samples = if is_grey { 1 } else { 3 };
     if pixels.len() != height * width * samples {
         return Err(format!(
-            "{} numbers; expected {height}x{width} pixels of {samples}",
+            "{} bytes; expected {height}x{width} pixels of {samples}",
             pixels.len()
         ));
     }
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn planes_follow_each_other_and_transparency_is_dropped() {
+    fn planes_are_consecutive_without_transparency() {
         let bytes: Vec<u8> = (0..24).collect();
         for (colour, samples, channels) in [
             (png::ColorType::Grayscale, 1, 1),
@@ -141,14 +141,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_image_is_told() {
+    fn bytes_that_are_not_an_image_are_refused() {
         for (bytes, problem) in [
-            (Vec::new(), "no PNG or JPEG image"),
-            (b"GIF89a".to_vec(), "no PNG or JPEG image"),
-            (vec![0xff, 0xd8, 0xff, 0xe0, 0, 16], "no readable JPEG image"),
+            (Vec::new(), "not a PNG or JPEG image"),
+            (b"GIF89a".to_vec(), "not a PNG or JPEG image"),
+            (vec![0xff, 0xd8, 0xff, 0xe0, 0, 16], "not a valid JPEG image"),
             (
                 png_file(2, 2, png::ColorType::Grayscale, &[1; 4])[..40].to_vec(),
-                "no PNG or JPEG image",
+                "not a PNG or JPEG image",
             ),
         ] {
             let flaw = parse(&bytes).unwrap_err();
@@ -157,13 +157,13 @@ mod tests {
     }
 
     #[test]
-    fn a_header_that_claims_too_much_is_refused_before_memory_is_taken() {
+    fn huge_header_is_refused_before_allocation() {
         let mut file = png_file(2, 2, png::ColorType::Grayscale, &[1; 4]);
         file[16..24].copy_from_slice(&[0, 1, 0, 0, 0, 1, 0, 0]);
         let mut checksum = flate2::Crc::new();
         checksum.update(&file[12..29]);
         file[29..33].copy_from_slice(&checksum.sum().to_be_bytes());
         let flaw = parse(&file).unwrap_err();
-        assert_eq!(flaw.problem, "65536x65536 pixels; expected 4096 each way at most");
+        assert_eq!(flaw.problem, "65536x65536 pixels; expected at most 4096x4096");
     }
 }

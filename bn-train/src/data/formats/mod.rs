@@ -1,5 +1,5 @@
-//! File formats, each read by a function over bytes: what the bytes hold, or what is wrong with them and where. Memory stays
-//! in proportion to the bytes that are there, whatever their headers claim.
+//! File formats, each parsed by a function over bytes that returns the contents or a flaw with its position. Memory use is
+//! proportional to the actual bytes, whatever their headers claim.
 
 pub mod archive;
 pub mod cifar;

@@ -1,20 +1,20 @@
-//! NPY, numpy's format of one array: a magic word, a header in Python's syntax, then the numbers.
+//! NPY, numpy's format of a single array: magic bytes, a header in Python syntax, then the values.
 
 use super::super::error::{At, Flaw};
 use super::numbers::{Array, Kind};
 
 const MAGIC: &[u8] = b"\x93NUMPY";
-/// Axes, at most.
+/// Maximum number of axes.
 const MOST_AXES: usize = 8;
 
-/// Reads an array.
+/// Parses an array.
 ///
 /// # Errors
-/// What is wrong, and at which byte.
+/// A malformed file, with the byte.
 pub fn parse(bytes: &[u8]) -> Result<Array, Flaw> {
     let flaw = |byte: usize, problem: String| Flaw::new(At::Byte(byte as u64), problem);
     let Some(rest) = bytes.strip_prefix(MAGIC) else {
-        return Err(flaw(0, "no NPY file, which begins with 0x93 and NUMPY".to_owned()));
+        return Err(flaw(0, "not an NPY file, which starts with 0x93 and NUMPY".to_owned()));
     };
     let (length_at, length): (usize, usize) = match rest {
         [1, _, low, high, ..] => (8, usize::from(u16::from_le_bytes([*low, *high]))),
@@ -28,10 +28,13 @@ pub fn parse(bytes: &[u8]) -> Result<Array, Flaw> {
     let end = start.checked_add(length).filter(|&end| end <= bytes.len());
     let Some(end) = end else {
         let left = bytes.len() - start;
-        return Err(flaw(length_at, format!("a header of {length} bytes; {left} follow")));
+        return Err(flaw(
+            length_at,
+            format!("the header has {length} bytes, but only {left} follow"),
+        ));
     };
     let header = std::str::from_utf8(&bytes[start..end])
-        .map_err(|_| flaw(start, "the header is no text".to_owned()))?;
+        .map_err(|_| flaw(start, "the header is not text".to_owned()))?;
     let Header { kind, sizes } = Header::parse(header).map_err(|problem| flaw(start, problem))?;
     Array::read(kind, sizes, &bytes[end..], end)
 }
@@ -43,7 +46,7 @@ struct Header {
 }
 
 impl Header {
-    /// Reads `{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }`.
+    /// Parses `{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }`.
     fn parse(text: &str) -> Result<Self, String> {
         let descr = value(text, "descr")?;
         let descr = descr.strip_prefix('\'').and_then(|rest| rest.split('\'').next());
@@ -70,19 +73,19 @@ impl Header {
         }
         let shape = value(text, "shape")?;
         let inside = shape.strip_prefix('(').and_then(|rest| rest.split_once(')'));
-        let (inside, _) = inside.ok_or("shape is no tuple")?;
+        let (inside, _) = inside.ok_or("shape is not a tuple")?;
         let sizes = inside.split(',').map(str::trim).filter(|size| !size.is_empty());
         let sizes: Vec<usize> = sizes
             .map(|size| size.parse().map_err(|_| format!("shape has {size:?}; expected a size")))
             .collect::<Result<_, String>>()?;
         if sizes.len() > MOST_AXES {
-            return Err(format!("{} axes; expected {MOST_AXES} at most", sizes.len()));
+            return Err(format!("{} axes; expected at most {MOST_AXES}", sizes.len()));
         }
         Ok(Self { kind, sizes })
     }
 }
 
-/// What follows `'key':`.
+/// The text after `'key':`.
 fn value<'a>(header: &'a str, key: &str) -> Result<&'a str, String> {
     let quoted = format!("'{key}'");
     let after = header.split_once(&quoted).map(|(_, after)| after.trim_start());
@@ -131,20 +134,24 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told_with_its_place() {
+    fn malformed_files_are_refused_with_the_byte() {
         let header = |descr: &str, order: &str, shape: &str| {
             format!("{{'descr': '{descr}', 'fortran_order': {order}, 'shape': {shape}, }}")
         };
         let nan = f32::NAN.to_le_bytes();
         for (bytes, byte, problem) in [
-            (b"PK".to_vec(), 0, "no NPY file"),
+            (b"PK".to_vec(), 0, "not an NPY file"),
             (written(7, "", &[]), 6, "version 7; expected 1, 2 or 3"),
             (written(1, "", &[])[..8].to_vec(), 8, "the file ends within the header"),
-            (written(2, &header("<f4", "False", "(1,)"), &[0; 4])[..50].to_vec(), 8, "a header of"),
+            (
+                written(2, &header("<f4", "False", "(1,)"), &[0; 4])[..50].to_vec(),
+                8,
+                "the header has",
+            ),
             (written(1, &header("<c8", "False", "(1,)"), &[0; 8]), 10, "type \"<c8\"; expected"),
             (written(1, &header("<f4", "True", "(1,)"), &[0; 4]), 10, "fortran_order"),
             (written(1, &header("<f4", "False", "(x,)"), &[0; 4]), 10, "shape has \"x\""),
-            (written(1, &header("<f4", "False", "(1, 2"), &[0; 8]), 10, "shape is no tuple"),
+            (written(1, &header("<f4", "False", "(1, 2"), &[0; 8]), 10, "shape is not a tuple"),
             (written(1, "{}", &[]), 10, "the header has no descr"),
             (
                 written(1, &header("<f4", "False", "(2,)"), &[0; 4]),

@@ -1,4 +1,4 @@
-//! NPZ, numpy's format of several arrays: a zip archive with an NPY file for each.
+//! NPZ, numpy's format of several arrays: a zip archive of NPY files.
 
 use super::super::error::{At, Flaw};
 use super::gzip::read_at_most;
@@ -7,15 +7,15 @@ use super::numbers::Array;
 use std::io::Cursor;
 use zip::ZipArchive;
 
-/// Bytes of an array, at most.
+/// Maximum bytes of an array.
 const MOST: u64 = 1 << 31;
-/// Of an entry that is packed by deflate; 0 is one that is not packed.
+/// Compression method of deflated entries; stored entries have 0.
 const DEFLATED: u16 = 8;
 
 /// Names of the arrays.
 ///
 /// # Errors
-/// Where the bytes are no zip archive.
+/// The bytes are not a zip archive.
 pub fn names(bytes: &[u8]) -> Result<Vec<String>, Flaw> {
     let archive = open(bytes)?;
     let known = archive.file_names().filter_map(Result::ok);
@@ -25,20 +25,20 @@ pub fn names(bytes: &[u8]) -> Result<Vec<String>, Flaw> {
     Ok(names)
 }
 
-/// Reads the array called `name`.
+/// Parses the array called `name`.
 ///
 /// # Errors
-/// What is wrong, with the name of the array and, if possible, the byte within it.
+/// A malformed array, with its name and, if possible, the byte within it.
 pub fn parse(bytes: &[u8], name: &str) -> Result<Array, Flaw> {
     let mut archive = open(bytes)?;
     let file = format!("{name}.npy");
     let index = archive.index_for_name(&file).or_else(|| archive.index_for_name(name));
     let here = || At::Named(name.to_owned());
     let Some(index) = index else {
-        let problem = format!("no such array; there are {}", names(bytes)?.join(", "));
+        let problem = format!("no such array; the file has {}", names(bytes)?.join(", "));
         return Err(Flaw::new(here(), problem));
     };
-    // Unpacked here rather than by the archive's reader, so that the limit is ours.
+    // Decompress here instead of in the zip crate, to enforce our own limit.
     let entry =
         archive.by_index_raw(index).map_err(|error| Flaw::new(here(), error.to_string()))?;
     let (size, checksum, method) = (entry.size(), entry.crc32(), method(&entry));
@@ -46,17 +46,18 @@ pub fn parse(bytes: &[u8], name: &str) -> Result<Array, Flaw> {
         0 => read_at_most(entry, MOST),
         DEFLATED => read_at_most(flate2::read::DeflateDecoder::new(entry), MOST.min(size)),
         other => {
-            let problem =
-                format!("packed by method {other}; expected numpy.savez or savez_compressed");
+            let problem = format!(
+                "compressed by method {other}; expected a file of numpy.savez or savez_compressed"
+            );
             return Err(Flaw::new(here(), problem));
         }
     };
     let content =
-        content.map_err(|error| Flaw::new(here(), format!("cannot be unpacked: {error}")))?;
+        content.map_err(|error| Flaw::new(here(), format!("cannot decompress: {error}")))?;
     let Some(content) = content.filter(|content| content.len() as u64 == size) else {
         return Err(Flaw::new(
             here(),
-            format!("expected {size} bytes, as the archive says, and {MOST} at most"),
+            format!("expected {size} bytes as declared in the archive, and at most {MOST}"),
         ));
     };
     let mut found = flate2::Crc::new();
@@ -70,10 +71,10 @@ pub fn parse(bytes: &[u8], name: &str) -> Result<Array, Flaw> {
 
 fn open(bytes: &[u8]) -> Result<ZipArchive<Cursor<&[u8]>>, Flaw> {
     ZipArchive::new(Cursor::new(bytes))
-        .map_err(|error| Flaw::new(At::File, format!("no NPZ file: {error}")))
+        .map_err(|error| Flaw::new(At::File, format!("not an NPZ file: {error}")))
 }
 
-/// The number by which the format knows how an entry is packed.
+/// The format's number of an entry's compression method.
 fn method<R: std::io::Read>(entry: &zip::read::ZipFile<'_, R>) -> u16 {
     match entry.compression() {
         zip::CompressionMethod::Stored => 0,

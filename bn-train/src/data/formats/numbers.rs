@@ -1,19 +1,19 @@
-//! Numbers in an array of any type, as f32.
+//! Converts arrays of any number type to f32.
 
 use super::super::error::{At, Flaw};
 
-/// An array of numbers, row after row.
+/// A row-major array.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Array {
     /// Sizes of the axes.
     pub sizes: Vec<usize>,
-    /// All finite.
+    /// The values, all finite.
     pub numbers: Vec<f32>,
-    /// Whether they are bytes, which mean 0 to 255.
+    /// Whether the values were bytes, so that their range is 0 to 255.
     pub are_bytes: bool,
 }
 
-/// The type of an array's numbers, little-endian.
+/// The element type of an array, little-endian.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Unsigned, 8 bits.
@@ -39,7 +39,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Bytes of a number.
+    /// Bytes per element.
     pub fn size(self) -> usize {
         match self {
             Self::U8 | Self::I8 => 1,
@@ -69,10 +69,10 @@ impl Kind {
 }
 
 impl Array {
-    /// The numbers of `bytes`, which are `sizes` numbers of `kind`, and begin at byte `start` of their file.
+    /// Reads an array of `sizes` elements of `kind` from `bytes`, which start at byte `start` of their file.
     ///
     /// # Errors
-    /// For another number of bytes, and a number that is not finite in f32; with its byte.
+    /// A wrong number of bytes, or a value that is not finite in f32, with its byte.
     pub fn read(kind: Kind, sizes: Vec<usize>, bytes: &[u8], start: usize) -> Result<Self, Flaw> {
         let product =
             sizes.iter().try_fold(kind.size(), |product, &size| product.checked_mul(size));
@@ -89,7 +89,7 @@ impl Array {
             let number = kind.number(bytes);
             if !(number as f32).is_finite() {
                 let byte = (start + index * kind.size()) as u64;
-                let problem = format!("{number}; expected a number that is finite in f32");
+                let problem = format!("{number}; expected a number that is finite as f32");
                 return Err(Flaw::new(At::Byte(byte), problem));
             }
             numbers.push(number as f32);

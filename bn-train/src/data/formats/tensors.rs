@@ -7,7 +7,7 @@ use safetensors::{Dtype, SafeTensors};
 /// Names of the arrays.
 ///
 /// # Errors
-/// Where the bytes are no safetensors file.
+/// The bytes are not a safetensors file.
 pub fn names(bytes: &[u8]) -> Result<Vec<String>, Flaw> {
     let file = open(bytes)?;
     let mut names: Vec<String> = file.names().into_iter().map(|name| name.to_string()).collect();
@@ -15,15 +15,15 @@ pub fn names(bytes: &[u8]) -> Result<Vec<String>, Flaw> {
     Ok(names)
 }
 
-/// Reads the array called `name`.
+/// Parses the array called `name`.
 ///
 /// # Errors
-/// What is wrong, with the name of the array or, in a number, its byte.
+/// A malformed array, with its name or the byte of a value.
 pub fn parse(bytes: &[u8], name: &str) -> Result<Array, Flaw> {
     let file = open(bytes)?;
     let here = || At::Named(name.to_owned());
     let Ok(view) = file.tensor(name) else {
-        let problem = format!("no such array; there are {}", names(bytes)?.join(", "));
+        let problem = format!("no such array; the file has {}", names(bytes)?.join(", "));
         return Err(Flaw::new(here(), problem));
     };
     let kind = match view.dtype() {
@@ -43,14 +43,14 @@ pub fn parse(bytes: &[u8], name: &str) -> Result<Array, Flaw> {
             return Err(Flaw::new(here(), problem));
         }
     };
-    // The data lies within `bytes`, whatever its place there.
+    // The data is a part of `bytes`, so the difference is its offset.
     let start = (view.data().as_ptr() as usize).saturating_sub(bytes.as_ptr() as usize);
     Array::read(kind, view.shape().to_vec(), view.data(), start)
 }
 
 fn open(bytes: &[u8]) -> Result<SafeTensors<'_>, Flaw> {
     SafeTensors::deserialize(bytes)
-        .map_err(|error| Flaw::new(At::File, format!("no safetensors file: {error}")))
+        .map_err(|error| Flaw::new(At::File, format!("not a safetensors file: {error}")))
 }
 
 #[cfg(test)]
@@ -77,11 +77,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told_with_its_place() {
+    fn malformed_files_are_refused_with_their_position() {
         let flaw = parse(b"no tensors", "x").unwrap_err();
-        assert!(flaw.at == At::File && flaw.problem.starts_with("no safetensors file"), "{flaw:?}");
+        assert!(
+            flaw.at == At::File && flaw.problem.starts_with("not a safetensors file"),
+            "{flaw:?}"
+        );
         let flaw = parse(&file(Dtype::U8, vec![1], &[0]), "y").unwrap_err();
-        assert_eq!(flaw.problem, "no such array; there are x");
+        assert_eq!(flaw.problem, "no such array; the file has x");
         let flaw = parse(&file(Dtype::BF16, vec![1], &[0, 0]), "x").unwrap_err();
         assert!(flaw.problem.starts_with("numbers of type BF16"), "{flaw:?}");
         let numbers: Vec<u8> = [0.0_f32, f32::NAN].iter().flat_map(|x| x.to_le_bytes()).collect();

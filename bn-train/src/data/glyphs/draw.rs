@@ -1,22 +1,22 @@
-//! Draws one example: a bent glyph over clutter, in shades of its own, seen by a camera with noise.
+//! Draws one example: a distorted glyph over clutter, in random shades, with camera noise.
 //!
-//! Nothing but additions, multiplications, divisions and square roots, which every machine rounds the same way.
+//! Uses only additions, multiplications, divisions and square roots, which every machine rounds identically.
 
 use super::settings::Settings;
 use super::shape::{Glyph, Point, Stroke, on_curve, point, stroke};
 use super::shift::Shift;
 use crate::random::Stream;
 
-/// Straight pieces of a drawn stroke.
+/// Line segments per stroke.
 const PIECES: usize = 8;
-/// Half a stroke's width, as a part of the image's width: the least and the most.
+/// Range of half a stroke's width, relative to the image's width.
 const HALF_WIDTH: [f32; 2] = [0.035, 0.06];
-/// How dark clutter is beside ink: the least and the most.
+/// Range of the darkness of clutter relative to ink.
 const CLUTTER: [f32; 2] = [0.5, 0.9];
-/// How much of the square a glyph fills: it may leave the image a little where it is bent.
+/// Share of the square that a glyph fills. When distorted, it may leave the image slightly.
 const FILL: f32 = 0.72;
 
-/// Draws an example of `glyph` into `image`, plane after plane, in `0..=1`.
+/// Draws an example of `glyph` into the planes of `image`, in `0..=1`.
 pub(super) fn draw(
     image: &mut [f32],
     settings: &Settings,
@@ -50,18 +50,18 @@ pub(super) fn draw(
     }
 }
 
-/// Shades of ground, ink and clutter: black, white and white, or as far from that as `colour` allows.
+/// Random shades of background, ink and clutter: black, white and white, varied by up to `colour`.
 fn shades(colour: f32, stream: &mut Stream) -> [f32; 3] {
     let mut away = || 0.45 * colour * stream.unit();
     [away(), 1.0 - away(), 1.0 - away()]
 }
 
-/// `point`, moved a little.
+/// Moves `point` slightly.
 fn nudge(point: Point, jitter: f32, stream: &mut Stream) -> Point {
     point.map(|coordinate| coordinate + 0.5 * jitter * stream.uniform(-1.0, 1.0))
 }
 
-/// How an example sees its glyph: turned, stretched, slanted and shifted.
+/// An affine transformation: rotation, stretching, slant and shift.
 struct View {
     rows: [Point; 2],
     shift: Point,
@@ -70,7 +70,7 @@ struct View {
 impl View {
     fn new(jitter: f32, stream: &mut Stream) -> Self {
         let mut away = || jitter * stream.uniform(-1.0, 1.0);
-        // Half the tangent of an angle gives its sine and cosine without either.
+        // Rational parametrization of the rotation, which avoids sine and cosine.
         let tangent = 0.5 * away();
         let (cosine, sine) = (
             (1.0 - tangent * tangent) / (1.0 + tangent * tangent),
@@ -91,17 +91,17 @@ impl View {
     }
 }
 
-/// Draws strokes into one plane, as the share of each pixel that they cover.
+/// Draws antialiased strokes into one plane.
 struct Pen {
     size: usize,
     /// In pixels.
     half_width: f32,
-    /// Of a pixel that is covered.
+    /// Shade of a fully covered pixel.
     shade: f32,
 }
 
 impl Pen {
-    /// Where strokes cross, the darker one counts.
+    /// Draws a stroke. Where strokes cross, the maximum counts.
     fn stroke(&self, plane: &mut [f32], stroke: &Stroke) {
         let pixel = |point: Point| point.map(|x| 0.5 * (x + 1.0) * self.size as f32);
         let mut start = pixel(stroke[0]);
@@ -112,7 +112,7 @@ impl Pen {
         }
     }
 
-    /// A straight piece with round ends.
+    /// Draws a line segment with round ends.
     fn piece(&self, plane: &mut [f32], start: Point, end: Point) {
         let reach = self.half_width + 0.5;
         let range = |axis: usize| {

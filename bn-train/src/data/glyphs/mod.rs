@@ -1,8 +1,8 @@
-//! Glyphs: images made on the spot, as many, as large and as hard as an experiment wants.
+//! Glyphs: generated images of configurable number, size and difficulty.
 //!
-//! A class is a few strokes in the unit square, drawn from the data's seed. An example bends, turns, stretches and shifts
-//! them, chooses the colours of ink and ground, crosses them with strokes that mean nothing, and adds noise. Training
-//! examples may be selected with a bias; test examples may be seen by another camera.
+//! A class is a set of random strokes in the unit square, drawn from the data's seed. An example bends, rotates, stretches
+//! and shifts them, varies the colours of ink and background, and adds random strokes (clutter) and noise. Training
+//! examples may be selected with a bias, and test examples may be shifted in contrast, brightness and blur.
 
 mod draw;
 mod settings;
@@ -20,7 +20,8 @@ use std::sync::Arc;
 
 /// `data.name = "glyphs"`.
 pub(super) fn kind() -> Kind<Arc<dyn Provider>> {
-    let about = "generated images of strokes: any number, size, classes and difficulty";
+    let about =
+        "generated images of strokes with configurable number, size, classes and difficulty";
     Kind::new("glyphs", about, |keys: &mut Keys<'_>| {
         Some(Arc::new(Glyphs(settings::read(keys)?)) as Arc<dyn Provider>)
     })
@@ -59,7 +60,7 @@ impl Glyphs {
     }
 }
 
-/// What makes up for the selection: `(1 / classes) / (count / total)` for each example.
+/// Weights that correct for the selection: `(1 / classes) / (count / total)` for each example.
 fn selection_weights(counts: &[usize], labels: &[u32]) -> Vec<f32> {
     let total: usize = counts.iter().sum();
     let present = counts.iter().filter(|&&count| count > 0).count();

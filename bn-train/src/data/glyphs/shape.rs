@@ -1,30 +1,30 @@
-//! The shape of a class: strokes that are quadratic Bézier curves.
+//! The shape of a class: strokes as quadratic Bézier curves.
 
 use crate::random::Stream;
 
-/// A place in the square from -1 to 1.
+/// A point in the square from -1 to 1.
 pub(super) type Point = [f32; 2];
 
-/// A curve by its start, the point that pulls it, and its end.
+/// A curve: start, control point and end.
 pub(super) type Stroke = [Point; 3];
 
-/// The strokes that all examples of a class have in common.
+/// The strokes of a class.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Glyph {
     pub(super) strokes: Vec<Stroke>,
 }
 
-/// The shortest way from a stroke's start to its end.
+/// Minimum distance from a stroke's start to its end.
 const SHORTEST: f32 = 0.6;
 
 impl Glyph {
-    /// A glyph of so many strokes.
+    /// A random glyph with `strokes` strokes.
     pub(super) fn new(stream: &mut Stream, strokes: usize) -> Self {
         Self { strokes: (0..strokes).map(|_| stroke(stream)).collect() }
     }
 }
 
-/// A stroke anywhere in the square.
+/// A random stroke in the square.
 pub(super) fn stroke(stream: &mut Stream) -> Stroke {
     loop {
         let stroke: Stroke = std::array::from_fn(|_| point(stream));
@@ -36,7 +36,7 @@ pub(super) fn stroke(stream: &mut Stream) -> Stroke {
     }
 }
 
-/// A point anywhere in the square.
+/// A random point in the square.
 pub(super) fn point(stream: &mut Stream) -> Point {
     std::array::from_fn(|_| stream.uniform(-1.0, 1.0))
 }

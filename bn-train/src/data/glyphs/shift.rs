@@ -1,9 +1,9 @@
-//! Another camera: what test images may be seen with.
+//! Distribution shift of test images, as from a different camera.
 
 /// Blur, then contrast, then brightness.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Shift {
-    /// Factor of the distance from middle grey.
+    /// Contrast factor around middle grey.
     pub(super) contrast: f32,
     /// Added to each pixel.
     pub(super) brightness: f32,
@@ -11,7 +11,7 @@ pub(super) struct Shift {
     pub(super) blur: f32,
 }
 
-/// None.
+/// No shift.
 impl Default for Shift {
     fn default() -> Self {
         Self { contrast: 1.0, brightness: 0.0, blur: 0.0 }
@@ -19,7 +19,7 @@ impl Default for Shift {
 }
 
 impl Shift {
-    /// Shifts one plane of `size` rows and columns; results stay in `0..=1`.
+    /// Applies the shift to a plane of `size` rows and columns, clamped to `0..=1`.
     pub(super) fn apply(self, plane: &mut [f32], size: usize) {
         if self == Self::default() {
             return;
@@ -35,7 +35,7 @@ impl Shift {
     }
 }
 
-/// Weights of a pixel and of those to one side of it; all of them, both sides, add up to 1.
+/// Half of a symmetric Gaussian kernel, from its centre. The full kernel sums to 1.
 fn gaussian(deviation: f32) -> Vec<f32> {
     let reach = (3.0 * deviation).ceil() as usize;
     let weight = |away: usize| (-0.5 * (away as f32 / deviation).powi(2)).exp();
@@ -44,7 +44,7 @@ fn gaussian(deviation: f32) -> Vec<f32> {
     weights.into_iter().map(|weight| weight / sum).collect()
 }
 
-/// Blurs lines of pixels: of one line, they are `step` apart, and the lines `line_step`. The border goes on beyond itself.
+/// Blurs lines of pixels with stride `step`; lines are `line_step` apart. Border pixels are repeated outside.
 fn blur(plane: &mut [f32], line_step: usize, step: usize, kernel: &[f32]) {
     let count = line_step.max(step);
     let mut line = vec![0.0; count];
@@ -53,10 +53,10 @@ fn blur(plane: &mut [f32], line_step: usize, step: usize, kernel: &[f32]) {
             *value = plane[first + at * step];
         }
         for at in 0..count {
-            let beside =
+            let both_sides =
                 |away: usize| line[at.saturating_sub(away)] + line[(at + away).min(count - 1)];
             let others = kernel.iter().enumerate().skip(1);
-            let sum: f32 = others.map(|(away, weight)| weight * beside(away)).sum();
+            let sum: f32 = others.map(|(away, weight)| weight * both_sides(away)).sum();
             plane[first + at * step] = kernel[0] * line[at] + sum;
         }
     }
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn an_even_plane_stays_even_under_blur() {
+    fn blur_keeps_a_constant_plane() {
         for deviation in [0.3, 1.0, 8.0] {
             let blur = Shift { blur: deviation, ..Shift::default() };
             for pixel in shifted(blur, &[0.25; 81], 9) {
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn blur_of_a_point_is_a_gaussian_that_adds_up_to_1() {
+    fn blur_of_a_point_is_a_gaussian_with_sum_1() {
         let mut plane = vec![0.0; 21 * 21];
         plane[10 * 21 + 10] = 1.0;
         let blurred = shifted(Shift { blur: 2.0, ..Shift::default() }, &plane, 21);
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn contrast_turns_about_grey_and_nothing_leaves_its_range() {
+    fn contrast_is_around_grey_and_clamped() {
         let pixels = [0.0, 0.25, 0.5, 1.0];
         let contrast = |contrast| Shift { contrast, ..Shift::default() };
         assert_eq!(shifted(contrast(0.5), &pixels, 2), [0.25, 0.375, 0.5, 0.75]);

@@ -1,4 +1,4 @@
-//! Laws of generated images: they are what was asked for, the same on any number of threads, and can be told apart.
+//! Laws of generated images: they match the settings, do not depend on threads, and are distinguishable.
 
 use super::super::Dataset;
 use crate::experiment::Registry;
@@ -51,9 +51,9 @@ fn bytes_do_not_depend_on_the_number_of_threads() {
     }
 }
 
-/// Pinned: other bytes would make results of different versions incomparable.
+/// Pinned, because other bytes would make results of different versions incomparable.
 #[test]
-fn bytes_never_change() {
+fn bytes_are_stable() {
     let digest =
         |keys: &str| load(&format!("examples = 20\nvalidation = 10\ntest = 10\n{keys}")).digest;
     assert_eq!(
@@ -66,7 +66,7 @@ fn bytes_never_change() {
 }
 
 #[test]
-fn sizes_are_those_asked_for_and_classes_are_balanced() {
+fn sizes_match_the_settings_and_classes_are_balanced() {
     for (size, channels, classes) in [(8, 1, 2), (16, 3, 10), (33, 1, 7), (64, 3, 100)] {
         let data = load(&format!(
             "size = {size}\nchannels = {channels}\nclasses = {classes}\nexamples = 203\nvalidation = 101\ntest = 100"
@@ -84,7 +84,7 @@ fn sizes_are_those_asked_for_and_classes_are_balanced() {
 }
 
 #[test]
-fn selection_weights_undo_the_skew_of_the_training_part() {
+fn selection_weights_correct_the_skew() {
     let data = load("classes = 4\nexamples = 1000\nvalidation = 100\ntest = 100\nskew = 8");
     let counts_of_train = counts(&data.train.labels, 4);
     // 8 : 4 : 2 : 1.
@@ -100,7 +100,7 @@ fn selection_weights_undo_the_skew_of_the_training_part() {
 }
 
 #[test]
-fn shift_changes_the_test_part_alone() {
+fn shift_changes_only_the_test_part() {
     let small = "examples = 50\nvalidation = 20\ntest = 20\nnoise = 0\n";
     let plain = load(small);
     for shift in ["contrast = 0.5", "brightness = 0.3", "blur = 1"] {
@@ -117,10 +117,9 @@ fn shift_changes_the_test_part_alone() {
     }
 }
 
-/// The nearest mean of the training examples, a classifier without anything to tune, knows most of the easy ones, and
-/// fewer of the harder ones.
+/// A nearest-mean classifier, which has nothing to tune, classifies most easy examples and fewer of the harder ones.
 #[test]
-fn classes_can_be_told_apart_and_difficulty_makes_it_harder() {
+fn classes_are_distinguishable_and_harder_with_difficulty() {
     let share = |difficulty: &str| {
         let data = load(&format!("examples = 2000\nvalidation = 500\ndifficulty = '{difficulty}'"));
         let size = data.train.shape.pixels();
@@ -146,7 +145,7 @@ fn classes_can_be_told_apart_and_difficulty_makes_it_harder() {
 }
 
 #[test]
-fn a_key_overrides_the_difficulty() {
+fn key_overrides_the_difficulty() {
     let keys = "examples = 20\nvalidation = 10\ntest = 10\n";
     let hard = load(&format!("{keys}difficulty = 'hard'"));
     let spelled = "strokes = 3\njitter = 0.3\nclutter = 2\nnoise = 0.25\ncolour = 0.6";
@@ -156,16 +155,16 @@ fn a_key_overrides_the_difficulty() {
 }
 
 #[test]
-fn what_cannot_be_drawn_is_refused_with_its_key() {
+fn invalid_settings_are_refused_with_the_key() {
     for (keys, expected) in [
         ("classes = 1", "`data.classes` is 1; expected a whole number from 2 to 1000"),
-        ("channels = 2", "`data.channels` is 2; expected 1 (grey) or 3 (colours)"),
+        ("channels = 2", "`data.channels` is 2; expected 1 (grey) or 3 (colour)"),
         ("size = 65", "`data.size` is 65"),
         ("difficulty = 'hrd'", "did you mean \"hard\"?"),
         ("skew = 0.5", "`data.skew` is 0.5; expected a number, 1 <= skew <= 1000"),
         ("shift.blur = -1", "`data.shift.blur` is -1"),
         ("examples = 1000000\nsize = 64", "`data.examples` is 1000000: all images together"),
-        ("colours = 1", "unknown key `data.colours`; did you mean `data.colour`?"),
+        ("colours = 1", "unknown key `data.colours`; did you mean `data.colour` (takes"),
     ] {
         let invalid = Registry::built_in().settings(&lines(keys)).unwrap_err().to_string();
         assert!(invalid.contains(expected), "{keys}: {invalid}");

@@ -1,4 +1,4 @@
-//! Arrays of images and labels, in an NPZ or a safetensors file.
+//! Arrays of examples and labels, in an NPZ or safetensors file.
 
 use super::super::bytes::read_plain;
 use super::super::error::Flaw;
@@ -10,23 +10,23 @@ use crate::keys::{Key, Keys, Kind, text, words};
 use std::path::Path;
 use std::sync::Arc;
 
-/// Bytes of a file, at most.
+/// Maximum bytes of a file.
 const MOST: u64 = 1 << 31;
-/// Classes, at most.
+/// Maximum number of classes.
 const MOST_CLASSES: usize = 10_000;
 
-/// Reads the array of a name out of the bytes of a file.
+/// Parses a named array from the bytes of a file.
 type ReadArray = fn(&[u8], &str) -> Result<Array, Flaw>;
 
 /// `data.name = "npz"`.
 pub(in super::super) fn npz() -> Kind<Arc<dyn Provider>> {
-    let about = "arrays of your own, as numpy.savez writes them: examples [N, …] and labels [N]";
+    let about = "your own arrays in an NPZ file (numpy.savez): examples [N, …] and labels [N]";
     kind("npz", about, "mine.npz", npz_format::parse)
 }
 
 /// `data.name = "safetensors"`.
 pub(in super::super) fn safetensors() -> Kind<Arc<dyn Provider>> {
-    let about = "arrays of your own in a safetensors file: examples [N, …] and labels [N]";
+    let about = "your own arrays in a safetensors file: examples [N, …] and labels [N]";
     kind("safetensors", about, "mine.safetensors", tensors::parse)
 }
 
@@ -37,27 +37,27 @@ fn kind(
     read: ReadArray,
 ) -> Kind<Arc<dyn Provider>> {
     Kind::new(name, about, move |keys: &mut Keys<'_>| {
-        let path = path(keys, "the file, relative to this one", example);
-        let about = "array of the examples: [N, features], [N, height, width], or as `layout` says; bytes are divided by 255";
+        let path = path(keys, "the file, relative to this file", example);
+        let about = "array of the examples: [N, features], [N, height, width], or as `layout`; bytes are divided by 255";
         let examples = keys.with_default(Key::new("examples_array", text(), about), "x".to_owned());
-        let about = "array of their classes, whole numbers from 0";
+        let about = "array of their classes, as whole numbers from 0";
         let labels = keys.with_default(Key::new("labels_array", text(), about), "y".to_owned());
-        let about = "array of test examples; absent: a part of the examples is set aside";
+        let about = "array of test examples; if absent, some of the examples are set aside";
         let test = keys.optional(Key::new("test_array", text(), about), "x_test".to_owned());
-        let about = "array of their classes";
+        let about = "array of the test examples' classes";
         let test_labels =
             keys.optional(Key::new("test_labels_array", text(), about), "y_test".to_owned());
         let layouts = words(&[
             ("channels_first", Layout::ChannelsFirst, "[N, channels, height, width]"),
             ("channels_last", Layout::ChannelsLast, "[N, height, width, channels]"),
         ]);
-        let layout = Key::new("layout", layouts, "axes of arrays that have four");
+        let layout = Key::new("layout", layouts, "axes of four-dimensional arrays");
         let layout = keys.with_default(layout, Layout::ChannelsFirst);
         let shares = Shares::read(keys);
         let (test, test_labels) = (test?, test_labels?);
         if test.is_some() != test_labels.is_some() {
             let message = format!(
-                "`{}` and `{}` belong together; expected both or none",
+                "`{}` and `{}` belong together; expected both or neither",
                 keys.path("test_array"),
                 keys.path("test_labels_array")
             );
@@ -77,14 +77,14 @@ fn kind(
     })
 }
 
-/// The order of four axes.
+/// The order of the axes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Layout {
     ChannelsFirst,
     ChannelsLast,
 }
 
-/// Which arrays a file has.
+/// The arrays to read from a file.
 #[derive(Debug)]
 struct Arrays {
     examples: String,
@@ -112,7 +112,7 @@ impl Arrays {
         self.shares.divide(&all, test, highest as usize + 1, path)
     }
 
-    /// The examples of two arrays.
+    /// Reads examples and their labels from two arrays.
     fn part(
         &self,
         bytes: &[u8],
@@ -129,8 +129,7 @@ impl Arrays {
         let wrong_labels =
             |problem| DataError::malformed(path.display(), At::Named(labels.to_owned()), problem);
         if classes.sizes.iter().product::<usize>() != count {
-            let problem =
-                format!("{:?} labels; expected {count}, one for each example", classes.sizes);
+            let problem = format!("{:?} labels; expected {count}, one per example", classes.sizes);
             return Err(wrong_labels(problem));
         }
         let is_class =
@@ -156,7 +155,7 @@ impl Arrays {
         })
     }
 
-    /// How many examples there are, and of what shape.
+    /// The number of examples and their shape.
     fn shape(&self, sizes: &[usize]) -> Result<(usize, ImageShape), String> {
         let (count, shape) = match *sizes {
             [n, features] => (n, (features, 1, 1)),
@@ -169,13 +168,13 @@ impl Arrays {
         };
         let (channels, height, width) = shape;
         if count == 0 || channels * height * width == 0 {
-            return Err(format!("{sizes:?} numbers, which is none; expected examples"));
+            return Err(format!("the array {sizes:?} is empty; expected examples"));
         }
         Ok((count, ImageShape { channels, height, width }))
     }
 }
 
-/// Images whose channels were their last axis.
+/// Moves the channels from the last axis to the first.
 fn channels_first(pixels: Vec<f32>, shape: ImageShape) -> Vec<f32> {
     let ImageShape { channels, height, width } = shape;
     let plane = height * width;

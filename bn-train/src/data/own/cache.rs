@@ -1,4 +1,4 @@
-//! What was read from a path stays in memory for as long as someone uses it: the arms of an experiment share it.
+//! Caches loaded data while it is in use, so that the arms of an experiment share it.
 
 use super::super::{DataError, Dataset};
 use std::collections::BTreeMap;
@@ -6,17 +6,17 @@ use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-/// By what was read and how.
+/// Loaded data by path, identity and stamp.
 static KNOWN: Mutex<BTreeMap<String, Weak<Dataset>>> = Mutex::new(BTreeMap::new());
 
-/// The data at `path`: what was read before if nothing has changed since, or what `read` gives.
+/// The data at `path`: cached if the files have not changed, otherwise loaded by `read`.
 pub(super) fn get(
     path: &Path,
     identity: &str,
     read: impl FnOnce() -> Result<Dataset, DataError>,
 ) -> Result<Arc<Dataset>, DataError> {
     let key = format!("{identity}\n{}\n{}", path.display(), stamp(path)?);
-    // One reader at a time: arms that share the data read it once.
+    // Hold the lock while reading, so that arms that share the data read it once.
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(data) = known.get(&key).and_then(Weak::upgrade) {
         return Ok(data);
@@ -27,7 +27,7 @@ pub(super) fn get(
     Ok(data)
 }
 
-/// Lengths and times of what lies at `path`, a file or a folder: they change where the content does.
+/// Lengths and modification times of a file or of all files in a folder, to detect changes.
 fn stamp(path: &Path) -> Result<String, DataError> {
     let found = fs::metadata(path).map_err(DataError::read(path))?;
     let mut text = format!("{} {:?}\n", found.len(), found.modified().ok());
@@ -57,12 +57,12 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_read_once_while_it_is_used_and_again_when_it_changed() {
+    fn file_is_read_once_while_used_and_again_when_changed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         fs::write(&path, "1").unwrap();
         let first = get(&path, "a", || Ok(dataset(1.0))).unwrap();
-        let same = get(&path, "a", || panic!("it is known")).unwrap();
+        let same = get(&path, "a", || panic!("must be cached")).unwrap();
         assert!(Arc::ptr_eq(&first, &same));
         let other = get(&path, "b", || Ok(dataset(2.0))).unwrap();
         assert_eq!(other.train.pixels, [2.0]);

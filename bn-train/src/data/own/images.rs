@@ -1,4 +1,4 @@
-//! A folder with a folder of images for each class.
+//! A folder with a subfolder of images per class.
 
 use super::super::bytes::read_plain;
 use super::super::formats::image::{self, Image};
@@ -9,17 +9,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Bytes of an image file, at most.
+/// Maximum bytes of an image file.
 const MOST: u64 = 1 << 26;
-/// Numbers of all images together, at most: 2 GiB.
+/// Maximum number of values of all images: 2 GiB.
 const MOST_PIXELS: usize = 1 << 29;
 const ENDINGS: [&str; 3] = ["png", "jpg", "jpeg"];
 
 /// `data.name = "images"`.
 pub(in super::super) fn kind() -> Kind<Arc<dyn Provider>> {
-    let about = "images of your own, all of one size: a folder of PNG or JPEG files for each class";
+    let about = "your own images, all of the same size: a folder of PNG or JPEG files per class";
     Kind::new("images", about, |keys: &mut Keys<'_>| {
-        let about = "the folder, relative to this file; inside is a folder for each class, or the folders train and test with these";
+        let about = "the folder, relative to this file; it contains a folder per class, or folders train and test with one per class";
         let path = path(keys, about, "my-images");
         let shares = Shares::read(keys);
         let (path, shares) = (path?, shares?);
@@ -33,7 +33,7 @@ fn load(path: &Path, shares: Shares) -> Result<Dataset, DataError> {
         if train.is_dir() && test.is_dir() { (train, Some(test)) } else { (path.to_owned(), None) };
     let classes = names(&root)?;
     if classes.len() < 2 {
-        let problem = format!("{} folders; expected one for each class", classes.len());
+        let problem = format!("{} folders; expected at least two, one per class", classes.len());
         return Err(DataError::malformed(root.display(), At::File, problem));
     }
     let mut reading = Reading::default();
@@ -58,7 +58,7 @@ fn inside(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
     Ok(inside)
 }
 
-/// What the first image decides for all others.
+/// The state of reading: the first image fixes the shape of all others.
 #[derive(Default)]
 struct Reading {
     first: Option<(ImageShape, PathBuf)>,
@@ -81,7 +81,7 @@ impl Reading {
             }
             _ => {
                 let problem =
-                    format!("no image; expected files that end with {}", ENDINGS.join(", "));
+                    format!("no images; expected files that end with {}", ENDINGS.join(", "));
                 Err(DataError::malformed(root.display(), At::File, problem))
             }
         }
@@ -97,11 +97,11 @@ impl Reading {
                 [image.shape, *shape].map(|ImageShape { channels, height, width }| {
                     format!("{channels}x{height}x{width}")
                 });
-            return wrong(format!("{found} numbers; expected {wanted}, as in {}", first.display()));
+            return wrong(format!("shape {found}; expected {wanted} as in {}", first.display()));
         }
         self.pixels += image.bytes.len();
         if self.pixels > MOST_PIXELS {
-            return wrong(format!("more than {MOST_PIXELS} numbers in all images up to this one"));
+            return wrong(format!("the images up to this one have more than {MOST_PIXELS} values"));
         }
         Ok(image)
     }

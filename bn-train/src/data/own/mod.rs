@@ -1,6 +1,6 @@
-//! Data of a user's own, named by path: a table, arrays, or a folder of images per class.
+//! User data, given by path: a table, arrays, or a folder of images per class.
 //!
-//! Its sizes are known once it was read, so it is read when the experiment is checked: an error has the place of its key.
+//! Its sizes are only known after reading, so it is read when the experiment is validated, and errors point at the key.
 
 mod arrays;
 mod cache;
@@ -16,7 +16,7 @@ use crate::keys::{Key, Keys, number, text};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Examples that were read.
+/// Loaded user data.
 #[derive(Debug)]
 struct Own(Arc<Dataset>);
 
@@ -31,7 +31,7 @@ impl Provider for Own {
     }
 }
 
-/// What was read, or a problem of the key `path`. `identity` tells the reading of a path from other readings of it.
+/// Loads the data, or records a problem with the key `path`. `identity` describes how the path is read.
 fn provider(
     keys: &mut Keys<'_>,
     path: &Path,
@@ -50,12 +50,12 @@ fn provider(
 }
 
 fn path(keys: &mut Keys<'_>, about: &'static str, example: &str) -> Option<PathBuf> {
-    // The digest of the data says what is there: where it is decides nothing.
+    // The data's digest identifies its contents, so the path does not affect the run's digest.
     let key = Key::new("path", text(), about).is_path().watches();
     keys.required(key, example.to_owned()).map(PathBuf::from)
 }
 
-/// Parts of the examples that are set aside.
+/// Shares of the examples to set aside.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Shares {
     validation: f64,
@@ -68,18 +68,14 @@ impl Shares {
             let key = Key::new(name, number().above(0.0).below(1.0), about);
             keys.with_default(key, 0.15)
         };
-        let validation = share(
-            "validation_share",
-            "share of the examples for validation, each class in proportion",
-        );
-        let test = share(
-            "test_share",
-            "share of the examples for the test, where the data has no test part of its own",
-        );
+        let validation =
+            share("validation_share", "share of the examples for validation, stratified by class");
+        let test =
+            share("test_share", "share of the examples for testing, if the data has no test part");
         Some(Self { validation: validation?, test: test? })
     }
 
-    /// Divides `all`; `test` are test examples that the data itself has.
+    /// Splits `all`. `test` are the data's own test examples, if any.
     fn divide(
         self,
         all: &Examples,
@@ -93,7 +89,7 @@ impl Shares {
         let train = all.len().saturating_sub(validation + set_aside);
         if train < 2 || validation < 2 || (test.is_none() && set_aside < 2) {
             let problem = format!(
-                "{} examples, of which {train} would be left for training, {validation} are for validation and {set_aside} for the test; expected 2 of each at least",
+                "{} examples, which leaves {train} for training, {validation} for validation and {set_aside} for testing; expected at least 2 each",
                 all.len()
             );
             return Err(DataError::malformed(origin.display(), super::At::File, problem));

@@ -8,17 +8,16 @@ use crate::keys::{Key, Keys, Kind, text};
 use std::path::Path;
 use std::sync::Arc;
 
-/// Bytes of a table, at most.
+/// Maximum bytes of a table.
 const MOST: u64 = 1 << 31;
 
 /// `data.name = "csv"`.
 pub(in super::super) fn kind() -> Kind<Arc<dyn Provider>> {
-    let about =
-        "a table of your own: a line per example, numbers as features, a column with the class";
+    let about = "your own table: a line per example, numeric features, a column with the class";
     Kind::new("csv", about, |keys: &mut Keys<'_>| {
-        let about = "the file, relative to this one; may be packed by gzip";
+        let about = "the file, relative to this file; may be gzipped";
         let path = path(keys, about, "mine.csv");
-        let about = "the name of the column with the class; absent: the last column";
+        let about = "name of the column with the class; the last column if absent";
         let label = keys.optional(Key::new("label", text(), about), "species".to_owned());
         let shares = Shares::read(keys);
         let (path, label, shares) = (path?, label?, shares?);

@@ -1,4 +1,4 @@
-//! Batches that are not drawn independently: a few labels, several images of each (Ioffe 2017, section 4.3).
+//! Non-i.i.d. batches: a few labels with several images each (Ioffe 2017, section 4.3).
 
 use super::super::Description;
 use super::{Batches, Labels, Sampler};
@@ -6,37 +6,37 @@ use crate::keys::{Key, Keys, Kind, whole, words};
 use crate::random::{Purpose, Stream};
 use std::sync::Arc;
 
-/// Draws labels with replacement, and some examples of each.
+/// Draws labels with replacement, and several examples of each.
 #[derive(Clone, Copy, Debug)]
 pub struct Grouped {
-    /// Examples of each label in a batch, at least 1. The batch size is a multiple of it.
+    /// Examples per label in a batch, at least 1. Must divide the batch size.
     pub images: usize,
     /// Their order in the batch.
     pub arrangement: Arrangement,
 }
 
-/// The order of a batch, which matters to a norm whose groups are a part of it.
+/// The order within a batch, which matters to norms over a part of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arrangement {
-    /// The examples of a label follow each other.
+    /// The examples of a label are adjacent.
     Together,
-    /// The first examples of all labels, then the second ones, and so on: with two images per label, no label is twice in
-    /// the same half of the batch.
+    /// The first examples of all labels, then the second ones, and so on. With two images per label, each half of the batch
+    /// has one of them.
     Split,
 }
 
 /// `sampler.kind = "grouped"`.
 pub(super) fn kind() -> Kind<Arc<dyn Sampler>> {
-    let about = "batch_size / images labels, drawn with replacement, and so many images of each";
+    let about = "draws batch_size / images labels with replacement, and `images` images of each";
     Kind::new("grouped", about, |keys: &mut Keys<'_>| {
-        let images = Key::new("images", whole(1..=65_536), "images of each label in a batch");
+        let images = Key::new("images", whole(1..=65_536), "images per label in a batch");
         let images = keys.with_default(images, 2);
         let arrangements = words(&[
-            ("together", Arrangement::Together, "images of a label follow each other"),
+            ("together", Arrangement::Together, "images of a label are adjacent"),
             (
                 "split",
                 Arrangement::Split,
-                "first images of all labels, then the second ones: halves without pairs",
+                "first images of all labels, then the second ones, so that halves have no pairs",
             ),
         ]);
         let about = "order within a batch, for norms over a part of it";
@@ -51,7 +51,7 @@ impl Sampler for Grouped {
     fn batches(&self, labels: Labels<'_>, batch_size: usize, seed: u64) -> Box<dyn Batches> {
         assert!(
             batch_size.is_multiple_of(self.images),
-            "{batch_size} is no multiple of {}",
+            "{batch_size} is not a multiple of {}",
             self.images
         );
         let members = labels.by_class();
@@ -84,7 +84,7 @@ struct Groups {
 }
 
 impl Groups {
-    /// So many examples of a class, none of them twice if there are enough.
+    /// Draws the examples of a class, without repetition if there are enough.
     fn examples(&self, class: usize, stream: &mut Stream) -> Vec<usize> {
         let members = &self.members[class];
         let mut chosen: Vec<usize> = Vec::with_capacity(self.grouped.images);
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn every_label_comes_in_a_group_of_different_images() {
+    fn every_group_has_distinct_images_of_one_label() {
         for images in [1, 2, 4, 8] {
             for step in 0..50 {
                 let (chosen, labels) = batch(Arrangement::Together, images, step);
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_class_with_too_few_examples_repeats_them() {
+    fn class_with_too_few_examples_repeats_them() {
         let labels = Labels { each: &[0, 2, 2], classes: 3 };
         let grouped = Grouped { images: 4, arrangement: Arrangement::Together };
         let mut batches = grouped.batches(labels, 8, 0);
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_that_cannot_be_divided_is_refused() {
+    fn indivisible_batch_size_is_refused() {
         let shape = super::super::super::ImageShape { channels: 1, height: 1, width: 1 };
         let data = Description { shape, classes: 2, train: 10 };
         let grouped = Grouped { images: 3, arrangement: Arrangement::Together };

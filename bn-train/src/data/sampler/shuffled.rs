@@ -1,10 +1,10 @@
-//! A fresh shuffle per epoch. What an epoch leaves over (fewer than a batch, other examples each time) is not seen in it.
+//! A new shuffle per epoch. An incomplete last batch is dropped, with different examples each time.
 
 use super::super::Description;
 use super::{Batches, Labels, Sampler};
 use crate::random::{Purpose, Stream};
 
-/// Every example once in an epoch, in random order.
+/// Every example once per epoch, in random order.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Shuffled;
 
@@ -18,7 +18,7 @@ impl Sampler for Shuffled {
     }
 }
 
-/// Batches of one epoch after the other.
+/// Batches of consecutive epochs.
 #[derive(Clone, Debug)]
 struct Epochs {
     seed: u64,
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_epoch_sees_no_example_twice_and_the_next_has_another_order() {
+    fn epoch_has_no_duplicates_and_its_own_order() {
         for (examples, batch_size) in [(10, 3), (1257, 60), (8, 8), (5, 1)] {
             let mut batches = Epochs::new(1, examples, batch_size);
             let mut epoch = |epoch: u64| -> Vec<usize> {
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_depends_on_seed_and_step_alone() {
+    fn batch_depends_only_on_seed_and_step() {
         let mut forward = Epochs::new(1, 100, 7);
         let in_order: Vec<Vec<usize>> = (0..60).map(|step| forward.at(step)).collect();
         let mut backward = Epochs::new(1, 100, 7);

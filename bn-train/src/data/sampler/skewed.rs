@@ -1,4 +1,4 @@
-//! A biased choice whose bias is known: some classes are drawn more often than others.
+//! Sampling with a known class bias.
 
 use super::super::Description;
 use super::{Batches, Labels, Sampler};
@@ -6,19 +6,19 @@ use crate::keys::{Key, Keys, Kind, number};
 use crate::random::{Purpose, Stream};
 use std::sync::Arc;
 
-/// Draws a class, then one of its examples; the first class `skew` times as often as the last, the others in geometric
-/// steps between them.
+/// Draws a class, then one of its examples. Class probabilities form a geometric series, where the first class is drawn
+/// `skew` times as often as the last.
 #[derive(Clone, Copy, Debug)]
 pub struct Skewed {
-    /// From 1, which draws every class equally often.
+    /// Ratio of the first class's probability to the last one's, at least 1.
     pub skew: f64,
 }
 
 /// `sampler.kind = "skewed"`.
 pub(super) fn kind() -> Kind<Arc<dyn Sampler>> {
-    let about = "draws classes with a bias, and knows the weights that undo it";
+    let about = "draws classes with a known bias, which weights can correct";
     Kind::new("skewed", about, |keys: &mut Keys<'_>| {
-        let about = "how often the first class is drawn for each time that the last is";
+        let about = "ratio of draws of the first class to the last";
         let skew = Key::new("skew", number().from(1.0).to(1000.0), about);
         let skew = keys.with_default(skew, 10.0)?;
         Some(Arc::new(Skewed { skew }) as Arc<dyn Sampler>)
@@ -41,8 +41,8 @@ struct Draws {
     seed: u64,
     batch_size: usize,
     members: Vec<Vec<usize>>,
-    /// Chance that a draw falls on this class or one before it.
-    reached: Vec<f64>,
+    /// Cumulative probabilities of the classes.
+    cumulative: Vec<f64>,
     weights: Vec<f32>,
 }
 
@@ -56,11 +56,11 @@ impl Draws {
         };
         let chances: Vec<f64> = members.iter().enumerate().map(chance).collect();
         let sum: f64 = chances.iter().sum();
-        let mut reached = Vec::new();
+        let mut cumulative = Vec::new();
         let mut before = 0.0;
         for chance in &chances {
             before += chance / sum;
-            reached.push(before);
+            cumulative.push(before);
         }
         let examples = labels.each.len() as f64;
         let weight = |(chance, members): (&f64, &Vec<usize>)| {
@@ -71,14 +71,14 @@ impl Draws {
             }
         };
         let weights = chances.iter().zip(&members).map(weight).collect();
-        Self { seed, batch_size, members, reached, weights }
+        Self { seed, batch_size, members, cumulative, weights }
     }
 
     fn draw(&self, stream: &mut Stream) -> usize {
         let point = f64::from(stream.unit());
-        let beyond = |reached: &f64| *reached <= point;
-        let class = self.reached.iter().take_while(|reached| beyond(reached)).count();
-        // Rounding may leave the last sum just below 1, and its class may be empty.
+        let is_below = |sum: &f64| *sum <= point;
+        let class = self.cumulative.iter().take_while(|sum| is_below(sum)).count();
+        // The last sum may be rounded to just below 1, and its class may be empty.
         let drawable = |class: &usize| self.members.get(*class).is_some_and(|all| !all.is_empty());
         let class = (0..=class).rev().find(drawable).unwrap_or(0);
         let members = &self.members[class];
@@ -101,7 +101,7 @@ impl Batches for Draws {
 mod tests {
     use super::*;
 
-    /// 3 classes of 10, 30 and 60 examples; class 3 has none.
+    /// Three classes of 10, 30 and 60 examples.
     fn labels() -> Vec<u32> {
         (0..100)
             .map(|i| {
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn classes_are_drawn_as_skewed_and_weights_undo_it() {
+    fn classes_are_drawn_with_skew_and_weights_correct_it() {
         let labels = labels();
         let all = Labels { each: &labels, classes: 4 };
         let mut draws = Draws::new(8.0, all, 1000, 5);
@@ -127,9 +127,9 @@ mod tests {
             counts[labels[index] as usize] += 1.0;
             seen.insert(index);
         }
-        // 8 : 4 : 2 (the fourth, at 1, has no examples).
+        // 8 : 4 : 2, since the fourth class has no examples.
         for (count, share) in counts.iter().zip([8.0 / 14.0, 4.0 / 14.0, 2.0 / 14.0, 0.0]) {
-            // Six standard errors of a share of 40,000 draws.
+            // Within six standard errors for 40,000 draws.
             assert!((count / 40_000.0 - share).abs() < 0.015, "{counts:?}");
         }
         assert_eq!(seen.len(), 100);
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_depends_on_seed_and_step_alone() {
+    fn batch_depends_only_on_seed_and_step() {
         let labels = labels();
         let all = Labels { each: &labels, classes: 3 };
         let mut draws = Draws::new(3.0, all, 9, 1);

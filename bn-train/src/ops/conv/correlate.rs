@@ -1,5 +1,5 @@
-//! The inner loop of the weights' gradient. Lanes are output channels, as in `gather`; a few inputs and taps at a time are
-//! summed over the points of an image, row by row, point by point.
+//! The inner loop of the gradient by the weights. Lanes are output channels, as in `gather`. A few inputs and taps at a
+//! time are summed over the points of an image in row order.
 
 use super::shape::Grid;
 use pulp::{Simd, WithSimd};
@@ -8,7 +8,7 @@ use pulp::{Simd, WithSimd};
 pub(super) struct Correlate<'a> {
     pub(super) grid: &'a Grid,
     pub(super) runs: &'a Runs,
-    /// Planes, one after the other.
+    /// Consecutive planes.
     pub(super) x: &'a [f32],
     /// `[points, block]`.
     pub(super) dy: &'a [f32],
@@ -17,19 +17,19 @@ pub(super) struct Correlate<'a> {
     pub(super) dw: &'a mut [f32],
 }
 
-/// Taps side by side: where they start in x, and the number of the first weight.
+/// Adjacent taps: their offset in x and the index of the first weight.
 type Run = (usize, usize);
 
 /// All taps of all inputs.
 pub(super) struct Runs {
-    /// By threes, where a row of the kernel has three.
+    /// Groups of three adjacent taps.
     threes: Vec<Run>,
-    /// One by one.
+    /// The remaining single taps.
     ones: Vec<Run>,
 }
 
 impl Runs {
-    /// For so many `inputs`, whose planes of x have so many numbers.
+    /// The taps of `inputs` input channels, whose planes have `plane` elements.
     pub(super) fn new(grid: &Grid, kernel: (usize, usize), inputs: usize, plane: usize) -> Self {
         let (mut threes, mut ones) = (Vec::new(), Vec::new());
         let taps = grid.taps.len();
@@ -39,9 +39,9 @@ impl Runs {
                 (input * plane + offset, input * taps + weight)
             };
             for row in (0..taps).step_by(kernel.1) {
-                let whole = kernel.1 / 3 * 3;
-                threes.extend((row..row + whole).step_by(3).map(at));
-                ones.extend((row + whole..row + kernel.1).map(at));
+                let in_threes = kernel.1 / 3 * 3;
+                threes.extend((row..row + in_threes).step_by(3).map(at));
+                ones.extend((row + in_threes..row + kernel.1).map(at));
             }
         }
         Self { threes, ones }
@@ -64,7 +64,7 @@ impl WithSimd for Correlate<'_> {
 }
 
 impl Correlate<'_> {
-    /// Taps by threes where a row of the kernel has three, one by one elsewhere: `THREES` rows at a time, or `ONES` taps.
+    /// Processes `THREES` groups of three taps at a time, then `ONES` single taps at a time.
     #[inline(always)]
     fn runs<S: Simd, const V: usize, const THREES: usize, const ONES: usize>(&mut self, simd: S) {
         let Runs { threes, ones } = self.runs;

@@ -1,9 +1,9 @@
-//! The inner loop of the convolution and of its input's gradient. Lanes are channels of the result; the other operand is
-//! read number by number and spread over the lanes. So no vector is ever cut by the end of a row, and small maps run as
-//! fast as large ones.
+//! The inner loop of the convolution and of the gradient by its input. Lanes are output channels; the elements of the
+//! other operand are broadcast to the lanes. The end of a row therefore never splits a vector, and small maps are as fast
+//! as large ones.
 //!
-//! Every result is summed in one order (channel by channel, tap by tap), whatever the tile that it falls into: tiles are a
-//! matter of speed alone.
+//! Every output is summed in the same order (channel by channel, tap by tap), whichever tile it falls into. Tiles only
+//! affect speed.
 
 use super::shape::Grid;
 use pulp::{Simd, WithSimd};
@@ -11,10 +11,10 @@ use pulp::{Simd, WithSimd};
 /// `y[point] = Σ_channel Σ_tap w[channel, tap] · x[channel, point + tap]`, for one block of output channels.
 pub(super) struct Gather<'a> {
     pub(super) grid: &'a Grid,
-    /// Planes of `plane` numbers.
+    /// Planes of `plane` elements.
     pub(super) x: &'a [f32],
     pub(super) plane: usize,
-    /// `[channels, taps, block]`; all taps of the kernel, of which the grid uses some.
+    /// `[channels, taps, block]`, with all taps of the kernel; the grid may use only some.
     pub(super) weights: &'a [f32],
     pub(super) kernel_taps: usize,
     pub(super) block: usize,
@@ -27,7 +27,7 @@ impl WithSimd for Gather<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        // A tile's sums stay in registers, with room for a vector of weights each and one of x.
+        // A tile's sums must fit in registers together with the vectors of weights and one of x.
         let wide = S::REGISTER_COUNT >= 32;
         match (self.block / S::F32_LANES, wide) {
             (1, true) => self.steps::<S, 1, 16>(simd),
@@ -48,7 +48,7 @@ impl Gather<'_> {
         }
     }
 
-    /// A few input channels at a time, so that their weights stay in the L1 cache.
+    /// Processes a few input channels at a time, so that their weights stay in the L1 cache.
     #[inline(always)]
     fn channels<S: Simd, const V: usize, const P: usize, const STEP: usize>(mut self, simd: S) {
         const CACHE: usize = 20 << 10;
@@ -63,8 +63,8 @@ impl Gather<'_> {
         }
     }
 
-    /// Points row by row. A tile within a row finds its numbers at one distance from each other; one that goes on in the
-    /// next row, or the rest of a map, looks up where each is.
+    /// Processes points in row order. A tile within one row reads x at a constant stride. A tile that spans rows, or the
+    /// rest of a map, looks up the offset of each point.
     #[inline(always)]
     fn points<S: Simd, const V: usize, const P: usize, const STEP: usize>(
         &mut self,
@@ -76,16 +76,16 @@ impl Gather<'_> {
         let mut left = rows * columns;
         while left > 0 {
             let width = if left >= P && column + P <= columns {
-                self.straight::<S, V, P, STEP>(simd, (row, column), add);
+                self.tile_in_row::<S, V, P, STEP>(simd, (row, column), add);
                 P
             } else if left >= P {
-                self.bent::<S, V, P>(simd, (row, column), add);
+                self.tile_across_rows::<S, V, P>(simd, (row, column), add);
                 P
             } else if left >= 4 {
-                self.bent::<S, V, 4>(simd, (row, column), add);
+                self.tile_across_rows::<S, V, 4>(simd, (row, column), add);
                 4
             } else {
-                self.bent::<S, V, 1>(simd, (row, column), add);
+                self.tile_across_rows::<S, V, 1>(simd, (row, column), add);
                 1
             };
             left -= width;
@@ -98,7 +98,7 @@ impl Gather<'_> {
     }
 
     #[inline(always)]
-    fn straight<S: Simd, const V: usize, const P: usize, const STEP: usize>(
+    fn tile_in_row<S: Simd, const V: usize, const P: usize, const STEP: usize>(
         &mut self,
         simd: S,
         (row, column): (usize, usize),
@@ -130,7 +130,7 @@ impl Gather<'_> {
     }
 
     #[inline(always)]
-    fn bent<S: Simd, const V: usize, const P: usize>(
+    fn tile_across_rows<S: Simd, const V: usize, const P: usize>(
         &mut self,
         simd: S,
         (mut row, mut column): (usize, usize),
@@ -157,7 +157,7 @@ impl Gather<'_> {
                 let mut w = [simd.splat_f32s(0.0); V];
                 w.copy_from_slice(&weights[weight * V..][..V]);
                 for (at, sums) in at.iter().zip(&mut sums) {
-                    // SAFETY: x ends at the furthest of `at`. Checked one by one they took 7 % of an 8x8 map's time.
+                    // SAFETY: x ends at the maximum of `at`. Bounds checks took 7 % of the time of an 8x8 map.
                     #[allow(unsafe_code)]
                     let x = simd.splat_f32s(unsafe { *x.get_unchecked(*at) });
                     for (sum, w) in sums.iter_mut().zip(w) {
@@ -169,7 +169,7 @@ impl Gather<'_> {
         self.end::<S, V, P>(&output, &sums);
     }
 
-    /// What the channels before have come to.
+    /// The sums over previous channels, or zeros.
     #[inline(always)]
     fn begin<S: Simd, const V: usize, const P: usize>(
         &self,

@@ -1,12 +1,12 @@
-//! How many channels a block has, and the vectors that kernels run in.
+//! The number of channels per block, and the vector width of the kernels.
 
 use crate::ops::lanes;
 use pulp::WithSimd;
 
-/// Vectors side by side in a block of channels.
+/// Maximum number of vectors per block of channels.
 const MOST_VECTORS: usize = 2;
 
-/// Numbers of channels in a block, on this machine: of so many vectors that few lanes stay empty.
+/// Channels per block on this machine, chosen so that few lanes stay empty.
 pub(super) fn block(channels: usize) -> usize {
     let lanes = lanes();
     if lanes == 2 * HALF && channels <= HALF {
@@ -16,10 +16,10 @@ pub(super) fn block(channels: usize) -> usize {
     if vectors.is_multiple_of(2) || vectors > 4 { MOST_VECTORS * lanes } else { lanes }
 }
 
-/// Lanes of AVX2, where AVX-512 has twice as many: as fast for as many channels, and twice as fast as half empty vectors.
+/// Lanes of AVX2. On AVX-512 machines, up to 8 channels run as 8 lanes, which is twice as fast as half-empty vectors.
 const HALF: usize = 8;
 
-/// Runs a kernel over blocks of so many channels, in the vectors that [`block`] chose.
+/// Runs a kernel over blocks of `block` channels, with the vector width that [`block`] assumed.
 pub(super) fn dispatch<W: WithSimd>(block: usize, kernel: W) -> W::Output {
     if block == HALF && lanes() == 2 * HALF {
         in_halves(kernel)

@@ -1,10 +1,9 @@
-//! Two-dimensional convolution, f32, NCHW: [`conv2d`] for tensors; over slices [`forward`] and the gradients of its input
-//! and its weights.
+//! Two-dimensional f32 convolution, NCHW: [`conv2d`] for tensors, and [`forward`] and its gradients for slices.
 //!
-//! Any kernel, stride and padding, in one way: images are copied once into a buffer with zeros around them, and the
-//! kernels walk over points and taps with the channels of the result in the lanes of vectors. A few images are one task
-//! of rayon's threads. The weights' gradient is summed over a fixed number of groups of images, whose channels are shared
-//! out where there are more threads than groups, so results are the same bits on any number of threads.
+//! One algorithm covers every kernel, stride and padding. Images are copied once into a zero-padded buffer, and the kernels
+//! loop over points and taps with output channels in the vector lanes. A task is a few images. The gradient by the weights
+//! is summed over a fixed number of groups of images; with more threads than groups, the channels of a group are divided
+//! too. Results are therefore bitwise equal for any number of threads.
 
 mod correlate;
 mod gather;
@@ -28,20 +27,20 @@ use shape::{Border, Grid};
 use std::cell::RefCell;
 use std::mem::MaybeUninit;
 
-/// Parts of the batch that are gathered each by one task, at least.
+/// Minimum number of tasks per batch.
 const TASKS: usize = 16;
-/// Parts of the batch that the weights' gradient is summed over, each by itself.
+/// Number of image groups whose gradients by the weights are summed separately.
 const GROUPS: usize = 8;
 
 thread_local! {
-    /// A bordered image, and one with channels in lanes.
+    /// A padded image, and one with channels in lanes.
     static BUFFERS: RefCell<(Buffer, Buffer)> = RefCell::default();
 }
 
 /// `y = x ∗ w`. Shapes as in [`ConvShape`]; y is `[images, outputs, rows, columns]`.
 ///
 /// # Panics
-/// When a slice has another length than the shape says, the kernel does not fit, or a size other than `images` is 0.
+/// A slice does not have the length of the shape, the kernel does not fit, or a size other than `images` is 0.
 pub fn forward(shape: &ConvShape, x: &[f32], weights: &[f32]) -> Vec<f32> {
     let output = checked(shape);
     shape.check_input(x);
@@ -59,14 +58,14 @@ pub fn forward(shape: &ConvShape, x: &[f32], weights: &[f32]) -> Vec<f32> {
         taps: shape.taps(),
         block,
     };
-    // SAFETY: `images` writes every image's results.
+    // SAFETY: `images` writes every image's outputs.
     #[allow(unsafe_code)] // see `filled`
     unsafe {
         filled(shape.images * shape.outputs * map, |y| images(&gathering, shape.outputs, map, y))
     }
 }
 
-/// The gradient of x.
+/// The gradient by x.
 ///
 /// # Panics
 /// As [`forward`].
@@ -94,7 +93,7 @@ pub fn input_gradient(shape: &ConvShape, dy: &[f32], weights: &[f32]) -> Vec<f32
     }
 }
 
-/// The gradient of the weights.
+/// The gradient by the weights.
 ///
 /// # Panics
 /// As [`forward`].
@@ -154,17 +153,17 @@ pub fn weight_gradient(shape: &ConvShape, x: &[f32], dy: &[f32]) -> Vec<f32> {
     }
 }
 
-/// What each task of the weights' gradient computes: all of a group of images while there are groups for all threads, else
-/// some inputs of one block of outputs. Every sum runs over the images of a group in their order, whoever computes it.
+/// The share of the gradient by the weights that a task computes: a full group of images if there are enough groups for
+/// all threads, otherwise some inputs of one block of outputs. Sums always run over a group's images in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Share {
-    /// Blocks of outputs per task.
+    /// Output blocks per task.
     blocks: usize,
-    /// Inputs per task; a divisor of all inputs.
+    /// Inputs per task; divides the number of inputs.
     inputs: usize,
 }
 
-/// Where a task's share begins.
+/// The start of a task's share.
 struct Part {
     group: usize,
     first_block: usize,
@@ -176,7 +175,7 @@ impl Share {
         if threads <= groups {
             return Self { blocks, inputs };
         }
-        // The largest parts that give every thread one.
+        // The largest parts that still give every thread one.
         let wanted = threads.div_ceil(groups * blocks).min(inputs);
         let divides = |parts: &usize| inputs.is_multiple_of(*parts);
         let parts = (wanted..=inputs).find(divides).unwrap_or(inputs);
@@ -194,7 +193,7 @@ impl Share {
     }
 }
 
-/// What one image's results are gathered from.
+/// Arguments of [`images`].
 struct Gathering<'a> {
     from: &'a [f32],
     planes: usize,
@@ -205,14 +204,14 @@ struct Gathering<'a> {
     block: usize,
 }
 
-/// Fills `to`, image by image: `channels` maps of `map` numbers each.
+/// Fills `to` with `channels` maps of `map` elements per image.
 fn images(gathering: &Gathering<'_>, channels: usize, map: usize, to: &mut [MaybeUninit<f32>]) {
     let Gathering { from, planes, border, grids, weights, taps, block } = *gathering;
     let image = planes * border.inner.0 * border.inner.1;
     let blocks = channels.div_ceil(block);
     let size = channels * map;
     let count = to.len() / size;
-    // Tasks differ in what they compute, not in how; each clears its border once.
+    // The number of tasks does not affect results. Each task clears its border once.
     let tasks = TASKS.max(4 * rayon::current_num_threads());
     let per_task = count.div_ceil(tasks).max(1);
     parallel::chunks(to, per_task * size, |task, to| {
@@ -248,7 +247,7 @@ fn with_buffers(work: impl FnOnce(&mut Buffer, &mut Buffer)) {
     BUFFERS.with_borrow_mut(|(bordered, lanes)| work(bordered, lanes));
 }
 
-/// The size of a result's map.
+/// The size of an output map.
 fn checked(shape: &ConvShape) -> (usize, usize) {
     let output = shape.output();
     let Some(output) = output else { panic!("the kernel does not fit: {shape:?}") };

@@ -4,11 +4,11 @@ use super::{ConvShape, forward, input_gradient, weight_gradient};
 use crate::ops::buffer::{Numbers, is_plain, tensor};
 use candle::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 
-/// Convolution of `x`, `[N, inputs, height, width]`, with `weights`, `[outputs, inputs, rows, columns]`; gradients flow
-/// to both. f32 on the CPU is this crate's, all else candle's own.
+/// Convolution of `x`, `[N, inputs, height, width]`, with `weights`, `[outputs, inputs, rows, columns]`, with gradients by
+/// both. Uses this crate's kernels for f32 on the CPU, and candle's otherwise.
 ///
 /// # Errors
-/// When the shapes do not fit together, or the kernel not into the image.
+/// The shapes do not fit together, or the kernel does not fit into the image.
 pub fn conv2d(x: &Tensor, weights: &Tensor, padding: usize, stride: usize) -> Result<Tensor> {
     if !is_plain(x) || !is_plain(weights) {
         return x.conv2d(weights, padding, stride, 1, 1);
@@ -17,10 +17,10 @@ pub fn conv2d(x: &Tensor, weights: &Tensor, padding: usize, stride: usize) -> Re
     x.contiguous()?.apply_op2(&weights.contiguous()?, op)
 }
 
-/// The sizes of a convolution of tensors of these dimensions.
+/// The shape of a convolution of tensors with these dimensions.
 ///
 /// # Errors
-/// When they do not fit together.
+/// The dimensions do not fit together.
 pub(crate) fn conv_shape(
     x: (usize, usize, usize, usize),
     weights: (usize, usize, usize, usize),
@@ -63,7 +63,7 @@ impl CustomOp2 for Conv2d {
     ) -> Result<(CpuStorage, Shape)> {
         let range = |layout: &Layout| match layout.contiguous_offsets() {
             Some((start, end)) => Ok(start..end),
-            None => candle::bail!("conv2d: expected contiguous numbers, got {layout:?}"),
+            None => candle::bail!("conv2d: expected a contiguous tensor, got {layout:?}"),
         };
         let x = &x.as_slice::<f32>()?[range(x_layout)?];
         let weights = &weights.as_slice::<f32>()?[range(weights_layout)?];

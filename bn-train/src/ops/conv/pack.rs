@@ -1,12 +1,12 @@
-//! Copies between the layouts of tensors and those that the kernels read and write. Each is one pass.
+//! Copies between the layouts of tensors and kernels, in one pass each.
 
 use super::shape::{Border, ConvShape};
 use crate::ops::transpose::to_lanes;
 
-/// Copies `planes` into the inside of bordered ones, whose borders stay what they are.
+/// Copies `planes` into the interior of padded planes, leaving their borders unchanged.
 pub(super) fn into_border(planes: &[f32], border: Border, bordered: &mut [f32]) {
     match border.inner.1 {
-        // A call to copy a short row takes longer than the copy.
+        // For short rows, a call to memcpy takes longer than the copy.
         8 => rows_into_border::<8>(planes, border, bordered),
         16 => rows_into_border::<16>(planes, border, bordered),
         32 => rows_into_border::<32>(planes, border, bordered),
@@ -14,7 +14,7 @@ pub(super) fn into_border(planes: &[f32], border: Border, bordered: &mut [f32]) 
     }
 }
 
-/// The same for rows of `WIDTH` numbers, or of any width where that is 0.
+/// The same for rows of `WIDTH` elements; 0 means any width.
 fn rows_into_border<const WIDTH: usize>(planes: &[f32], border: Border, bordered: &mut [f32]) {
     let Border { inner, before, outer } = border;
     let start = before.0 * outer.1 + before.1;
@@ -30,7 +30,7 @@ fn rows_into_border<const WIDTH: usize>(planes: &[f32], border: Border, bordered
     }
 }
 
-/// Weights `[outputs, inputs, taps]` as the forward pass reads them: `[blocks, inputs, taps, lanes]`, lanes of outputs.
+/// Packs weights `[outputs, inputs, taps]` for the forward pass: `[blocks, inputs, taps, lanes]`, with outputs in lanes.
 pub(super) fn forward_weights(shape: &ConvShape, weights: &[f32], lanes: usize) -> Vec<f32> {
     let (inputs, taps) = (shape.inputs, shape.taps());
     let blocks = shape.outputs.div_ceil(lanes);
@@ -39,7 +39,7 @@ pub(super) fn forward_weights(shape: &ConvShape, weights: &[f32], lanes: usize) 
     packed
 }
 
-/// As the gradient of the input reads them: `[blocks, outputs, taps, lanes]`, lanes of inputs.
+/// Packs weights for the gradient by the input: `[blocks, outputs, taps, lanes]`, with inputs in lanes.
 pub(super) fn backward_weights(shape: &ConvShape, weights: &[f32], lanes: usize) -> Vec<f32> {
     let (inputs, taps) = (shape.inputs, shape.taps());
     let blocks = inputs.div_ceil(lanes);

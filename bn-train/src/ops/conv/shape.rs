@@ -1,29 +1,29 @@
-//! The sizes of a convolution, and which input each output and which output each input gradient is made of.
+//! The sizes of a convolution, and the index arithmetic of its forward pass and of its gradient by the input.
 
-/// Sizes of a two-dimensional convolution over `[images, inputs, height, width]` with weights
+/// Sizes of a two-dimensional convolution of `[images, inputs, height, width]` with weights
 /// `[outputs, inputs, kernel.0, kernel.1]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConvShape {
     /// Images in the batch.
     pub images: usize,
-    /// Channels of each image.
+    /// Input channels.
     pub inputs: usize,
-    /// Rows of an image.
+    /// Image height.
     pub height: usize,
-    /// Columns of an image.
+    /// Image width.
     pub width: usize,
-    /// Channels of each result.
+    /// Output channels.
     pub outputs: usize,
-    /// Rows and columns of the kernel.
+    /// Height and width of the kernel.
     pub kernel: (usize, usize),
-    /// Steps of the kernel over the image, in both directions; at least 1.
+    /// Stride in both directions, at least 1.
     pub stride: usize,
-    /// Zeros around the image, on all sides.
+    /// Zero padding on all sides.
     pub padding: usize,
 }
 
 impl ConvShape {
-    /// Rows and columns of the result; none where the kernel does not fit into the padded image.
+    /// Height and width of the output; `None` if the kernel does not fit into the padded image.
     pub fn output(&self) -> Option<(usize, usize)> {
         let size = |image: usize, kernel: usize| {
             let room = (image + 2 * self.padding).checked_sub(kernel)?;
@@ -32,36 +32,36 @@ impl ConvShape {
         Some((size(self.height, self.kernel.0)?, size(self.width, self.kernel.1)?))
     }
 
-    /// Dimensions of the result.
+    /// Dimensions of the output.
     pub(crate) fn output_dims(&self) -> (usize, usize, usize, usize) {
         let (rows, columns) = self.output().unwrap_or_default();
         (self.images, self.outputs, rows, columns)
     }
 
-    /// Numbers in one image.
+    /// Elements of one image.
     pub(super) fn image(&self) -> usize {
         self.inputs * self.height * self.width
     }
 
-    /// Numbers in all weights.
+    /// Number of weights.
     pub(super) fn weights(&self) -> usize {
         self.outputs * self.inputs * self.taps()
     }
 
-    /// Weights of one pair of channels.
+    /// Weights per pair of channels.
     pub(super) fn taps(&self) -> usize {
         self.kernel.0 * self.kernel.1
     }
 }
 
-/// A plane with zeros around it.
+/// A zero-padded plane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Border {
-    /// Rows and columns inside.
+    /// Rows and columns of the interior.
     pub(super) inner: (usize, usize),
-    /// Zero rows above, zero columns to the left.
+    /// Zero rows above and zero columns to the left.
     pub(super) before: (usize, usize),
-    /// Rows and columns altogether.
+    /// Total rows and columns.
     pub(super) outer: (usize, usize),
 }
 
@@ -71,24 +71,24 @@ impl Border {
     }
 }
 
-/// Sums of products at the points of a grid: `y[point] = Σ w[tap] · x[point + tap]`, for planes of x and y laid out as
-/// rows. A convolution is one of these; the gradient of its input is one per residue of the position by the stride.
+/// Sums of products at the points of a grid: `y[point] = Σ w[tap] · x[point + tap]`, for row-major planes of x and y. A
+/// convolution is one grid; the gradient by its input has one grid per residue of the position modulo the stride.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Grid {
     /// Rows and columns of points.
     pub(super) points: (usize, usize),
-    /// What one row and one column further mean in x.
+    /// Offsets in x from one row and from one column to the next.
     pub(super) input_step: (usize, usize),
-    /// Where the first point is in y.
+    /// Offset of the first point in y.
     pub(super) output_start: usize,
-    /// What one row and one column further mean in y.
+    /// Offsets in y from one row and from one column to the next.
     pub(super) output_step: (usize, usize),
-    /// Per tap: where it starts in x, and the number of its weight.
+    /// For each tap, its offset in x and the index of its weight.
     pub(super) taps: Vec<(usize, usize)>,
 }
 
 impl ConvShape {
-    /// Where x is read by the forward pass, and how. `output` is that of [`ConvShape::output`].
+    /// The padding and grid of the forward pass. `output` is from [`ConvShape::output`].
     pub(super) fn forward_grid(&self, output: (usize, usize)) -> (Border, Grid) {
         let border = Border {
             inner: (self.height, self.width),
@@ -108,8 +108,8 @@ impl ConvShape {
         (border, grid)
     }
 
-    /// Where dy is read by the gradient of the input, and how: `dx[y] = Σ w[k] · dy[(y + padding − k) / stride]` over the
-    /// k that divide.
+    /// The padding and grids of the gradient by the input: `dx[y] = Σ w[k] · dy[(y + padding − k) / stride]` over all k for
+    /// which the division is exact.
     pub(super) fn input_gradient_grids(&self, output: (usize, usize)) -> (Border, Vec<Grid>) {
         let rows = Axis::new(self, self.height, output.0, self.kernel.0);
         let columns = Axis::new(self, self.width, output.1, self.kernel.1);
@@ -139,7 +139,7 @@ impl ConvShape {
     }
 }
 
-/// One direction of the input's gradient.
+/// One axis of the gradient by the input.
 struct Axis {
     before: usize,
     outer: usize,
@@ -149,7 +149,7 @@ struct Axis {
 /// The positions `residue, residue + stride, …` of an axis.
 struct Residue {
     points: usize,
-    /// Where in the bordered dy the first point finds each tap, and the number of the tap.
+    /// For each tap, its offset in the padded dy at the first point, and its index.
     taps: Vec<(usize, usize)>,
 }
 

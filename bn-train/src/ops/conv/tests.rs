@@ -1,4 +1,4 @@
-//! Laws of the convolution: it is candle's, its gradients are those of finite differences, and threads change nothing.
+//! Laws of the convolution: it equals candle's, its gradients equal finite differences, and threads change nothing.
 
 use super::*;
 use crate::random::{Purpose, Stream};
@@ -63,7 +63,7 @@ impl Case {
     }
 }
 
-/// Sums of `terms` products of numbers up to 1, each rounded: both sides may be off by half an ulp of the sum per term.
+/// Compares sums of `terms` rounded products of numbers up to 1. Each side may be off by half an ulp per term.
 fn assert_close(got: &[f32], want: &[f32], terms: usize, what: &str) {
     let tolerance = terms as f32 * f32::EPSILON * (terms as f32).sqrt();
     assert_eq!(got.len(), want.len(), "{what}");
@@ -106,13 +106,13 @@ proptest! {
         ];
         let ours = case.ours();
         let theirs = |x: &Tensor, w: &Tensor, padding, stride| x.conv2d(w, padding, stride, 1, 1);
-        // candle takes what the stride leaves over from the height, and fails where the width leaves another rest; or where
-        // the image is smaller than its padding.
+        // Candle computes the remainder of the stride only from the height, so its gradient fails if the width has another
+        // remainder. It also fails if the image is smaller than its padding.
         let rest = |length: usize, kernel: usize| (length + 2 * shape.padding - kernel) % shape.stride;
-        let (above, beside) = (rest(shape.height, shape.kernel.0), rest(shape.width, shape.kernel.1));
+        let (rest_of_height, rest_of_width) = (rest(shape.height, shape.kernel.0), rest(shape.width, shape.kernel.1));
         let reach = |points: usize, kernel: usize| (points - 1) * shape.stride + kernel;
         let reaches = reach(rows, shape.kernel.0).min(reach(columns, shape.kernel.1)) >= 2 * shape.padding;
-        if above != beside || !reaches {
+        if rest_of_height != rest_of_width || !reaches {
             let (x, weights, _) = case.tensors();
             let y = theirs(&x, &weights, shape.padding, shape.stride).unwrap();
             let y: Vec<f32> = y.flatten_all().unwrap().to_vec1().unwrap();
@@ -124,13 +124,13 @@ proptest! {
         assert_close(&ours[2], &wanted[2], terms[2], "dw");
         assert_close(&ours[1], &wanted[1], terms[1], "dx");
         for (got, want) in case.by_graph(conv2d).iter().zip(&ours) {
-            assert_eq!(got, want, "the operation of the graph is not its kernel");
+            assert_eq!(got, want, "the graph operation must equal the kernel");
         }
     }
 
-    /// The loss is linear in x and in w, so a difference quotient is exact but for rounding.
+    /// The loss is linear in x and in w, so a difference quotient is exact up to rounding.
     #[test]
-    fn gradients_are_differences(shape in shapes(), at in any::<prop::sample::Index>()) {
+    fn gradients_equal_finite_differences(shape in shapes(), at in any::<prop::sample::Index>()) {
         let case = Case::new(shape);
         let loss = |x: &[f32], weights: &[f32]| -> f64 {
             let y = forward(&shape, x, weights);
@@ -145,7 +145,7 @@ proptest! {
         x[i] = case.x[i];
         weights[j] += 4.0;
         let of_w = (loss(&x, &weights) - before) / 4.0;
-        // Each of the terms of the loss is rounded at the size of a sum of its products.
+        // Each term of the loss is rounded at the scale of the sum of its products.
         let products = (shape.inputs * shape.taps()) as f64;
         let tolerance = f64::from(f32::EPSILON) * products * case.dy.len() as f64 + 1e-5;
         prop_assert!((of_x - f64::from(dx[i])).abs() < tolerance, "dx {} {}", of_x, dx[i]);
@@ -153,7 +153,7 @@ proptest! {
     }
 }
 
-/// Shapes that take every path: blocks of half a vector, of one and of several, strides, ragged rows, several groups.
+/// Shapes that cover every path: blocks of half a vector, one and several vectors, strides, partial tiles, several groups.
 const SHAPES: [(usize, usize, usize, usize, usize, usize); 7] = [
     (17, 16, 16, 32, 3, 1),
     (9, 32, 64, 16, 3, 2),
@@ -180,7 +180,7 @@ fn case(
 }
 
 #[test]
-fn threads_change_no_bit() {
+fn results_are_bitwise_equal_for_any_thread_count() {
     for shape in SHAPES {
         let case = case(shape);
         let on = |threads: usize| {
@@ -188,7 +188,7 @@ fn threads_change_no_bit() {
             pool.install(|| case.ours())
         };
         let one = on(1);
-        // More threads than groups of images share out the channels of a group.
+        // With more threads than groups of images, the channels of a group are divided.
         for threads in [2, 5, 16, 64] {
             assert_eq!(one, on(threads), "{shape:?}, {threads} threads");
         }
@@ -196,14 +196,14 @@ fn threads_change_no_bit() {
 }
 
 #[test]
-fn every_thread_has_a_part_of_the_weights_gradient() {
+fn tasks_of_the_weight_gradient_cover_it_exactly_once() {
     for (threads, groups, blocks, inputs) in
         [(1, 8, 4, 64), (8, 8, 1, 16), (9, 8, 1, 16), (64, 8, 2, 64), (32, 8, 1, 3), (100, 1, 3, 7)]
     {
         let share = Share::new(threads, groups, blocks, inputs);
         let tasks = groups * blocks / share.blocks * (inputs / share.inputs);
         assert!(tasks >= threads.min(groups * blocks * inputs), "{share:?}");
-        // The tasks' parts are all pairs of block and input of all groups, each once.
+        // Each pair of block and input of each group must occur once.
         let mut seen = vec![0; groups * blocks * inputs];
         for task in 0..tasks {
             let Part { group, first_block, first_input } = share.part(task, blocks, inputs);
@@ -218,7 +218,7 @@ fn every_thread_has_a_part_of_the_weights_gradient() {
 }
 
 #[test]
-fn every_number_of_a_result_is_written() {
+fn every_output_element_is_written() {
     for shape in SHAPES {
         let ConvShape { height, width, .. } = case(shape).shape;
         let Case { shape, x, weights, .. } = case(shape);
@@ -249,7 +249,7 @@ fn every_number_of_a_result_is_written() {
             }
         }
         assert!(seen.iter().all(|&times| times == 1), "{shape:?} {border:?}");
-        // SAFETY: it was made of numbers.
+        // SAFETY: all elements were initialized with NaN.
         #[allow(unsafe_code)]
         let is_written = y.iter().all(|y| !unsafe { y.assume_init() }.is_nan());
         assert!(is_written, "{shape:?}");
@@ -257,14 +257,14 @@ fn every_number_of_a_result_is_written() {
 }
 
 #[test]
-fn no_images_give_no_results_and_no_gradient() {
+fn empty_batch_gives_no_outputs_and_zero_gradients() {
     let [y, dx, dw] = case((0, 3, 4, 5, 3, 1)).ours();
     assert!(y.is_empty() && dx.is_empty());
     assert_eq!(dw, vec![0.0; 4 * 3 * 9]);
 }
 
 #[test]
-fn what_does_not_fit_is_an_error() {
+fn shapes_that_do_not_fit_are_refused() {
     let images = Tensor::zeros((1, 2, 4, 4), candle::DType::F32, &Device::Cpu).unwrap();
     for (weights, stride) in [((1, 3, 3, 3), 1), ((1, 2, 5, 5), 1), ((1, 2, 3, 3), 0)] {
         let weights = Tensor::zeros(weights, candle::DType::F32, &Device::Cpu).unwrap();
@@ -274,7 +274,7 @@ fn what_does_not_fit_is_an_error() {
 }
 
 #[test]
-fn other_types_are_candles() {
+fn other_types_use_candles_convolution() {
     let images = Tensor::ones((1, 1, 3, 3), candle::DType::F64, &Device::Cpu).unwrap();
     let sums = conv2d(&images, &images, 0, 1).unwrap();
     assert_eq!(sums.flatten_all().unwrap().to_vec1::<f64>().unwrap(), [9.0]);

@@ -1,7 +1,7 @@
-//! The inner loop: a strip of columns of a product. Lanes are columns; numbers of the left matrix are read one by one and
-//! spread over the lanes. The strip's part of the right matrix was copied to where it is read in a row.
+//! The inner loop: a strip of columns of a product. Lanes are columns; elements of the left matrix are broadcast to the
+//! lanes. The strip's part of the right matrix was copied to a panel that is read sequentially.
 //!
-//! Every number of the result is summed in one order, whatever the tile that it falls into.
+//! Every element is summed in the same order, whichever tile it falls into.
 
 use super::Matrix;
 use crate::ops::buffer::{Slot as _, Windows};
@@ -9,7 +9,7 @@ use pulp::{Simd, WithSimd, bytemuck};
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-/// Vectors side by side in a strip, at most.
+/// Maximum number of vectors per strip.
 pub(super) const VECTORS: usize = 2;
 
 /// `to[row][column] = Σ_k a[row][k] · panel[k][column] (+ bias[column])`.
@@ -17,7 +17,7 @@ pub(super) struct Strip<'a> {
     pub(super) a: Matrix<'a>,
     pub(super) rows: Range<usize>,
     pub(super) columns: Range<usize>,
-    /// `[inner, vectors · lanes]`, of one vector or of [`VECTORS`]; lanes without a column are 0.
+    /// `[inner, vectors · lanes]`, with one vector or [`VECTORS`]; lanes without a column are 0.
     pub(super) panel: &'a [f32],
     pub(super) bias: Option<&'a [f32]>,
     pub(super) to: &'a Windows<'a, MaybeUninit<f32>>,
@@ -28,7 +28,7 @@ impl WithSimd for Strip<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        // A tile's sums stay in registers, with room for a vector of the panel each and one of a.
+        // A tile's sums must fit in registers together with the vectors of the panel and one of a.
         let wide = S::REGISTER_COUNT >= 32;
         match (self.columns.len() <= S::F32_LANES, wide) {
             (true, _) => self.by_layout::<S, 1, 8>(simd),
@@ -51,7 +51,7 @@ impl Strip<'_> {
     fn all<S: Simd, const V: usize, const P: usize, const TRANSPOSED: bool>(self, simd: S) {
         let mut row = self.rows.start;
         while row < self.rows.end {
-            // What is left is done by smaller tiles.
+            // Smaller tiles process the remaining rows.
             row += match self.rows.end - row {
                 left if left >= P => self.tile::<S, V, P, TRANSPOSED>(simd, row),
                 4.. => self.tile::<S, V, 4, TRANSPOSED>(simd, row),
@@ -61,7 +61,7 @@ impl Strip<'_> {
         }
     }
 
-    /// Rows from `row` on, as many as it returns.
+    /// Computes `P` rows starting at `row` and returns `P`.
     #[inline(always)]
     fn tile<S: Simd, const V: usize, const P: usize, const TRANSPOSED: bool>(
         &self,
@@ -72,7 +72,7 @@ impl Strip<'_> {
         let Matrix { numbers, rows, columns: inner, .. } = self.a;
         let mut sums = [[simd.splat_f32s(0.0); V]; P];
         if TRANSPOSED {
-            // None to begin with, where there is nothing to sum up.
+            // The slice may be empty if the inner size is 0.
             let numbers = numbers.get(row..).unwrap_or_default().chunks(rows);
             for (b, a) in panel.chunks_exact(V).zip(numbers) {
                 let a = &a[..P];
@@ -99,7 +99,7 @@ impl Strip<'_> {
             }
         }
         for (p, sums) in sums.iter().enumerate() {
-            // SAFETY: a task has these rows and columns to itself.
+            // SAFETY: no other task has these rows and columns.
             #[allow(unsafe_code)]
             let to = unsafe { self.to.row(row + p, self.columns.clone()) };
             self.store::<S, V>(sums, to);

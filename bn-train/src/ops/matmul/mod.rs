@@ -1,8 +1,8 @@
-//! Matrix products over slices, for the sizes that perceptrons have.
+//! Matrix products over slices, for the sizes of MLPs.
 //!
-//! Columns of the result are cut into strips of two vectors. A task copies its strip of the right matrix into a panel that is
-//! read in a row, and walks over the left one where it lies. Not by `gemm`, candle's crate for this: at 128x128x128 it
-//! spends a seventh of its time on packing, and its threads wait for each other (`benches/README.md`).
+//! The columns of the result are divided into strips of two vectors. A task copies its strip of the right matrix into a
+//! panel that is read sequentially, and reads the left matrix in place. Candle's crate `gemm` is not used, because at
+//! 128x128x128 it spends a seventh of its time on packing, and its threads wait for each other (`benches/README.md`).
 
 mod kernel;
 
@@ -13,17 +13,17 @@ use std::cell::RefCell;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-/// Multiplications that are not worth a second thread.
+/// Up to this many multiplications, a single thread is faster.
 const SMALL: usize = 1 << 16;
-/// Rows of a task, at least: the strip of the right matrix is copied for each.
+/// Minimum rows per task, since each task copies its strip of the right matrix.
 const ROWS: usize = 32;
 
 thread_local! {
-    /// The strip of a task.
+    /// The panel of a task.
     static PANEL: RefCell<Buffer> = RefCell::default();
 }
 
-/// A matrix in a slice, read as it lies or transposed.
+/// A matrix view of a slice, possibly transposed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Matrix<'a> {
     numbers: &'a [f32],
@@ -33,27 +33,27 @@ pub(crate) struct Matrix<'a> {
 }
 
 impl<'a> Matrix<'a> {
-    /// Row after row.
+    /// A row-major matrix.
     ///
     /// # Panics
-    /// When there are not as many numbers.
+    /// `numbers` does not have `rows * columns` elements.
     pub(crate) fn new(numbers: &'a [f32], (rows, columns): (usize, usize)) -> Self {
         assert_eq!(numbers.len(), rows * columns, "a matrix of {rows} rows and {columns} columns");
         Self { numbers, rows, columns, steps: (columns, 1) }
     }
 
-    /// The same numbers with rows and columns exchanged.
+    /// The transposed view.
     pub(crate) fn transposed(self) -> Self {
         Self { rows: self.columns, columns: self.rows, steps: (self.steps.1, self.steps.0), ..self }
     }
 
-    /// Some columns as the kernel reads them, `[rows, width]`; what has no column becomes 0.
+    /// Copies columns into a panel `[rows, width]`, padded with 0.
     fn copy_columns(self, columns: Range<usize>, width: usize, panel: &mut [f32]) {
         if self.steps.1 == 1 {
             let rows = self.numbers.chunks_exact(self.columns.max(1));
             for (row, panel) in rows.zip(panel.chunks_exact_mut(width)) {
                 let row = &row[columns.clone()];
-                // A call to copy a short row takes longer than the copy.
+                // For short rows, a call to memcpy takes longer than the copy.
                 match (row.first_chunk::<32>(), panel.first_chunk_mut()) {
                     (Some(row), Some(panel)) => *panel = *row,
                     _ => {
@@ -72,14 +72,14 @@ impl<'a> Matrix<'a> {
     /// `self · other`.
     ///
     /// # Panics
-    /// When `other` has not as many rows as this has columns.
+    /// `other` does not have as many rows as `self` has columns.
     pub(crate) fn times(self, other: Self) -> Product<'a> {
         assert_eq!(self.columns, other.rows, "the inner size of a product");
         Product { left: self, right: other, bias: None }
     }
 }
 
-/// A product of matrices, not yet computed.
+/// A matrix product, not yet computed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Product<'a> {
     left: Matrix<'a>,
@@ -88,17 +88,17 @@ pub(crate) struct Product<'a> {
 }
 
 impl<'a> Product<'a> {
-    /// With a number per column added to each row, where there is a bias.
+    /// Adds an optional bias per column.
     ///
     /// # Panics
-    /// When there are not as many numbers as columns.
+    /// The bias does not have one element per column.
     pub(crate) fn plus(self, bias: Option<&'a [f32]>) -> Self {
         let columns = self.right.columns;
         assert!(bias.is_none_or(|bias| bias.len() == columns), "a bias of {columns} columns");
         Self { bias, ..self }
     }
 
-    /// The numbers of the product, row after row.
+    /// Computes the product in row-major order.
     pub(crate) fn computed(self) -> Vec<f32> {
         let product = |to: &mut [MaybeUninit<f32>]| {
             let to = Windows::new(to, self.right.columns);
@@ -107,7 +107,7 @@ impl<'a> Product<'a> {
                 self.strip(tasks.at(task), &to);
             });
         };
-        // SAFETY: the tasks' strips are all of the product.
+        // SAFETY: the tasks' strips cover the product.
         #[allow(unsafe_code)] // see `filled`
         unsafe {
             filled(self.len(), product)
@@ -122,7 +122,7 @@ impl<'a> Product<'a> {
         self.len() * self.left.columns <= SMALL
     }
 
-    /// How many threads there are decides who computes a number, not how.
+    /// Divides the work. The number of threads does not affect how an element is computed.
     fn tasks(&self, threads: usize) -> Tasks {
         let (rows, columns) = (self.left.rows, self.right.columns);
         let width = VECTORS * lanes();
@@ -137,7 +137,7 @@ impl<'a> Product<'a> {
         }
     }
 
-    /// Fills the window of a task.
+    /// Computes the window of a task.
     fn strip(
         &self,
         (rows, columns): (Range<usize>, Range<usize>),
@@ -161,7 +161,7 @@ impl<'a> Product<'a> {
     }
 }
 
-/// Windows of a matrix, strip by strip.
+/// The windows of all tasks, ordered by strip.
 struct Tasks {
     size: (usize, usize),
     step: (usize, usize),
@@ -176,7 +176,7 @@ impl Tasks {
         self.blocks() * self.size.1.div_ceil(self.step.1)
     }
 
-    /// Rows and columns of a task; those of different tasks share no place.
+    /// Rows and columns of a task. Different tasks are disjoint.
     fn at(&self, task: usize) -> (Range<usize>, Range<usize>) {
         let part = |index: usize, step: usize, len: usize| {
             let start = index * step;

@@ -1,4 +1,4 @@
-//! Laws of the product: it is the sum of products in one order, whatever the layout, the tiles and the threads.
+//! Laws of the matrix product: it does not depend on layout, tiles or threads.
 
 use super::*;
 
@@ -7,8 +7,8 @@ fn on<R: Send>(threads: usize, work: impl FnOnce() -> R + Send) -> R {
     pool.build().unwrap().install(work)
 }
 
-/// Whole numbers: every order of summation gives the same.
-fn whole(i: usize) -> f32 {
+/// Small integers, whose sums are exact in any order.
+fn small_integer(i: usize) -> f32 {
     ((i * 37 + 11) % 23) as f32 - 11.0
 }
 
@@ -20,7 +20,7 @@ fn numbers(len: usize, number: fn(usize) -> f32) -> Vec<f32> {
     (0..len).map(number).collect()
 }
 
-fn exchanged(numbers: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+fn transposed(numbers: &[f32], rows: usize, columns: usize) -> Vec<f32> {
     let at = |i: usize| numbers[i % rows * columns + i / rows];
     (0..rows * columns).map(at).collect()
 }
@@ -41,10 +41,10 @@ fn products_are_sums_of_products() {
     }
     sizes.extend((1..70).map(|columns| (13, 4, columns)));
     for (rows, inner, columns) in sizes {
-        let a = numbers(rows * inner, whole);
-        let b = numbers(inner * columns, whole);
-        let bias = numbers(columns, whole);
-        let (at, bt) = (exchanged(&a, rows, inner), exchanged(&b, inner, columns));
+        let a = numbers(rows * inner, small_integer);
+        let b = numbers(inner * columns, small_integer);
+        let bias = numbers(columns, small_integer);
+        let (at, bt) = (transposed(&a, rows, inner), transposed(&b, inner, columns));
         let entry = |i: usize| {
             let (row, column) = (i / columns, i % columns);
             let terms = (0..inner).map(|k| a[row * inner + k] * b[k * columns + column]);
@@ -71,25 +71,25 @@ fn products_are_sums_of_products() {
 }
 
 #[test]
-fn neither_threads_nor_neighbours_change_a_bit() {
+fn product_is_bitwise_equal_for_any_threads_and_tiles() {
     let (rows, inner, columns) = (130, 784, 101);
     let a = numbers(rows * inner, fraction);
     let b = numbers(inner * columns, fraction);
     let (left, right) = (Matrix::new(&a, (rows, inner)), Matrix::new(&b, (inner, columns)));
-    let whole = on(1, || left.times(right).computed());
+    let expected = on(1, || left.times(right).computed());
     for threads in [2, 3, 8] {
-        assert_eq!(on(threads, || left.times(right).computed()), whole);
+        assert_eq!(on(threads, || left.times(right).computed()), expected);
     }
-    // A row by itself falls into another tile.
+    // A single row uses another tile.
     for row in [0, 7, 64, 129] {
-        let alone = Matrix::new(&a[row * inner..][..inner], (1, inner));
-        let y = alone.times(right).computed();
-        assert_eq!(y, whole[row * columns..][..columns]);
+        let single = Matrix::new(&a[row * inner..][..inner], (1, inner));
+        let y = single.times(right).computed();
+        assert_eq!(y, expected[row * columns..][..columns]);
     }
 }
 
 #[test]
-fn close_to_the_sum_in_f64() {
+fn product_is_close_to_the_sum_in_f64() {
     let (rows, inner, columns) = (17, 1000, 35);
     let a = numbers(rows * inner, fraction);
     let b = numbers(inner * columns, fraction);
@@ -100,7 +100,7 @@ fn close_to_the_sum_in_f64() {
             (0..inner).map(|k| f64::from(a[row * inner + k]) * f64::from(b[k * columns + column]));
         let (want, size) =
             terms.fold((0.0, 0.0), |(sum, size), term| (sum + term, size + term.abs()));
-        // Each of the additions rounds by half a unit of at most the sum of sizes; products round too without fused ones.
+        // Each addition rounds by half an ulp of at most the sum of magnitudes; so do products without FMA.
         let tolerance = size * (inner + 1) as f64 * f64::from(f32::EPSILON) / 2.0;
         assert!((f64::from(*got) - want).abs() <= tolerance, "{got} {want}");
     }

@@ -1,19 +1,19 @@
-//! What a checkpoint says of itself, and which checkpoint is the best.
+//! Metadata of a checkpoint, and the choice of the best one.
 
 use super::SCHEMA;
 use crate::state::{State, StateError};
 use std::collections::BTreeMap;
 
-/// What a checkpoint says of itself.
+/// Metadata of a checkpoint.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Header {
-    /// Digest of the run's settings: a checkpoint continues this run and no other.
+    /// Digest of the run's settings; only a run with the same digest may resume from the checkpoint.
     pub run_digest: String,
-    /// Optimizer updates done.
+    /// Number of optimizer updates.
     pub step: u64,
-    /// Lengths, in bytes, of the files that grow with the run, by name: what is written after this is written again.
+    /// Lengths in bytes of the run's growing files, by name. Resuming truncates the files to these lengths.
     pub files: BTreeMap<String, u64>,
-    /// The best checkpoint so far, this one included.
+    /// The best checkpoint so far, including this one.
     pub best: Option<Best>,
 }
 
@@ -22,12 +22,12 @@ pub struct Header {
 pub struct Best {
     /// Its step.
     pub step: u64,
-    /// Its score: the metric by which runs are judged, on the validation split.
+    /// Its score: the task's main metric on the validation split.
     pub score: f64,
 }
 
 impl Best {
-    /// The better of a run's best so far and a new score; equal scores leave the older.
+    /// The better of the best so far and a new score. Ties keep the older one.
     pub fn of(
         before: Option<Self>,
         step: u64,
@@ -61,7 +61,7 @@ impl Header {
         state
     }
 
-    /// Reads all but the schema.
+    /// Reads everything except the schema, which the caller has taken.
     pub(super) fn from_state(mut state: State) -> Result<Self, StateError> {
         let mut files = BTreeMap::new();
         let mut lengths = state.take_state("files");

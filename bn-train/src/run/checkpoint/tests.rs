@@ -1,4 +1,4 @@
-//! Laws of checkpoints: what is kept, what survives damage, what is refused.
+//! Laws of checkpoints: retention, damage and refusal.
 
 use super::*;
 use candle::{Device, Tensor};
@@ -45,7 +45,7 @@ fn saved(folder: &Path, steps: &[u64]) -> Checkpoints {
 }
 
 #[test]
-fn what_is_saved_is_read_back() {
+fn saved_checkpoint_reads_back_equal() {
     let folder = tempfile::tempdir().unwrap();
     let checkpoints = saved(folder.path(), &[]);
     assert_eq!(newest(&checkpoints), (None, vec![]));
@@ -59,7 +59,7 @@ fn what_is_saved_is_read_back() {
 }
 
 #[test]
-fn a_better_score_replaces_the_best_and_an_equal_one_does_not() {
+fn only_a_better_score_replaces_the_best() {
     let first = Best::of(None, 1, Some(0.5), true);
     assert_eq!(first, Some(Best { step: 1, score: 0.5 }));
     assert_eq!(Best::of(first, 2, Some(0.5), true), first);
@@ -72,7 +72,7 @@ fn a_better_score_replaces_the_best_and_an_equal_one_does_not() {
 }
 
 #[test]
-fn the_last_and_the_best_are_kept_on_disk() {
+fn last_and_best_checkpoints_are_kept() {
     let folder = tempfile::tempdir().unwrap();
     let checkpoints = Checkpoints::new(folder.path().join("checkpoints"), 2);
     let mut best = None;
@@ -86,7 +86,7 @@ fn the_last_and_the_best_are_kept_on_disk() {
 
 proptest! {
     #[test]
-    fn only_what_is_neither_recent_nor_best_may_go(
+    fn recent_and_best_checkpoints_are_never_expendable(
         steps in proptest::collection::btree_set(0_u64..100, 0..12), keep in 1_usize..5, best in 0_u64..100,
     ) {
         let saved: Vec<u64> = steps.into_iter().collect();
@@ -101,7 +101,7 @@ proptest! {
 }
 
 #[test]
-fn a_damaged_newest_falls_back_with_a_warning() {
+fn damaged_newest_checkpoint_falls_back_with_a_warning() {
     let folder = tempfile::tempdir().unwrap();
     let checkpoints = saved(folder.path(), &[10, 20, 30]);
     let path = checkpoints.path(30);
@@ -116,10 +116,10 @@ fn a_damaged_newest_falls_back_with_a_warning() {
     for len in (0..sound.len()).step_by(7).chain(sound.len() - 9..sound.len()) {
         check(&sound[..len], &format!("{len} bytes"));
     }
-    for place in (0..sound.len()).step_by(5) {
+    for position in (0..sound.len()).step_by(5) {
         let mut flipped = sound.clone();
-        flipped[place] ^= 1 << (place % 8);
-        check(&flipped, &format!("byte {place}"));
+        flipped[position] ^= 1 << (position % 8);
+        check(&flipped, &format!("byte {position}"));
     }
     fs::write(checkpoints.path(20), "").unwrap();
     assert_eq!(newest(&checkpoints).0, Some(10));
@@ -130,7 +130,7 @@ fn a_damaged_newest_falls_back_with_a_warning() {
 }
 
 #[test]
-fn a_checkpoint_that_is_not_accepted_falls_back_with_the_reason() {
+fn refused_checkpoint_falls_back_with_the_reason() {
     let folder = tempfile::tempdir().unwrap();
     let checkpoints = saved(folder.path(), &[10, 20]);
     let accept = |header: &Header| {
@@ -165,7 +165,7 @@ fn checkpoints_of_other_runs_and_newer_programs_are_refused() {
 }
 
 #[test]
-fn other_files_in_the_folder_are_left_alone() {
+fn unrelated_files_in_the_folder_are_kept() {
     let folder = tempfile::tempdir().unwrap();
     let checkpoints = Checkpoints::new(folder.path(), 1);
     let strangers =
@@ -173,7 +173,7 @@ fn other_files_in_the_folder_are_left_alone() {
     for name in strangers {
         fs::write(folder.path().join(name), "mine").unwrap();
     }
-    // What a killed process leaves is neither a checkpoint nor kept.
+    // An unfinished file of a killed process is not a checkpoint and is deleted.
     fs::write(folder.path().join(".step-000005.safetensors.new"), "half").unwrap();
     assert_eq!(checkpoints.steps().unwrap(), [] as [u64; 0]);
     checkpoints.save(&checkpoint(10, None, None)).unwrap();
@@ -190,11 +190,11 @@ fn other_files_in_the_folder_are_left_alone() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_written_is_named() {
+fn error_names_a_folder_that_cannot_be_written() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     fs::write(&file, "").unwrap();
     let checkpoints = Checkpoints::new(file.join("checkpoints"), 1);
     let error = checkpoints.save(&checkpoint(1, None, None)).unwrap_err().to_string();
-    assert!(error.contains("file/checkpoints: cannot make this folder"), "{error}");
+    assert!(error.contains("file/checkpoints: cannot create this folder"), "{error}");
 }

@@ -10,13 +10,13 @@ fn take(path: &Path) -> RunDirectory {
     RunDirectory::take(path, NO_PATIENCE).unwrap()
 }
 
-/// A folder on a file system in memory, where there is one: these tests wait for the disk a thousand times.
+/// A temporary folder in memory if possible, because these tests sync a thousand times.
 fn folder() -> tempfile::TempDir {
     let memory = Path::new("/dev/shm");
     if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap()
 }
 
-/// A run that leaves `mark` in all its files and ends with `status`.
+/// Writes a run with `mark` in all its files and ends it with `status`.
 fn run(path: &Path, mark: &str, status: &Status) -> Result<(), LockError> {
     let directory = RunDirectory::take(path, NO_PATIENCE)?;
     directory.begin(&format!("mark = {mark:?}"))?;
@@ -46,7 +46,7 @@ fn row(mark: &str) -> MetricRow {
     }
 }
 
-/// The mark of a folder in which everything is there and of one run.
+/// The mark of a folder. Panics if its files are incomplete or of different runs.
 fn mark(folder: &Path) -> Option<String> {
     let config = fs::read_to_string(folder.join(CONFIG)).ok()?;
     let mark = config.strip_prefix("mark = \"")?.strip_suffix('"')?.to_owned();
@@ -74,7 +74,7 @@ fn failed() -> Status {
 }
 
 #[test]
-fn results_take_the_name_and_the_rest_stays_partial() {
+fn complete_runs_take_the_final_name_and_others_stay_partial() {
     for (first, second, expected) in [
         (Status::Finished, Status::Finished, ["second", ""]),
         (Status::Finished, diverged(), ["second", ""]),
@@ -95,9 +95,9 @@ fn results_take_the_name_and_the_rest_stays_partial() {
     }
 }
 
-/// Kills a run before each of its steps, the recovery before each of its steps, and looks at what is left.
+/// Kills a run before each of its steps, and the recovery before each of its steps, and checks what is left.
 #[test]
-fn no_kill_between_two_steps_loses_a_result() {
+fn kill_between_any_steps_loses_no_complete_run() {
     for (first, second) in [
         (None, Status::Finished),
         (Some(Status::Finished), Status::Finished),
@@ -142,14 +142,14 @@ fn check_after_recovery(path: &Path, first: Option<&Status>, second: &Status, is
         None => assert!(!was_result && !path.exists()),
     }
     assert_eq!(is_result(path), path.exists());
-    assert!(!is_result(&partial), "a result has its name");
+    assert!(!is_result(&partial), "complete runs have their final name");
     let known = [".seed-0.partial", "seed-0"];
     let names = names(path.parent().unwrap());
     assert!(names.iter().all(|name| known.contains(&name.as_str())), "{names:?}");
 }
 
 #[test]
-fn owner_excludes_others_until_it_ends() {
+fn owner_excludes_others_until_dropped() {
     let folder = self::folder();
     let path = folder.path().join("arm/seed-0");
     let owner = take(&path);
@@ -174,11 +174,11 @@ fn closing_a_vanished_run_is_an_error() {
 }
 
 #[test]
-fn run_whose_process_died_gets_its_status_and_log() {
+fn run_of_a_dead_process_gets_a_status_and_a_log() {
     let folder = self::folder();
     let path = folder.path().join("arm/seed-0");
     let partial = path.with_file_name(".seed-0.partial");
-    // Once before the process had begun, once after.
+    // First without a folder, then with one.
     for expected in ["one\n", "one\ntwo\n"] {
         let directory = take(&path);
         let text = expected.lines().next_back().unwrap();
@@ -190,7 +190,7 @@ fn run_whose_process_died_gets_its_status_and_log() {
 }
 
 #[test]
-fn run_holds_room_for_its_last_words_until_it_ends() {
+fn run_reserves_space_until_it_ends() {
     let folder = self::folder();
     let path = folder.path().join("arm/seed-0");
     let reserve = path.with_file_name(".seed-0.partial").join(RESERVE);

@@ -1,4 +1,4 @@
-//! Laws of exported files: PyTorch and Keras load them and compute the same.
+//! Laws of exported files: PyTorch and Keras load them and compute the same outputs.
 
 use super::*;
 use crate::experiment::{Flags, Registry};
@@ -7,7 +7,7 @@ use crate::run::{Checkpoint, DeviceData};
 use candle::Device;
 use serde_json::Value;
 
-/// The network of `arm` as `tests/torch/export.py` had it.
+/// The network of `arm` that `tests/torch/export.py` used.
 fn network(arm: &str) -> Networks {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/torch/export");
     let config = std::fs::read_to_string(format!("{folder}/{arm}.toml")).unwrap();
@@ -22,7 +22,7 @@ fn network(arm: &str) -> Networks {
     networks
 }
 
-/// `pattern` of the script.
+/// The script's `pattern`.
 fn pattern(count: usize, salt: u64) -> Vec<f32> {
     let mask = u64::from(u32::MAX);
     let mixed = (1..=count as u64).map(|i| (i * 2_654_435_761 + salt * 40_503) & mask);
@@ -37,7 +37,7 @@ fn assert_same_outputs(names: ExportNames, extension: &str, outputs: &str) {
     let theirs: Value = serde_json::from_str(&theirs).unwrap();
     for arm in ["mlp", "convnet"] {
         let model = network(arm);
-        // The file that they read is the one that is written now.
+        // The file that they read equals the one written now.
         let bytes = interchange::to_bytes(&export(&model, names).unwrap()).unwrap();
         let file = format!("{folder}/{arm}.{extension}.safetensors");
         assert!(bytes == std::fs::read(&file).unwrap(), "{file} differs");
@@ -66,7 +66,7 @@ fn keras_computes_the_same_outputs_from_the_exported_file() {
 }
 
 #[test]
-fn candle_and_pytorch_share_all_names_but_the_counter() {
+fn candle_and_pytorch_names_differ_only_in_the_counter() {
     let model = network("convnet");
     let names = |names| export(&model, names).unwrap().into_keys().collect::<Vec<String>>();
     let mut torch = names(ExportNames::PyTorch);
@@ -76,7 +76,7 @@ fn candle_and_pytorch_share_all_names_but_the_counter() {
 }
 
 #[test]
-fn keras_has_its_names_and_layouts() {
+fn keras_export_has_keras_names_and_layouts() {
     let own = export(&network("convnet"), ExportNames::PyTorch).unwrap();
     let keras = export(&network("convnet"), ExportNames::Keras).unwrap();
     let kernel = &keras["conv2/kernel"];

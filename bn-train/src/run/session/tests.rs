@@ -1,4 +1,4 @@
-//! Laws of a session: where it is interrupted changes no row, and whether it is watched changes none either.
+//! Laws of a session: neither interruptions nor probes change a row.
 
 use super::super::writer::Writer;
 use super::*;
@@ -7,7 +7,7 @@ use bn_report::schema::LayerRow;
 use candle::Device;
 use std::sync::{Arc, Mutex};
 
-/// Rows in memory, with their number as the length of the file.
+/// Rows in memory; their count stands in for the file length.
 #[derive(Clone, Debug, Default)]
 struct Memory(Arc<Mutex<Vec<Row>>>);
 
@@ -61,7 +61,7 @@ fn settings(lines: &str) -> Settings {
     Registry::built_in().settings(&text).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// A run in `folder` that is stopped before step `stop_at`.
+/// Runs in `folder` until it is stopped after step `stop_at`.
 fn run(
     settings: &Settings,
     folder: &std::path::Path,
@@ -85,7 +85,7 @@ fn run(
 }
 
 #[test]
-fn a_run_that_is_interrupted_anywhere_writes_the_same_rows() {
+fn interrupted_run_writes_the_same_rows() {
     let settings = settings(
         "checkpoint.every = 5\naverage.kind = 'ema'\npopulation.when = 'evaluations'\nlayers.every = 2\n\
          shadow = { decays = [0.9, 'cumulative'], zero_debias = 'both' }",
@@ -93,16 +93,16 @@ fn a_run_that_is_interrupted_anywhere_writes_the_same_rows() {
     let folder = tempfile::tempdir().unwrap();
     let straight = Memory::default();
     assert_eq!(run(&settings, folder.path(), &straight, None), Status::Finished);
-    // Four evaluations of six passes, three with training rows, and the test.
+    // Four validations and one test of six passes, and three times training rows; two metrics each.
     assert_eq!(straight.metrics().len(), 2 * (4 * 6 + 3 + 6));
     let straight = straight.all();
     let of_layers = straight.iter().filter_map(|row| match row {
         Row::Layer(row) => Some(row.metric.starts_with("population_")),
         _ => None,
     });
-    let (gaps, watched): (Vec<bool>, Vec<bool>) = of_layers.partition(|is_gap| *is_gap);
-    // Six steps were watched. The population was taken at four evaluations, and a layer has two gaps.
-    assert!(watched.len() > 6 && watched.len() % 6 == 0, "{}", watched.len());
+    let (gaps, probed): (Vec<bool>, Vec<bool>) = of_layers.partition(|is_gap| *is_gap);
+    // Six steps were probed. Population gaps were taken at four evaluations, two per layer.
+    assert!(probed.len() > 6 && probed.len() % 6 == 0, "{}", probed.len());
     assert!(gaps.len() >= 8 && gaps.len() % 8 == 0, "{}", gaps.len());
     for first in 0..12 {
         let folder = tempfile::tempdir().unwrap();
@@ -110,18 +110,18 @@ fn a_run_that_is_interrupted_anywhere_writes_the_same_rows() {
         assert_eq!(run(&settings, folder.path(), &memory, Some(first)), Status::Interrupted);
         let second = (first + 3).min(11);
         assert_eq!(run(&settings, folder.path(), &memory, Some(second)), Status::Interrupted);
-        // What a killed process wrote after its last checkpoint.
+        // Rows that a killed process wrote after its last checkpoint are discarded.
         memory.0.lock().unwrap().push(straight[0].clone());
         assert_eq!(run(&settings, folder.path(), &memory, None), Status::Finished);
-        assert_eq!(memory.all(), straight, "stopped before steps {first} and {second}");
-        // Once more: there is nothing left to do.
+        assert_eq!(memory.all(), straight, "stopped after steps {first} and {second}");
+        // A complete run has nothing left to do.
         assert_eq!(run(&settings, folder.path(), &memory, None), Status::Finished);
         assert_eq!(memory.all(), straight);
     }
 }
 
 #[test]
-fn checkpoints_and_averages_change_no_training_row() {
+fn checkpoints_and_averages_do_not_change_other_rows() {
     let rows = |lines: &str| {
         let folder = tempfile::tempdir().unwrap();
         let memory = Memory::default();
@@ -145,7 +145,7 @@ fn checkpoints_and_averages_change_no_training_row() {
 }
 
 #[test]
-fn probes_change_no_other_row() {
+fn probes_do_not_change_other_rows() {
     let rows = |lines: &str| {
         let folder = tempfile::tempdir().unwrap();
         let memory = Memory::default();
@@ -168,7 +168,7 @@ fn probes_change_no_other_row() {
 }
 
 #[test]
-fn the_last_and_the_best_checkpoint_are_kept() {
+fn last_and_best_checkpoints_are_kept() {
     let folder = tempfile::tempdir().unwrap();
     let settings = settings("checkpoint.every = 2");
     run(&settings, folder.path(), &Memory::default(), None);
@@ -181,7 +181,7 @@ fn the_last_and_the_best_checkpoint_are_kept() {
 }
 
 #[test]
-fn a_run_that_diverges_keeps_the_rows_of_its_blow_up() {
+fn diverged_run_keeps_the_rows_of_its_last_step() {
     let settings = settings(
         "optimizer = { kind = 'sgd', learning_rate = 1e38 }\nnorm.kind = 'none'\nmodel.activation = 'relu'",
     );
@@ -190,13 +190,14 @@ fn a_run_that_diverges_keeps_the_rows_of_its_blow_up() {
     let status = run(&settings, folder.path(), &memory, None);
     let Status::Diverged { step, reason } = status else { panic!("{status:?}") };
     assert!(
-        reason.starts_with("training loss is ") && reason.ends_with("` is not finite first"),
+        reason.starts_with("training loss is ")
+            && reason.ends_with("` is the first that is not finite"),
         "{reason}"
     );
     let rows = memory.metrics();
     let loss = rows.iter().rfind(|row| row.metric == "loss").unwrap();
     assert_eq!((loss.step, loss.split, loss.value), (step, Split::Train, None));
-    // The losses before it are there too.
+    // The losses before it are kept too.
     let before = rows.iter().rfind(|row| row.split == Split::Train && row.value.is_some()).unwrap();
     assert_eq!(before.step.max(1), step);
     let mut keys: Vec<_> =
@@ -204,5 +205,5 @@ fn a_run_that_diverges_keeps_the_rows_of_its_blow_up() {
     let count = keys.len();
     keys.sort();
     keys.dedup();
-    assert_eq!(keys.len(), count, "no row stands twice");
+    assert_eq!(keys.len(), count, "rows are unique");
 }

@@ -1,4 +1,4 @@
-//! Laws of a trainer: what is saved is all there is, parts of a batch are the batch, and a blow-up is named.
+//! Laws of a trainer: its state is complete, accumulation equals the full batch, and divergence names its layer.
 
 use super::*;
 use crate::data::Source;
@@ -31,11 +31,11 @@ fn data(settings: &Settings) -> DeviceData {
     DeviceData::new(&source.load().unwrap(), &Device::Cpu).unwrap()
 }
 
-/// So many updates, all of which must succeed.
+/// Takes `count` steps, all of which must succeed.
 fn steps(trainer: &mut Trainer, count: usize) -> Vec<Vec<f64>> {
     let step = |_| match trainer.step().unwrap() {
-        Stepped::Updated(scores) => scores,
-        diverged @ Stepped::Diverged { .. } => panic!("{diverged:?}"),
+        StepOutcome::Updated(scores) => scores,
+        diverged @ StepOutcome::Diverged { .. } => panic!("{diverged:?}"),
     };
     (0..count).map(step).collect()
 }
@@ -45,7 +45,7 @@ fn bytes(trainer: &Trainer) -> Vec<u8> {
 }
 
 #[test]
-fn a_loaded_state_continues_bitwise() {
+fn loaded_state_continues_bitwise() {
     let models = [
         "model.hidden = [12, 7]",
         "model = { kind = 'convnet', channels = [3, 4] }",
@@ -86,7 +86,7 @@ fn a_loaded_state_continues_bitwise() {
 }
 
 #[test]
-fn batches_of_every_kind_continue_bitwise() {
+fn every_kind_of_batch_continues_bitwise() {
     for lines in [
         "sampler = { kind = 'skewed', skew = 5, norm_weights = true, loss_weights = true }",
         "sampler = { kind = 'grouped', images = 2, arrangement = 'split' }",
@@ -110,10 +110,10 @@ fn batches_of_every_kind_continue_bitwise() {
     }
 }
 
-/// With the networks as good as frozen, moving statistics come to those of the population: of the biased choice without
-/// weights, of all examples with them.
+/// The learning rate is so small that the weights hardly change. With weights, moving statistics converge to those of all
+/// examples; without, to those of the biased selection.
 #[test]
-fn norm_weights_undo_the_bias_of_the_choice() {
+fn norm_weights_correct_for_biased_sampling() {
     let difference = |weighted: bool| {
         let settings = settings(&format!(
             "optimizer.learning_rate = 1e-12\nmodel.hidden = [20]\nnorm = {{ decay = 0.99, zero_debias = 'both' }}\n\
@@ -141,7 +141,7 @@ fn norm_weights_undo_the_bias_of_the_choice() {
 }
 
 #[test]
-fn a_state_of_another_run_is_refused() {
+fn state_of_another_run_is_refused() {
     let lines = "optimizer.learning_rate = 0.1\nmodel.hidden = [5]";
     let one = settings(lines);
     let data = data(&one);
@@ -180,7 +180,7 @@ fn values(trainer: &Trainer) -> Vec<(String, Vec<f64>)> {
 }
 
 #[test]
-fn a_batch_in_parts_equals_the_batch_where_no_norm_sees_the_parts() {
+fn accumulation_without_norm_layers_equals_the_full_batch() {
     let plain = "optimizer.learning_rate = 0.1\nmodel.hidden = [9]\nnorm.kind = 'none'";
     let weighted =
         format!("{plain}\nsampler = {{ kind = 'skewed', skew = 20, loss_weights = true }}");
@@ -232,7 +232,7 @@ fn a_batch_in_parts_trains_as_ghost_batches_of_their_size() {
 }
 
 #[test]
-fn parts_make_one_commit_with_the_moments_of_the_whole_batch() {
+fn accumulation_commits_once_with_the_pooled_moments() {
     let lines = "optimizer.learning_rate = 0.1\nmodel.hidden = [9]\nnorm.decay = 0.5";
     let train = |parts: usize| {
         let settings = settings(&format!("{lines}\ntrain.accumulate = {parts}"));
@@ -266,10 +266,10 @@ fn fill(trainer: &Trainer, path: &str, value: f64) {
 }
 
 #[test]
-fn a_blow_up_names_the_first_layer_that_is_not_finite() {
+fn divergence_names_the_first_layer_that_is_not_finite() {
     let model = "model = { hidden = [9, 8, 7], activation = 'relu' }";
     let (plain, normalized) = ("norm.kind = 'none'", "norm.decay = 0.9");
-    // The weights are numbers still, but products of them are not; elsewhere the weight is where it begins.
+    // These weights are finite, but their products overflow. In the other cases a weight itself is not finite.
     let large: &[(&str, f64)] = &[("hidden1.weight", 1e30), ("hidden2.weight", 1e30)];
     for (norm, filled, expected) in [
         (plain, large, "hidden2"),
@@ -284,7 +284,7 @@ fn a_blow_up_names_the_first_layer_that_is_not_finite() {
             fill(&trainer, path, *value);
         }
         let before = values(&trainer);
-        let Stepped::Diverged { scores, layer } = trainer.step().unwrap() else {
+        let StepOutcome::Diverged { scores, layer } = trainer.step().unwrap() else {
             panic!("{norm}, {filled:?} trained on")
         };
         assert!(!scores[0].is_finite());
@@ -299,7 +299,7 @@ fn a_blow_up_names_the_first_layer_that_is_not_finite() {
 }
 
 #[test]
-fn averaged_weights_are_evaluated_and_never_trained_on() {
+fn averaged_weights_do_not_affect_training() {
     let lines = "optimizer.learning_rate = 0.1\nmodel.hidden = [9]";
     let plain = settings(lines);
     let data = data(&plain);
@@ -324,7 +324,7 @@ fn averaged_weights_are_evaluated_and_never_trained_on() {
 }
 
 #[test]
-fn statistics_stay_from_the_step_that_freezes_them_on() {
+fn statistics_stay_frozen_after_freeze_after() {
     let settings = settings(
         "optimizer.learning_rate = 0.1\nmodel.hidden = [9]\nnorm = { decay = 0.5, freeze_after = 3 }",
     );
@@ -342,7 +342,7 @@ fn statistics_stay_from_the_step_that_freezes_them_on() {
     let saved = bytes(&trainer);
     let scores = steps(&mut trainer, 2);
     assert_eq!(moving(&trainer), frozen);
-    // Also where the run goes on from a checkpoint.
+    // The same holds after a resume.
     let mut second = Trainer::new(&settings, 0, &data).unwrap();
     second.load(State::from_bytes(&saved).unwrap()).unwrap();
     assert_eq!(steps(&mut second, 2), scores);

@@ -40,7 +40,7 @@ fn moving(model: &Model) -> Vec<Vec<f32>> {
 }
 
 #[test]
-fn each_network_updates_its_own_statistics_once_and_no_other() {
+fn each_step_updates_only_its_own_networks_statistics_once() {
     let (gan, models) = parts("norm.decay = 0.5");
     for network in [DISCRIMINATOR, GENERATOR] {
         let before: Vec<_> = models.iter().map(moving).collect();
@@ -55,8 +55,8 @@ fn each_network_updates_its_own_statistics_once_and_no_other() {
 }
 
 #[test]
-fn gradients_are_those_of_finite_differences() {
-    // Without norm layers, since a difference of two passes would update their statistics.
+fn gradients_equal_finite_differences() {
+    // Without norm layers, because the passes would update their statistics.
     let (gan, models) = parts("norm.kind = 'none'\nmodel.activation = 'tanh'");
     for network in [DISCRIMINATOR, GENERATOR] {
         let learn = || gan.learn(network, &models, &batch(), &mut Turn::default()).unwrap();
@@ -75,14 +75,14 @@ fn gradients_are_those_of_finite_differences() {
             let step = 1e-2;
             let slope = (at(step) - at(-step)) / (2.0 * f64::from(step));
             variable.set(&value).unwrap();
-            // The third derivative's share, and f32's rounding over the step.
+            // Truncation error of the central difference, plus f32 rounding divided by the step.
             assert!((gradient - slope).abs() < 2e-4, "{path}: {gradient} {slope}");
         }
     }
 }
 
 #[test]
-fn the_tape_and_the_graph_agree_on_the_generator() {
+fn tape_equals_graph_for_the_generator() {
     let (_, models) = parts("");
     let noise = Tensor::randn(0_f32, 1.0, (6, 3, 1, 1), &Device::Cpu).unwrap();
     let gradients = |mut pass: crate::model::Pass<'_>| {
@@ -113,7 +113,7 @@ fn logistic_loss_of_large_scores_is_finite() {
 }
 
 #[test]
-fn each_layer_is_seen_once_in_a_step() {
+fn each_layer_is_observed_once_per_step() {
     #[derive(Default)]
     struct Paths(Vec<String>);
     impl crate::model::Observer for Paths {
