@@ -170,7 +170,7 @@ fn every_wrong_value_reports_its_place_and_what_is_accepted() {
         ("norm", "kind = 'renorm'\nrenorm = { r_min = 2 }", "0 <= r_min <= 1"),
         ("norm", "kind = 'renorm'\nrenorm = { d_max = [[5, 1], [0, 1]] }", "non-decreasing steps"),
         ("norm", "kind = 'renorm'\nrenorm = { schedule = 'paper', r_max = 3 }", "both set bounds"),
-        ("norm", "kind = 'renorm'\nzero_debias = 'both'", "must be \"none\" with renorm"),
+        ("norm", "kind = 'renorm'\nzero_debias = 'both'", "must be \"none\" with the renorm"),
         ("norm", "dekay = 0.9", "did you mean `norm.decay`"),
         ("model", "hidden = [100, 0]", "each a whole number from 1"),
         ("model", "hidden = 100", "a list of widths"),
