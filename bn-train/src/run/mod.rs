@@ -32,4 +32,4 @@ pub use lock::is_held;
 pub use measure::{Measured, measure};
 pub use outputs::Outputs;
 pub use session::{Progress, train};
-pub use trainer::{Stepped, Trainer};
+pub use trainer::{StepOutcome, Trainer};

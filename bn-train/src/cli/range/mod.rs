@@ -13,7 +13,7 @@ use crate::data::Dataset;
 use crate::experiment::plan::{Plan, Run};
 use crate::experiment::{Registry, Settings};
 use crate::ops::parallel::awake;
-use crate::run::{DeviceData, Stepped, Trainer, write_atomic};
+use crate::run::{DeviceData, StepOutcome, Trainer, write_atomic};
 use crate::schedule::{Schedule, Shape};
 use anyhow::{Context as _, ensure};
 use clap::Args;
@@ -102,7 +102,8 @@ impl Range {
         let mut trainer = Trainer::new(&self.settings(run), run.seed, data)?;
         let mut sweep = Sweep::new(self.from, self.to, self.steps);
         loop {
-            let (Stepped::Updated(scores) | Stepped::Diverged { scores, .. }) = trainer.step()?;
+            let (StepOutcome::Updated(scores) | StepOutcome::Diverged { scores, .. }) =
+                trainer.step()?;
             let loss = scores.first().copied().unwrap_or(f64::NAN);
             bar.inc(1);
             if !sweep.push(loss) {
