@@ -10,8 +10,8 @@ const HEAD: &str = "\
 #     bn-train show template > mine.toml
 #     bn-train run mine.toml
 #
-# Keys with a default may be left out. Keys behind a `#` are absent by default, or belong to another kind, which is named
-# at the start of their comment. `--set norm.decay=0.9` overrides a key in every arm for one invocation.
+# Keys with a default may be left out. Keys behind a `#` are absent by default, or belong to another kind, which is
+# named at the start of their comment. `--set norm.decay=0.9` overrides a key in every arm for one invocation.
 # A typo, a wrong type or an invalid value is reported with its line before training starts.
 
 ";
