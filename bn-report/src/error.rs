@@ -67,6 +67,14 @@ pub enum Error {
         /// The names that there are.
         there: String,
     },
+    /// A table of all pairs of arms makes no sense.
+    #[error("a table of all pairs takes 3 to {most} arms; there are {arms}")]
+    Pairs {
+        /// How many arms there are.
+        arms: usize,
+        /// How many there may be.
+        most: usize,
+    },
     /// A chart could not be drawn.
     #[error("chart {chart}: {message}")]
     Chart {

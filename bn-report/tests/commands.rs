@@ -41,7 +41,7 @@ fn experiment(folder: &Path, name: &str, arms: &[MadeUpArm], seeds: u64) -> Stri
 fn a_table_comes_in_every_format() {
     let folder = tempfile::tempdir().expect("a folder");
     let directory = experiment(folder.path(), "x", &arms(), 6);
-    let terminal = succeed(&["table", &directory]);
+    let terminal = succeed(&["table", &directory, "--wide"]);
     assert!(terminal.starts_with("arm  ") && terminal.lines().count() == 3, "{terminal}");
     assert!(terminal.contains("against slow, <b> & \"c\""), "{terminal}");
     let markdown = succeed(&["table", &directory, "--format", "md"]);
@@ -59,10 +59,53 @@ fn a_table_comes_in_every_format() {
 }
 
 #[test]
+fn a_table_fits_and_says_what_it_leaves_out() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let long = "an arm whose name goes on and on";
+    let arms = [&arms()[..], &[MadeUpArm::new(long, 30.0, Some(10.0), 0.96)]].concat();
+    let directory = experiment(folder.path(), "x", &arms, 8);
+    // No terminal: 100 characters.
+    let fitted = succeed(&["table", &directory]);
+    assert!(fitted.lines().all(|line| line.chars().count() <= 100), "{fitted}");
+    assert!(fitted.contains("(without: ") && fitted.contains("--wide shows all"), "{fitted}");
+    let wide = succeed(&["table", &directory, "--wide"]);
+    assert!(
+        wide.lines().count() == 4 && wide.lines().any(|line| line.chars().count() > 100),
+        "{wide}"
+    );
+    assert!(wide.contains("between") && wide.contains(" and ") && wide.contains(long), "{wide}");
+}
+
+#[test]
+fn every_pair_of_arms_is_compared_on_request() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let arms = [&arms()[..], &[MadeUpArm::new("middle", 60.0, Some(10.0), 0.96)]].concat();
+    let directory = experiment(folder.path(), "x", &arms, 8);
+    let table = succeed(&["table", &directory, "--pairs", "--wide"]);
+    // Three pairs by final value, three by steps.
+    assert_eq!(table.lines().count(), 7, "{table}");
+    let csv = succeed(&["table", &directory, "--pairs", "--format", "csv"]);
+    let rows: Vec<csv::StringRecord> =
+        csv::Reader::from_reader(csv.as_bytes()).records().collect::<Result<_, _>>().expect("CSV");
+    assert_eq!(rows.len(), 6);
+    for row in &rows {
+        let [p, holm] = [10, 11].map(|cell| row[cell].parse::<f64>().expect("a number"));
+        assert!(p <= holm && holm <= 1.0, "{row:?}");
+    }
+    let json = succeed(&["table", &directory, "--pairs", "--format", "json"]);
+    let rows: Vec<serde_json::Value> = serde_json::from_str(&json).expect("JSON");
+    assert_eq!((rows.len(), rows[0]["arm"].as_str()), (6, Some("fast")));
+    let two = experiment(folder.path(), "two", &arms[..2], 2);
+    let (code, _, stderr) = run(&["table", &two, "--pairs"]);
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("takes 3 to 60 arms; there are 2"), "{stderr}");
+}
+
+#[test]
 fn baseline_and_metric_can_be_chosen() {
     let folder = tempfile::tempdir().expect("a folder");
     let directory = experiment(folder.path(), "x", &arms(), 6);
-    let table = succeed(&["table", &directory, "--baseline", "fast"]);
+    let table = succeed(&["table", &directory, "--wide", "--baseline", "fast"]);
     assert!(table.contains("against fast"), "{table}");
     let table = succeed(&["table", &directory, "--metric", "loss"]);
     assert!(table.contains("final validation loss") && !table.contains("steps to"), "{table}");

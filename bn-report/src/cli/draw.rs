@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::print::{print_all, tell};
+use super::print::{print_all, tell, terminal_width};
 use crate::draw::{Options, report_with};
 use crate::error::{Error, Result};
-use crate::schema;
+use crate::{schema, summary};
 
 /// Draws the report of one or several experiments, says on stderr what a reader should know, and prints headline, table and the page's
 /// path. Without an `output` the page is report.html in the experiment's directory.
@@ -21,7 +21,8 @@ pub fn draw(directories: &[PathBuf], output: Option<&Path>, options: &Options) -
     };
     let report = report_with(directories, &output, options)?;
     let code = tell(&report.damage, &report.notices);
-    let (headline, table) = (report.findings.headline.plain(), report.comparison.render_table());
+    let headline = report.findings.headline.plain();
+    let table = summary::terminal(&report.comparison.table(), Some(terminal_width()));
     print_all(&format!("{headline}\n\n{table}\nreport: {}\n", report.path.display()))?;
     Ok(code)
 }

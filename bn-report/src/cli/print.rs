@@ -17,6 +17,13 @@ pub(super) fn print_all(text: &str) -> Result<()> {
     }
 }
 
+/// How many characters a line of a table may have: as many as the terminal has, or [`PLAIN_WIDTH`] where there is none.
+pub(super) fn terminal_width() -> usize {
+    terminal_size::terminal_size().map_or(PLAIN_WIDTH, |(width, _)| width.0.into())
+}
+
+const PLAIN_WIDTH: usize = 100;
+
 /// Says on stderr what a reader should know about the files. The exit status is that of a failure where some could not be read.
 pub(super) fn tell(damage: &[String], notices: &[String]) -> ExitCode {
     let mut stderr = io::stderr();

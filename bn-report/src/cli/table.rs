@@ -6,9 +6,11 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 
 use super::Chosen;
-use super::print::{print_all, tell};
-use crate::compare::Comparison;
-use crate::error::Result;
+use super::print::{print_all, tell, terminal_width};
+use crate::compare::table::TextTable;
+use crate::compare::{Comparison, MOST_ARMS};
+use crate::error::{Error, Result};
+use crate::read::Experiment;
 use crate::{draw, summary};
 
 #[derive(Debug, Args)]
@@ -19,19 +21,26 @@ pub(super) struct Table {
     /// How to print it
     #[arg(long, value_enum, default_value_t = Format::Terminal)]
     format: Format,
+    /// Compare every pair of arms in place of all with the baseline; Holm's correction runs over all pairs
+    #[arg(long)]
+    pairs: bool,
+    /// On a terminal, every column and every cell on one line, however wide. Otherwise cells are folded, and where that is not
+    /// enough, columns are left out: diverged first, then the interval, between, runs
+    #[arg(long)]
+    wide: bool,
     #[command(flatten)]
     choice: Chosen,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Format {
-    /// Aligned columns
+    /// Aligned columns, as wide as the terminal is, or 100 characters where there is none
     Terminal,
     /// Markdown
     Md,
     /// Every number in full
     Csv,
-    /// Every number in full, an object per arm
+    /// Every number in full, an object per line of the table
     Json,
     /// A tabular with booktabs' rules
     Latex,
@@ -43,15 +52,37 @@ impl Table {
         let choice = self.choice.choice();
         choice.check(&experiment)?;
         let comparison = Comparison::with(&experiment, &choice);
-        let text = match self.format {
-            Format::Terminal => comparison.render_table(),
-            Format::Md => summary::table(&comparison.table()),
-            Format::Csv => summary::csv(&comparison)?,
-            Format::Json => summary::json(&comparison)?,
-            Format::Latex => summary::latex(&comparison.table()),
+        let text = if self.pairs {
+            self.pairs(&experiment, &comparison)?
+        } else {
+            match self.format {
+                Format::Csv => summary::csv(&comparison)?,
+                Format::Json => summary::json(&comparison)?,
+                _ => self.text(&comparison.table()),
+            }
         };
         let code = tell(&experiment.damage, &experiment.notices);
         print_all(&text)?;
         Ok(code)
+    }
+
+    fn pairs(&self, experiment: &Experiment, comparison: &Comparison) -> Result<String> {
+        if !(3..=MOST_ARMS).contains(&comparison.rows.len()) {
+            return Err(Error::Pairs { arms: comparison.rows.len(), most: MOST_ARMS });
+        }
+        let pairs = comparison.all_pairs(experiment);
+        match self.format {
+            Format::Csv => summary::pairs_csv(comparison, &pairs),
+            Format::Json => summary::pairs_json(comparison, &pairs),
+            _ => Ok(self.text(&comparison.pairs_table(&pairs))),
+        }
+    }
+
+    fn text(&self, table: &TextTable) -> String {
+        match self.format {
+            Format::Md => summary::table(&table.lines),
+            Format::Latex => summary::latex(&table.lines),
+            _ => summary::terminal(table, (!self.wide).then(terminal_width)),
+        }
     }
 }

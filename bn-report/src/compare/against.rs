@@ -101,8 +101,16 @@ pub fn compare_pairs(
     better: Option<Direction>,
     resolution: Option<f64>,
 ) -> Vec<Against> {
-    let mut all: Vec<Against> =
-        pairs.iter().map(|(arm, baseline)| pair_up(arm, baseline, better)).collect();
+    let all = pairs.iter().map(|(arm, baseline)| pair_up(arm, baseline, better)).collect();
+    corrected(all, better, resolution)
+}
+
+/// Comparisons with Holm's correction over all of them, and what each decides.
+pub(super) fn corrected(
+    mut all: Vec<Against>,
+    better: Option<Direction>,
+    resolution: Option<f64>,
+) -> Vec<Against> {
     let tested: Vec<usize> =
         (0..all.len()).filter(|&index| all[index].p_value.is_some() && all[index].n > 1).collect();
     let p_values: Vec<f64> = tested.iter().filter_map(|&index| all[index].p_value).collect();
@@ -115,7 +123,8 @@ pub fn compare_pairs(
     all
 }
 
-fn pair_up(arm: &Outcomes, baseline: &Outcomes, better: Option<Direction>) -> Against {
+/// One arm against another, before any correction and decision.
+pub(super) fn pair_up(arm: &Outcomes, baseline: &Outcomes, better: Option<Direction>) -> Against {
     let numbers = |outcomes: &Outcomes| -> Vec<(u64, f64)> {
         outcomes.iter().filter_map(|(seed, outcome)| Some((*seed, outcome.value()?))).collect()
     };

@@ -4,6 +4,26 @@ use super::{Against, ArmRow, Comparison, Gap, Times};
 use crate::format;
 use crate::schema::{Direction, Statistics};
 
+/// A table of text, with what becomes of its columns where there is little room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TextTable {
+    /// What becomes of each column.
+    pub columns: Vec<Room>,
+    /// The lines, the headings first; as many cells as there are columns.
+    pub lines: Vec<Vec<String>>,
+}
+
+/// What becomes of a column where there is no room for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Room {
+    /// It stays.
+    Stay,
+    /// Its cells are folded onto several lines.
+    Fold,
+    /// It is left out, columns with lower numbers first.
+    Leave(u8),
+}
+
 /// One arm's cells, as a reader sees them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cells {
@@ -19,7 +39,7 @@ pub struct Cells {
     pub final_against: String,
     /// Steps until the target is met for good: median, with the share of runs that got there where some did not.
     pub steps_to_target: String,
-    /// Between which two measurements the median lies: `between 400 and 500`; empty where that is not known.
+    /// Between which two measurements the median lies: `400 and 500`; absent where that is not known.
     pub steps_bracket: String,
     /// Steps until the target is met for the first time.
     pub first_touch: String,
@@ -65,29 +85,39 @@ impl Comparison {
         self.rows.iter().map(|row| self.cells_of(row)).collect()
     }
 
-    /// The table for a terminal; columns aligned, lines end in `\n`.
+    /// The table for a terminal, as wide as it comes; columns aligned, lines end in `\n`.
     pub fn render_table(&self) -> String {
-        align(&self.table())
+        align(&self.table().lines)
     }
 
-    /// The table as text, the headings first: arm, runs, final value, its interval, its verdict, steps to target, diverged.
-    pub fn table(&self) -> Vec<Vec<String>> {
+    /// The table as text: arm, runs, final value, its interval, its verdict, steps to target and between which measurements, diverged.
+    pub fn table(&self) -> TextTable {
         let target = self.target_words();
         let baseline = self.baseline_name();
-        let mut heading =
-            vec!["arm".to_owned(), "runs".into(), self.final_heading(), "95 % interval".into()];
-        heading.extend(baseline.map(|name| format!("against {name}")));
-        heading.extend(target.iter().map(|target| format!("steps to {target}")));
-        heading.push("diverged".into());
-        let mut table = vec![heading];
+        let mut columns = vec![
+            (Room::Fold, "arm".to_owned()),
+            (Room::Leave(3), "runs".into()),
+            (Room::Stay, self.final_heading()),
+            (Room::Leave(1), "95 % interval".into()),
+        ];
+        columns.extend(baseline.map(|name| (Room::Fold, format!("against {name}"))));
+        columns.extend(target.iter().flat_map(|target| {
+            [(Room::Stay, format!("steps to {target}")), (Room::Leave(2), "between".to_owned())]
+        }));
+        // Runs that finished are told too where they are not all.
+        columns.push((Room::Leave(0), "diverged".into()));
+        let (columns, heading) = columns.into_iter().unzip();
+        let mut lines = vec![heading];
         for cells in self.cells() {
             let mut line = vec![cells.arm, cells.runs, cells.final_value, cells.interval];
             line.extend(baseline.map(|_| cells.final_against));
-            line.extend(target.iter().map(|_| cells.steps_to_target.clone()));
+            if target.is_some() {
+                line.extend([cells.steps_to_target, cells.steps_bracket]);
+            }
             line.push(cells.diverged);
-            table.push(line);
+            lines.push(line);
         }
-        table
+        TextTable { columns, lines }
     }
 
     fn cells_of(&self, row: &ArmRow) -> Cells {
@@ -114,7 +144,8 @@ impl Comparison {
             interval: format::interval(row.final_value.interval, format::value),
             final_against: against(&row.final_against, better, format::value),
             steps_to_target: time_words(row, &row.sustained),
-            steps_bracket: bracket_words(row.sustained.median, row.sustained.median_after),
+            steps_bracket: bracket_words(row.sustained.median, row.sustained.median_after)
+                .unwrap_or(format::ABSENT.to_owned()),
             first_touch: time_words(row, &row.first_touch),
             steps_against: against(&row.steps_against, Direction::Lower, format::steps),
             gap: row.gap.map_or(format::ABSENT.to_owned(), |gap| {
@@ -180,14 +211,23 @@ fn time_words(row: &ArmRow, times: &Times) -> String {
     }
 }
 
-/// `between 400 and 500`: a step, and the measured step before; empty where one of them is not known.
-pub fn bracket_words(step: Option<u64>, after: Option<u64>) -> String {
-    match (step, after) {
-        (Some(step), Some(after)) => {
-            format!("between {} and {}", format::count(after), format::count(step))
-        }
-        _ => String::new(),
-    }
+/// `400 and 500`: the measured step before another, and that; none where one of them is not known.
+pub fn bracket_words(step: Option<u64>, after: Option<u64>) -> Option<String> {
+    Some(format!("{} and {}", format::count(after?), format::count(step?)))
+}
+
+/// A comparison in full: seeds, mean difference, its interval, probability of improvement, p, p after Holm's correction, verdict.
+pub fn test_cells(against: &Against, better: Direction, number: fn(f64) -> String) -> [String; 7] {
+    let or_absent = |text: Option<String>| text.unwrap_or(format::ABSENT.to_owned());
+    [
+        against.n.to_string(),
+        or_absent(against.pairs.mean.map(|mean| format::signed(mean, number))),
+        format::interval(against.pairs.interval, number),
+        or_absent(against.improvement.map(|share| format!("{share:.2}"))),
+        or_absent(against.p_value.map(format::p_value)),
+        or_absent(against.p_adjusted.map(format::p_value)),
+        against.decision.words(Some(better)),
+    ]
 }
 
 /// Lines of equal columns, two blanks or more between them.

@@ -14,9 +14,10 @@ use askama::Template;
 use self::figure::Figure;
 use self::runs::RunsTable;
 use self::settings::SettingsTable;
-use self::tables::{ComparisonTable, TestsTable};
+use self::tables::{ComparisonTable, PairsTable, TestsTable};
 use crate::chart::{self, Chart, style};
-use crate::compare::{ClaimVerdict, Comparison, lost_words};
+use crate::compare::table::lost_words;
+use crate::compare::{ClaimVerdict, Comparison};
 use crate::error::{Error, Result};
 use crate::figures::{Figures, Section};
 use crate::findings::{Findings, Piece, Sentence};
@@ -38,6 +39,7 @@ struct Page {
     alerts: Vec<String>,
     table: ComparisonTable,
     tests: TestsTable,
+    pairs: PairsTable,
     legend: Vec<Entry>,
     main: Option<Figure>,
     sections: Vec<Part>,
@@ -132,6 +134,7 @@ pub fn page(
         alerts: tables::alerts(experiment),
         table: ComparisonTable::of(comparison),
         tests: TestsTable::of(comparison),
+        pairs: PairsTable::of(experiment, comparison),
         legend: legend.collect(),
         main,
         sections,

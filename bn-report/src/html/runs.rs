@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::settings::run_settings;
-use super::tables::sortable;
+use super::tables::{between, sortable};
 use crate::chart;
-use crate::compare::{ArmRow, Comparison, bracket_words};
+use crate::compare::{ArmRow, Comparison};
 use crate::format;
 use crate::read::{Arm, Experiment, FoundRun, Run};
 use crate::schema::Status;
@@ -118,7 +118,7 @@ fn reached_at(row: &ArmRow, seed: u64) -> Option<u64> {
 /// Between which two measurements that was.
 fn bracket(row: &ArmRow, seed: u64) -> String {
     let after = row.sustained.of_seed(seed).and_then(|(_, after)| after);
-    bracket_words(reached_at(row, seed), after)
+    between(reached_at(row, seed), after)
 }
 
 /// How long a run took, as far as its clock was written down.

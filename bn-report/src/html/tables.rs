@@ -2,7 +2,8 @@
 
 use super::runs::state;
 use crate::chart;
-use crate::compare::{Against, ArmRow, Comparison, Decision, States, lost_words};
+use crate::compare::table::{bracket_words, lost_words, test_cells};
+use crate::compare::{Against, ArmRow, Comparison, Decision, States};
 use crate::format;
 use crate::read::Experiment;
 use crate::schema::{Direction, Provenance, Status};
@@ -96,7 +97,7 @@ impl ComparisonTable {
                 ),
                 steps: cells.steps_to_target,
                 steps_number: sortable(row.sustained.median.map(|median| median as f64)),
-                steps_bracket: cells.steps_bracket,
+                steps_bracket: between(row.sustained.median, row.sustained.median_after),
                 steps_verdict: Verdict::of(
                     row.steps_against.as_ref(),
                     Direction::Lower,
@@ -121,6 +122,11 @@ fn unfinished(states: States) -> String {
     let others =
         states.named().into_iter().filter(|(state, count)| *state != "finished" && *count > 0);
     others.map(|(state, count)| format!("{count} {state}")).collect::<Vec<_>>().join(", ")
+}
+
+/// `between 400 and 500`; empty where that is not known.
+pub(super) fn between(step: Option<u64>, after: Option<u64>) -> String {
+    bracket_words(step, after).map_or(String::new(), |steps| format!("between {steps}"))
 }
 
 /// A number for a script to sort by; empty where there is none.
@@ -168,17 +174,26 @@ impl TestsTable {
     }
 }
 
-fn test_cells(against: &Against, better: Direction, number: fn(f64) -> String) -> [String; 7] {
-    let or_absent = |text: Option<String>| text.unwrap_or(format::ABSENT.to_owned());
-    [
-        against.n.to_string(),
-        or_absent(against.pairs.mean.map(|mean| format::signed(mean, number))),
-        format::interval(against.pairs.interval, number),
-        or_absent(against.improvement.map(|share| format!("{share:.2}"))),
-        or_absent(against.p_value.map(format::p_value)),
-        or_absent(against.p_adjusted.map(format::p_value)),
-        against.decision.words(Some(better)),
-    ]
+/// Every pair of arms.
+#[derive(Debug)]
+pub(super) struct PairsTable {
+    /// Arm, the arm it is compared with, measure, cells.
+    pub(super) rows: Vec<(String, String, String, [String; 7])>,
+}
+
+impl PairsTable {
+    pub(super) fn of(experiment: &Experiment, comparison: &Comparison) -> Self {
+        let pairs = comparison.all_pairs(experiment);
+        // Of single runs nothing is compared.
+        let is_tested = pairs.iter().any(|pair| pair.against.n > 1);
+        let name = |place: usize| printable(&comparison.rows[place].name);
+        let rows = pairs.iter().filter(|_| is_tested).map(|pair| {
+            let cells = test_cells(&pair.against, pair.better, pair.number());
+            let measure = printable(&pair.measure);
+            (name(pair.arm), name(pair.other), measure, cells)
+        });
+        Self { rows: rows.collect() }
+    }
 }
 
 /// What a reader must know before trusting the numbers: runs that did not finish, those of an arm together where they ended the

@@ -16,7 +16,7 @@ pub fn markdown(experiment: &Experiment, comparison: &Comparison, findings: &Fin
         text += &format!("- {}\n", escape(&finding.plain()));
     }
     text += "\n";
-    text += &table(&comparison.table());
+    text += &table(&comparison.table().lines);
     for notice in experiment.damage.iter().chain(&experiment.notices) {
         text += &format!("\nNote: {}\n", escape(notice));
     }
