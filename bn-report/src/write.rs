@@ -1,13 +1,17 @@
 //! A report put in place whole: everything is written into a new folder beside it first, and only then moved to its place.
 //!
 //! Whatever goes wrong before the last byte is written, what stood there before stands there still. Where moving fails, what was
-//! moved is moved back. Charts of an earlier report that are not in the new one are gone.
+//! moved is moved back; what a killed writer leaves, the next one puts right. Charts of an earlier report that are not in the new
+//! one are gone.
+
+mod scratch;
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use self::scratch::{OLD, Scratch};
 use crate::error::{Error, Result};
 use crate::schema::CHARTS;
 
@@ -47,7 +51,7 @@ impl Files {
         }
         fs::create_dir_all(folder).map_err(|error| Error::write(folder, error))?;
         let scratch = Scratch::new(folder)?;
-        let (new, old) = (scratch.0.join("new"), scratch.0.join("old"));
+        let (new, old) = (scratch.path.join("new"), scratch.path.join(OLD));
         let charts = new.join(CHARTS);
         for path in [&new, &old, &charts] {
             fs::create_dir(path).map_err(|error| Error::write(path, error))?;
@@ -74,7 +78,7 @@ impl Files {
     pub fn write_one(folder: &Path, path: &Path, bytes: &[u8]) -> Result<()> {
         fs::create_dir_all(folder).map_err(|error| Error::write(folder, error))?;
         let scratch = Scratch::new(folder)?;
-        let new = scratch.0.join("new");
+        let new = scratch.path.join("new");
         write(&new, bytes)?;
         fs::rename(&new, path).map_err(|error| Error::write(path, error))
     }
@@ -145,26 +149,6 @@ fn swap(folder: &Path, new: &Path, old: &Path, names: &[&str]) -> Result<()> {
         moved.push((from, to));
     }
     Ok(())
-}
-
-/// A folder for what is not in place yet; gone with all that is left in it when dropped.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(folder: &Path) -> Result<Self> {
-        let path = folder.join(format!(".report.{}.tmp", std::process::id()));
-        // Left behind by a process of the same number that was killed.
-        drop(fs::remove_dir_all(&path));
-        fs::create_dir(&path).map_err(|error| Error::write(&path, error))?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // What cannot be removed harms nobody.
-        drop(fs::remove_dir_all(&self.0));
-    }
 }
 
 #[cfg(test)]
