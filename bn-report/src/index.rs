@@ -1,5 +1,6 @@
 //! One page about all experiments of a folder: what each asks, what its claim came to, how its runs stand, how long they took.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -10,13 +11,14 @@ use crate::compare::table::align;
 use crate::error::{Error, Result};
 use crate::findings::Findings;
 use crate::format;
+use crate::html::inline;
 use crate::read::{Experiment, read_experiment};
 use crate::schema;
+use crate::text::printable;
 use crate::write::Files;
 
 /// Every experiment of a folder.
-#[derive(Debug, Clone, PartialEq, Eq, Template)]
-#[template(path = "index.html")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Index {
     /// Name of the folder.
     pub folder: String,
@@ -37,8 +39,8 @@ pub struct IndexRow {
     pub question: Option<String>,
     /// What its source says.
     pub claim: Option<String>,
-    /// `supported`, `contradicted` or `undecided`; none without a claim.
-    pub verdict: Option<String>,
+    /// `supported`, `contradicted` or `undecided`, and its class in the style sheet; none without a claim.
+    pub verdict: Option<(&'static str, &'static str)>,
     /// The headline of its report.
     pub headline: String,
     /// How its runs stand.
@@ -59,19 +61,19 @@ pub fn index(directory: &Path, output: &Path) -> Result<Index> {
         entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_dir()).collect();
     folders.sort();
     let mut index = Index {
-        folder: directory.file_name().unwrap_or(directory.as_os_str()).to_string_lossy().into(),
+        folder: shown(directory.file_name().unwrap_or(directory.as_os_str())),
         rows: Vec::new(),
         damage: Vec::new(),
     };
     for folder in folders {
         match read_experiment(&folder) {
             Ok(mut experiment) => {
-                index.damage.append(&mut experiment.damage);
+                index.damage.extend(experiment.damage.drain(..).map(|damage| printable(&damage)));
                 index.rows.push(row(&folder, output, &experiment));
             }
             // Any folder may stand here; one with a manifest means to be an experiment.
             Err(error) if folder.join(schema::MANIFEST).is_file() => {
-                index.damage.push(error.to_string());
+                index.damage.push(printable(&error.to_string()));
             }
             Err(_) => {}
         }
@@ -108,12 +110,16 @@ fn row(folder: &Path, output: &Path, experiment: &Experiment) -> IndexRow {
         name: experiment.name.clone(),
         question: experiment.question.clone(),
         claim: comparison.claim.as_ref().map(|card| card.claim.text.clone()),
-        verdict: comparison.claim.as_ref().map(|card| card.verdict.name().to_owned()),
+        verdict: comparison.claim.as_ref().map(|card| (card.verdict.name(), card.verdict.class())),
         headline: Findings::of(&comparison).headline.plain(),
         runs: counts.join(", "),
         time: (!seconds.is_empty()).then(|| duration(seconds.iter().sum())),
-        folder: name,
+        folder: printable(&name),
     }
+}
+
+fn shown(name: &OsStr) -> String {
+    printable(&name.to_string_lossy())
 }
 
 /// A name as a part of an address: bytes that stand for something else there are escaped.
@@ -139,9 +145,19 @@ fn duration(seconds: f64) -> String {
     }
 }
 
+/// The page of an index.
+#[derive(Debug, Template)]
+#[template(path = "index.html")]
+struct Page<'a> {
+    index: &'a Index,
+    style: String,
+    policy: String,
+}
+
 impl Index {
     fn render_page(&self) -> std::result::Result<String, askama::Error> {
-        Template::render(self)
+        let style = inline::style_sheet();
+        Page { index: self, policy: inline::policy(&style, None), style }.render()
     }
 
     /// The table for a terminal.
@@ -154,7 +170,7 @@ impl Index {
                 row.name.clone(),
                 row.runs.clone(),
                 row.time.clone().unwrap_or_else(absent),
-                row.verdict.clone().unwrap_or_else(absent),
+                row.verdict.map_or_else(absent, |(verdict, _)| verdict.to_owned()),
             ]);
         }
         align(&lines)

@@ -52,6 +52,15 @@ impl ClaimVerdict {
             Self::Undecided => "undecided",
         }
     }
+
+    /// Its class in the style sheet of a page.
+    pub fn class(self) -> &'static str {
+        match self {
+            Self::Supported => "good",
+            Self::Contradicted => "bad",
+            Self::Undecided => "open",
+        }
+    }
 }
 
 /// Measures the claim of an experiment, whose arms `comparison` has compared; none where it has none.

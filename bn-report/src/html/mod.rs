@@ -4,6 +4,7 @@
 //! pointer, other axes, sorting and files of numbers.
 
 mod figure;
+pub(crate) mod inline;
 mod methods;
 mod runs;
 mod settings;
@@ -16,8 +17,8 @@ use self::runs::RunsTable;
 use self::settings::SettingsTable;
 use self::tables::{ComparisonTable, PairsTable, TestsTable};
 use crate::chart::{self, Chart, style};
+use crate::compare::Comparison;
 use crate::compare::table::lost_words;
-use crate::compare::{ClaimVerdict, Comparison};
 use crate::error::{Error, Result};
 use crate::figures::{Figures, Section};
 use crate::findings::{Findings, Piece, Sentence};
@@ -48,9 +49,9 @@ struct Page {
     command: Option<String>,
     provenance: Vec<(String, Vec<String>)>,
     methods: Vec<(String, String)>,
-    arm_rules: String,
-    dark_arm_rules: String,
-    dark_chart_rules: String,
+    style: String,
+    script: &'static str,
+    policy: String,
     report_version: &'static str,
 }
 
@@ -102,7 +103,7 @@ pub fn page(
     findings: &Findings,
     figures: &Figures,
 ) -> Result<String> {
-    let (arm_rules, dark_arm_rules) = arm_rules();
+    let style = inline::style_sheet();
     let mut next = 0..;
     let mut figure =
         |chart: &Chart| Figure::of(chart, &format!("chart-{}", next.next().unwrap_or(0)));
@@ -143,9 +144,9 @@ pub fn page(
         command: experiment.command.as_deref().map(printable),
         provenance: tables::provenance(experiment),
         methods: methods::of(comparison),
-        arm_rules,
-        dark_arm_rules,
-        dark_chart_rules: style::dark_rules(),
+        policy: inline::policy(&style, Some(inline::SCRIPT)),
+        style,
+        script: inline::SCRIPT,
         report_version: env!("CARGO_PKG_VERSION"),
     };
     let page = page.render();
@@ -155,16 +156,6 @@ pub fn page(
 /// The style-sheet class of an arm: its colour.
 fn arm_class(index: usize) -> String {
     format!("arm arm-{}", index % style::ARMS.len())
-}
-
-/// Each arm's colour as a rule, on a light page and on a dark one.
-fn arm_rules() -> (String, String) {
-    let rules = |color: fn(&style::Ink) -> plotters::style::RGBColor| -> String {
-        let arms = style::ARMS.iter().enumerate();
-        arms.map(|(index, ink)| format!(".arm-{index}{{--arm:{}}}\n", style::hex(color(ink))))
-            .collect()
-    };
-    (rules(|ink| ink.light), rules(|ink| ink.dark))
 }
 
 fn words(sentence: &Sentence) -> Vec<Words> {
@@ -230,11 +221,7 @@ fn claim(comparison: &Comparison) -> Option<Claim> {
         )),
         measured,
         verdict: card.verdict.name(),
-        class: match card.verdict {
-            ClaimVerdict::Supported => "good",
-            ClaimVerdict::Contradicted => "bad",
-            ClaimVerdict::Undecided => "open",
-        },
+        class: card.verdict.class(),
         reason: printable(&card.reason),
     })
 }
