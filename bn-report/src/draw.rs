@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use crate::chart::Chart;
+use crate::chart::smooth::WINDOW;
 use crate::compare::{Choice, Comparison};
 use crate::error::{Error, Result};
 use crate::figures::Figures;
@@ -23,6 +24,8 @@ pub struct Options {
     pub choice: Choice,
     /// Whether every chart is also written as a PNG.
     pub png: bool,
+    /// Logged values that a point of a smoothed training curve is the mean of. Defaults to [`WINDOW`].
+    pub smooth: Option<usize>,
     /// After so many seconds a browser loads the page again. Defaults to never.
     pub reload_seconds: Option<u32>,
 }
@@ -66,7 +69,7 @@ pub fn report_with(directories: &[PathBuf], output: &Path, options: &Options) ->
     }
     let comparison = Comparison::with(&experiment, &options.choice);
     let findings = Findings::of(&comparison);
-    let figures = Figures::draw(&experiment, &comparison);
+    let figures = Figures::draw(&experiment, &comparison, options.smooth.unwrap_or(WINDOW));
     let mut page = html::page(&experiment, &comparison, &findings, &figures)?;
     if let Some(seconds) = options.reload_seconds {
         let reload = format!("<head>\n<meta http-equiv=\"refresh\" content=\"{seconds}\"/>");

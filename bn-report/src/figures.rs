@@ -56,8 +56,8 @@ impl Section {
 }
 
 impl Figures {
-    /// Draws every chart.
-    pub fn draw(experiment: &Experiment, comparison: &Comparison) -> Self {
+    /// Draws every chart; training curves are smoothed over so many logged values, see [`smooth`](crate::chart::smooth).
+    pub fn draw(experiment: &Experiment, comparison: &Comparison, smooth: usize) -> Self {
         let watched = comparison.watched();
         let target = comparison.target.as_ref().map(|target| target.value);
         let mut sections = vec![
@@ -72,12 +72,13 @@ impl Figures {
             ),
             Section::new("grid", "Over the grid", grid::charts(experiment, comparison)),
             statistics_section(experiment, &comparison.metric),
-            Section::new("curves", "Other curves", other_curves(experiment, comparison)),
+            Section::new("curves", "Other curves", other_curves(experiment, comparison, smooth)),
             layers::section(experiment),
             Section::new("speed", "Speed", speed::chart(experiment).into_iter().collect()),
         ];
         sections.retain(|section| Self::of(section).next().is_some());
-        let mut figures = Self { main: over_steps::chart(experiment, &watched, target), sections };
+        let main = over_steps::chart(experiment, &watched, target, smooth_of(&watched, smooth));
+        let mut figures = Self { main, sections };
         figures.name_files();
         figures
     }
@@ -137,7 +138,7 @@ fn statistics_section(experiment: &Experiment, metric: &str) -> Section {
 }
 
 /// Every metric on validation by the compared statistics, and every metric on training batches, by the batch.
-fn other_curves(experiment: &Experiment, comparison: &Comparison) -> Vec<Chart> {
+fn other_curves(experiment: &Experiment, comparison: &Comparison, smooth: usize) -> Vec<Chart> {
     let metrics = curve::metrics(experiment);
     let others = metrics.iter().filter(|metric| **metric != comparison.metric);
     let metrics: Vec<&String> = std::iter::once(&comparison.metric).chain(others).collect();
@@ -152,11 +153,17 @@ fn other_curves(experiment: &Experiment, comparison: &Comparison) -> Vec<Chart> 
         for metric in &metrics {
             let key = Key::new(split, statistics, metric);
             if key != watched {
-                charts.extend(over_steps::chart(experiment, &key, None));
+                let smooth = smooth_of(&key, smooth);
+                charts.extend(over_steps::chart(experiment, &key, None, smooth));
             }
         }
     }
     charts
+}
+
+/// Values on training batches are smoothed; evaluations are as they were measured.
+fn smooth_of(key: &Key, smooth: usize) -> usize {
+    if key.split == Split::Train { smooth } else { 1 }
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use bn_report::chart::dots::{DotRow, Dots};
 use bn_report::chart::heat::Heat;
 use bn_report::chart::range::Values;
 use bn_report::chart::scene::{HEADING, Mark, Point, Rect, Scene};
+use bn_report::chart::smooth::WINDOW;
 use bn_report::chart::{Chart, Data, Look, View};
 use bn_report::compare::Comparison;
 use bn_report::figures::Figures;
@@ -105,7 +106,7 @@ fn status(directory: &std::path::Path, status: &Status) {
 
 fn draw(directory: &std::path::Path) -> Figures {
     let experiment = read_experiment(directory).expect("an experiment");
-    Figures::draw(&experiment, &Comparison::of(&experiment))
+    Figures::draw(&experiment, &Comparison::of(&experiment), WINDOW)
 }
 
 /// The points of a mark.
@@ -294,6 +295,7 @@ fn a_chart_says_which_arm_each_group_is_of() {
 #[test]
 fn the_check_of_scenes_can_fail() {
     use bn_report::chart::scene::{Anchor, Group, PLAIN};
+    use bn_report::chart::smooth::WINDOW;
     let rect = Rect { left: 10.0, top: 10.0, right: 90.0, bottom: 90.0 };
     let mut scene = Scene::new((100.0, 100.0));
     scene.open(Group::data("mean", &[0], rect));
@@ -341,6 +343,7 @@ fn small_charts_are_drawn_as_before() {
         mean: (0..4).map(|at| (at as u64 * 10, values[at], n[at])).collect(),
         band: (0..4).map(|at| (at as u64 * 10, values[at].map(|v| (v - 0.05, v + 0.05)))).collect(),
         runs: vec![((0..4).map(|at| (at as u64 * 10, values[at])).collect(), arm == 1)],
+        stepped: false,
     };
     let curves = Curves {
         title: "validation accuracy".into(),
@@ -351,7 +354,7 @@ fn small_charts_are_drawn_as_before() {
         target: Some(0.75),
         rule: None,
         values: Values::Share,
-        stepped: false,
+        smooth: 1,
         measured_bands: false,
         panel: None,
     };

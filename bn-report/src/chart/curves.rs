@@ -8,7 +8,7 @@ use super::axes::{self, Axes};
 use super::labels;
 use super::range::{Range, Values};
 use super::scale::{Scale, Steps};
-
+use super::smooth;
 use super::style::{self, ArmStyle};
 use super::thin::grain;
 
@@ -30,6 +30,8 @@ pub struct ArmLines {
     pub band: Vec<(u64, Option<(f64, f64)>)>,
     /// The runs, and whether each diverged.
     pub runs: Vec<(Line, bool)>,
+    /// Whether values hold until the next step.
+    pub stepped: bool,
 }
 
 impl ArmLines {
@@ -51,8 +53,9 @@ pub struct Curves {
     pub rule: Option<f64>,
     /// How the values spread.
     pub values: Values,
-    /// Whether values hold until the next step.
-    pub stepped: bool,
+    /// Logged values that a point of the line is the mean of, the line itself being faint behind it; 1 for lines as logged. See
+    /// [`smooth`].
+    pub smooth: usize,
     /// Whether bands are measured values, which the axis must cover, and not intervals, which it may cut.
     pub measured_bands: bool,
     /// A part of a page's row of panels: small, with its name above.
@@ -115,6 +118,12 @@ impl Curves {
         steps.sort_unstable();
         steps.dedup();
         steps
+    }
+
+    /// Whether any line is smoothed.
+    pub fn is_smoothed(&self) -> bool {
+        let mut stretches = self.lines.iter().flat_map(|line| draw::same_count(&line.mean));
+        stretches.any(|stretch| smooth::applies(stretch.len(), self.smooth))
     }
 
     /// Whether there is any value.

@@ -12,6 +12,7 @@ pub mod paint;
 pub mod range;
 pub mod scale;
 pub mod scene;
+pub mod smooth;
 pub mod style;
 pub mod svg;
 pub mod thin;

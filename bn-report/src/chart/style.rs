@@ -135,6 +135,8 @@ pub const MEAN_LINE: f64 = 2.2;
 pub const SEED_LINE: f64 = 1.0;
 /// Opacity of a single run's line.
 pub const SEED_OPACITY: f64 = 0.3;
+/// Opacity of a line as logged, under its smoothed one.
+pub const RAW_OPACITY: f64 = 0.45;
 /// Opacity of an interval's band.
 pub const BAND_OPACITY: f64 = 0.16;
 

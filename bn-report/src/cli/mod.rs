@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 pub use self::draw::draw;
+use crate::chart::smooth::WINDOW;
 use crate::compare::Choice;
 use crate::draw::Options;
 use crate::error::Result;
@@ -71,8 +72,16 @@ struct Draw {
     /// Write every chart as a PNG too, beside its SVG
     #[arg(long)]
     png: bool,
+    /// Draw training curves as moving means of N logged values, the raw ones faint behind; 1 draws them as logged
+    #[arg(long, value_name = "N", default_value_t = WINDOW, value_parser = window)]
+    smooth: usize,
     #[command(flatten)]
     choice: Chosen,
+}
+
+fn window(text: &str) -> std::result::Result<usize, String> {
+    let number = text.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| "expected a whole number, 1 or more".to_owned())
 }
 
 /// What to compare.
@@ -104,11 +113,12 @@ impl Arguments {
             Some(Command::Watch(watch)) => watch.run(),
             Some(Command::Index(index)) => index.run(),
             None => {
-                let Draw { directories, output, title, png, choice } = &self.draw;
+                let Draw { directories, output, title, png, smooth, choice } = &self.draw;
                 let options = Options {
                     title: title.clone(),
                     choice: choice.choice(),
                     png: *png,
+                    smooth: Some(*smooth),
                     reload_seconds: None,
                 };
                 draw(directories, output.as_deref(), &options)

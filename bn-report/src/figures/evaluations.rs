@@ -73,7 +73,7 @@ fn panel(experiment: &Experiment, place: usize, arm: &Arm, metric: &str) -> Opti
         target: None,
         rule: None,
         values: spread(experiment, metric),
-        stepped: false,
+        smooth: 1,
         measured_bands: false,
         panel: Some(printable(&arm.name)),
     };
@@ -108,7 +108,7 @@ pub(super) fn gap(experiment: &Experiment, metric: &str) -> Option<Chart> {
         target: None,
         rule: Some(0.0),
         values: Values::Any,
-        stepped: false,
+        smooth: 1,
         measured_bands: false,
         panel: None,
     };
@@ -142,7 +142,8 @@ pub(super) fn share(experiment: &Experiment, key: &Key, target: f64) -> Option<C
         };
         let mean: Vec<(u64, Option<f64>, usize)> = steps.into_iter().map(at).collect();
         if !mean.is_empty() {
-            lines.push(ArmLines { mean, ..band_lines(vec![place], arm.name.clone(), &Vec::new()) });
+            let line = band_lines(vec![place], arm.name.clone(), &Vec::new());
+            lines.push(ArmLines { mean, stepped: true, ..line });
         }
     }
     let title = format!(
@@ -159,7 +160,7 @@ pub(super) fn share(experiment: &Experiment, key: &Key, target: f64) -> Option<C
         target: None,
         rule: None,
         values: Values::Share,
-        stepped: true,
+        smooth: 1,
         measured_bands: false,
         panel: None,
     };

@@ -158,7 +158,7 @@ impl<'a> Logged<'a> {
             target: None,
             rule: None,
             values: Values::Any,
-            stepped: false,
+            smooth: 1,
             measured_bands: true,
             panel: Some(format!("{}: {layer}", self.arm.name)),
         };
@@ -235,7 +235,7 @@ impl<'a> Logged<'a> {
             lines,
             target: None,
             rule: None,
-            stepped: false,
+            smooth: 1,
             measured_bands,
             panel: None,
         };

@@ -31,7 +31,15 @@ pub(super) fn band_lines(arms: Vec<usize>, name: String, band: &Band) -> ArmLine
             .map(|point| (point.step, point.interval.map(|i| (i.low, i.high))))
             .collect(),
         runs: Vec::new(),
+        stepped: false,
     }
+}
+
+/// How lines are smoothed, in words.
+fn smoothing(window: usize) -> String {
+    format!(
+        "Smoothed: the strong line is the moving mean of {window} logged values around each step (fewer near both ends), the thin one under it the mean as logged; intervals are averaged likewise. Values under the pointer and in the CSV are not smoothed."
+    )
 }
 
 fn diverged(arm: &Arm, seed: u64) -> bool {
@@ -58,8 +66,13 @@ pub(super) fn words(key: &Key, any_statistics: bool) -> String {
     }
 }
 
-/// The chart of a quantity; none where no run logged it.
-pub(super) fn chart(experiment: &Experiment, key: &Key, target: Option<f64>) -> Option<Chart> {
+/// The chart of a quantity; none where no run logged it. Lines are smoothed over so many logged values.
+pub(super) fn chart(
+    experiment: &Experiment,
+    key: &Key,
+    target: Option<f64>,
+    smooth: usize,
+) -> Option<Chart> {
     let mut lines = Vec::new();
     for (place, arm) in experiment.arms.iter().enumerate() {
         let curves = curve::arm_curves(arm, key);
@@ -79,9 +92,13 @@ pub(super) fn chart(experiment: &Experiment, key: &Key, target: Option<f64>) -> 
         target,
         rule: None,
         values: spread(experiment, &key.metric),
-        stepped: false,
+        smooth,
         measured_bands: false,
         panel: None,
     };
-    sheet::curves(Frame::new(file, title, CAPTION), curves)
+    let mut caption = CAPTION.to_owned();
+    if curves.is_smoothed() {
+        caption += &format!(" {}", smoothing(smooth));
+    }
+    sheet::curves(Frame::new(file, title, caption), curves)
 }

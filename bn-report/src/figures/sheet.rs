@@ -241,6 +241,7 @@ mod tests {
             mean: (0..).zip(values).map(|(step, &value)| (step, Some(value), 1)).collect(),
             band: Vec::new(),
             runs: Vec::new(),
+            stepped: false,
         }
     }
 
@@ -269,7 +270,7 @@ mod tests {
             target: None,
             rule: None,
             values: Values::Positive,
-            stepped: false,
+            smooth: 1,
             measured_bands: false,
             panel: None,
         };

@@ -5,6 +5,7 @@ use crate::chart::Look;
 use crate::chart::axes::{self, Axes};
 use crate::chart::labels;
 use crate::chart::scene::{Anchor, Group, PLAIN, Point, SMALL, Scene, Stroke};
+use crate::chart::smooth::{applies, smoothed};
 use crate::chart::style::{self, ArmStyle};
 use crate::chart::thin::thin;
 
@@ -36,6 +37,9 @@ impl Curves {
             axes.target(&mut scene, target);
         }
         for line in &self.lines {
+            self.draw_raw(&mut scene, axes, line);
+        }
+        for line in &self.lines {
             self.draw_mean(&mut scene, axes, line);
         }
         for line in &self.lines {
@@ -54,7 +58,9 @@ impl Curves {
         scene.open(Group::data("band", &line.arms, axes.rect()));
         for stretch in stretches(line.band.iter().copied()) {
             let edge = |pick: fn((f64, f64)) -> f64| {
-                self.pixels(axes, stretch.iter().map(|&(step, ends)| (step, pick(ends))), 1.0)
+                let ends: Vec<(u64, f64)> =
+                    stretch.iter().map(|&(step, ends)| (step, pick(ends))).collect();
+                pixels(axes, line.stepped, self.smooth(&ends), 1.0)
             };
             let mut corners = edge(|ends| ends.1);
             corners.extend(edge(|ends| ends.0).into_iter().rev());
@@ -83,7 +89,7 @@ impl Curves {
         let stroke = Stroke { opacity, ..Stroke::solid(ink, style::SEED_LINE) };
         for (run, _) in &line.runs {
             for stretch in stretches(run.iter().copied()) {
-                let points = self.pixels(axes, stretch.iter().copied(), layout.grain);
+                let points = pixels(axes, line.stepped, stretch, layout.grain);
                 scene.line(points, stroke);
             }
             draw_beyond(scene, axes, run.iter().copied(), line.style());
@@ -91,12 +97,36 @@ impl Curves {
         scene.close();
     }
 
+    /// The lines as logged, faint under their smoothed ones.
+    fn draw_raw(&self, scene: &mut Scene, axes: &Axes, line: &ArmLines) {
+        let stretches = same_count(&line.mean).into_iter();
+        let raw: Vec<Vec<(u64, f64)>> =
+            stretches.filter(|stretch| applies(stretch.len(), self.smooth)).collect();
+        if raw.is_empty() {
+            return;
+        }
+        scene.open(Group::data("raw", &line.arms, axes.rect()));
+        let ink = line.style().ink;
+        let stroke = Stroke { opacity: style::RAW_OPACITY, ..Stroke::solid(ink, style::SEED_LINE) };
+        for stretch in raw {
+            scene.line(pixels(axes, line.stepped, stretch, RAW_GRAIN), stroke);
+        }
+        scene.close();
+    }
+
+    /// A stretch as it is drawn.
+    fn smooth(&self, stretch: &[(u64, f64)]) -> Vec<(u64, f64)> {
+        let values: Vec<f64> = stretch.iter().map(|(_, value)| *value).collect();
+        let steps = stretch.iter().map(|(step, _)| *step);
+        steps.zip(smoothed(&values, self.smooth)).collect()
+    }
+
     fn draw_mean(&self, scene: &mut Scene, axes: &Axes, line: &ArmLines) {
         let style = line.style();
         scene.open(Group::data("mean", &line.arms, axes.rect()).titled(line.name.clone()));
         let stroke = Stroke { dash: style.dash, ..Stroke::solid(style.ink, style::MEAN_LINE) };
         for stretch in same_count(&line.mean) {
-            let points = self.pixels(axes, stretch.iter().copied(), 1.0);
+            let points = pixels(axes, line.stepped, self.smooth(&stretch), 1.0);
             if let [point] = points[..] {
                 scene.marker(point, style);
             }
@@ -107,23 +137,6 @@ impl Curves {
         }
         draw_beyond(scene, axes, line.mean.iter().map(|&(step, value, _)| (step, value)), style);
         scene.close();
-    }
-
-    /// Pixels of a stretch, thinned; with steps where values hold.
-    fn pixels(
-        &self,
-        axes: &Axes,
-        stretch: impl Iterator<Item = (u64, f64)>,
-        grain: f64,
-    ) -> Vec<Point> {
-        let mut before: Option<Point> = None;
-        let points = stretch.flat_map(|(step, value)| {
-            let point = axes.map(step, value);
-            let corner = before.filter(|_| self.stepped).map(|before| (point.0, before.1));
-            before = Some(point);
-            corner.into_iter().chain([point])
-        });
-        thin(points, grain)
     }
 
     fn draw_names(&self, scene: &mut Scene, layout: &Layout) {
@@ -158,6 +171,21 @@ impl Curves {
     }
 }
 
+/// Width of the columns in which a line under its smoothed one is thinned.
+const RAW_GRAIN: f64 = 1.5;
+
+/// Pixels of a stretch, thinned; with steps where values hold.
+fn pixels(axes: &Axes, stepped: bool, stretch: Vec<(u64, f64)>, grain: f64) -> Vec<Point> {
+    let mut before: Option<Point> = None;
+    let points = stretch.into_iter().flat_map(|(step, value)| {
+        let point = axes.map(step, value);
+        let corner = before.filter(|_| stepped).map(|before| (point.0, before.1));
+        before = Some(point);
+        corner.into_iter().chain([point])
+    });
+    thin(points, grain)
+}
+
 fn last_point(axes: &Axes, line: &ArmLines) -> Option<Point> {
     let (step, value) =
         line.mean.iter().rev().find_map(|&(step, value, _)| Some((step, value?)))?;
@@ -178,7 +206,7 @@ fn stretches<T>(line: impl Iterator<Item = (u64, Option<T>)>) -> Vec<Vec<(u64, T
 }
 
 /// Cuts a mean line at its absent values, and where it becomes the mean of fewer runs: it would leap there.
-fn same_count(mean: &[(u64, Option<f64>, usize)]) -> Vec<Vec<(u64, f64)>> {
+pub(super) fn same_count(mean: &[(u64, Option<f64>, usize)]) -> Vec<Vec<(u64, f64)>> {
     let mut stretches: Vec<Vec<(u64, f64)>> = vec![Vec::new()];
     let mut before = 0;
     for &(step, value, n) in mean {
@@ -250,7 +278,9 @@ fn along(points: &[Point], axes: &Axes, arm: usize) -> Vec<Point> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chart::range::Values;
     use crate::chart::scale::Scale;
+    use crate::chart::scene::Mark;
 
     #[test]
     fn a_mean_is_broken_where_values_are_absent_or_runs_drop_out() {
@@ -266,6 +296,55 @@ mod tests {
             same_count(&mean),
             [vec![(0, 1.0), (1, 2.0)], vec![(2, 9.0), (3, 9.0)], vec![(5, 3.0)]]
         );
+    }
+
+    /// Lowest and highest point of the lines in a group of a class; none where there is no such group.
+    fn heights(scene: &Scene, class: &str) -> Option<(f64, f64)> {
+        let start = scene
+            .marks
+            .iter()
+            .position(|mark| matches!(mark, Mark::Open(group) if group.class == class))?;
+        let inside = scene.marks[start..].iter().take_while(|mark| **mark != Mark::Close);
+        let points = inside.filter_map(|mark| match mark {
+            Mark::Line(points, _) => Some(points.clone()),
+            _ => None,
+        });
+        let heights: Vec<f64> = points.flatten().map(|(_, y)| y).collect();
+        let lowest = heights.iter().copied().reduce(f64::min)?;
+        Some((lowest, heights.iter().copied().reduce(f64::max)?))
+    }
+
+    #[test]
+    fn under_a_smoothed_line_the_logged_one_is_seen_with_its_spikes() {
+        let noisy = |step: u64| if step == 150 { 9.0 } else { 1.0 + (step % 2) as f64 };
+        let mean = (0..300).map(|step| (step, Some(noisy(step)), 3)).collect();
+        let line = ArmLines {
+            arms: vec![0],
+            name: "an arm".into(),
+            style: None,
+            mean,
+            band: Vec::new(),
+            runs: Vec::new(),
+            stepped: false,
+        };
+        let curves = |smooth| Curves {
+            title: String::new(),
+            lines: vec![line.clone()],
+            target: None,
+            rule: None,
+            values: Values::Any,
+            smooth,
+            measured_bands: false,
+            panel: None,
+        };
+        let draw = |curves: &Curves| curves.draw(&curves.extent(), Look::default());
+        let (smooth, plain) = (curves(25), curves(1));
+        assert!(smooth.is_smoothed() && !plain.is_smoothed());
+        let (smooth, plain) = (draw(&smooth), draw(&plain));
+        let mean = heights(&plain, "mean");
+        assert_eq!((heights(&plain, "raw"), heights(&smooth, "raw")), (None, mean));
+        let ((highest, _), (smoothed, _)) = (mean.unwrap(), heights(&smooth, "mean").unwrap());
+        assert!(smoothed > highest + 50.0, "the spike of one value is averaged away: {smoothed}");
     }
 
     #[test]
