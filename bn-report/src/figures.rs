@@ -5,6 +5,7 @@ mod evaluations;
 mod grid;
 mod layers;
 mod over_steps;
+mod schedules;
 mod sheet;
 mod speed;
 
@@ -73,6 +74,7 @@ impl Figures {
             Section::new("grid", "Over the grid", grid::charts(experiment, comparison)),
             statistics_section(experiment, &comparison.metric),
             Section::new("curves", "Other curves", other_curves(experiment, comparison, smooth)),
+            schedules::section(experiment),
             layers::section(experiment),
             Section::new("speed", "Speed", speed::chart(experiment).into_iter().collect()),
         ];

@@ -83,7 +83,7 @@ fn state(directory: &Path) -> Vec<(PathBuf, u64, Option<SystemTime>)> {
     let mut state = Vec::new();
     for arm in folders(directory) {
         for run in folders(&arm) {
-            for name in [schema::METRICS, schema::LAYERS, schema::STATUS] {
+            for name in [schema::METRICS, schema::LAYERS, schema::SCHEDULES, schema::STATUS] {
                 let path = run.join(name);
                 if let Ok(file) = fs::metadata(&path) {
                     state.push((path, file.len(), file.modified().ok()));

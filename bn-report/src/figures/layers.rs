@@ -2,24 +2,20 @@
 
 use std::collections::BTreeMap;
 
+mod heat;
+
+use self::heat::heat;
 use super::Section;
 use super::over_steps::band_lines;
+use super::schedules;
 use super::sheet::{self, Frame};
 use crate::chart::Chart;
 use crate::chart::curves::{ArmLines, Curves};
-use crate::chart::heat::Heat;
 use crate::chart::range::Values;
-use crate::chart::style::{self, ArmStyle};
+use crate::chart::style::{self, ArmStyle, Marker};
 use crate::curve::{self, Band};
-use crate::format;
 use crate::read::{Arm, Experiment, LayerKey};
-use crate::schema;
-
-/// Columns of a heat map, at most.
-const COLUMNS: usize = 60;
-
-/// Rows of a heat map of all arms, at most.
-const ROWS: usize = 48;
+use crate::schema::{self, ScheduleRow};
 
 /// The charts of the layers of every arm: gaps of all arms together, percentiles side by side, the rest folded away by arm.
 pub(super) fn section(experiment: &Experiment) -> Section {
@@ -52,57 +48,37 @@ pub(super) fn section(experiment: &Experiment) -> Section {
     }
 }
 
+/// The schedule of a bound, its sign, and what it is called.
+type Limit = (&'static str, f64, &'static str);
+
+const R_LIMITS: [Limit; 2] = [
+    (ScheduleRow::RENORM_R_MAX, 1.0, "upper clip limit"),
+    (ScheduleRow::RENORM_R_MIN, 1.0, "lower clip limit"),
+];
+const D_LIMITS: [Limit; 2] = [
+    (ScheduleRow::RENORM_D_MAX, 1.0, "upper clip limit"),
+    (ScheduleRow::RENORM_D_MAX, -1.0, "lower clip limit"),
+];
+
 fn of_arm(place: usize, logged: &Logged<'_>) -> Vec<Chart> {
     let charts = [
         logged.lines(place, "gradient_norm", "norm of the loss's gradient, by weights"),
-        logged.spreads(place, ["r_min", "r_p50", "r_max"], "renorm's r: least, median, largest"),
-        logged.spreads(place, ["d_min", "d_p50", "d_max"], "renorm's d: least, median, largest"),
+        logged.spreads(
+            place,
+            ["r_min", "r_p50", "r_max"],
+            "renorm's r: least, median, largest",
+            &R_LIMITS,
+        ),
+        logged.spreads(
+            place,
+            ["d_min", "d_p50", "d_max"],
+            "renorm's d: least, median, largest",
+            &D_LIMITS,
+        ),
         logged.lines(place, "r_clipped", "share of channels whose r is clipped"),
         logged.lines(place, "d_clipped", "share of channels whose d is clipped"),
     ];
     charts.into_iter().flatten().collect()
-}
-
-/// Layers of all arms down, steps across, a metric as colour; of the first arms only, where all are too many.
-fn heat(arms: &[Logged<'_>], metric: &str, what: &str) -> Option<Chart> {
-    let mut names = Vec::new();
-    let mut bands: Vec<Band> = Vec::new();
-    for logged in arms {
-        for layer in logged.layers(metric) {
-            names.push(format!("{}: {layer}", logged.arm.name));
-            bands.push(logged.band(layer, metric));
-        }
-    }
-    let left_out = names.len().saturating_sub(ROWS);
-    names.truncate(ROWS);
-    bands.truncate(ROWS);
-    let mut steps: Vec<u64> = bands.iter().flatten().map(|point| point.step).collect();
-    steps.sort_unstable();
-    steps.dedup();
-    let every = steps.len().div_ceil(COLUMNS).max(1);
-    let columns: Vec<&[u64]> = steps.chunks(every).collect();
-    // Of the steps in a column the largest value is shown, so that no spike is lost.
-    let cell = |band: &Band, column: &[u64]| {
-        let (first, last) = (column[0], column[column.len() - 1]);
-        let points = band.iter().filter(|point| (first..=last).contains(&point.step));
-        points.filter_map(|point| point.mean).reduce(f64::max)
-    };
-    let row = |band: &Band| columns.iter().map(|column| cell(band, column)).collect();
-    let heat = Heat {
-        title: what.to_owned(),
-        x_title: "step".into(),
-        y_title: "arm and layer".into(),
-        columns: columns.iter().map(|column| format::count(column[0])).collect(),
-        rows: names,
-        cells: bands.iter().map(row).collect(),
-        arms: Vec::new(),
-    };
-    let mut caption = "Mean over runs; of the steps in a column, the largest value.".to_owned();
-    if left_out > 0 {
-        caption += &format!(" {left_out} more rows are left out.");
-    }
-    let file = format!("layers-{}", schema::slug(metric));
-    sheet::heat(Frame::new(file, what, caption), &heat)
 }
 
 /// What the runs of an arm logged of their layers.
@@ -210,16 +186,41 @@ impl<'a> Logged<'a> {
     }
 
     /// A band per layer from a low to a high quantile, with the middle as a line.
-    fn spreads(&self, place: usize, [low, middle, high]: [&str; 3], what: &str) -> Option<Chart> {
+    ///
+    /// The limits to which values are clipped are dotted lines, where they were logged.
+    fn spreads(
+        &self,
+        place: usize,
+        [low, middle, high]: [&str; 3],
+        what: &str,
+        limits: &[Limit],
+    ) -> Option<Chart> {
         let line =
             |(index, layer): (usize, &&str)| self.spread(place, index, layer, [low, middle, high]);
-        let lines: Vec<ArmLines> = self.layers(middle).iter().enumerate().map(line).collect();
-        self.curves(
-            (middle, what),
-            lines,
-            true,
-            "Means over runs. Line: the middle one; band: from the first to the last.",
-        )
+        let mut lines: Vec<ArmLines> = self.layers(middle).iter().enumerate().map(line).collect();
+        let mut caption =
+            "Means over runs. Line: the middle one; band: from the first to the last.".to_owned();
+        let limits: Vec<ArmLines> =
+            limits.iter().filter_map(|limit| self.limit(place, *limit)).collect();
+        if !lines.is_empty() && !limits.is_empty() {
+            caption += " Dotted: the limits to which it is clipped, by their schedule.";
+            lines.extend(limits);
+        }
+        self.curves((middle, what), lines, true, &caption)
+    }
+
+    /// The schedule of a limit as a line.
+    fn limit(&self, place: usize, (name, sign, words): Limit) -> Option<ArmLines> {
+        let line = schedules::line(place, self.arm, name)?;
+        let style = ArmStyle { ink: style::TEXT, marker: Marker::Plus, dash: style::DOTTED };
+        let mean = line.mean.into_iter();
+        Some(ArmLines {
+            name: words.to_owned(),
+            style: Some(style),
+            mean: mean.map(|(step, value, n)| (step, value.map(|value| sign * value), n)).collect(),
+            runs: Vec::new(),
+            ..line
+        })
     }
 
     fn curves(

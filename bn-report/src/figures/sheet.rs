@@ -139,8 +139,14 @@ fn data(lines: &[ArmLines], steps: Vec<u64>) -> Data {
             interval: Vec::new(),
             n: Vec::new(),
         };
+        let last = line.mean.last().map(|(step, _, _)| *step);
         for step in &steps {
-            let mean = line.mean.binary_search_by_key(step, |(step, _, _)| *step).ok();
+            let mean = match line.mean.binary_search_by_key(step, |(step, _, _)| *step) {
+                Ok(place) => Some(place),
+                // The value before holds here.
+                Err(place) if line.stepped && Some(*step) < last => place.checked_sub(1),
+                Err(_) => None,
+            };
             let band = line.band.binary_search_by_key(step, |(step, _)| *step).ok();
             data.mean.push(mean.and_then(|place| line.mean[place].1));
             data.n.push(mean.map_or(0, |place| line.mean[place].2));
@@ -252,6 +258,18 @@ mod tests {
         let names: Vec<&str> = merged.iter().map(|line| line.name.as_str()).collect();
         assert_eq!(names, ["2 arms, identical", "arm 1"]);
         assert_eq!(merged[0].arms, [0, 2]);
+    }
+
+    #[test]
+    fn the_data_of_a_stepped_line_has_what_holds_at_each_step() {
+        let stepped = ArmLines { stepped: true, ..line(0, &[1.0, 5.0]) };
+        let mut late = stepped.clone();
+        late.mean = vec![(2, Some(7.0), 1), (6, Some(8.0), 1)];
+        let Data::Steps { lines, .. } = data(&[stepped, late], vec![0, 1, 2, 4, 6]) else {
+            panic!("lines over steps");
+        };
+        assert_eq!(lines[0].mean, [Some(1.0), Some(5.0), None, None, None]);
+        assert_eq!(lines[1].mean, [None, None, Some(7.0), Some(7.0), Some(8.0)]);
     }
 
     #[test]

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::metrics::{Layers, Metrics, read_timing};
-use super::rows::read_rows;
+use super::metrics::{Layers, Metrics, Schedules, read_timing};
+use super::rows::{Rows, read_rows};
 use super::text::{read_json, read_toml};
 use super::{FoundRun, Log, Record};
 use crate::error::{Error, Result};
@@ -150,12 +150,8 @@ fn read_record(path: &Path, label: &str, read: &mut ReadRun) -> Result<Option<Re
             .push(format!("{label}/{}: the cut-off last line is left out", schema::METRICS));
     }
     // The other files are not needed for the numbers: without them the run is what it is.
-    let layers = path.join(schema::LAYERS);
-    let layers = if layers.is_file() {
-        read_rows::<Layers>(&layers, may_be_cut_off).map(|(layers, _)| layers)
-    } else {
-        Ok(Log::default())
-    };
+    let layers = read_optional::<Layers>(&path.join(schema::LAYERS), may_be_cut_off);
+    let schedules = read_optional::<Schedules>(&path.join(schema::SCHEDULES), may_be_cut_off);
     let timing = path.join(schema::TIMING);
     let timing = if timing.is_file() { read_timing(&timing) } else { Ok(Vec::new()) };
     Ok(Some(Record {
@@ -163,8 +159,17 @@ fn read_record(path: &Path, label: &str, read: &mut ReadRun) -> Result<Option<Re
         config,
         log,
         layers: or_damage(layers, &mut read.damage),
+        schedules: or_damage(schedules, &mut read.damage),
         timing: or_damage(timing, &mut read.damage),
     }))
+}
+
+/// The rows of a file that need not be there.
+fn read_optional<R: Rows>(path: &Path, may_be_cut_off: bool) -> Result<Log<R::Key>> {
+    if !path.is_file() {
+        return Ok(Log::default());
+    }
+    read_rows::<R>(path, may_be_cut_off).map(|(log, _)| log)
 }
 
 /// The status with words that can be shown anywhere.

@@ -76,6 +76,12 @@ impl Series {
         present(self.values[index])
     }
 
+    /// The value that holds at a step: that of the last row up to it; none before the first, or where it is absent.
+    pub fn held(&self, step: u64) -> Option<f64> {
+        let rows = self.steps.partition_point(|&other| other <= step);
+        self.value(rows.checked_sub(1)?)
+    }
+
     /// The value of the logged step at `index`, counted from 0; none where it is absent or there is no such step.
     pub fn value(&self, index: usize) -> Option<f64> {
         self.values.get(index).copied().and_then(present)

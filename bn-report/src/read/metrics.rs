@@ -1,4 +1,4 @@
-//! `metrics.csv`, `layers.csv` and `timing.csv`: what their columns hold.
+//! `metrics.csv`, `layers.csv`, `schedules.csv` and `timing.csv`: what their columns hold.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use super::log::{Key, LayerKey};
 use super::rows::{Rows, whole_lines};
 use super::text::read_text;
 use crate::error::{Error, Place, Result};
-use crate::schema::{LayerRow, MetricRow, Split, TimingRow};
+use crate::schema::{LayerRow, MetricRow, ScheduleRow, Split, TimingRow};
 use crate::text::printable;
 
 /// `metrics.csv`.
@@ -62,6 +62,26 @@ impl Rows for Layers {
 
     fn words(key: &LayerKey) -> String {
         format!("{} of {}", key.metric, key.layer)
+    }
+}
+
+/// `schedules.csv`.
+pub(super) struct Schedules;
+
+impl Rows for Schedules {
+    type Key = String;
+    const HEADER: &'static [&'static str] = &ScheduleRow::HEADER;
+    const NUMBERS: usize = 1;
+
+    fn key(record: &StringRecord) -> std::result::Result<String, (usize, &'static str)> {
+        match &record[1] {
+            "" => Err((1, "the name of a setting")),
+            name => Ok(printable(name)),
+        }
+    }
+
+    fn words(key: &String) -> String {
+        key.clone()
     }
 }
 

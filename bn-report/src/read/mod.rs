@@ -98,6 +98,8 @@ pub struct Record {
     pub log: Log<Key>,
     /// What went on in its layers; empty where it logged nothing of that.
     pub layers: Log<LayerKey>,
+    /// What settings changed by plan, by their names; empty where it logged nothing of that.
+    pub schedules: Log<String>,
     /// How fast it went; empty where it logged nothing of that.
     pub timing: Vec<TimingRow>,
 }
