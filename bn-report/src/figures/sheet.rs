@@ -3,6 +3,7 @@
 use crate::chart::curves::{ArmLines, Curves, Extent};
 use crate::chart::dots::Dots;
 use crate::chart::heat::Heat;
+use crate::chart::scene::Scene;
 use crate::chart::{Chart, Data, DataLine, Look, View};
 use crate::format;
 
@@ -174,31 +175,19 @@ fn describe(lines: &[ArmLines]) -> String {
 /// A chart of dots; none where no run has a number.
 pub(super) fn dots(frame: Frame, dots: Dots) -> Option<Chart> {
     let (low, high) = dots.range()?;
-    let default = dots.default_look();
-    let views = [false, true].map(|narrow| {
-        let look = Look { narrow, ..default };
-        View { look, scene: dots.draw(look), places: Vec::new() }
-    });
     let number = |value: f64| if dots.steps { format::steps(value) } else { format::value(value) };
     let rows = dots.rows.iter().map(|row| format!("{}: {}.", row.name, row.text));
     let rows: Vec<String> = rows.collect();
     let description = format!("Axis from {} to {}. {}", number(low), number(high), rows.join(" "));
+    let columns = ["arm", "seed", "value"].map(str::to_owned).to_vec();
     let mut cells = Vec::new();
     for row in &dots.rows {
         for (seed, value) in &row.values {
-            let value = value.map_or(String::new(), |value| value.to_string());
-            cells.push(vec![row.name.clone(), seed.to_string(), value]);
+            cells.push(vec![row.name.clone(), seed.to_string(), cell(*value)]);
         }
     }
-    let columns = ["arm", "seed", "value"].map(str::to_owned).to_vec();
-    Some(Chart {
-        file: frame.file,
-        title: frame.title,
-        description,
-        caption: frame.caption,
-        views: views.to_vec(),
-        data: Data::Table { columns, rows: cells },
-    })
+    let table = Data::Table { columns, rows: cells };
+    Some(in_two_widths(frame, description, table, dots.default_look(), |look| dots.draw(look)))
 }
 
 /// A heat map; none where no cell has a number.
@@ -206,32 +195,41 @@ pub(super) fn heat(frame: Frame, heat: &Heat) -> Option<Chart> {
     if heat.is_empty() {
         return None;
     }
-    let views = [false, true].map(|narrow| {
-        let look = Look { narrow, ..Look::default() };
-        View { look, scene: heat.draw(look), places: Vec::new() }
-    });
-    let mut columns = vec![heat.y_title.clone()];
-    columns.extend(heat.columns.iter().cloned());
-    let row = |(name, cells): (&String, &Vec<Option<f64>>)| {
-        let cells = cells.iter().map(|cell| cell.map_or(String::new(), |value| value.to_string()));
-        std::iter::once(name.clone()).chain(cells).collect()
-    };
-    let rows: Vec<Vec<String>> = heat.rows.iter().zip(&heat.cells).map(row).collect();
     let description = format!(
         "{} rows of {}, {} columns of {}.",
-        rows.len(),
+        heat.rows.len(),
         heat.y_title,
         heat.columns.len(),
         heat.x_title
     );
-    Some(Chart {
-        file: frame.file,
-        title: frame.title,
-        description,
-        caption: frame.caption,
-        views: views.to_vec(),
-        data: Data::Table { columns, rows },
-    })
+    let mut columns = vec![heat.y_title.clone()];
+    columns.extend(heat.columns.iter().cloned());
+    let row = |(name, cells): (&String, &Vec<Option<f64>>)| {
+        std::iter::once(name.clone()).chain(cells.iter().map(|value| cell(*value))).collect()
+    };
+    let rows = heat.rows.iter().zip(&heat.cells).map(row).collect();
+    let table = Data::Table { columns, rows };
+    Some(in_two_widths(frame, description, table, Look::default(), |look| heat.draw(look)))
+}
+
+fn cell(value: Option<f64>) -> String {
+    value.map_or(String::new(), |value| value.to_string())
+}
+
+/// A chart in its wide and its narrow form.
+fn in_two_widths(
+    frame: Frame,
+    description: String,
+    data: Data,
+    look: Look,
+    draw: impl Fn(Look) -> Scene,
+) -> Chart {
+    let views = [false, true].map(|narrow| {
+        let look = Look { narrow, ..look };
+        View { look, scene: draw(look), places: Vec::new() }
+    });
+    let Frame { file, title, caption } = frame;
+    Chart { file, title, description, caption, views: views.to_vec(), data }
 }
 
 #[cfg(test)]
