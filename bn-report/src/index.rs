@@ -180,6 +180,17 @@ impl Index {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixture;
+
+    #[test]
+    fn the_view_of_a_folder_is_as_before() {
+        let folder = tempfile::tempdir().expect("a folder");
+        fixture::write(&folder.path().join("lab/small"));
+        fs::create_dir(folder.path().join("lab/notes")).expect("made");
+        let lab = folder.path().join("lab");
+        let index = index(&lab, &lab.join("index.html")).expect("an index");
+        fixture::golden("index.txt", &format!("{index:#?}\n"));
+    }
 
     #[test]
     fn durations_and_addresses_are_plain() {

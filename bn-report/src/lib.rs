@@ -43,5 +43,8 @@ pub mod index;
 
 pub mod cli;
 
+#[cfg(test)]
+mod fixture;
+
 pub use crate::draw::{Options, Report, report, report_with};
 pub use crate::error::{Error, Result};

@@ -3,6 +3,7 @@
 use askama::Template;
 use serde::Serialize;
 
+use super::inline::Verbatim;
 use crate::chart::{Chart, Data, DataLine, Look, View};
 use crate::schema;
 use crate::text;
@@ -26,7 +27,7 @@ struct Form {
     class: &'static str,
     x: &'static str,
     y: &'static str,
-    svg: String,
+    svg: Verbatim,
 }
 
 impl Figure {
@@ -44,7 +45,7 @@ impl Figure {
             },
             x: spread(view.look.log_x),
             y: spread(view.look.log_y),
-            svg: chart.inline(view, &format!("{id}-{index}")),
+            svg: Verbatim(chart.inline(view, &format!("{id}-{index}"))),
         };
         let forms = chart.views.iter().enumerate();
         let (views, others): (Vec<_>, Vec<_>) = forms.partition(|(_, view)| is_first(view));

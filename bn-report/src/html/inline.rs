@@ -1,10 +1,27 @@
 //! The style sheet and the script that stand in a page, and the policy that lets a browser run these and nothing else.
 
+use std::fmt;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest as _, Sha256};
 
 use crate::chart::style;
+
+/// Markup or code that stands in a page as it is. A snapshot leaves it out: it has tests of its own.
+pub(crate) struct Verbatim(pub(crate) String);
+
+impl fmt::Display for Verbatim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Verbatim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_empty() { "nothing" } else { "…" })
+    }
+}
 
 /// The script of a report's page.
 pub(super) const SCRIPT: &str = include_str!("../../templates/report.js");

@@ -13,6 +13,7 @@ mod tables;
 use askama::Template;
 
 use self::figure::Figure;
+use self::inline::Verbatim;
 use self::runs::RunsTable;
 use self::settings::SettingsTable;
 use self::tables::{ComparisonTable, PairsTable, TestsTable};
@@ -49,9 +50,9 @@ struct Page {
     command: Option<String>,
     provenance: Vec<(String, Vec<String>)>,
     methods: Vec<(String, String)>,
-    style: String,
-    script: &'static str,
-    policy: String,
+    style: Verbatim,
+    script: Verbatim,
+    policy: Verbatim,
     report_version: &'static str,
 }
 
@@ -66,7 +67,7 @@ struct Words {
 #[derive(Debug)]
 struct Entry {
     arm: usize,
-    key: String,
+    key: Verbatim,
     name: String,
 }
 
@@ -103,6 +104,17 @@ pub fn page(
     findings: &Findings,
     figures: &Figures,
 ) -> Result<String> {
+    let page = view(experiment, comparison, findings, figures).render();
+    page.map_err(|error| Error::Render { file: schema::REPORT, message: error.to_string() })
+}
+
+/// All that the page shows, as strings.
+fn view(
+    experiment: &Experiment,
+    comparison: &Comparison,
+    findings: &Findings,
+    figures: &Figures,
+) -> Page {
     let style = inline::style_sheet();
     let mut next = 0..;
     let mut figure =
@@ -123,10 +135,10 @@ pub fn page(
     let sections: Vec<Part> = figures.sections.iter().map(part).collect();
     let legend = experiment.arms.iter().enumerate().map(|(arm, shown)| Entry {
         arm,
-        key: chart::key(arm),
+        key: Verbatim(chart::key(arm)),
         name: printable(&shown.name),
     });
-    let page = Page {
+    Page {
         name: printable(&experiment.name),
         question: experiment.question.as_deref().map(printable),
         headline: words(&findings.headline),
@@ -144,13 +156,11 @@ pub fn page(
         command: experiment.command.as_deref().map(printable),
         provenance: tables::provenance(experiment),
         methods: methods::of(comparison),
-        policy: inline::policy(&style, Some(inline::SCRIPT)),
-        style,
-        script: inline::SCRIPT,
+        policy: Verbatim(inline::policy(&style, Some(inline::SCRIPT))),
+        style: Verbatim(style),
+        script: Verbatim(inline::SCRIPT.to_owned()),
         report_version: env!("CARGO_PKG_VERSION"),
-    };
-    let page = page.render();
-    page.map_err(|error| Error::Render { file: schema::REPORT, message: error.to_string() })
+    }
 }
 
 /// The style-sheet class of an arm: its colour.
@@ -224,4 +234,29 @@ fn claim(comparison: &Comparison) -> Option<Claim> {
         class: card.verdict.class(),
         reason: printable(&card.reason),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture;
+    use crate::read::read_experiment;
+
+    #[test]
+    fn the_view_of_a_small_experiment_is_as_before() {
+        let folder = tempfile::tempdir().expect("a folder");
+        fixture::write(folder.path());
+        let experiment = read_experiment(folder.path()).expect("an experiment");
+        let comparison = Comparison::of(&experiment);
+        let findings = Findings::of(&comparison);
+        let figures = Figures::draw(&experiment, &comparison, chart::smooth::WINDOW);
+        let view = view(&experiment, &comparison, &findings, &figures);
+        fixture::golden("page.txt", &format!("{view:#?}\n"));
+        let page = view.render().expect("a page");
+        // The text of every view ends up in the page, escaped.
+        assert!(
+            page.contains("Which of &#60;b&#62;three&#60;/b&#62; arms?")
+                && !page.contains("<b>three")
+        );
+    }
 }

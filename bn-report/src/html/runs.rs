@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::inline::Verbatim;
 use super::settings::run_settings;
 use super::tables::{between, sortable};
 use crate::chart;
@@ -28,7 +29,7 @@ pub(super) struct RunsTable {
 pub(super) struct RunRow {
     pub(super) place: usize,
     pub(super) arm: String,
-    pub(super) key: String,
+    pub(super) key: Verbatim,
     pub(super) seed: String,
     pub(super) final_value: String,
     pub(super) final_number: String,
@@ -56,7 +57,7 @@ impl RunsTable {
             RunRow {
                 place,
                 arm: printable(&arm.name),
-                key: chart::key(place),
+                key: Verbatim(chart::key(place)),
                 seed: run.seed.to_string(),
                 final_value: value.map_or(format::ABSENT.to_owned(), format::value),
                 final_number: sortable(value),

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::inline::Verbatim;
 use crate::chart;
 use crate::format;
 use crate::read::{Arm, Experiment, Run};
@@ -13,7 +14,7 @@ pub(super) struct SettingsTable {
     /// Keys of which arms have different values.
     pub(super) keys: Vec<String>,
     /// Per arm: name, line sample, and its value of each key.
-    pub(super) rows: Vec<(String, String, Vec<String>)>,
+    pub(super) rows: Vec<(String, Verbatim, Vec<String>)>,
     /// Keys that only some arms have, all with the same value; and which arms.
     pub(super) partial: Vec<(String, String, String)>,
     /// Keys and values that all arms share.
@@ -56,7 +57,7 @@ impl SettingsTable {
             let value =
                 |key: &String| settings.get(key).map_or(format::ABSENT, String::as_str).to_owned();
             let values = table.keys.iter().map(value).collect();
-            table.rows.push((printable(&arm.name), chart::key(*index), values));
+            table.rows.push((printable(&arm.name), Verbatim(chart::key(*index)), values));
         }
         table
     }

@@ -1,5 +1,6 @@
 //! The tables of the page as strings: the comparison, its tests, alerts, and what made the numbers.
 
+use super::inline::Verbatim;
 use super::runs::state;
 use crate::chart;
 use crate::compare::table::{bracket_words, lost_words, test_cells};
@@ -24,7 +25,7 @@ pub(super) struct ComparisonTable {
 pub(super) struct ComparisonRow {
     pub(super) place: usize,
     pub(super) arm: String,
-    pub(super) key: String,
+    pub(super) key: Verbatim,
     pub(super) runs: String,
     pub(super) unfinished: String,
     pub(super) final_value: String,
@@ -81,7 +82,7 @@ impl ComparisonTable {
             ComparisonRow {
                 place,
                 arm: printable(&cells.arm),
-                key: chart::key(place),
+                key: Verbatim(chart::key(place)),
                 runs: match row.states {
                     states if states.finished == states.total() => states.finished.to_string(),
                     states => format!("{} of {}", states.finished, states.total()),
@@ -144,7 +145,7 @@ pub(super) struct TestsTable {
 #[derive(Debug)]
 pub(super) struct TestRow {
     pub(super) arm: String,
-    pub(super) key: String,
+    pub(super) key: Verbatim,
     pub(super) measure: String,
     /// Pairs, mean difference, interval, probability of improvement, p, p after Holm's correction, verdict.
     pub(super) cells: [String; 7],
@@ -164,7 +165,7 @@ impl TestsTable {
                 let number = if is_steps { format::steps } else { format::value };
                 rows.extend(against.as_ref().map(|against| TestRow {
                     arm: printable(&row.name),
-                    key: chart::key(place),
+                    key: Verbatim(chart::key(place)),
                     measure: printable(&measure),
                     cells: test_cells(against, better, number),
                 }));
