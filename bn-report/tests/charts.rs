@@ -375,6 +375,7 @@ fn small_charts_are_drawn_as_before() {
         without: Some("no final value".into()),
         steps: false,
         rule: Some(0.25),
+        connected: false,
     };
     golden("dots.svg", &lone("dots", dots.draw(dots.default_look())).standalone());
     let heat = Heat {

@@ -40,6 +40,8 @@ pub struct Dots {
     pub steps: bool,
     /// A number with an upright line of its own: no difference.
     pub rule: Option<f64>,
+    /// Whether a line goes through the middles of the rows: they are values of one key, in order.
+    pub connected: bool,
 }
 
 const NAME_WIDTH: f64 = 230.0;
@@ -63,6 +65,16 @@ struct Layout {
 impl Layout {
     fn row_height(&self, row: usize) -> f64 {
         row_height(&self.names[row], self.narrow)
+    }
+
+    /// The height at which the dots of a row are.
+    fn centre(&self, row: usize) -> f64 {
+        let top = TOP + (0..row).map(|above| self.row_height(above)).sum::<f64>();
+        if self.narrow {
+            top + self.names[row].len() as f64 * style::FONT * style::LEADING + 22.0
+        } else {
+            top + self.row_height(row) / 2.0
+        }
     }
 
     fn rect(&self, top: f64, height: f64) -> Rect {
@@ -149,6 +161,9 @@ impl Dots {
         let layout = self.layout(look);
         let mut scene = Scene::new(layout.size);
         self.draw_axis(&mut scene, &layout);
+        if self.connected {
+            self.connect(&mut scene, &layout);
+        }
         let mut top = TOP;
         for (index, row) in self.rows.iter().enumerate() {
             let height = layout.row_height(index);
@@ -156,6 +171,21 @@ impl Dots {
             top += height;
         }
         scene
+    }
+
+    /// The line through the middles; it is broken where a row has none.
+    fn connect(&self, scene: &mut Scene, layout: &Layout) {
+        let stroke = Stroke { opacity: 0.7, ..Stroke::solid(style::MUTED, 1.6) };
+        let mut points = Vec::new();
+        scene.open(Group::label("line", &[]));
+        for (index, row) in self.rows.iter().enumerate() {
+            match row.centre {
+                Some(centre) => points.push((layout.scale.map(centre), layout.centre(index))),
+                None => scene.line(std::mem::take(&mut points), stroke),
+            }
+        }
+        scene.line(points, stroke);
+        scene.close();
     }
 
     fn draw_axis(&self, scene: &mut Scene, layout: &Layout) {
@@ -217,11 +247,11 @@ fn draw_row(
     let name = &layout.names[index];
     let (width, _) = layout.size;
     let line = style::FONT * style::LEADING;
-    let (name_at, centre) = if layout.narrow {
-        (top + line / 2.0, top + name.len() as f64 * line + 22.0)
+    let centre = layout.centre(index);
+    let name_at = if layout.narrow {
+        top + line / 2.0
     } else {
-        let centre = top + height / 2.0;
-        (centre - (name.len() - 1) as f64 * line / 2.0, centre)
+        centre - (name.len() - 1) as f64 * line / 2.0
     };
     scene.open(Group::label("row", &row.arms));
     scene.marker((10.0, name_at), arm);

@@ -98,7 +98,14 @@ fn differences<'a>(
         "Dot: the difference within a seed. Upright bar: their mean; line: 95 % bootstrap interval. Dotted: no difference; {better} of it is better."
     );
     let rows = merge_identical(rows);
-    let dots = Dots { title: title.clone(), rows, without: None, steps: false, rule: Some(0.0) };
+    let dots = Dots {
+        title: title.clone(),
+        rows,
+        without: None,
+        steps: false,
+        rule: Some(0.0),
+        connected: false,
+    };
     sheet::dots(Frame::new(file, title, caption), dots)
 }
 
@@ -116,7 +123,7 @@ fn difference_words(against: &Against, number: fn(f64) -> String) -> String {
 fn dots(title: String, rows: Vec<DotRow>, without: &str, steps: bool) -> Dots {
     let any_without = rows.iter().any(|row| row.values.iter().any(|(_, value)| value.is_none()));
     let without = any_without.then(|| without.to_owned());
-    Dots { title, rows: merge_identical(rows), without, steps, rule: None }
+    Dots { title, rows: merge_identical(rows), without, steps, rule: None, connected: false }
 }
 
 /// Rows of the same numbers become one, named after all of them.

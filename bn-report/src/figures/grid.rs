@@ -10,6 +10,10 @@ use crate::compare::{ArmRow, Comparison};
 use crate::read::Experiment;
 use crate::schema::{self, Axis};
 
+const LINE: &str = "Dot: a finished run. Upright bars, and the line through them: the mean at each value of the key, in the order of the grid; thick line: its 95 % bootstrap interval.";
+const PLACES: &str =
+    "Each place is an arm: the mean over its runs that have the value. An empty place has none.";
+
 /// The final value over the grid's keys; none where the arms form no grid, or one of more than two keys.
 pub(super) fn charts(experiment: &Experiment, comparison: &Comparison) -> Vec<Chart> {
     match &experiment.axes[..] {
@@ -23,9 +27,8 @@ fn coordinates(experiment: &Experiment, place: usize) -> &BTreeMap<String, Strin
     &experiment.arms[place].coordinates
 }
 
-fn frame(what: &str, keys: &str) -> Frame {
+fn frame(what: &str, keys: &str, caption: &str) -> Frame {
     let file = format!("grid-{}", schema::slug(what));
-    let caption = "Each place is an arm: the mean over its runs that have the value. An empty place has none.";
     Frame::new(file, format!("{what} over {keys}"), caption)
 }
 
@@ -48,8 +51,15 @@ fn over_one(experiment: &Experiment, comparison: &Comparison, key: &Axis) -> Opt
         }
     }
     let title = comparison.final_heading();
-    let dots = Dots { title: title.clone(), rows, without: None, steps: false, rule: None };
-    sheet::dots(frame(&title, &key.key), dots)
+    let dots = Dots {
+        title: title.clone(),
+        rows,
+        without: None,
+        steps: false,
+        rule: None,
+        connected: true,
+    };
+    sheet::dots(frame(&title, &key.key, LINE), dots)
 }
 
 /// A heat map of each number of an arm.
@@ -98,7 +108,7 @@ fn over_two(
             arms,
         };
         let keys = format!("{} and {}", rows.key, columns.key);
-        sheet::heat(frame(&what, &keys), &heat)
+        sheet::heat(frame(&what, &keys, PLACES), &heat)
     };
     numbers.into_iter().filter_map(chart).collect()
 }

@@ -11,7 +11,14 @@ use crate::stats;
 pub(super) fn chart(experiment: &Experiment) -> Option<Chart> {
     let rows = experiment.arms.iter().enumerate().map(|(place, arm)| row(place, arm)).collect();
     let title = "training examples per second";
-    let dots = Dots { title: title.into(), rows, without: None, steps: false, rule: None };
+    let dots = Dots {
+        title: title.into(),
+        rows,
+        without: None,
+        steps: false,
+        rule: None,
+        connected: false,
+    };
     let caption = "Dot: the median over a run's rows of timing.csv. Upright bar: the median over runs. Times hold for the machine and its load when the runs were made.";
     sheet::dots(Frame::new("speed", title, caption), dots)
 }

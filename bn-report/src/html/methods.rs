@@ -7,6 +7,7 @@ use crate::stats::{ALPHA, EXACT_UP_TO, PERMUTATIONS, RESAMPLES, power};
 /// Name and explanation of each number that this page has.
 pub(super) fn of(comparison: &Comparison) -> Vec<(String, String)> {
     let mut methods: Vec<(&str, String)> = vec![
+        ("Headline", headline(comparison)),
         ("Runs", "Every planned run is counted by how it ended. A run that diverged has no final value and counts as worse than any other where arms are compared, so no arm is ranked by its survivors.".to_owned()),
         ("Mean \u{b1} sd", "Mean and sample standard deviation over the runs that have the value; where that is not every run, the number is given.".to_owned()),
         ("95 % interval", format!("Of a mean of runs: percentile bootstrap over seeds, {} resamples from a fixed seed. Of a curve: Student\u{2019}s t, step by step. With few runs both are rough, and the bootstrap is too narrow.", format::count(RESAMPLES as u64))),
@@ -42,4 +43,18 @@ pub(super) fn of(comparison: &Comparison) -> Vec<(String, String)> {
         methods.push(("Gap", format!("Mean validation {} by moving statistics minus that by batch statistics, of the same weights on the same examples. It counts as closed within {}.", comparison.metric, format::value(comparison.gap_tolerance))));
     }
     methods.into_iter().map(|(name, text)| (name.to_owned(), text)).collect()
+}
+
+/// By which rule the headline was made.
+fn headline(comparison: &Comparison) -> String {
+    let rule = if comparison.claim.is_some() {
+        "The claim\u{2019}s verdict: supported where the test of this one comparison finds the expected difference, contradicted where it finds the opposite, undecided otherwise; then what was measured"
+    } else if comparison.target.is_some() {
+        "Steps to the target of every arm against the baseline\u{2019}s, grouped by verdict"
+    } else {
+        "The final value of every arm against the baseline\u{2019}s, grouped by verdict"
+    };
+    format!(
+        "{rule}. An experiment with a claim is answered by the claim, one with a target by the steps to it, any other by the final value."
+    )
 }

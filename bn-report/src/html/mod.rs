@@ -6,6 +6,7 @@
 mod figure;
 pub(crate) mod inline;
 mod methods;
+mod numbers;
 mod runs;
 mod settings;
 mod tables;
@@ -14,6 +15,7 @@ use askama::Template;
 
 use self::figure::Figure;
 use self::inline::Verbatim;
+use self::numbers::NumbersTable;
 use self::runs::RunsTable;
 use self::settings::SettingsTable;
 use self::tables::{ComparisonTable, PairsTable, TestsTable};
@@ -40,6 +42,7 @@ struct Page {
     findings: Vec<Vec<Words>>,
     alerts: Vec<String>,
     table: ComparisonTable,
+    numbers: NumbersTable,
     tests: TestsTable,
     pairs: PairsTable,
     legend: Vec<Entry>,
@@ -146,6 +149,7 @@ fn view(
         findings: findings.others.iter().map(words).collect(),
         alerts: tables::alerts(experiment),
         table: ComparisonTable::of(comparison),
+        numbers: NumbersTable::of(comparison),
         tests: TestsTable::of(comparison),
         pairs: PairsTable::of(experiment, comparison),
         legend: legend.collect(),

@@ -45,16 +45,16 @@ pub(super) struct ComparisonRow {
 pub(super) struct Verdict {
     pub(super) words: String,
     pub(super) detail: String,
-    /// Seeds that diverged in one of both arms only.
-    pub(super) lost: String,
+    /// The probability of improvement where no test decides, and seeds that diverged in one of both arms only.
+    pub(super) more: String,
     pub(super) class: &'static str,
 }
 
 impl Verdict {
     fn of(against: Option<&Against>, better: Direction, number: fn(f64) -> String) -> Self {
         let Some(against) = against else {
-            let [detail, lost] = [const { String::new() }; 2];
-            return Self { words: "baseline".to_owned(), detail, lost, class: "" };
+            let [detail, more] = [const { String::new() }; 2];
+            return Self { words: "baseline".to_owned(), detail, more, class: "" };
         };
         let words = match against.decision {
             // The page says elsewhere how many it takes.
@@ -69,9 +69,13 @@ impl Verdict {
         let mean = against.pairs.mean.map(|mean| format::signed(mean, number));
         let interval =
             against.pairs.interval.map(|_| format::interval(against.pairs.interval, number));
+        // Where a test cannot decide, this is what is left to say.
+        let is_undecided = matches!(against.decision, Decision::TooFewSeeds { .. });
+        let chance = against.improvement.filter(|_| is_undecided);
+        let chance = chance.map(|chance| format!("better in {:.0} % of pairs", 100.0 * chance));
         let detail: Vec<String> = mean.into_iter().chain(interval).collect();
-        let lost = lost_words(against).unwrap_or_default();
-        Self { words, detail: detail.join(" "), lost, class }
+        let more: Vec<String> = chance.into_iter().chain(lost_words(against)).collect();
+        Self { words, detail: detail.join(" "), more: more.join("; "), class }
     }
 }
 
