@@ -8,6 +8,8 @@
 For each size: 200 runs (10 arms, 20 seeds), the least time of ROUNDS rounds for pandas reading every metrics.csv, for
 `bn-report table` (reading and comparing) and for the page, their ratios, and the peak memory and size of the page. On a
 machine that does other things, RUN_WITH="chrt -r 10" measures with priority.
+
+    venv/bin/python tools/report-speed.py --many FOLDER  # leaves a page of 1,000 runs there, for tools/browser/paint.mjs
 """
 import os
 import random
@@ -27,14 +29,14 @@ for path in sys.argv[1:]: pandas.read_csv(path)
 print(time.perf_counter() - start)"""
 
 
-def make(folder, rows):
+def make(folder, rows, arms=ARMS, seeds=SEEDS):
     """Run directories with so many rows in all: four series of validation and training, as training writes them."""
     series = ["train,batch,loss", "validation,batch,loss", "validation,moving,loss", "validation,moving,accuracy"]
-    steps = rows // (ARMS * SEEDS * len(series))
+    steps = rows // (arms * seeds * len(series))
     manifest = ['schema = 2\nname = "speed"\n[target]\nmetric = "accuracy"\nvalue = 0.9\n']
-    for arm in range(ARMS):
+    for arm in range(arms):
         manifest.append(f'[[arm]]\nname = "arm {arm}"\nslug = "arm-{arm}"\n')
-        for seed in range(SEEDS):
+        for seed in range(seeds):
             manifest.append(f'[[arm.run]]\nseed = {seed}\ndigest = "{arm}-{seed}"\n')
             run = folder / f"arm-{arm}" / f"seed-{seed}"
             run.mkdir(parents=True)
@@ -89,6 +91,17 @@ def measure(rows):
         print(f"; page of {page.stat().st_size / 1e6:.1f} MB", flush=True)
 
 
+def many(folder):
+    """A page of 1,000 runs: 20 arms of 50 seeds, 250 steps each."""
+    make(folder, 10**6, arms=20, seeds=50)
+    page = folder / "report.html"
+    seconds, memory = timed([str(PROGRAM), str(folder), "-o", str(page)])
+    print(f"{page}: 1,000 runs, {seconds:.2f} s, {memory:.0f} MB, page of {page.stat().st_size / 1e6:.1f} MB")
+
+
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["--many"]:
+        many(Path(sys.argv[2]))
+        sys.exit()
     for rows in [int(float(word)) for word in sys.argv[1:]] or [10**5, 10**6, 10**7]:
         measure(rows)
