@@ -17,7 +17,7 @@ pub mod table;
 mod times;
 mod versions;
 
-pub use self::against::{Against, Decision, Outcomes, SEEDS_FACTOR, compare, compare_pairs};
+pub use self::against::{Against, Decision, Outcomes, SEEDS_FACTOR, Terms, compare, compare_pairs};
 pub use self::alike::trained_alike;
 pub use self::claim::{ClaimVerdict, Scorecard};
 use self::claim::{of_arm, scorecard};
@@ -37,8 +37,8 @@ use crate::read::{Arm, Experiment};
 use crate::schema::{
     Direction, Measure, MetricDefinition, Quantity, Split, Statistics, Status, Target,
 };
-use crate::stats::Summary;
 use crate::stats::censored::Time;
+use crate::stats::{Level, Summary};
 
 /// A gap between two readings counts as closed within this share of the range that the metric's mean curves span.
 pub const CLOSED_SHARE: f64 = 0.05;
@@ -52,6 +52,8 @@ pub struct Comparison {
     pub metric: String,
     /// What that metric is.
     pub definition: MetricDefinition,
+    /// The level of intervals.
+    pub level: Level,
     /// Where the end is measured: on `test`, or on `validation` where nothing was logged on test.
     pub final_split: Split,
     /// The statistics that are read wherever the rows name any.
@@ -127,6 +129,7 @@ impl Comparison {
         let mut comparison = Self {
             statistics: target.as_ref().map_or(Statistics::Moving, |target| target.statistics),
             definition: experiment.metric(&metric),
+            level: choice.level,
             final_split,
             baseline: baseline_of(experiment, choice),
             last_step: experiment.records().filter_map(|record| record.log.last_step()).max(),
@@ -191,7 +194,7 @@ impl Comparison {
         let watched =
             Quantity { metric: watched.metric, split: watched.split, statistics: self.statistics };
         let summary = |outcomes: &Outcomes| {
-            Summary::of(outcomes.iter().filter_map(|(_, outcome)| outcome.value()))
+            Summary::at(self.level, outcomes.iter().filter_map(|(_, outcome)| outcome.value()))
         };
         let finals = measured(&self.final_measure());
         let reached = match &self.target {
@@ -236,7 +239,7 @@ impl Comparison {
             let key = Key::new(Split::Validation, Some(statistics), &self.metric);
             let last = |log: &crate::read::Log<Key>| log.get(&key)?.last()?.1;
             let values = finished.filter_map(|run| last(&run.record()?.log));
-            let summary = Summary::of(values);
+            let summary = Summary::at(self.level, values);
             if summary.n > 0 {
                 readings.push((statistics, summary));
             }
@@ -257,14 +260,16 @@ impl Comparison {
         let Some(baseline) = self.rows.get(self.baseline) else { return };
         let finals: Vec<&Outcomes> = others.iter().map(|&index| &self.rows[index].finals).collect();
         let better = Some(self.definition.better);
-        let finals = compare(&finals, &baseline.finals, better, self.resolution());
+        let (resolution, level) = (self.resolution(), self.level);
+        let finals = compare(&finals, &baseline.finals, Terms { better, resolution, level });
         let steps = self.target.is_some().then(|| {
             let measure = Measure::StepsToTarget;
             let measured = Measured { experiment, measure: &measure, horizon: self.horizon };
             let of = |index: usize| of_arm(&measured, &experiment.arms[index]);
             let arms: Vec<Outcomes> = others.iter().map(|&index| of(index)).collect();
             let arms: Vec<&Outcomes> = arms.iter().collect();
-            compare(&arms, &of(self.baseline), Some(Direction::Lower), None)
+            let better = Some(Direction::Lower);
+            compare(&arms, &of(self.baseline), Terms { better, resolution: None, level })
         });
         for (&index, against) in others.iter().zip(finals) {
             self.rows[index].final_against = Some(against);

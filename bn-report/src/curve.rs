@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 pub use crate::read::Key;
 use crate::read::{Arm, Experiment, Run, Series};
-use crate::stats::{Interval, Summary, student};
+use crate::stats::{Interval, Level, Summary, student};
 
 /// The curve of one run: its values by step, none where it logged a step without a finite value.
 pub type Curve = Series;
@@ -29,18 +29,23 @@ pub struct BandPoint {
     pub mean: Option<f64>,
     /// Sample standard deviation; none with fewer than two values.
     pub sd: Option<f64>,
-    /// 95 % interval of the mean: `mean ± t sd / sqrt(n)` with Student's t of `n - 1` degrees of freedom, step by step.
+    /// Interval of the mean: `mean ± t sd / sqrt(n)` with Student's t of `n - 1` degrees of freedom, step by step.
     pub interval: Option<Interval>,
 }
 
 /// Mean and interval at each logged step, ascending, over the runs that have a value there.
 pub type Band = Vec<BandPoint>;
 
-/// [`Band`] of some runs.
+/// [`Band`] of some runs, with 95 % intervals.
 pub fn band<'a>(curves: impl IntoIterator<Item = &'a Curve>) -> Band {
+    band_at(Level::default(), curves)
+}
+
+/// [`Band`] of some runs, with intervals of a level.
+pub fn band_at<'a>(level: Level, curves: impl IntoIterator<Item = &'a Curve>) -> Band {
     let curves: Vec<&Curve> = curves.into_iter().collect();
     let mut places = vec![0; curves.len()];
-    let factors: Vec<Option<f64>> = (0..=curves.len()).map(interval_factor).collect();
+    let factors: Vec<Option<f64>> = (0..=curves.len()).map(|n| interval_factor(level, n)).collect();
     let mut band = Vec::with_capacity(curves.iter().map(|curve| curve.len()).max().unwrap_or(0));
     let mut values = Vec::with_capacity(curves.len());
     while let Some(step) =
@@ -64,9 +69,9 @@ pub fn band<'a>(curves: impl IntoIterator<Item = &'a Curve>) -> Band {
     band
 }
 
-/// What the standard deviation of `n` values is multiplied by for half the 95 % interval of their mean.
-fn interval_factor(n: usize) -> Option<f64> {
-    (n > 1).then(|| student::quantile(0.975, (n - 1) as f64) / (n as f64).sqrt())
+/// What the standard deviation of `n` values is multiplied by for half the interval of their mean.
+fn interval_factor(level: Level, n: usize) -> Option<f64> {
+    (n > 1).then(|| student::quantile(level.upper(), (n - 1) as f64) / (n as f64).sqrt())
 }
 
 /// The curves of an arm: one per run that has any value, with its seed.

@@ -11,6 +11,7 @@ mod speed;
 
 use std::collections::BTreeSet;
 
+use self::over_steps::Look;
 use crate::chart::Chart;
 use crate::compare::Comparison;
 use crate::curve::{self, Key};
@@ -72,14 +73,15 @@ impl Figures {
                     .collect(),
             ),
             Section::new("grid", "Over the grid", grid::charts(experiment, comparison)),
-            statistics_section(experiment, &comparison.metric),
+            statistics_section(experiment, comparison),
             Section::new("curves", "Other curves", other_curves(experiment, comparison, smooth)),
             schedules::section(experiment),
-            layers::section(experiment),
+            layers::section(experiment, comparison.level),
             Section::new("speed", "Speed", speed::chart(experiment).into_iter().collect()),
         ];
         sections.retain(|section| Self::of(section).next().is_some());
-        let main = over_steps::chart(experiment, &watched, target, smooth_of(&watched, smooth));
+        let look = look(comparison, &watched, smooth);
+        let main = over_steps::chart(experiment, &watched, target, look);
         let mut figures = Self { main, sections };
         figures.name_files();
         figures
@@ -128,9 +130,10 @@ fn target_section(experiment: &Experiment, comparison: &Comparison) -> Section {
     Section::new("target", "How soon the target is met", charts.into_iter().flatten().collect())
 }
 
-fn statistics_section(experiment: &Experiment, metric: &str) -> Section {
-    let gap = evaluations::gap(experiment, metric);
-    let panels = evaluations::panels(experiment, metric);
+fn statistics_section(experiment: &Experiment, comparison: &Comparison) -> Section {
+    let (metric, level) = (&comparison.metric, comparison.level);
+    let gap = evaluations::gap(experiment, metric, level);
+    let panels = evaluations::panels(experiment, metric, level);
     let title = "The same weights under several statistics";
     Section {
         intro: evaluations::PANELS.to_owned(),
@@ -155,8 +158,8 @@ fn other_curves(experiment: &Experiment, comparison: &Comparison, smooth: usize)
         for metric in &metrics {
             let key = Key::new(split, statistics, metric);
             if key != watched {
-                let smooth = smooth_of(&key, smooth);
-                charts.extend(over_steps::chart(experiment, &key, None, smooth));
+                let look = look(comparison, &key, smooth);
+                charts.extend(over_steps::chart(experiment, &key, None, look));
             }
         }
     }
@@ -164,8 +167,9 @@ fn other_curves(experiment: &Experiment, comparison: &Comparison, smooth: usize)
 }
 
 /// Values on training batches are smoothed; evaluations are as they were measured.
-fn smooth_of(key: &Key, smooth: usize) -> usize {
-    if key.split == Split::Train { smooth } else { 1 }
+fn look(comparison: &Comparison, key: &Key, smooth: usize) -> Look {
+    let smooth = if key.split == Split::Train { smooth } else { 1 };
+    Look { smooth, level: comparison.level }
 }
 
 #[cfg(test)]

@@ -184,8 +184,10 @@ fn the_baseline_is_the_one_asked_for_the_planned_the_claimed_or_the_first() {
     write(directory, &arms(), 1);
     let baseline = |choice: Option<&str>| {
         let experiment = read_experiment(directory).expect("an experiment");
-        let choice =
-            bn_report::compare::Choice { baseline: choice.map(str::to_owned), metric: None };
+        let choice = bn_report::compare::Choice {
+            baseline: choice.map(str::to_owned),
+            ..Default::default()
+        };
         Comparison::with(&experiment, &choice).baseline
     };
     assert_eq!(baseline(None), 0);

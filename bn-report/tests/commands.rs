@@ -77,6 +77,33 @@ fn a_table_fits_and_says_what_it_leaves_out() {
 }
 
 #[test]
+fn the_level_of_intervals_can_be_chosen() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let directory = experiment(folder.path(), "x", &arms(), 8);
+    let interval = |level: &str| {
+        let csv = succeed(&["table", &directory, "--format", "csv", "--level", level]);
+        let mut reader = csv::Reader::from_reader(csv.as_bytes());
+        let place =
+            |name: &str, header: &csv::StringRecord| header.iter().position(|cell| cell == name);
+        let header = reader.headers().expect("a header").clone();
+        let [low, high] =
+            ["final_low", "final_high"].map(|name| place(name, &header).expect("a column"));
+        let row = reader.records().next().expect("a row").expect("CSV");
+        row[high].parse::<f64>().expect("a number") - row[low].parse::<f64>().expect("a number")
+    };
+    assert!(interval("80") < interval("95") && interval("95") < interval("99"));
+    let wide = succeed(&["table", &directory, "--wide", "--level", "80"]);
+    assert!(wide.contains("80 % interval") && !wide.contains("95 %"), "{wide}");
+    let page = folder.path().join("page.html").display().to_string();
+    succeed(&[&directory, "--level", "80", "-o", &page]);
+    let page = fs::read_to_string(page).expect("the page");
+    assert!(page.contains("80 % interval") && !page.contains("95 %") && !page.contains("{level}"));
+    let (code, _, stderr) = run(&["table", &directory, "--level", "100"]);
+    assert_eq!(code, Some(2));
+    assert!(stderr.contains("percent from 50 to 99"), "{stderr}");
+}
+
+#[test]
 fn every_pair_of_arms_is_compared_on_request() {
     let folder = tempfile::tempdir().expect("a folder");
     let arms = [&arms()[..], &[MadeUpArm::new("middle", 60.0, Some(10.0), 0.96)]].concat();

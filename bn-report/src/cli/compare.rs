@@ -33,7 +33,7 @@ pub(super) struct Compare {
 impl Compare {
     pub(super) fn run(&self) -> Result<ExitCode> {
         let (old, new) = (read_experiment(&self.old)?, read_experiment(&self.new)?);
-        let choice = Choice { baseline: None, metric: self.metric.clone() };
+        let choice = Choice { metric: self.metric.clone(), ..Choice::default() };
         choice.check(&old)?;
         choice.check(&new)?;
         let versions = Versions::of(&old, &new, &choice);

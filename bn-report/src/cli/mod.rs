@@ -17,6 +17,7 @@ use crate::chart::smooth::WINDOW;
 use crate::compare::Choice;
 use crate::draw::Options;
 use crate::error::Result;
+use crate::stats::Level;
 
 /// Draws the report of an experiment: one HTML page that needs no network.
 ///
@@ -93,11 +94,14 @@ struct Chosen {
     /// The metric to compare
     #[arg(long, value_name = "METRIC")]
     metric: Option<String>,
+    /// The level of intervals, 50 to 99; tests stay at 5 %
+    #[arg(long, value_name = "PERCENT", default_value = "95", value_parser = str::parse::<Level>)]
+    level: Level,
 }
 
 impl Chosen {
     fn choice(&self) -> Choice {
-        Choice { baseline: self.baseline.clone(), metric: self.metric.clone() }
+        Choice { baseline: self.baseline.clone(), metric: self.metric.clone(), level: self.level }
     }
 }
 

@@ -10,7 +10,7 @@
 use super::outcome::Outcome;
 use crate::schema::Direction;
 use crate::stats::power::{pairs_needed, pairs_to_decide};
-use crate::stats::{ALPHA, Paired, holm, probability_of_improvement, sign_flip};
+use crate::stats::{ALPHA, Level, Paired, holm, probability_of_improvement, sign_flip};
 
 /// A difference that would need more than this many times the present seeds counts as not detectable.
 pub const SEEDS_FACTOR: u64 = 4;
@@ -81,36 +81,31 @@ impl Decision {
 /// The numbers of an arm's runs, by seed and ascending.
 pub type Outcomes = Vec<(u64, Outcome)>;
 
+/// How arms are compared.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Terms {
+    /// Which way is better; none for a measure that is neither good nor bad.
+    pub better: Option<Direction>,
+    /// The least difference of means that stands for anything, such as one test example of all: less is no detectable difference.
+    pub resolution: Option<f64>,
+    /// The level of intervals.
+    pub level: Level,
+}
+
 /// How several arms compare with one baseline by one measure; see [`compare_pairs`].
-pub fn compare(
-    arms: &[&Outcomes],
-    baseline: &Outcomes,
-    better: Option<Direction>,
-    resolution: Option<f64>,
-) -> Vec<Against> {
+pub fn compare(arms: &[&Outcomes], baseline: &Outcomes, terms: Terms) -> Vec<Against> {
     let pairs: Vec<(&Outcomes, &Outcomes)> = arms.iter().map(|arm| (*arm, baseline)).collect();
-    compare_pairs(&pairs, better, resolution)
+    compare_pairs(&pairs, terms)
 }
 
 /// How each first of a pair compares with the second; Holm's correction runs over all pairs.
-///
-/// `resolution` is the least difference of means that stands for anything, such as one test example of all: less is no detectable
-/// difference.
-pub fn compare_pairs(
-    pairs: &[(&Outcomes, &Outcomes)],
-    better: Option<Direction>,
-    resolution: Option<f64>,
-) -> Vec<Against> {
-    let all = pairs.iter().map(|(arm, baseline)| pair_up(arm, baseline, better)).collect();
-    corrected(all, better, resolution)
+pub fn compare_pairs(pairs: &[(&Outcomes, &Outcomes)], terms: Terms) -> Vec<Against> {
+    let all = pairs.iter().map(|(arm, baseline)| pair_up(arm, baseline, terms)).collect();
+    corrected(all, terms)
 }
 
 /// Comparisons with Holm's correction over all of them, and what each decides.
-pub(super) fn corrected(
-    mut all: Vec<Against>,
-    better: Option<Direction>,
-    resolution: Option<f64>,
-) -> Vec<Against> {
+pub(super) fn corrected(mut all: Vec<Against>, terms: Terms) -> Vec<Against> {
     let tested: Vec<usize> =
         (0..all.len()).filter(|&index| all[index].p_value.is_some() && all[index].n > 1).collect();
     let p_values: Vec<f64> = tested.iter().filter_map(|&index| all[index].p_value).collect();
@@ -118,13 +113,14 @@ pub(super) fn corrected(
         all[index].p_adjusted = Some(adjusted);
     }
     for against in &mut all {
-        against.decision = decide(against, better, tested.len(), resolution);
+        against.decision = decide(against, terms, tested.len());
     }
     all
 }
 
 /// One arm against another, before any correction and decision.
-pub(super) fn pair_up(arm: &Outcomes, baseline: &Outcomes, better: Option<Direction>) -> Against {
+pub(super) fn pair_up(arm: &Outcomes, baseline: &Outcomes, terms: Terms) -> Against {
+    let Terms { better, level, .. } = terms;
     let numbers = |outcomes: &Outcomes| -> Vec<(u64, f64)> {
         outcomes.iter().filter_map(|(seed, outcome)| Some((*seed, outcome.value()?))).collect()
     };
@@ -149,7 +145,7 @@ pub(super) fn pair_up(arm: &Outcomes, baseline: &Outcomes, better: Option<Direct
         }
         differences.push(if *gain == other { 0.0 } else { gain - other });
     }
-    let pairs = Paired::of(&numbers(arm), &numbers(baseline));
+    let pairs = Paired::at(level, &numbers(arm), &numbers(baseline));
     if lost != (0, 0) {
         differences = signed_ranks(&differences);
     }
@@ -181,12 +177,8 @@ fn signed_ranks(differences: &[f64]) -> Vec<f64> {
     differences.iter().map(rank).collect()
 }
 
-fn decide(
-    against: &Against,
-    better: Option<Direction>,
-    tests: usize,
-    resolution: Option<f64>,
-) -> Decision {
+fn decide(against: &Against, terms: Terms, tests: usize) -> Decision {
+    let Terms { better, resolution, .. } = terms;
     let n = against.n as u64;
     let from = pairs_to_decide(tests);
     let has_losses = against.lost != (0, 0);

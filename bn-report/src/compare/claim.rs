@@ -1,7 +1,7 @@
 //! The scorecard of an experiment's claim: what the source said, what was measured, and what that decides. Pure.
 
 use super::Comparison;
-use super::against::{Against, Decision, Outcomes, compare};
+use super::against::{Against, Decision, Outcomes, Terms, compare};
 use super::outcome::Measured;
 use crate::read::{Arm, Experiment};
 use crate::schema::{Claim, Direction, Expected, Measure, Quantity};
@@ -83,10 +83,13 @@ pub(super) fn scorecard(experiment: &Experiment, comparison: &Comparison) -> Opt
         Measure::Final(quantity) if is_compared(quantity) => comparison.resolution(),
         _ => None,
     };
-    let against =
-        arm.zip(baseline).and_then(|_| compare(&[&ours], &theirs, better, resolution).pop());
+    let level = comparison.level;
+    let terms = Terms { better, resolution, level };
+    let against = arm.zip(baseline).and_then(|_| compare(&[&ours], &theirs, terms).pop());
     let (verdict, reason) = judge(&claim, against.as_ref(), baseline.is_some());
-    let summary = |outcomes: &Outcomes| Summary::of(outcomes.iter().filter_map(|(_, o)| o.value()));
+    let summary = |outcomes: &Outcomes| {
+        Summary::at(level, outcomes.iter().filter_map(|(_, outcome)| outcome.value()))
+    };
     Some(Scorecard {
         measure: claim.measure.to_string(),
         arm,

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::{Against, Decision, Outcome, Outcomes, compare};
+use super::{Against, Decision, Outcome, Outcomes, Terms, compare};
 use crate::schema::Direction;
 
 fn outcome() -> impl Strategy<Value = Outcome> {
@@ -25,7 +25,7 @@ fn direction() -> impl Strategy<Value = Option<Direction>> {
 }
 
 fn one(arm: &Outcomes, baseline: &Outcomes, better: Option<Direction>) -> Against {
-    compare(&[arm], baseline, better, None).remove(0)
+    compare(&[arm], baseline, Terms { better, ..Terms::default() }).remove(0)
 }
 
 /// What a decision says when the arms change places.
@@ -58,7 +58,7 @@ proptest! {
     #[test]
     fn nothing_is_decided_below_the_seeds_that_a_test_needs(a in outcomes(), b in outcomes(), others in 0usize..4, better in direction()) {
         let arms = vec![&a; others + 1];
-        for against in compare(&arms, &b, better, None) {
+        for against in compare(&arms, &b, Terms { better, ..Terms::default() }) {
             let is_decided = matches!(against.decision, Decision::Higher | Decision::Lower);
             prop_assert!(!is_decided || against.n >= 6);
             prop_assert!(!is_decided || against.p_adjusted.is_some_and(|p| p <= 0.05));
@@ -105,7 +105,11 @@ fn less_than_one_example_is_no_difference() {
             .collect()
     };
     let (a, b) = (values(0.9), values(0.9 + 0.4 / 270.0));
-    let decision = |resolution| compare(&[&b], &a, Some(Direction::Higher), resolution)[0].decision;
+    let better = Some(Direction::Higher);
+    let decision = |resolution| {
+        let terms = Terms { better, resolution, ..Terms::default() };
+        compare(&[&b], &a, terms)[0].decision
+    };
     assert_eq!(decision(None), Decision::Higher);
     assert_eq!(decision(Some(1.0 / 270.0)), Decision::NoDetectableDifference);
 }

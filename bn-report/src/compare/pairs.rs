@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::Comparison;
-use super::against::{Against, Outcomes, corrected, pair_up};
+use super::against::{Against, Outcomes, Terms, corrected, pair_up};
 use super::claim::of_arm;
 use super::outcome::Measured;
 use super::table::{Room, TextTable, test_cells};
@@ -69,9 +69,10 @@ impl Comparison {
         let places: Vec<(usize, usize)> = (0..arms.len())
             .flat_map(|other| (other + 1..arms.len()).map(move |arm| (arm, other)))
             .collect();
-        let pair = |&(arm, other): &(usize, usize)| pair_up(&arms[arm], &arms[other], Some(better));
-        let all: Vec<Against> = places.par_iter().map(pair).collect();
         let resolution = if is_steps { None } else { self.resolution() };
+        let terms = Terms { better: Some(better), resolution, level: self.level };
+        let pair = |&(arm, other): &(usize, usize)| pair_up(&arms[arm], &arms[other], terms);
+        let all: Vec<Against> = places.par_iter().map(pair).collect();
         let row = |((arm, other), against)| PairRow {
             measure: measure.clone(),
             better,
@@ -80,18 +81,19 @@ impl Comparison {
             other,
             against,
         };
-        places.into_iter().zip(corrected(all, Some(better), resolution)).map(row).collect()
+        places.into_iter().zip(corrected(all, terms)).map(row).collect()
     }
 
     /// Pairs of arms as a table of text.
     pub fn pairs_table(&self, pairs: &[PairRow]) -> TextTable {
+        let interval = format!("{} interval", self.level);
         let heading = [
             "arm",
             "against",
             "of",
             "seeds",
             "difference",
-            "95 % interval",
+            &interval,
             "probability of improvement",
             "p",
             "p after Holm",

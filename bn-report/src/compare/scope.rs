@@ -4,6 +4,7 @@ use crate::curve::{self, Key};
 use crate::error::{Error, Result};
 use crate::read::Experiment;
 use crate::schema::{Split, Status};
+use crate::stats::Level;
 
 /// What a reader may ask for in place of what the experiment says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -12,6 +13,8 @@ pub struct Choice {
     pub baseline: Option<String>,
     /// The metric to compare.
     pub metric: Option<String>,
+    /// The level of intervals.
+    pub level: Level,
 }
 
 impl Choice {

@@ -33,7 +33,7 @@ pub struct Cells {
     pub runs: String,
     /// The metric at the end, mean ± sd, with the number of runs it is over where that is not all.
     pub final_value: String,
-    /// The 95 % interval of that mean.
+    /// The interval of that mean.
     pub interval: String,
     /// The final value against the baseline's: mean difference, interval and decision.
     pub final_against: String,
@@ -98,7 +98,7 @@ impl Comparison {
             (Room::Fold, "arm".to_owned()),
             (Room::Leave(3), "runs".into()),
             (Room::Stay, self.final_heading()),
-            (Room::Leave(1), "95 % interval".into()),
+            (Room::Leave(1), format!("{} interval", self.level)),
         ];
         columns.extend(baseline.map(|name| (Room::Fold, format!("against {name}"))));
         columns.extend(target.iter().flat_map(|target| {

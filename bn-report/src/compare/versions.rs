@@ -1,6 +1,6 @@
 //! Two experiments, or two versions of one, arm by arm: did anything get worse? Pure.
 
-use super::against::{Against, Decision, compare_pairs};
+use super::against::{Against, Decision, Terms, compare_pairs};
 use super::{Choice, Comparison};
 use crate::format;
 use crate::read::Experiment;
@@ -61,7 +61,7 @@ impl VersionRow {
 impl Versions {
     /// Compares the arms of the same names.
     pub fn of(old: &Experiment, new: &Experiment, choice: &Choice) -> Self {
-        let metric = Choice { baseline: None, metric: choice.metric.clone() };
+        let metric = Choice { baseline: None, ..choice.clone() };
         let (old, new) = (Comparison::with(old, &metric), Comparison::with(new, &metric));
         let better = new.definition.better;
         let shared: Vec<_> = new
@@ -70,7 +70,9 @@ impl Versions {
             .filter_map(|row| Some((old.rows.iter().find(|other| other.name == row.name)?, row)))
             .collect();
         let pairs: Vec<_> = shared.iter().map(|(old, new)| (&new.finals, &old.finals)).collect();
-        let all = compare_pairs(&pairs, Some(better), new.resolution());
+        let resolution = new.resolution();
+        let terms = Terms { better: Some(better), resolution, level: new.level };
+        let all = compare_pairs(&pairs, terms);
         let rows = shared.iter().zip(all).map(|((old, new), against)| VersionRow {
             name: new.name.clone(),
             old: old.final_value,

@@ -1,5 +1,6 @@
 //! Charts with one number per run: the metric at the end, steps to the target, and differences from the baseline.
 
+use super::over_steps::with_level;
 use super::sheet::{self, Frame, together};
 use crate::chart::Chart;
 use crate::chart::dots::{DotRow, Dots};
@@ -7,7 +8,7 @@ use crate::compare::{Against, ArmRow, Comparison, Times};
 use crate::format;
 use crate::stats::censored::Time;
 
-const FINALS: &str = "Dot: a finished run. Upright bar: their mean; line: 95 % bootstrap interval of the mean. The axis covers the values and need not begin at 0. Rings: runs without a final value.";
+const FINALS: &str = "Dot: a finished run. Upright bar: their mean; line: {level} bootstrap interval of the mean. The axis covers the values and need not begin at 0. Rings: runs without a final value.";
 
 const STEPS: &str = "Dot: a run, at the first measured step from which it meets the target to the end. Upright bar: the median over all runs (Kaplan-Meier). Rings: runs that do not.";
 
@@ -27,7 +28,8 @@ pub(super) fn finals(comparison: &Comparison) -> Option<Chart> {
     };
     let rows: Vec<DotRow> = comparison.rows.iter().enumerate().map(row).collect();
     let title = comparison.final_heading();
-    let frame = Frame::new("final", format!("{title}, every run"), FINALS);
+    let frame =
+        Frame::new("final", format!("{title}, every run"), with_level(FINALS, comparison.level));
     sheet::dots(frame, dots(title, rows, "no final value", false))
 }
 
@@ -95,7 +97,8 @@ fn differences<'a>(
         (false, false) => "right",
     };
     let caption = format!(
-        "Dot: the difference within a seed. Upright bar: their mean; line: 95 % bootstrap interval. Dotted: no difference; {better} of it is better."
+        "Dot: the difference within a seed. Upright bar: their mean; line: {} bootstrap interval. Dotted: no difference; {better} of it is better.",
+        comparison.level
     );
     let rows = merge_identical(rows);
     let dots = Dots {

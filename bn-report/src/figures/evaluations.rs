@@ -1,6 +1,6 @@
 //! The same weights under different statistics: a panel per arm, and the signed gap between moving and batch statistics.
 
-use super::over_steps::{arm_lines, band_lines, spread};
+use super::over_steps::{arm_lines, band_lines, spread, with_level};
 use super::sheet::{self, Frame};
 use crate::chart::Chart;
 use crate::chart::curves::{ArmLines, Curves};
@@ -9,12 +9,13 @@ use crate::chart::style::{self, ArmStyle};
 use crate::curve::{self, Key, RunCurve};
 use crate::read::{Arm, Experiment, Series};
 use crate::schema::{self, Split, Statistics};
+use crate::stats::Level;
 use crate::text::printable;
 
 /// How to read the panels.
 pub(super) const PANELS: &str = "Solid: validation by the moving statistics that a deployed net uses. Dashed: the same weights on the same examples by batch statistics; dotted: by population statistics; finely dashed: by averages of other decays. The difference is caused by the statistics, not by the weights. Faint: every run by moving statistics.";
 
-const GAP: &str = "Validation by moving statistics minus validation by batch statistics, of the same weights on the same examples; 0 (dotted) is no gap. Each run is paired with itself at each step. Band: 95 % interval of the mean. Faint: every run.";
+const GAP: &str = "Validation by moving statistics minus validation by batch statistics, of the same weights on the same examples; 0 (dotted) is no gap. Each run is paired with itself at each step. Band: {level} interval of the mean. Faint: every run.";
 
 fn key(statistics: Statistics, metric: &str) -> Key {
     Key::new(Split::Validation, Some(statistics), metric)
@@ -34,12 +35,18 @@ fn kinds(arm: &Arm, metric: &str) -> Vec<Statistics> {
 }
 
 /// A panel per arm that was measured by more than one kind of statistics.
-pub(super) fn panels(experiment: &Experiment, metric: &str) -> Vec<Chart> {
+pub(super) fn panels(experiment: &Experiment, metric: &str, level: Level) -> Vec<Chart> {
     let arms = experiment.arms.iter().enumerate();
-    arms.filter_map(|(place, arm)| panel(experiment, place, arm, metric)).collect()
+    arms.filter_map(|(place, arm)| panel(experiment, place, arm, metric, level)).collect()
 }
 
-fn panel(experiment: &Experiment, place: usize, arm: &Arm, metric: &str) -> Option<Chart> {
+fn panel(
+    experiment: &Experiment,
+    place: usize,
+    arm: &Arm,
+    metric: &str,
+    level: Level,
+) -> Option<Chart> {
     let kinds = kinds(arm, metric);
     if kinds.len() < 2 {
         return None;
@@ -58,7 +65,7 @@ fn panel(experiment: &Experiment, place: usize, arm: &Arm, metric: &str) -> Opti
         let mut line = ArmLines {
             name: format!("{statistics} statistics"),
             style: Some(style),
-            ..arm_lines(place, arm, &curves)
+            ..arm_lines(place, arm, &curves, level)
         };
         if statistics != Statistics::Moving {
             line.band.clear();
@@ -83,7 +90,7 @@ fn panel(experiment: &Experiment, place: usize, arm: &Arm, metric: &str) -> Opti
 const FINE: style::Dash = &[3.0, 2.0];
 
 /// The gap over steps, all arms; none where no arm logged both.
-pub(super) fn gap(experiment: &Experiment, metric: &str) -> Option<Chart> {
+pub(super) fn gap(experiment: &Experiment, metric: &str, level: Level) -> Option<Chart> {
     let mut lines = Vec::new();
     for (place, arm) in experiment.arms.iter().enumerate() {
         let gaps: Vec<RunCurve> = arm
@@ -97,7 +104,7 @@ pub(super) fn gap(experiment: &Experiment, metric: &str) -> Option<Chart> {
             })
             .collect();
         if !gaps.is_empty() {
-            lines.push(arm_lines(place, arm, &gaps));
+            lines.push(arm_lines(place, arm, &gaps, level));
         }
     }
     let title = format!("gap in validation {metric}: moving minus batch statistics");
@@ -112,7 +119,7 @@ pub(super) fn gap(experiment: &Experiment, metric: &str) -> Option<Chart> {
         measured_bands: false,
         panel: None,
     };
-    sheet::curves(Frame::new(file, title, GAP), curves)
+    sheet::curves(Frame::new(file, title, with_level(GAP, level)), curves)
 }
 
 /// One series minus another, at the steps that both have.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::over_steps::with_level;
 use super::sheet::{self, Frame};
 use crate::chart::Chart;
 use crate::chart::dots::{DotRow, Dots};
@@ -10,7 +11,7 @@ use crate::compare::{ArmRow, Comparison};
 use crate::read::Experiment;
 use crate::schema::{self, Axis};
 
-const LINE: &str = "Dot: a finished run. Upright bars, and the line through them: the mean at each value of the key, in the order of the grid; thick line: its 95 % bootstrap interval.";
+const LINE: &str = "Dot: a finished run. Upright bars, and the line through them: the mean at each value of the key, in the order of the grid; thick line: its {level} bootstrap interval.";
 const PLACES: &str =
     "Each place is an arm: the mean over its runs that have the value. An empty place has none.";
 
@@ -59,7 +60,7 @@ fn over_one(experiment: &Experiment, comparison: &Comparison, key: &Axis) -> Opt
         rule: None,
         connected: true,
     };
-    sheet::dots(frame(&title, &key.key, LINE), dots)
+    sheet::dots(frame(&title, &key.key, &with_level(LINE, comparison.level)), dots)
 }
 
 /// A heat map of each number of an arm.

@@ -16,10 +16,12 @@ use crate::chart::style::{self, ArmStyle, Marker};
 use crate::curve::{self, Band};
 use crate::read::{Arm, Experiment, LayerKey};
 use crate::schema::{self, ScheduleRow};
+use crate::stats::Level;
 
 /// The charts of the layers of every arm: gaps of all arms together, percentiles side by side, the rest folded away by arm.
-pub(super) fn section(experiment: &Experiment) -> Section {
-    let logged: Vec<Logged<'_>> = experiment.arms.iter().map(Logged::of).collect();
+pub(super) fn section(experiment: &Experiment, level: Level) -> Section {
+    let logged: Vec<Logged<'_>> =
+        experiment.arms.iter().map(|arm| Logged::of(arm, level)).collect();
     let gaps = [
         (
             "population_mean_gap",
@@ -84,12 +86,14 @@ fn of_arm(place: usize, logged: &Logged<'_>) -> Vec<Chart> {
 /// What the runs of an arm logged of their layers.
 struct Logged<'a> {
     arm: &'a Arm,
+    /// The level of intervals.
+    level: Level,
     /// By metric: the layers, in the order of their paths.
     layers: BTreeMap<&'a str, Vec<&'a str>>,
 }
 
 impl<'a> Logged<'a> {
-    fn of(arm: &'a Arm) -> Self {
+    fn of(arm: &'a Arm, level: Level) -> Self {
         let mut layers: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for record in arm.runs.iter().filter_map(|run| run.record()) {
             for (LayerKey { layer, metric }, _) in record.layers.iter() {
@@ -100,7 +104,7 @@ impl<'a> Logged<'a> {
             paths.sort_by_key(|path| natural(path));
             paths.dedup();
         }
-        Self { arm, layers }
+        Self { arm, level, layers }
     }
 
     fn layers(&self, metric: &str) -> &[&'a str] {
@@ -110,7 +114,7 @@ impl<'a> Logged<'a> {
     fn band(&self, layer: &str, metric: &str) -> Band {
         let key = LayerKey { layer: layer.to_owned(), metric: metric.to_owned() };
         let records = self.arm.runs.iter().filter_map(|run| run.record());
-        curve::band(records.filter_map(|record| record.layers.get(&key)))
+        curve::band_at(self.level, records.filter_map(|record| record.layers.get(&key)))
     }
 
     fn frame(&self, metric: &str, what: &str, caption: &str) -> Frame {
@@ -181,7 +185,10 @@ impl<'a> Logged<'a> {
             (metric, what),
             lines,
             false,
-            "Mean over runs, a line per layer. Band: 95 % interval of the mean.",
+            &format!(
+                "Mean over runs, a line per layer. Band: {} interval of the mean.",
+                self.level
+            ),
         )
     }
 

@@ -7,13 +7,28 @@ use crate::chart::range::Values;
 use crate::curve::{self, Band, Key, RunCurve};
 use crate::read::{Arm, Experiment};
 use crate::schema::{self, Direction, Status};
+use crate::stats::Level;
+
+/// How curves are drawn.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Look {
+    /// Logged values that a point of a line is the mean of.
+    pub(super) smooth: usize,
+    /// The level of intervals.
+    pub(super) level: Level,
+}
+
+/// A caption with the level of intervals in place of `{level}`.
+pub(super) fn with_level(caption: &str, level: Level) -> String {
+    caption.replace("{level}", &level.to_string())
+}
 
 /// How to read a chart of curves.
-pub(super) const CAPTION: &str = "Line: mean over the runs that have a value at that step; it is broken where a run drops out. Band: 95 % interval of the mean. Faint: every run. A cross ends a run that diverged; an arrow at the edge marks values beyond the axis.";
+pub(super) const CAPTION: &str = "Line: mean over the runs that have a value at that step; it is broken where a run drops out. Band: {level} interval of the mean. Faint: every run. A cross ends a run that diverged; an arrow at the edge marks values beyond the axis.";
 
 /// The lines of an arm from the curves of its runs.
-pub(super) fn arm_lines(place: usize, arm: &Arm, curves: &[RunCurve]) -> ArmLines {
-    let band = curve::band(curves.iter().map(|run| &run.curve));
+pub(super) fn arm_lines(place: usize, arm: &Arm, curves: &[RunCurve], level: Level) -> ArmLines {
+    let band = curve::band_at(level, curves.iter().map(|run| &run.curve));
     let runs =
         curves.iter().map(|run| (run.curve.iter().collect::<Line>(), diverged(arm, run.seed)));
     ArmLines { runs: runs.collect(), ..band_lines(vec![place], arm.name.clone(), &band) }
@@ -66,18 +81,18 @@ pub(super) fn words(key: &Key, any_statistics: bool) -> String {
     }
 }
 
-/// The chart of a quantity; none where no run logged it. Lines are smoothed over so many logged values.
+/// The chart of a quantity; none where no run logged it.
 pub(super) fn chart(
     experiment: &Experiment,
     key: &Key,
     target: Option<f64>,
-    smooth: usize,
+    Look { smooth, level }: Look,
 ) -> Option<Chart> {
     let mut lines = Vec::new();
     for (place, arm) in experiment.arms.iter().enumerate() {
         let curves = curve::arm_curves(arm, key);
         if !curves.is_empty() {
-            lines.push(arm_lines(place, arm, &curves));
+            lines.push(arm_lines(place, arm, &curves, level));
         }
     }
     let by_statistics = experiment.keys().iter().any(|logged| **logged == *key);
@@ -96,7 +111,7 @@ pub(super) fn chart(
         measured_bands: false,
         panel: None,
     };
-    let mut caption = CAPTION.to_owned();
+    let mut caption = with_level(CAPTION, level);
     if curves.is_smoothed() {
         caption += &format!(" {}", smoothing(smooth));
     }

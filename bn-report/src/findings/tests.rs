@@ -2,10 +2,10 @@
 
 use super::*;
 use crate::compare::ArmRow;
-use crate::compare::{Outcome, Reached, States, Times, compare};
+use crate::compare::{Outcome, Reached, States, Terms, Times, compare};
 use crate::schema::{Direction, MetricDefinition, Split, Statistics, Target};
-use crate::stats::Summary;
 use crate::stats::censored::{Time, median};
+use crate::stats::{Level, Summary};
 
 /// An arm whose runs reach the target for good at these steps and end at these values; none diverged.
 fn arm(name: &str, reached: &[Option<u64>], finals: &[Option<f64>]) -> ArmRow {
@@ -51,18 +51,22 @@ fn arm(name: &str, reached: &[Option<u64>], finals: &[Option<f64>]) -> ArmRow {
     }
 }
 
+fn terms(better: Direction) -> Terms {
+    Terms { better: Some(better), ..Terms::default() }
+}
+
 fn comparison(metric: &str, target: Option<f64>, mut rows: Vec<ArmRow>) -> Comparison {
     let definition = MetricDefinition::by_name(metric);
     if let Some((first, others)) = rows.split_first_mut() {
         let finals: Vec<_> = others.iter().map(|row| &row.finals).collect();
-        let finals = compare(&finals, &first.finals, Some(definition.better), None);
+        let finals = compare(&finals, &first.finals, terms(definition.better));
         let steps = |row: &ArmRow| {
             let step = |time: &Time| Outcome::Value(time.step() as f64);
             row.sustained.runs.iter().map(|(seed, time)| (*seed, step(time))).collect::<Vec<_>>()
         };
         let all: Vec<_> = others.iter().map(steps).collect();
         let all: Vec<_> = all.iter().collect();
-        let steps = compare(&all, &steps(first), Some(Direction::Lower), None);
+        let steps = compare(&all, &steps(first), terms(Direction::Lower));
         for ((row, finals), steps) in others.iter_mut().zip(finals).zip(steps) {
             row.final_against = Some(finals);
             row.steps_against = Some(steps);
@@ -77,6 +81,7 @@ fn comparison(metric: &str, target: Option<f64>, mut rows: Vec<ArmRow>) -> Compa
         }),
         metric: metric.to_owned(),
         definition,
+        level: Level::default(),
         final_split: Split::Test,
         statistics: Statistics::Moving,
         baseline: 0,

@@ -10,7 +10,7 @@ pub(super) fn of(comparison: &Comparison) -> Vec<(String, String)> {
         ("Headline", headline(comparison)),
         ("Runs", "Every planned run is counted by how it ended. A run that diverged has no final value and counts as worse than any other where arms are compared, so no arm is ranked by its survivors.".to_owned()),
         ("Mean \u{b1} sd", "Mean and sample standard deviation over the runs that have the value; where that is not every run, the number is given.".to_owned()),
-        ("95 % interval", format!("Of a mean of runs: percentile bootstrap over seeds, {} resamples from a fixed seed. Of a curve: Student\u{2019}s t, step by step. With few runs both are rough, and the bootstrap is too narrow.", format::count(RESAMPLES as u64))),
+        ("Interval", format!("At {}. Of a mean of runs: percentile bootstrap over seeds, {} resamples from a fixed seed. Of a curve: Student\u{2019}s t, step by step. With few runs both are rough, and the bootstrap is too narrow.", comparison.level, format::count(RESAMPLES as u64))),
     ];
     if comparison.rows.len() > 1 {
         let alpha = ALPHA;

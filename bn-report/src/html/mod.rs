@@ -28,7 +28,7 @@ use crate::findings::{Findings, Piece, Sentence};
 use crate::format;
 use crate::read::Experiment;
 use crate::schema;
-use crate::stats::Summary;
+use crate::stats::{Level, Summary};
 use crate::text::printable;
 
 /// All that the template shows.
@@ -43,6 +43,7 @@ struct Page {
     alerts: Vec<String>,
     table: ComparisonTable,
     numbers: NumbersTable,
+    level: Level,
     tests: TestsTable,
     pairs: PairsTable,
     legend: Vec<Entry>,
@@ -150,6 +151,7 @@ fn view(
         alerts: tables::alerts(experiment),
         table: ComparisonTable::of(comparison),
         numbers: NumbersTable::of(comparison),
+        level: comparison.level,
         tests: TestsTable::of(comparison),
         pairs: PairsTable::of(experiment, comparison),
         legend: legend.collect(),

@@ -24,10 +24,8 @@ impl NumbersTable {
         let mut headings: Vec<String> =
             ["planned", "finished", "diverged", "failed", "other"].map(str::to_owned).to_vec();
         headings.push(format!("{end}: runs that have it"));
-        headings.extend(
-            ["mean", "sd", "median", "interquartile mean", "95 % interval of the mean"]
-                .map(str::to_owned),
-        );
+        headings.extend(["mean", "sd", "median", "interquartile mean"].map(str::to_owned));
+        headings.push(format!("{} interval of the mean", comparison.level));
         headings.push(format!("best {curve}"));
         headings.push(format!("{curve} averaged over its steps"));
         if comparison.target.is_some() {

@@ -1,7 +1,8 @@
 //! The percentile bootstrap of a mean.
 
+use super::level::Level;
 use super::random::Draws;
-use super::summary::{mean, power_of_two, quantile};
+use super::summary::{mean, power_of_two};
 
 /// How often the values are drawn again.
 pub const RESAMPLES: usize = 10_000;
@@ -25,11 +26,11 @@ impl Interval {
     }
 }
 
-/// The 95 % interval of the mean: the 2.5 % and the 97.5 % quantile of the means of [`RESAMPLES`] samples of `n` values drawn with
+/// An interval of the mean, at 95 % the 2.5 % and the 97.5 % quantile of the means of [`RESAMPLES`] samples of `n` values drawn with
 /// replacement. None with fewer than two values. The interval of equal values is that value.
 ///
 /// Efron and Tibshirani 1993, chapter 13. With few values it is too narrow (by about `sqrt((n - 1) / n)`).
-pub fn mean_interval(values: &[f64]) -> Option<Interval> {
+pub fn mean_interval(values: &[f64], level: Level) -> Option<Interval> {
     if values.len() < 2 {
         return None;
     }
@@ -47,6 +48,6 @@ pub fn mean_interval(values: &[f64]) -> Option<Interval> {
         .map(|_| (0..n).map(|_| scaled[draws.below(n)]).sum::<f64>() / n as f64)
         .collect();
     means.sort_by(f64::total_cmp);
-    let (low, high) = (quantile(&means, 0.025)?, quantile(&means, 0.975)?);
+    let (low, high) = level.ends(&means)?;
     Some(Interval { low: low * scale, high: high * scale })
 }

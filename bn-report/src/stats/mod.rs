@@ -6,6 +6,7 @@
 mod bootstrap;
 pub mod censored;
 mod holm;
+mod level;
 pub mod paired;
 mod permutation;
 pub mod power;
@@ -15,11 +16,12 @@ mod summary;
 
 pub use self::bootstrap::{Interval, RESAMPLES, mean_interval};
 pub use self::holm::holm;
+pub use self::level::Level;
 pub use self::paired::{Paired, probability_of_improvement};
 pub use self::permutation::{EXACT_UP_TO, PERMUTATIONS, sign_flip};
 pub use self::summary::{Summary, interquartile_mean, median, quantile};
 
-/// The level of tests: a difference counts where its p-value is at most this. Intervals have the level `1 - ALPHA`.
+/// The level of tests: a difference counts where its p-value is at most this.
 pub const ALPHA: f64 = 0.05;
 
 /// The standard deviation of a proportion `p` of `n` examples: `sqrt(p (1 - p) / n)`; none without examples, or where `p` is no

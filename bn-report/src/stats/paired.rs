@@ -1,6 +1,7 @@
 //! Two arms, compared seed by seed.
 
 use super::bootstrap::{Interval, mean_interval};
+use super::level::Level;
 use super::permutation::sign_flip;
 use super::summary::Summary;
 
@@ -13,7 +14,7 @@ pub struct Paired {
     pub mean: Option<f64>,
     /// Their standard deviation; none with fewer than two pairs.
     pub sd: Option<f64>,
-    /// 95 % bootstrap interval of the mean difference, over seeds; none with fewer than two pairs.
+    /// Bootstrap interval of the mean difference, over seeds; none with fewer than two pairs.
     pub interval: Option<Interval>,
     /// [`sign_flip`] of the differences; none without a pair.
     pub p_value: Option<f64>,
@@ -22,6 +23,11 @@ pub struct Paired {
 impl Paired {
     /// Compares numbers by seed, both ascending by seed. A difference beyond the range of a double leaves its seed out.
     pub fn of(arm: &[(u64, f64)], other: &[(u64, f64)]) -> Self {
+        Self::at(Level::default(), arm, other)
+    }
+
+    /// The same, with an interval of another level.
+    pub fn at(level: Level, arm: &[(u64, f64)], other: &[(u64, f64)]) -> Self {
         let difference = |&(seed, number): &(u64, f64)| {
             let index = other.binary_search_by_key(&seed, |(seed, _)| *seed).ok()?;
             let difference = number - other[index].1;
@@ -33,7 +39,7 @@ impl Paired {
         Self {
             mean,
             sd,
-            interval: mean_interval(&values),
+            interval: mean_interval(&values, level),
             p_value: sign_flip(&values),
             differences,
         }

@@ -1,6 +1,7 @@
 //! Location and spread of a few values.
 
 use super::bootstrap::{Interval, mean_interval};
+use super::level::Level;
 
 /// What a few values come to. Every field is none where it does not exist.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -15,13 +16,18 @@ pub struct Summary {
     pub median: Option<f64>,
     /// [`interquartile_mean`].
     pub iqm: Option<f64>,
-    /// 95 % bootstrap interval of the mean; see [`mean_interval`].
+    /// Bootstrap interval of the mean; see [`mean_interval`].
     pub interval: Option<Interval>,
 }
 
 impl Summary {
     /// Summarizes finite values; others are left out. The sums run in the order given, so the result has the same bits each time.
     pub fn of(values: impl IntoIterator<Item = f64>) -> Self {
+        Self::at(Level::default(), values)
+    }
+
+    /// The same, with an interval of another level.
+    pub fn at(level: Level, values: impl IntoIterator<Item = f64>) -> Self {
         let values: Vec<f64> = values.into_iter().filter(|value| value.is_finite()).collect();
         let (mean, sd) = Self::mean_and_sd(&values);
         Self {
@@ -30,7 +36,7 @@ impl Summary {
             sd,
             median: median(&values),
             iqm: interquartile_mean(&values),
-            interval: mean_interval(&values),
+            interval: mean_interval(&values, level),
         }
     }
 
