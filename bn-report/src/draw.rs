@@ -24,6 +24,8 @@ pub struct Options {
     pub choice: Choice,
     /// Whether every chart is also written as a PNG.
     pub png: bool,
+    /// Whether every chart is also written as a PDF.
+    pub pdf: bool,
     /// Logged values that a point of a smoothed training curve is the mean of. Defaults to [`WINDOW`].
     pub smooth: Option<usize>,
     /// After so many seconds a browser loads the page again. Defaults to never.
@@ -84,7 +86,7 @@ pub fn report_with(directories: &[PathBuf], output: &Path, options: &Options) ->
         ),
         (name.to_string_lossy().into_owned(), page.into_bytes()),
     ];
-    let files = Files { beside, charts: charts(&figures, options.png)? };
+    let files = Files { beside, charts: charts(&figures, options)? };
     let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new("."));
     files.write(folder)?;
@@ -109,19 +111,22 @@ pub fn read(directories: &[PathBuf]) -> Result<Experiment> {
     })
 }
 
-/// The files of the charts: an SVG of each, and a PNG where those are asked for.
+/// The files of the charts: an SVG of each, and a PNG and a PDF where those are asked for.
 ///
 /// # Errors
 /// [`Error::Chart`], should the drawing library refuse.
-fn charts(figures: &Figures, png: bool) -> Result<Vec<(String, Vec<u8>)>> {
+fn charts(figures: &Figures, options: &Options) -> Result<Vec<(String, Vec<u8>)>> {
     let charts: Vec<&Chart> = figures.all().collect();
     let mut files: Vec<(String, Vec<u8>)> = charts
         .iter()
         .map(|chart| (format!("{}.svg", chart.file), chart.standalone().into_bytes()))
         .collect();
-    if png {
-        let picture = |chart: &&Chart| match chart.png() {
-            Ok(bytes) => Ok((format!("{}.png", chart.file), bytes)),
+    type Draw = fn(&Chart) -> std::result::Result<Vec<u8>, String>;
+    let formats: [(bool, &str, Draw); 2] =
+        [(options.png, "png", Chart::png), (options.pdf, "pdf", Chart::pdf)];
+    for (_, extension, draw) in formats.into_iter().filter(|(wanted, ..)| *wanted) {
+        let picture = |chart: &&Chart| match draw(chart) {
+            Ok(bytes) => Ok((format!("{}.{extension}", chart.file), bytes)),
             Err(message) => Err(Error::Chart { chart: chart.file.clone(), message }),
         };
         // In parallel, in the order of the charts.

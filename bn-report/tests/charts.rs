@@ -259,14 +259,20 @@ fn the_same_numbers_give_the_same_picture_files() {
     let png = main.png().expect("a picture");
     assert_eq!(png, main.png().expect("a picture"));
     assert!(png.starts_with(b"\x89PNG\r\n\x1a\n") && png.len() > 10_000, "{} bytes", png.len());
+    let pdf = main.pdf().expect("a picture");
+    assert!(pdf == main.pdf().expect("a picture"), "two PDFs of a chart differ");
+    assert!(pdf.starts_with(b"%PDF-1.") && pdf.ends_with(b"%%EOF"), "{} bytes", pdf.len());
+    let text = String::from_utf8_lossy(&pdf);
+    assert!(text.contains("/FontFile") && text.contains("/ToUnicode"), "text stays text");
+    assert!(!text.contains("/CreationDate") && !text.contains("/ModDate"), "no clock");
 }
 
 #[test]
-fn every_chart_is_also_a_png_where_that_is_asked_for() {
+fn every_chart_is_also_a_png_and_a_pdf_where_that_is_asked_for() {
     let directory = tempfile::tempdir().expect("a directory");
     write_experiment(directory.path(), &arms(2), 2, (80, 20));
     let page = directory.path().join(schema::REPORT);
-    let options = bn_report::Options { png: true, ..bn_report::Options::default() };
+    let options = bn_report::Options { png: true, pdf: true, ..bn_report::Options::default() };
     let report =
         bn_report::report_with(&[directory.path().to_owned()], &page, &options).expect("a report");
     let count = |extension: &str| {
@@ -275,6 +281,7 @@ fn every_chart_is_also_a_png_where_that_is_asked_for() {
         report.files.iter().filter(is).count()
     };
     assert!(count("png") > 5 && count("png") == count("svg"), "{:?}", report.files);
+    assert_eq!(count("pdf"), count("svg"));
 }
 
 #[test]

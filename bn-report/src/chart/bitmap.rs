@@ -14,8 +14,8 @@ use super::paint::{Pen, paint, units_of};
 use super::scene::{Group, Scene};
 use super::style::Dash;
 
-const REGULAR: &[u8] = include_bytes!("../../fonts/Roboto-Regular.ttf");
-const BOLD: &[u8] = include_bytes!("../../fonts/Roboto-Bold.ttf");
+pub(super) const REGULAR: &[u8] = include_bytes!("../../fonts/Roboto-Regular.ttf");
+pub(super) const BOLD: &[u8] = include_bytes!("../../fonts/Roboto-Bold.ttf");
 
 /// Units along each side of a dot: painted finer than shown, so that edges are smooth.
 const FINER: usize = 2;

@@ -9,6 +9,7 @@ pub mod dots;
 pub mod heat;
 pub mod labels;
 pub mod paint;
+pub mod pdf;
 pub mod range;
 pub mod scale;
 pub mod scene;
@@ -119,6 +120,15 @@ impl Chart {
     pub fn png(&self) -> Result<Vec<u8>, String> {
         let view = self.views.first().ok_or("a chart without a form")?;
         bitmap::png(&view.scene)
+    }
+
+    /// The bytes of the chart as a PDF file.
+    ///
+    /// # Errors
+    /// What the library says.
+    pub fn pdf(&self) -> Result<Vec<u8>, String> {
+        let view = self.views.first().ok_or("a chart without a form")?;
+        pdf::pdf(&view.scene, &printable(&self.title))
     }
 
     /// The SVG of a form: with a style sheet, a file of its own; without, a part of a page, which has the heading already.

@@ -73,6 +73,9 @@ struct Draw {
     /// Write every chart as a PNG too, beside its SVG
     #[arg(long)]
     png: bool,
+    /// Write every chart as a PDF too
+    #[arg(long)]
+    pdf: bool,
     /// Draw training curves as moving means of N logged values, the raw ones faint behind; 1 draws them as logged
     #[arg(long, value_name = "N", default_value_t = WINDOW, value_parser = window)]
     smooth: usize,
@@ -117,11 +120,12 @@ impl Arguments {
             Some(Command::Watch(watch)) => watch.run(),
             Some(Command::Index(index)) => index.run(),
             None => {
-                let Draw { directories, output, title, png, smooth, choice } = &self.draw;
+                let Draw { directories, output, title, png, pdf, smooth, choice } = &self.draw;
                 let options = Options {
                     title: title.clone(),
                     choice: choice.choice(),
                     png: *png,
+                    pdf: *pdf,
                     smooth: Some(*smooth),
                     reload_seconds: None,
                 };
