@@ -1,4 +1,4 @@
-//! Feeds damaged run directories to everything between files and sentences: no input may panic or hang.
+//! Feeds damaged run directories to everything between files and sentences, and every 64th to the page too: no input may panic or hang.
 //!
 //! ```sh
 //! cargo run --release -p bn-report --example fuzz_readers -- 1000000
@@ -12,11 +12,13 @@ use std::panic;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use bn_report::chart::smooth::WINDOW;
 use bn_report::compare::Comparison;
+use bn_report::figures::Figures;
 use bn_report::findings::Findings;
 use bn_report::read::read_experiment;
 
-const MANIFEST: &str = "schema = 2\nname = \"x\"\nbaseline = \"b\"\n[target]\nmetric = \"accuracy\"\nvalue = 0.9\n\
+const MANIFEST: &str = "schema = 3\nname = \"x\"\nbaseline = \"b\"\n[target]\nmetric = \"accuracy\"\nvalue = 0.9\n\
     [claim]\ntext = \"t\"\narm = \"a\"\nexpected = \"lower\"\nmeasure = \"steps-to-target\"\n\
     [[arm]]\nname = \"a\"\nslug = \"a\"\n[[arm.run]]\nseed = 0\ndigest = \"1\"\n\
     [[arm]]\nname = \"b\"\nslug = \"b\"\n[[arm.run]]\nseed = 0\ndigest = \"2\"\n";
@@ -26,6 +28,7 @@ const METRICS: &str = "step,epoch,examples,split,statistics,metric,value\n0,0,0,
     9,1,540,train,batch,loss,0.5\n9,1,540,validation,batch,accuracy,0.95\n9,1,540,validation,moving,accuracy,0.93\n9,1,540,test,moving,accuracy,0.9\n";
 const LAYERS: &str = "step,layer,metric,value\n5,hidden1,p50,0.25\n5,hidden1.norm,mean_gap,1e-3\n9,hidden1,p50,\n9,hidden1.norm,mean_gap,0.5\n";
 const TIMING: &str = "step,seconds,examples_per_second\n5,0.5,600\n9,0.9,\n";
+const SCHEDULES: &str = "step,name,value\n1,learning_rate,0.2\n1,renorm_r_max,\n6,learning_rate,0.02\n9,learning_rate,0.02\n9,renorm_r_max,3\n";
 const STATUSES: [&str; 3] = [
     "{\"state\":\"finished\"}\n",
     "{\"state\":\"running\"}\n",
@@ -106,13 +109,20 @@ fn write(folder: &Path, name: &str, bytes: &[u8]) {
 }
 
 /// Reads an experiment and says all there is to say.
-fn digest(folder: &Path) -> bool {
+fn digest(folder: &Path, with_page: bool) -> bool {
     let Ok(experiment) = read_experiment(folder) else { return false };
     let comparison = Comparison::of(&experiment);
     let findings = Findings::of(&comparison);
     let text = findings.headline.plain() + &comparison.render_table();
     assert!(!text.contains("NaN") && !text.contains('\u{1b}'), "{text}");
     let _ = bn_report::summary::markdown(&experiment, &comparison, &findings);
+    let _ = bn_report::summary::terminal(&comparison.table(), Some(80));
+    if with_page {
+        let figures = Figures::draw(&experiment, &comparison, WINDOW);
+        if let Err(error) = bn_report::html::page(&experiment, &comparison, &findings, &figures) {
+            panic!("{error}");
+        }
+    }
     bn_report::summary::json(&comparison).is_ok()
 }
 
@@ -129,6 +139,7 @@ fn main() {
     let files = [
         "a/seed-0/metrics.csv",
         "a/seed-0/layers.csv",
+        "a/seed-0/schedules.csv",
         "a/seed-0/timing.csv",
         "a/seed-0/config.toml",
         "a/seed-0/status.json",
@@ -137,7 +148,7 @@ fn main() {
     let start = Instant::now();
     for input in 0..inputs {
         let status = STATUSES[draws.below(STATUSES.len())];
-        let texts = [METRICS, LAYERS, TIMING, CONFIG, status, MANIFEST];
+        let texts = [METRICS, LAYERS, SCHEDULES, TIMING, CONFIG, status, MANIFEST];
         let at = draws.below(files.len());
         if input == 0 {
             for (name, text) in files.iter().zip(texts) {
@@ -149,7 +160,7 @@ fn main() {
         let bytes = changed(texts[at], &mut draws);
         write(&folder, files[at], &bytes);
         let begun = Instant::now();
-        match panic::catch_unwind(|| digest(&folder)) {
+        match panic::catch_unwind(|| digest(&folder, input % 64 == 0)) {
             Ok(true) => read += 1,
             Ok(false) => refused += 1,
             Err(_) => {
