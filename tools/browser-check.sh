@@ -21,7 +21,7 @@ fi
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-cp browser/package.json browser/check.mjs "$work"
+cp browser/package.json browser/*.mjs "$work"
 npm install --prefix "$work" --no-audit --no-fund --silent
 
 look() { # EXPERIMENT_DIR PAGE [SCREENSHOTS]
@@ -39,3 +39,9 @@ awk -v names="$names" '
   arm && /^name = / { number++; text = name[(number - 1) % count + 1]; gsub(/\\/, "\\\\", text); gsub(/"/, "\\\"", text); print "name = \"" text " " number "\""; arm = 0; next }
   { print }' "$experiment/manifest.toml" > "$work/hostile/manifest.toml"
 look "$work/hostile" "$work/hostile-page/report.html" ${screenshots:+"$screenshots/hostile"}
+
+mkdir "$work/lab"
+cp -r "$experiment" "$work/lab/plain"
+cp -r "$work/hostile" "$work/lab/hostile <i> & co"
+"$bn_report" index "$work/lab" >/dev/null
+node "$work/index.mjs" "$work/lab/index.html" "$(command -v chromium)" ${screenshots:+"$screenshots"}

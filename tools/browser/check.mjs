@@ -1,52 +1,12 @@
 // Looks at a report's page as a reader does, in Chromium: see ../browser-check.sh.
 //   node check.mjs REPORT.html CHROMIUM [FOLDER FOR SCREENSHOTS]
-import { readFileSync, mkdirSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { pathToFileURL } from "node:url";
-import { HtmlValidate } from "html-validate";
-import puppeteer from "puppeteer-core";
+import { checks } from "./page.mjs";
 
 const [file, chromium, folder] = process.argv.slice(2);
-const address = pathToFileURL(file).href;
-let passed = 0;
-let failed = 0;
-const check = (holds, what, found) => {
-  if (holds) passed += 1;
-  else {
-    failed += 1;
-    console.error(`FAILED: ${what}${found === undefined ? "" : `; found ${JSON.stringify(found)}`}`);
-  }
-};
-
-const rules = {
-  // The template's style, not errors: attributes of one value, text as it is wrapped.
-  "no-inline-style": "error", "long-title": "off", "no-trailing-whitespace": "off", "require-sri": "off",
-  "prefer-native-element": "off", "no-redundant-role": "error", "svg-focusable": "off", "void-style": "off",
-};
-const validator = new HtmlValidate({ root: true, extends: ["html-validate:recommended"], rules });
-const report = await validator.validateString(readFileSync(file, "utf8"));
-const problems = report.results.flatMap((result) => result.messages);
-check(problems.length === 0, "the page is valid HTML", problems.slice(0, 5).map(({ ruleId, line, message }) => `${line}: ${ruleId}: ${message}`));
-
-const browser = await puppeteer.launch({ executablePath: chromium, args: ["--no-sandbox", "--disable-gpu"] });
-async function open({ width = 1400, height = 900, scheme = "light", script = true } = {}) {
-  const page = await browser.newPage();
-  page.said = [];
-  page.asked = [];
-  page.on("console", (message) => page.said.push(message.text()));
-  page.on("pageerror", (error) => page.said.push(error.message));
-  page.on("request", (request) => page.asked.push(request.url()));
-  await page.setJavaScriptEnabled(script);
-  await page.setViewport({ width, height });
-  await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: scheme }]);
-  await page.goto(address);
-  return page;
-}
-async function close(page, what) {
-  check(page.said.length === 0, `${what}: nothing is said on the console`, page.said);
-  check(page.asked.every((url) => url === address || url.startsWith("blob:")), `${what}: no request leaves the page`, page.asked);
-  await page.close();
-}
+const { check, validate, open, close, conclude } = await checks(file, chromium);
+await validate();
 const place = (page, selector) => page.$eval(selector, (element) => {
   const { top, bottom, left, right } = element.getBoundingClientRect();
   return { top, bottom, left, right };
@@ -142,6 +102,21 @@ const first = "section.first .plot svg.chart";
   await close(page, "400 px");
 }
 {
+  // The page's own policy: what is put into the page by somebody else neither runs nor changes how it looks.
+  const page = await open();
+  await page.evaluate(() => {
+    const script = document.createElement("script");
+    script.textContent = "window.foreign = true";
+    const style = document.createElement("style");
+    style.textContent = "h1 { display: none }";
+    document.body.append(script, style);
+  });
+  check(await page.evaluate(() => window.foreign === undefined), "a foreign script does not run");
+  check((await page.$eval("h1", (heading) => heading.getClientRects().length)) > 0, "a foreign style sheet is not applied");
+  page.said = page.said.filter((words) => !words.includes("Content Security Policy"));
+  await close(page, "with foreign parts");
+}
+{
   const page = await open({ script: false });
   check((await place(page, first)).bottom - (await place(page, first)).top > 100, "charts are there without script");
   check(await page.$$eval("input[data-toggle], button[data-all]", (inputs) => inputs.every((input) => input.getClientRects().length === 0)), "what needs a script is not shown without one");
@@ -160,6 +135,4 @@ if (folder) {
     }
   }
 }
-await browser.close();
-console.log(`browser-check: ${passed} passed, ${failed} failed`);
-process.exitCode = failed === 0 ? 0 : 1;
+await conclude("browser-check");
