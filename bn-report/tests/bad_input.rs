@@ -52,7 +52,7 @@ fn alert(directory: &Path) -> String {
     let (code, stdout, stderr) = run(directory, &[]);
     assert_eq!(code, Some(1), "{stderr}");
     assert_eq!(stderr.lines().count(), 1, "{stderr}");
-    assert!(stdout.contains("final test accuracy"), "{stdout}");
+    assert!(stdout.contains("final test"), "{stdout}");
     let page = fs::read_to_string(directory.join(schema::REPORT)).expect("the page");
     let message = stderr.trim_end().strip_prefix("error: ").expect("an error").to_owned();
     let escaped = message
@@ -299,7 +299,7 @@ fn the_command_draws_where_it_is_told_and_says_so() {
     assert_eq!((code, stderr.as_str()), (Some(0), ""));
     let path = experiment.path().join(schema::REPORT);
     assert!(stdout.ends_with(&format!("report: {}\n", path.display())), "{stdout}");
-    assert!(stdout.contains("final test accuracy"), "{stdout}");
+    assert!(stdout.contains("final test"), "{stdout}");
     let elsewhere = tempfile::tempdir().expect("a directory");
     let output = elsewhere.path().join("deep/page.html");
     let (code, _, _) = run(experiment.path(), &["--output", &output.display().to_string()]);

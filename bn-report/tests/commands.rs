@@ -134,7 +134,7 @@ fn baseline_and_metric_can_be_chosen() {
     let directory = experiment(folder.path(), "x", &arms(), 6);
     let table = succeed(&["table", &directory, "--wide", "--baseline", "fast"]);
     assert!(table.contains("against fast"), "{table}");
-    let table = succeed(&["table", &directory, "--metric", "loss"]);
+    let table = succeed(&["table", &directory, "--wide", "--metric", "loss"]);
     assert!(table.contains("final validation loss") && !table.contains("steps to"), "{table}");
     let (code, stdout, stderr) = run(&["table", &directory, "--baseline", "none"]);
     assert_eq!((code, stdout.as_str()), (Some(1), ""));

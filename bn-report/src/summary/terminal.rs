@@ -1,6 +1,6 @@
 //! A table for a terminal, no wider than the terminal is.
 //!
-//! Headings are folded onto several lines. Where that is not enough, cells of columns that may be folded are too, down to
+//! Where the table is wider, headings are folded onto several lines. Where that is not enough, cells of columns that may be folded are too, down to
 //! [`FOLDED`] characters; then columns are left out in the order of their numbers, and named under the table; then all that are
 //! left are folded further.
 
@@ -22,7 +22,7 @@ pub fn terminal(table: &TextTable, width: Option<usize>) -> String {
     let mut text = print(&lines, &shown, &widths);
     if !left_out.is_empty() {
         let names: Vec<&str> = left_out.iter().map(|&column| lines[0][column].as_str()).collect();
-        let note = format!("(without: {}; --wide shows all)", names.join(", "));
+        let note = format!("(without: {}; bn-report table --wide shows all)", names.join(", "));
         text += &(fold(&note, width.unwrap_or(usize::MAX)).join("\n") + "\n");
     }
     text
@@ -59,7 +59,8 @@ impl Layout {
             left_out.push(next);
         }
         left_out.sort_unstable();
-        let widths = fit(&shown, &least, &whole, room);
+        let all: Vec<usize> = (0..whole.len()).map(|column| widest(lines, column)).collect();
+        let widths = fit(&shown, &least, [&whole, &all], room);
         Self { shown, widths, left_out }
     }
 }
@@ -89,21 +90,23 @@ fn first_to_leave(table: &TextTable, shown: &[usize]) -> Option<usize> {
     shown.iter().filter_map(|&column| order(column)).min().map(|(_, column)| column)
 }
 
-/// The widths of the columns: what is needed at least, then more for the folded ones while there is room, or less for the widest
-/// ones while there is not.
-fn fit(shown: &[usize], least: &[usize], whole: &[usize], room: usize) -> Vec<usize> {
+/// The widths of the columns: what is needed at least, then more for folded cells and after them for folded headings while there is
+/// room, or less for the widest columns while there is not.
+fn fit(shown: &[usize], least: &[usize], wanted: [&[usize]; 2], room: usize) -> Vec<usize> {
     let mut widths = least.to_vec();
-    loop {
-        let needed = needed(shown, &widths);
-        let narrowest_folded =
-            shown.iter().copied().filter(|&c| widths[c] < whole[c]).min_by_key(|&c| widths[c]);
-        let widest = shown.iter().copied().max_by_key(|&c| widths[c]);
-        match (narrowest_folded, widest) {
-            (Some(column), _) if needed < room => widths[column] += 1,
-            (_, Some(column)) if needed > room && widths[column] > NARROWEST => widths[column] -= 1,
-            _ => return widths,
+    for wanted in wanted {
+        while needed(shown, &widths) < room {
+            let folded = shown.iter().copied().filter(|&column| widths[column] < wanted[column]);
+            let Some(narrowest) = folded.min_by_key(|&column| widths[column]) else { break };
+            widths[narrowest] += 1;
         }
     }
+    while needed(shown, &widths) > room {
+        let wide = shown.iter().copied().filter(|&column| widths[column] > NARROWEST);
+        let Some(widest) = wide.max_by_key(|&column| widths[column]) else { break };
+        widths[widest] -= 1;
+    }
+    widths
 }
 
 /// The lines, cells folded to the widths of their columns.
@@ -177,10 +180,16 @@ mod tests {
             let table = table();
             Layout::of(&table, &shown_as_is(&table), Some(width)).left_out
         };
-        assert_eq!([160, 95].map(left_out), [vec![], vec![]]);
-        assert_eq!([80, 62].map(left_out), [vec![4], vec![1, 4]]);
+        let nothing: [Vec<usize>; 2] = [vec![], vec![]];
+        assert_eq!([160, 95].map(left_out), nothing);
+        assert_eq!([85, 62].map(left_out), [vec![4], vec![1, 4]]);
         let text = terminal(&table(), Some(62));
-        assert!(text.ends_with("(without: runs, diverged; --wide shows all)\n"), "{text}");
+        assert!(
+            text.ends_with("(without: runs, diverged; bn-report table --wide shows all)\n"),
+            "{text}"
+        );
+        // With room enough nothing is folded.
+        assert_eq!(terminal(&table(), Some(160)), terminal(&table(), None));
     }
 
     proptest! {
