@@ -302,7 +302,6 @@ fn a_chart_says_which_arm_each_group_is_of() {
 #[test]
 fn the_check_of_scenes_can_fail() {
     use bn_report::chart::scene::{Anchor, Group, PLAIN};
-    use bn_report::chart::smooth::WINDOW;
     let rect = Rect { left: 10.0, top: 10.0, right: 90.0, bottom: 90.0 };
     let mut scene = Scene::new((100.0, 100.0));
     scene.open(Group::data("mean", &[0], rect));

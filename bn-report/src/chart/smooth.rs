@@ -24,8 +24,12 @@ pub fn smoothed(values: &[f64], window: usize) -> Vec<f64> {
     let mean = |at: usize| {
         let half = (window / 2).min(at / 4).min(last - at);
         let near = &values[at - half..=at + half];
-        // Shares of the mean: no sum overflows.
-        near.iter().map(|value| value / near.len() as f64).sum()
+        let (low, high) = near
+            .iter()
+            .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(*v), high.max(*v)));
+        // Shares of the mean, so that no sum overflows but by rounding.
+        let mean: f64 = near.iter().map(|value| value / near.len() as f64).sum();
+        mean.clamp(low, high)
     };
     (0..values.len()).map(mean).collect()
 }
