@@ -86,9 +86,13 @@ fn alike(comparison: &Comparison) -> Vec<Sentence> {
         let arms: Vec<Indexed<'_>> =
             group.iter().map(|&index| (index, &comparison.rows[index])).collect();
         let number = arms.len();
-        Sentence::default()
-            .text(format!("{number} arms, identical in training: "))
-            .arms_up_to(6, &arms)
+        let named = Sentence::default().arms_up_to(6, &arms);
+        let has_names = named.0.iter().any(|piece| matches!(piece, Piece::Arm { .. }));
+        let named = if has_names { named } else { Sentence::default().text("they") };
+        let mut sentence =
+            Sentence::default().text(format!("{number} arms, identical in training: "));
+        sentence.0.extend(named.0);
+        sentence
             .text(" log the same training values to the last bit and differ in evaluation only.")
     };
     comparison.trained_alike.iter().map(sentence).collect()

@@ -136,13 +136,13 @@ fn divergence_gaps_and_layers_are_measures_too() {
     assert_eq!((card.verdict, card.baseline_value.n), (ClaimVerdict::Supported, 0));
     assert!(
         headline.ends_with(
-            ", \"slow\" diverged on 6 of 6 seeds; over 6 seeds, a diverged run counting as worse than any other, p = 0.031."
+            ", and \"slow\" diverged on 6 of 6 seeds; over 6 seeds, a diverged run counting as worse than any other, p = 0.031."
         ),
         "{headline}"
     );
     let (_, headline) = judge(directory, ("slow", "fast"), end, Expected::Higher, None);
     assert!(
-        headline.starts_with("Contradicted: \"slow\" diverged on 6 of 6 seeds and has no final test accuracy, by moving statistics, \"fast\" 0.9"),
+        headline.starts_with("Contradicted: \"slow\" diverged on 6 of 6 seeds, and final test accuracy, by moving statistics, is 0.9"),
         "{headline}"
     );
 

@@ -230,8 +230,12 @@ impl Dots {
             self.title.clone()
         };
         let width = if layout.narrow { right - left } else { right - left + 120.0 };
-        let title = labels::wrap(&title, style::SMALL_FONT, width, 1);
-        scene.lines(&title, ((left + right) / 2.0, bottom + 34.0), Anchor::Middle, SMALL);
+        // On a phone the heading above says it; half a title says less than none.
+        let fits = labels::width(&title, style::SMALL_FONT) <= width;
+        if fits || !layout.narrow {
+            let title = labels::wrap(&title, style::SMALL_FONT, width, 1);
+            scene.lines(&title, ((left + right) / 2.0, bottom + 34.0), Anchor::Middle, SMALL);
+        }
         scene.close();
     }
 }

@@ -25,7 +25,8 @@ pub(super) fn by_final_value(comparison: &Comparison) -> Option<Sentence> {
         let summary = &row.final_value;
         let number = format::mean_sd(summary, format::value);
         let total = row.states.total();
-        let share = if summary.n == total {
+        // Runs that diverged are told anyway.
+        let share = if summary.n + row.states.diverged == total {
             String::new()
         } else {
             format!(" in {} of {total} runs", summary.n)

@@ -1,6 +1,6 @@
 //! The sentence about the claim: verdict and measurement.
 
-use super::sentence::{Sentence, diverged};
+use super::sentence::{Indexed, Sentence, diverged};
 use crate::compare::{ArmRow, ClaimVerdict, Comparison, Scorecard};
 use crate::format;
 use crate::schema::Measure;
@@ -15,15 +15,58 @@ pub(super) fn verdict(comparison: &Comparison) -> Option<Sentence> {
     let (Some(arm), Some(baseline)) = (card.arm, card.baseline) else {
         return Some(sentence.text(format!("{}.", card.reason)));
     };
-    let [ours, theirs] = [arm, baseline].map(|index| (index, &comparison.rows[index]));
-    let says = |row: &ArmRow, summary: &Summary, is_first: bool| match card.claim.measure {
-        Measure::StepsToTarget | Measure::FirstTouch => steps(comparison, card, row, is_first),
-        Measure::DivergedShare => diverged(row).unwrap_or_else(|| "never diverged".to_owned()),
-        _ => number(card, row, summary, is_first),
+    let both = [arm, baseline].map(|index| (index, &comparison.rows[index]));
+    let says = |row: &ArmRow, is_first: bool| match card.claim.measure {
+        Measure::StepsToTarget | Measure::FirstTouch => {
+            Some(steps(comparison, card, row, is_first))
+        }
+        Measure::DivergedShare => {
+            Some(diverged(row).unwrap_or_else(|| "never diverged".to_owned()))
+        }
+        _ => None,
     };
-    let first = format!(" {}, ", says(ours.1, &card.arm_value, true));
-    let second = format!(" {}", says(theirs.1, &card.baseline_value, false));
-    Some(sentence.arm(ours).text(first).arm(theirs).text(second).text(difference(card)))
+    let [ours, theirs] = both;
+    let sentence = match (says(ours.1, true), says(theirs.1, false)) {
+        (Some(first), Some(second)) => {
+            sentence.arm(ours).text(format!(" {first}, ")).arm(theirs).text(format!(" {second}"))
+        }
+        _ => numbers(sentence, card, both),
+    };
+    Some(sentence.text(difference(card)))
+}
+
+/// `final test accuracy, by moving statistics, is 0.95 for "a" and 0.90 for "b"`, or that an arm without a number diverged.
+fn numbers(sentence: Sentence, card: &Scorecard, [ours, theirs]: [Indexed<'_>; 2]) -> Sentence {
+    let value =
+        |summary: &Summary| (summary.n > 0).then(|| format::mean_sd(summary, format::value));
+    let lost = |row: &ArmRow| diverged(row).map_or(String::new(), |lost| format!(" ({lost})"));
+    let none = |row: &ArmRow| diverged(row).unwrap_or_else(|| "has no value".to_owned());
+    let comma = if card.measure.contains(',') { "," } else { "" };
+    let is = format!("{}{comma} is", card.measure);
+    match (value(&card.arm_value), value(&card.baseline_value)) {
+        (Some(a), Some(b)) => sentence
+            .text(format!("{is} {a} for "))
+            .arm(ours)
+            .text(format!("{} and {b} for ", lost(ours.1)))
+            .arm(theirs)
+            .text(lost(theirs.1)),
+        (Some(a), None) => sentence
+            .text(format!("{is} {a} for "))
+            .arm(ours)
+            .text(format!("{}, and ", lost(ours.1)))
+            .arm(theirs)
+            .text(format!(" {}", none(theirs.1))),
+        (None, Some(b)) => sentence
+            .arm(ours)
+            .text(format!(" {}, and {is} {b} for ", none(ours.1)))
+            .arm(theirs)
+            .text(lost(theirs.1)),
+        (None, None) => sentence
+            .arm(ours)
+            .text(format!(" {}, and ", none(ours.1)))
+            .arm(theirs)
+            .text(format!(" {}", none(theirs.1))),
+    }
 }
 
 /// What an arm's steps to the target are, in words; the first arm's with the target.
@@ -43,20 +86,6 @@ fn steps(comparison: &Comparison, card: &Scorecard, row: &ArmRow, is_first: bool
     steps + &about + &lost
 }
 
-/// What an arm's number is, in words, and how many of its runs have none because they diverged; the first arm's with the measure.
-fn number(card: &Scorecard, row: &ArmRow, summary: &Summary, is_first: bool) -> String {
-    let value = format::mean_sd(summary, format::value);
-    let measure = if is_first { format!("has {} ", card.measure) } else { String::new() };
-    match diverged(row) {
-        Some(diverged) if summary.n == 0 && is_first => {
-            format!("{diverged} and has no {}", card.measure)
-        }
-        Some(diverged) if summary.n == 0 => diverged,
-        Some(diverged) => format!("{measure}{value} ({diverged})"),
-        None => measure + &value,
-    }
-}
-
 /// `; difference −975 [−990, −960] over 8 seeds, p = 0.008.`
 fn difference(card: &Scorecard) -> String {
     let Some(against) = &card.against else {
@@ -64,7 +93,12 @@ fn difference(card: &Scorecard) -> String {
     };
     let is_time = matches!(card.claim.measure, Measure::StepsToTarget | Measure::FirstTouch);
     let number = if is_time { format::steps } else { format::value };
-    let seeds = format::plural(against.n, "seed", "seeds");
+    let seeds = match (against.pairs.n(), against.n) {
+        (pairs, n) if 0 < pairs && pairs < n => {
+            format!("{pairs} of {}", format::plural(n, "seed", "seeds"))
+        }
+        (_, n) => format::plural(n, "seed", "seeds"),
+    };
     let mut text = match (against.pairs.mean, against.pairs.interval) {
         (Some(mean), Some(_)) => {
             let interval = format::interval(against.pairs.interval, number);

@@ -161,7 +161,7 @@ fn survivors_of_an_arm_that_diverges_win_nothing() {
     let (headline, others) = sentences(&comparison("accuracy", None, rows));
     assert_eq!(
         headline,
-        "Final test accuracy: against \"a\" (0.903 \u{b1} 0.002): worse \"b\" (0.990 in 1 of 8 runs, diverged on 7 of 8 seeds)."
+        "Final test accuracy: against \"a\" (0.903 \u{b1} 0.002): worse \"b\" (0.990, diverged on 7 of 8 seeds)."
     );
     assert_eq!(others, ["Of 16 runs: 9 finished, 7 diverged. Diverged: \"b\" 7 of 8."]);
 }

@@ -27,7 +27,7 @@ use crate::figures::{Figures, Section};
 use crate::findings::{Findings, Piece, Sentence};
 use crate::format;
 use crate::read::Experiment;
-use crate::schema;
+use crate::schema::{self, Measure};
 use crate::stats::{Level, Summary};
 use crate::text::printable;
 
@@ -194,15 +194,18 @@ fn claim(comparison: &Comparison) -> Option<Claim> {
     let name = |place: Option<usize>| {
         place.and_then(|place| comparison.rows.get(place)).map_or("?", |row| row.name.as_str())
     };
+    let is_time = matches!(claim.measure, Measure::StepsToTarget | Measure::FirstTouch);
+    let number = if is_time { format::steps } else { format::value };
     let [arm, baseline] = [card.arm, card.baseline].map(name);
     let against = card.against.as_ref().map(|against| &against.pairs);
     let measured = match against.and_then(|pairs| Some((pairs.mean?, pairs))) {
-        Some((mean, pairs)) => format!(
-            "difference {} {}, mean over {}",
-            format::signed(mean, format::value),
-            format::interval(pairs.interval, format::value),
-            format::plural(pairs.n(), "pair of runs", "pairs of runs"),
-        ),
+        Some((mean, pairs)) => {
+            let interval = pairs.interval.map(|_| format::interval(pairs.interval, number));
+            let numbers = [Some(format::signed(mean, number)), interval];
+            let numbers: Vec<String> = numbers.into_iter().flatten().collect();
+            let over = format::plural(pairs.n(), "pair of runs", "pairs of runs");
+            format!("difference {}, mean over {over}", numbers.join(" "))
+        }
         None => "no pair of runs has two numbers".to_owned(),
     };
     let value = |name: &str, place: Option<usize>, summary: &Summary| {
@@ -211,8 +214,8 @@ fn claim(comparison: &Comparison) -> Option<Claim> {
             .filter(|states| states.diverged > 0)
             .map(|states| format!("diverged on {} of {} seeds", states.diverged, states.total()));
         let runs = format::plural(summary.n, "run", "runs");
-        let value = (summary.n > 0)
-            .then(|| format!("{} ({runs})", format::mean_sd(summary, format::value)));
+        let value =
+            (summary.n > 0).then(|| format!("{} ({runs})", format::mean_sd(summary, number)));
         let words: Vec<String> = value.into_iter().chain(diverged).collect();
         format!("\u{201c}{name}\u{201d} {}", words.join(", "))
     };

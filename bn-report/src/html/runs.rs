@@ -135,12 +135,18 @@ fn differing(experiment: &Experiment) -> Vec<String> {
         .map(|(_, run)| run_settings(run))
         .collect();
     let keys: BTreeSet<&String> = all.iter().flat_map(|settings| settings.keys()).collect();
-    let differs = |key: &&&String| {
-        let values: BTreeSet<Option<&String>> =
-            all.iter().map(|settings| settings.get(**key)).collect();
-        values.len() > 1
-    };
-    keys.iter().filter(differs).take(SETTINGS_COLUMNS).map(|key| (*key).clone()).collect()
+    // Keys of several values before those that only some runs have.
+    let (mut several, mut some) = (Vec::new(), Vec::new());
+    for key in keys {
+        let values: BTreeSet<&String> =
+            all.iter().filter_map(|settings| settings.get(key)).collect();
+        if values.len() > 1 {
+            several.push(key.clone());
+        } else if all.iter().any(|settings| !settings.contains_key(key)) {
+            some.push(key.clone());
+        }
+    }
+    several.into_iter().chain(some).take(SETTINGS_COLUMNS).collect()
 }
 
 /// How a run stands, in words.

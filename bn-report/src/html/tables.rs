@@ -109,7 +109,7 @@ impl ComparisonTable {
                     format::steps,
                 ),
                 gap: cells.gap,
-                closed_from: cells.closed_from,
+                closed_from: row.gap.map_or(String::new(), |_| cells.closed_from),
             }
         };
         Self {
