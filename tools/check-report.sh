@@ -18,7 +18,8 @@ arms=0
 while IFS= read -r name; do
   arms=$((arms + 1))
   grep -qF "$name" "$page" || fail "$page does not name the arm \"$name\""
-  grep -qF "$name" "$dir/summary.md" || fail "summary.md does not name the arm \"$name\""
+  # In Markdown some characters have a backslash before them.
+  grep -qF "$(sed 's/[][|*_`\\#]/\\&/g' <<< "$name")" "$dir/summary.md" || fail "summary.md does not name the arm \"$name\""
   grep -qF "$name" "$dir/summary.csv" || fail "summary.csv does not name the arm \"$name\""
 done < <(grep -A1 -Fx '[[arm]]' "$dir/manifest.toml" | sed -n 's/^name = "\(.*\)"$/\1/p')
 [ "$arms" -gt 0 ] || fail "no arm in $dir/manifest.toml"

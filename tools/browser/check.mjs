@@ -28,7 +28,7 @@ const first = "section.first .plot svg.chart";
   check((await place(page, "h1")).bottom < height, "the question is on the first screen");
   check((await place(page, ".headline")).bottom < height, "the verdict is on the first screen");
   check((await place(page, first)).bottom < height, "the main chart is on the first screen", await place(page, first));
-  check((await place(page, "#arms thead")).bottom < height, "the head of the table is on the first screen", await place(page, "#arms thead"));
+  check((await place(page, "#arms .comparison thead")).bottom < height, "the head of the table is on the first screen", await place(page, "#arms .comparison thead"));
   const outside = await textsOutside(page);
   check(outside.length === 0, "every text is within its picture", outside.slice(0, 5));
 
@@ -81,14 +81,14 @@ const first = "section.first .plot svg.chart";
   check(csv.startsWith("step,arm,mean,low,high,runs\n") && csv.split("\n").length > 3, "a chart's numbers are a file", csv.slice(0, 80));
 
   // Sorting.
-  const column = () => page.$$eval("#arms tbody tr th", (cells) => cells.map((cell) => cell.textContent));
+  const column = () => page.$$eval("#arms .comparison tbody tr th", (cells) => cells.map((cell) => cell.textContent));
   const order = await column();
-  await page.click("#arms thead th:first-child button");
+  await page.click("#arms .comparison thead th:first-child button");
   const up = await column();
-  await page.click("#arms thead th:first-child button");
+  await page.click("#arms .comparison thead th:first-child button");
   const down = await column();
   check([...up].reverse().join() === down.join() && [...up].sort().join() === [...order].sort().join(), "tables are sorted both ways", [up, down]);
-  check((await page.$eval("#arms thead th:first-child", (heading) => heading.ariaSort)) === "descending", "a sorted column says so");
+  check((await page.$eval("#arms .comparison thead th:first-child", (heading) => heading.ariaSort)) === "descending", "a sorted column says so");
   check(await page.$$eval("main script:not([type]), main iframe, main img, main b b", (elements) => elements.length === 0), "names are text");
   await close(page, "1400 px");
 }
