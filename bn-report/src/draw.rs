@@ -118,7 +118,7 @@ pub fn read(directories: &[PathBuf]) -> Result<Experiment> {
 fn charts(figures: &Figures, options: &Options) -> Result<Vec<(String, Vec<u8>)>> {
     let charts: Vec<&Chart> = figures.all().collect();
     let mut files: Vec<(String, Vec<u8>)> = charts
-        .iter()
+        .par_iter()
         .map(|chart| (format!("{}.svg", chart.file), chart.standalone().into_bytes()))
         .collect();
     type Draw = fn(&Chart) -> std::result::Result<Vec<u8>, String>;

@@ -11,8 +11,9 @@ for (let round = 0; round < Number(rounds || 5); round += 1) {
   const page = await browser.newPage();
   await page.setViewport({ width: 1400, height: 900 });
   await page.goto(pathToFileURL(file).href, { timeout: 120000 });
+  await page.waitForFunction(() => performance.getEntriesByName("first-contentful-paint").length > 0);
   const [paint, load] = await page.evaluate(() => [
-    performance.getEntriesByName("first-contentful-paint")[0]?.startTime,
+    performance.getEntriesByName("first-contentful-paint")[0].startTime,
     performance.getEntriesByType("navigation")[0].loadEventEnd,
   ]);
   paints.push(paint);

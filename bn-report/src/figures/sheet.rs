@@ -1,5 +1,7 @@
 //! Charts from curves and other figures: every form of them, with their numbers.
 
+use rayon::prelude::*;
+
 use crate::chart::curves::{ArmLines, Curves, Extent};
 use crate::chart::dots::Dots;
 use crate::chart::heat::Heat;
@@ -58,7 +60,8 @@ pub(super) fn curves(frame: Frame, curves: Curves) -> Option<Chart> {
         title: frame.title,
         description: describe(&curves.lines),
         caption: frame.caption,
-        views: views.into_iter().enumerate().map(view).collect(),
+        // In parallel, in the order of the forms.
+        views: views.into_par_iter().enumerate().map(view).collect(),
         data: data(&curves.lines, steps),
     })
 }

@@ -1,6 +1,7 @@
 //! A chart in the page: its forms, its numbers, and what stands around it.
 
 use askama::Template;
+use rayon::prelude::*;
 use serde::Serialize;
 
 use super::inline::Verbatim;
@@ -47,15 +48,17 @@ impl Figure {
             y: spread(view.look.log_y),
             svg: Verbatim(chart.inline(view, &format!("{id}-{index}"))),
         };
-        let forms = chart.views.iter().enumerate();
-        let (views, others): (Vec<_>, Vec<_>) = forms.partition(|(_, view)| is_first(view));
+        // In parallel, in the order of the forms.
+        let forms: Vec<Form> = chart.views.par_iter().enumerate().map(form).collect();
+        let forms = chart.views.iter().zip(forms);
+        let (views, others): (Vec<_>, Vec<_>) = forms.partition(|(view, _)| is_first(view));
         Self {
             id: id.to_owned(),
             title: text::printable(&chart.title),
             caption: text::printable(&chart.caption),
             file: format!("{}/{}.svg", schema::CHARTS, chart.file),
-            views: views.into_iter().map(form).collect(),
-            others: others.into_iter().map(form).collect(),
+            views: views.into_iter().map(|(_, form)| form).collect(),
+            others: others.into_iter().map(|(_, form)| form).collect(),
             data: json(chart),
         }
     }
