@@ -1,11 +1,12 @@
 //! What can go wrong is tried in the first second, not found in the last hour: output folder, device, data, and the
-//! network of every arm.
+//! network of every arm; on a GPU, whose memory may not do, one training step of it too.
 
 use crate::device::DeviceName;
+use crate::experiment::Settings;
 use crate::experiment::digest::{Surroundings, device_kind};
 use crate::experiment::plan::Plan;
-use crate::run::DeviceData;
 use crate::run::lock::Lock;
+use crate::run::{DeviceData, Trainer};
 use anyhow::Context as _;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -46,11 +47,29 @@ pub fn check(plan: &Plan, folder: &Path, device_name: DeviceName) -> anyhow::Res
             surroundings.data.insert(source.identity().to_owned(), data.digest);
         }
         if let Some(data) = loaded.get(source.identity()) {
-            data.networks(&run.settings, run.seed).with_context(|| format!("arm {arm:?}"))?;
+            if device.is_cpu() {
+                data.networks(&run.settings, run.seed).with_context(|| format!("arm {arm:?}"))?;
+            } else {
+                try_step(&run.settings, run.seed, data).with_context(|| {
+                    does_not_run(arm, run.settings.train.batch_size, device_name)
+                })?;
+            }
         }
     }
     // Last, so that an experiment that cannot run leaves no folder behind.
     Ok(Checked { surroundings, _lock: lock(folder)? })
+}
+
+/// One training step, with all the memory that it takes.
+fn try_step(settings: &Settings, seed: u64, data: &DeviceData) -> candle::Result<()> {
+    Trainer::new(settings, seed, data)?.step().map(drop)
+}
+
+fn does_not_run(arm: &str, batch_size: usize, device_name: DeviceName) -> String {
+    format!(
+        "arm {arm:?}: a training step of {batch_size} examples fails on {device_name}. If its memory does not do: a \
+         smaller train.batch_size, more of train.accumulate, or fewer --jobs need less of it"
+    )
 }
 
 /// How long a process that was killed may take to be gone, and its lock with it.
@@ -61,4 +80,21 @@ fn lock(folder: &Path) -> anyhow::Result<Lock> {
     let context = || format!("{}: cannot write into this folder", folder.display());
     std::fs::create_dir_all(folder).with_context(context)?;
     Lock::acquire(&folder.join(".lock"), LEAVE).with_context(context)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::experiment::Registry;
+    use candle::Device;
+
+    #[test]
+    fn a_step_is_tried_for_what_it_is() {
+        let text = "optimizer.learning_rate = 0.1\ntrain.steps = 2\nmodel.hidden = [9]\n";
+        let settings =
+            Registry::built_in().settings(text).unwrap_or_else(|invalid| panic!("{invalid}"));
+        let data = DeviceData::new(&settings.data.load().unwrap(), &Device::Cpu).unwrap();
+        try_step(&settings, 0, &data).unwrap();
+        assert!(does_not_run("a", 60, DeviceName::Cuda(1)).contains("60 examples fails on cuda:1"));
+    }
 }
