@@ -58,10 +58,10 @@ build() {
 
 # run PROGRAM SANITIZER LOG: all cases under AddressSanitizer; a share of them under ThreadSanitizer, which is slow.
 run() {
-    local threads=32 share=1
+    local threads=16 share=1
     [[ $2 == address ]] || { threads=8 share=8; }
     ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=0 TSAN_OPTIONS=halt_on_error=1 \
-        timeout -k 5 "${LIMIT:-300}" "$1" "$threads" "$share" "$cases" >"$3" 2>&1
+        timeout -k 5 "${LIMIT:-900}" "$1" "$threads" "$share" "$cases" >"$3" 2>&1
 }
 
 check() {
@@ -80,7 +80,7 @@ mutant() {
         echo "changes nothing" >"$folder.verdict"
     elif ! build "$folder" "$element" "$sanitizer" "$folder/host" >"$folder.log" 2>&1; then
         echo "does not compile: $(grep -m 1 error "$folder.log")" >"$folder.verdict"
-    elif LIMIT=120 run "$folder/host" "$sanitizer" "$folder.log"; then
+    elif LIMIT=400 run "$folder/host" "$sanitizer" "$folder.log"; then
         echo "survived" >"$folder.verdict"
     else
         echo "killed" >"$folder.verdict"

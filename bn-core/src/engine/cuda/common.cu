@@ -8,7 +8,7 @@
 // Per-channel values are f64, and so are all sums; values per element are computed in Real.
 
 #ifndef KERNEL
-#define KERNEL extern "C" __global__ void __launch_bounds__(256)
+#define KERNEL extern "C" __global__ void __launch_bounds__(256, 2)
 #define SHARED(type, name, count) __shared__ type name[count]
 #endif
 
