@@ -160,7 +160,7 @@ for place in sorted({*sys.path, *site.getsitepackages()}):
     done < <(missing_libraries)
     missing=$(missing_libraries | tr '\n' ' ')
     if [[ -n $missing ]]; then
-        failure libraries "not found: ${missing% }. libcuda.so.1 comes with the driver; the others with CUDA 13 or \`pip install nvidia-cublas nvidia-curand nvidia-cuda-runtime\`; name their folder in LD_LIBRARY_PATH"
+        failure libraries "not found: ${missing% }. libcuda.so.1 comes with the driver; the others with CUDA 13 or \`pip install nvidia-cublas nvidia-curand nvidia-cuda-runtime nvidia-cuda-nvrtc\`; name their folder in LD_LIBRARY_PATH"
     else
         passed libraries "all found${libraries:+ (LD_LIBRARY_PATH=$libraries)}"
     fi

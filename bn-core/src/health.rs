@@ -77,20 +77,22 @@ impl BatchNorm {
     pub fn health(&self) -> Result<Health> {
         let ledger = self.layer.state.ledger();
         let count = |v: &Var| Ok::<u64, candle::Error>(values(v)?[0] as u64);
+        let counts = ledger.counts()?;
         let mut health = Health {
             mean_shift: Vec::new(),
             log_variance_ratio: Vec::new(),
-            effective_sample_size: ledger.effective_sample_size(),
+            effective_sample_size: counts.effective_sample_size(),
             committed: count(&self.layer.state.committed)?,
-            skipped_variance: ledger.skipped_variance,
-            refused: ledger.refused,
+            skipped_variance: counts.skipped_variance,
+            refused: counts.refused,
             pending_forwards: ledger.pending.as_ref().map_or(0, |pending| pending.forwards),
             dead_channels: Vec::new(),
             evaluated_before_update: ledger.evaluated_before_update,
-            committed_here: ledger.committed_here,
+            committed_here: counts.committed,
         };
         if let Some(LastUpdate { batch, moving }) = &ledger.last {
-            for (c, (batch, moving)) in batch.channels().iter().zip(moving).enumerate() {
+            let (batch, moving) = (batch.channels(), moving.channels());
+            for (c, (batch, moving)) in batch.iter().zip(moving.iter()).enumerate() {
                 let stddev = (moving.variance + self.layer.config.epsilon).sqrt();
                 health.mean_shift.push((batch.mean - moving.mean).abs() / stddev);
                 let equal = batch.variance == moving.variance;

@@ -52,14 +52,16 @@
 //!
 //! # What it does not do
 //!
-//! It opens no files, reads no clock and draws no random numbers. Like candle's backward pass, it has no second
+//! It reads no clock, draws no random numbers and, except that the feature `cuda` keeps compiled kernels in a cache folder,
+//! opens no files. Like candle's backward pass, it has no second
 //! derivatives. For layer, group and instance normalization see candle-nn.
 //!
 //! # Crate features
 //!
 //! * `serde`: `Serialize` and `Deserialize` for [`BatchNormConfig`] and its parts.
-//! * `cuda`: candle's CUDA backend. The layer runs there on candle's tensor ops, with `[C]` values on the host.
-//!   The build needs the CUDA toolkit; the program needs `libcuda.so.1`.
+//! * `cuda`: candle's CUDA backend, and kernels of this crate for it. A training step without weights and ranks leaves
+//!   every value on the GPU and does not wait for it. The build needs the CUDA toolkit; the program needs `libcuda.so.1`
+//!   and `libnvrtc.so`. `BN_CUDA_CACHE` names the folder of compiled kernels (default `~/.cache/bn-core`).
 
 // Modules in reading order; each uses only those above it (`tests/architecture.rs` holds that, and
 // `reorder_modules = false` in rustfmt.toml keeps the order).
@@ -72,12 +74,12 @@ mod channel;
 mod weights;
 mod functions;
 mod moments;
+mod engine;
 mod config;
 mod variables;
 mod moving_average;
 mod state;
 mod collective;
-mod engine;
 mod call;
 mod pass;
 mod updates;

@@ -1,6 +1,8 @@
 //! [`Moments`]: weight, mean and variance per channel, as one value that merges in any split.
 
-use candle::{DType, Tensor};
+use std::borrow::Cow;
+
+use candle::{DType, Device, Tensor};
 
 use crate::channel::{Moment, Weight, WeightKind, unbiased_variance};
 use crate::error::{Error, Result};
@@ -13,7 +15,8 @@ use crate::weights::flat_weights;
 ///
 /// Unweighted values have weight 1 each. Without values, all three are zero: the identity of
 /// [`Moments::merge`]. The numbers lie on the host, outside candle's graph;
-/// [`moments`](crate::moments) and [`weighted_moments`](crate::weighted_moments) are differentiable.
+/// [`moments`](crate::moments) and [`weighted_moments`](crate::weighted_moments) are differentiable. Those of a training
+/// pass on a GPU are fetched when they are asked for; they are NaN if the GPU cannot be read.
 ///
 /// ```
 /// use bn_core::{DataFormat, Moments};
@@ -26,11 +29,24 @@ use crate::weights::flat_weights;
 /// assert_eq!(parts.mean().to_vec1::<f64>()?, [4., 5.]);
 /// # Ok::<(), bn_core::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Moments {
     /// One for each channel.
     weight: Vec<Weight>,
-    moments: Vec<Moment>,
+    moments: Held,
+}
+
+#[derive(Clone, Debug)]
+enum Held {
+    Host(Vec<Moment>),
+    /// Means, then variances: `[2, C]` in f64.
+    Device(Tensor),
+}
+
+impl PartialEq for Moments {
+    fn eq(&self, other: &Self) -> bool {
+        self.weight == other.weight && self.channels() == other.channels()
+    }
 }
 
 impl Moments {
@@ -74,14 +90,14 @@ impl Moments {
         let mean = column("mean", mean, channels, f64::NEG_INFINITY)?;
         let variance = column("variance", variance, channels, 0.0)?;
         let weight = weight.map(|w| Weight { sum: w, squares: w }).collect();
-        Ok(Self { weight, moments: Moment::zip(&mean, &variance) })
+        Ok(Self { weight, moments: Held::Host(Moment::zip(&mean, &variance)) })
     }
 
     /// Sets `Σw²`, `[C]`, for values whose weights were not 1.
     /// # Errors
     /// [`Shape`](crate::ErrorKind::Shape) unless it is `[C]`; [`Value`](crate::ErrorKind::Value) for a negative value.
     pub fn with_squared_weight(mut self, squared_weight: &Tensor) -> Result<Self> {
-        let squares = column("squared_weight", squared_weight, self.moments.len(), 0.0)?;
+        let squares = column("squared_weight", squared_weight, self.weight.len(), 0.0)?;
         for (weight, squares) in self.weight.iter_mut().zip(squares) {
             weight.squares = squares;
         }
@@ -90,7 +106,12 @@ impl Moments {
 
     /// Channels that share one weight.
     pub(crate) fn from_parts(weight: Weight, moments: Vec<Moment>) -> Self {
-        Self { weight: vec![weight; moments.len()], moments }
+        Self { weight: vec![weight; moments.len()], moments: Held::Host(moments) }
+    }
+
+    /// The same of means and variances on a device, `[2, C]` in f64.
+    pub(crate) fn on_device(weight: Weight, moments: Tensor) -> Self {
+        Self { weight: vec![weight; moments.elem_count() / 2], moments: Held::Device(moments) }
     }
 
     /// The moments without values: the identity of [`Moments::merge`].
@@ -98,8 +119,33 @@ impl Moments {
         Self::from_parts(Weight::default(), vec![Moment::default(); channels])
     }
 
-    pub(crate) fn channels(&self) -> &[Moment] {
-        &self.moments
+    /// The number of channels.
+    pub(crate) fn channel_count(&self) -> usize {
+        self.weight.len()
+    }
+
+    /// Waits for a device that holds them.
+    pub(crate) fn channels(&self) -> Cow<'_, [Moment]> {
+        match &self.moments {
+            Held::Host(moments) => Cow::Borrowed(moments),
+            Held::Device(moments) => {
+                let all =
+                    values(moments).unwrap_or_else(|_| vec![f64::NAN; 2 * self.channel_count()]);
+                let (means, variances) = all.split_at(self.channel_count());
+                Cow::Owned(Moment::zip(means, variances))
+            }
+        }
+    }
+
+    /// Means, then variances, `[2, C]` in f64 on a device.
+    pub(crate) fn device_tensor(&self, device: &Device) -> candle::Result<Tensor> {
+        match &self.moments {
+            Held::Device(moments) => Ok(moments.clone()),
+            Held::Host(_) => {
+                let both = [self.means(), self.variances()].concat();
+                Tensor::from_vec(both, (2, self.channel_count()), device)
+            }
+        }
     }
 
     /// The weight of a layer's batch, which all its channels share.
@@ -108,17 +154,18 @@ impl Moments {
     }
 
     pub(crate) fn means(&self) -> Vec<f64> {
-        self.moments.iter().map(|moment| moment.mean).collect()
+        self.channels().iter().map(|moment| moment.mean).collect()
     }
 
     pub(crate) fn variances(&self) -> Vec<f64> {
-        self.moments.iter().map(|moment| moment.variance).collect()
+        self.channels().iter().map(|moment| moment.variance).collect()
     }
 
     fn column(&self, value: impl Fn(Weight, Moment) -> f64) -> Tensor {
-        let each = self.weight.iter().zip(&self.moments);
+        let channels = self.channels();
+        let each = self.weight.iter().zip(channels.iter());
         let column: Vec<f64> = each.map(|(weight, moment)| value(*weight, *moment)).collect();
-        from_values(column, self.moments.len())
+        from_values(column, self.channel_count())
     }
 
     /// Total weight `Σw` of each channel, `[C]`.
@@ -157,9 +204,14 @@ impl Moments {
     /// # Errors
     /// [`Shape`](crate::ErrorKind::Shape) if the numbers of channels differ.
     pub fn merge(&self, other: &Self) -> Result<Self> {
-        if self.moments.len() != other.moments.len() {
-            let expected = format!("[C = {}]", self.moments.len());
-            return Err(Error::shape("Moments::merge", "other", expected, &[other.moments.len()]));
+        if self.channel_count() != other.channel_count() {
+            let expected = format!("[C = {}]", self.channel_count());
+            return Err(Error::shape(
+                "Moments::merge",
+                "other",
+                expected,
+                &[other.channel_count()],
+            ));
         }
         let mut merged = self.clone();
         merged.absorb(other);
@@ -168,10 +220,13 @@ impl Moments {
 
     /// [`Moments::merge`] in place, for the same number of channels.
     pub(crate) fn absorb(&mut self, other: &Self) {
-        let own = self.moments.iter_mut().zip(&mut self.weight);
-        for ((moment, weight), (of_other, other)) in
-            own.zip(other.moments.iter().zip(&other.weight))
-        {
+        if let Held::Device(_) = self.moments {
+            self.moments = Held::Host(self.channels().into_owned());
+        }
+        let Self { weight, moments: Held::Host(moments) } = self else { return };
+        let of_other = other.channels();
+        let each = moments.iter_mut().zip(weight).zip(of_other.iter().zip(&other.weight));
+        for ((moment, weight), (of_other, other)) in each {
             *moment = moment.merge(weight.sum, *of_other, other.sum);
             *weight = weight.plus(*other);
         }

@@ -225,7 +225,7 @@ impl Sample {
 
     fn add(&mut self, batch: &Moments) {
         let weight = batch.common_weight().sum;
-        for (scatter, moment) in self.scatter.iter_mut().zip(batch.channels()) {
+        for (scatter, moment) in self.scatter.iter_mut().zip(batch.channels().iter()) {
             if self.batches == 0 {
                 scatter.pivot = moment.mean;
             }
@@ -256,7 +256,13 @@ impl Sample {
             let of_variance = error([delta * delta - pooled.variance, -2.0 * delta, 1.0]);
             of_mean.max(of_variance / pooled.variance)
         };
-        Some(self.scatter.iter().zip(self.pooled.channels()).map(of_channel).fold(0.0, f64::max))
+        Some(
+            self.scatter
+                .iter()
+                .zip(self.pooled.channels().iter())
+                .map(of_channel)
+                .fold(0.0, f64::max),
+        )
     }
 }
 

@@ -1,6 +1,9 @@
 //! Tensors and their values: read and written in place, built without zeroing, and attached to candle's graph with
 //! their own gradient. The only file that knows candle's storages.
 
+#[cfg(feature = "cuda")]
+pub(crate) mod cuda;
+
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::ops::{Deref, Range};

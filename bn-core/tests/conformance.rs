@@ -7,6 +7,7 @@ mod case;
 mod layer;
 #[path = "../examples/conformance/replay.rs"]
 mod replay;
+mod common;
 
 use std::path::Path;
 
@@ -14,7 +15,7 @@ use candle::{DType, Device, Tensor};
 
 fn folder(name: &str) -> replay::Replay {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("conformance/cases").join(name);
-    replay::replay(&path, &Device::Cpu).unwrap_or_else(|error| panic!("{error}"))
+    replay::replay(&path, &common::device()).unwrap_or_else(|error| panic!("{error}"))
 }
 
 #[test]

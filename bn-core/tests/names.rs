@@ -5,12 +5,12 @@ mod common;
 use std::collections::HashMap;
 
 use bn_core::{BatchNorm, BatchNormConfig, Error, ErrorKind, MovingAverage, Names, Parameters};
-use candle::{DType, Device, Tensor};
+use candle::{DType, Tensor};
 use candle_nn::{VarBuilder, VarMap};
 use common::{Outcome, values};
 
 fn t(values: &[f64]) -> candle::Result<Tensor> {
-    Tensor::new(values, &Device::Cpu)
+    Tensor::new(values, &common::device())
 }
 
 /// gamma, beta, mean, variance in each system's layout of a file, for a layer at `block.1.norm`.
@@ -101,11 +101,11 @@ fn checkpoints_of_other_systems_load_through_the_var_builder() -> Outcome {
             file.insert(name.to_owned(), t(&values)?);
         }
         if let Some(counter) = counter {
-            file.insert(counter.to_owned(), Tensor::new(7i64, &Device::Cpu)?);
+            file.insert(counter.to_owned(), Tensor::new(7i64, &common::device())?);
         }
         // Through a real file's bytes.
         let bytes = safetensors::serialize(&file, None)?;
-        let vb = VarBuilder::from_buffered_safetensors(bytes, DType::F64, &Device::Cpu)?;
+        let vb = VarBuilder::from_buffered_safetensors(bytes, DType::F64, &common::device())?;
         let config = BatchNormConfig::default().names(names);
         let bn = config.build(2, vb.pp("block").pp("1").pp("norm"))?;
         assert_eq!(values(bn.gamma().ok_or("gamma")?.as_tensor()), [2.0, 3.0], "{names:?}");
@@ -142,7 +142,7 @@ fn a_trained_layer_is_written_under_the_names_it_is_read_by() -> Outcome {
         Names::Haiku,
     ] {
         let map = VarMap::new();
-        let vb = VarBuilder::from_varmap(&map, DType::F64, &Device::Cpu);
+        let vb = VarBuilder::from_varmap(&map, DType::F64, &common::device());
         let config = BatchNormConfig::default().names(names);
         let bn = config.build(2, vb.pp("a").pp("norm"))?;
         bn.forward_train(&t(&[1.0, 2.0, 4.0, -3.0])?.reshape((2, 2))?)?;
@@ -158,7 +158,7 @@ fn a_trained_layer_is_written_under_the_names_it_is_read_by() -> Outcome {
             assert_eq!(saved["a.norm.num_batches_tracked"].dtype(), DType::I64);
         }
         let bytes = safetensors::serialize(&saved, None)?;
-        let vb = VarBuilder::from_buffered_safetensors(bytes, DType::F64, &Device::Cpu)?;
+        let vb = VarBuilder::from_buffered_safetensors(bytes, DType::F64, &common::device())?;
         let again = config.build(2, vb.pp("a").pp("norm"))?;
         assert_eq!(common::state_bits(&bn), common::state_bits(&again), "{names:?}");
         assert_eq!(again.step(), 1);
@@ -194,9 +194,9 @@ fn a_layer_of_tensors() -> Outcome {
 #[test]
 fn errors_name_the_layer() -> Outcome {
     let map = VarMap::new();
-    let vb = VarBuilder::from_varmap(&map, DType::F32, &Device::Cpu).pp("stage1").pp("norm");
+    let vb = VarBuilder::from_varmap(&map, DType::F32, &common::device()).pp("stage1").pp("norm");
     let bn = BatchNormConfig::torch().build(2, vb.clone())?;
-    let x = |dims: &[usize]| Tensor::zeros(dims, DType::F32, &Device::Cpu);
+    let x = |dims: &[usize]| Tensor::zeros(dims, DType::F32, &common::device());
     let wrong = BatchNormConfig { epsilon: -1.0, ..BatchNormConfig::default() };
     let errors = [
         bn.forward_train(&x(&[2, 3])?).expect_err("channels"),

@@ -6,12 +6,12 @@ use bn_core::{
     BatchNorm, BatchNormConfig, Call, Decay, Error, ErrorKind, Moments, Policy, RenormConfig,
     RenormVariant, Schedule, Updates,
 };
-use candle::{DType, Device, Tensor};
+use candle::{DType, Tensor};
 use candle_nn::{VarBuilder, VarMap};
 use common::{Outcome, layer, values};
 
 fn rows(values: &[f64]) -> candle::Result<Tensor> {
-    Tensor::from_slice(values, (values.len(), 1), &Device::Cpu)
+    Tensor::from_slice(values, (values.len(), 1), &common::device())
 }
 
 /// Batches whose mean is m have variance m², so a pair from two updates shows.
@@ -86,7 +86,7 @@ fn threads_lose_no_update_of_renorms_averages() -> Outcome {
 #[test]
 fn layers_on_one_prefix_are_one_layer() -> Outcome {
     let map = VarMap::new();
-    let vb = || VarBuilder::from_varmap(&map, DType::F64, &Device::Cpu).pp("norm");
+    let vb = || VarBuilder::from_varmap(&map, DType::F64, &common::device()).pp("norm");
     let schedule = Decay::Schedule(Schedule::piecewise([(0, 0.0), (1, 0.0), (1, 0.5)])?);
     let config = BatchNormConfig { decay: schedule, ..BatchNormConfig::keras() };
     let updates = Updates::new();
@@ -150,7 +150,7 @@ fn health_of(bn: &BatchNorm) -> bn_core::Result<String> {
 fn health_says_what_no_error_says() -> Outcome {
     // Weights that sum to 1 or less never move an unbiased variance.
     let bn = layer(&BatchNormConfig::candle(), 1, DType::F64)?;
-    let w = Tensor::new(&[0.4, 0.3], &Device::Cpu)?;
+    let w = Tensor::new(&[0.4, 0.3], &common::device())?;
     bn.forward_with(&rows(&[1.0, 2.0])?, &Call::train().with_weights(&w))?;
     assert_eq!(bn.health()?.skipped_variance, 1);
     assert!(health_of(&bn)?.contains("sum to 1 or less"), "{}", health_of(&bn)?);
@@ -189,7 +189,7 @@ fn health_says_what_no_error_says() -> Outcome {
 
 #[test]
 fn statistics_that_nothing_can_be_normalized_by_are_refused() -> Outcome {
-    let t = |v: f64| Tensor::new(&[v], &Device::Cpu);
+    let t = |v: f64| Tensor::new(&[v], &common::device());
     let bn = layer(&BatchNormConfig::default(), 1, DType::F64)?;
     for (mean, variance) in [(f64::NAN, 1.0), (f64::INFINITY, 1.0), (0.0, f64::NAN), (0.0, -1.0)] {
         let named =
@@ -223,11 +223,11 @@ fn constants_are_constant() -> Outcome {
                 if dtype == DType::F16 && constant > 1e4 {
                     continue; // infinite in f16
                 }
-                let x = Tensor::full(constant, (count, 1), &Device::Cpu)?.to_dtype(dtype)?;
+                let x = Tensor::full(constant, (count, 1), &common::device())?.to_dtype(dtype)?;
                 let w = Tensor::from_vec(
                     (0..count).map(|i| 0.1 + (i % 7) as f64).collect::<Vec<_>>(),
                     count,
-                    &Device::Cpu,
+                    &common::device(),
                 )?;
                 for by in [Implementation::Fused, Implementation::Composed] {
                     for call in [Call::train(), Call::train().with_weights(&w)] {
@@ -269,7 +269,7 @@ fn weights_beyond_f32_keep_their_ratios() -> Outcome {
     let w: Vec<f64> = (0..6).map(|i| 1.0 + f64::from(i)).collect();
     let run = |scale: f64| -> Outcome<(Vec<f64>, Vec<f64>)> {
         let w: Vec<f64> = w.iter().map(|w| w * scale).collect();
-        let w = Tensor::from_vec(w, 6, &Device::Cpu)?;
+        let w = Tensor::from_vec(w, 6, &common::device())?;
         let bn = layer(&BatchNormConfig::keras(), 3, DType::F32)?;
         let call = Call::train().with_weights(&w);
         let (y, saved) = bn.forward_with_saved(&x, &call)?;
@@ -290,7 +290,7 @@ fn weights_beyond_f32_keep_their_ratios() -> Outcome {
 #[test]
 fn moments_keep_their_squared_weight() -> Outcome {
     let x = common::Numbers(7).tensor(&[5, 2]);
-    let w = Tensor::new(&[0.5, 1.5, 2.0, 0.25, 1.0], &Device::Cpu)?;
+    let w = Tensor::new(&[0.5, 1.5, 2.0, 0.25, 1.0], &common::device())?;
     let of = Moments::weighted(&x, &w, Default::default())?;
     let made = Moments::new(&of.weight(), &of.mean(), &of.variance())?
         .with_squared_weight(&of.squared_weight())?;
@@ -308,7 +308,7 @@ fn moments_keep_their_squared_weight() -> Outcome {
 fn permuted_views_are_not_copied() -> Outcome {
     let memory = common::Numbers(9).tensor(&[4, 5, 6, 3]);
     let x = memory.permute((0, 3, 1, 2))?;
-    let w = Tensor::new(&[0.5, 1.5, 2.0, 0.25], &Device::Cpu)?;
+    let w = Tensor::new(&[0.5, 1.5, 2.0, 0.25], &common::device())?;
     for group in [None, Some(3)] {
         let config = BatchNormConfig { normalization_batch: group, ..BatchNormConfig::default() };
         let (viewed, plain) = (layer(&config, 3, DType::F64)?, layer(&config, 3, DType::F64)?);

@@ -1,10 +1,12 @@
-//! Checks everything that can fail before training starts: output folder, device, data, and the network of every arm.
+//! Checks everything that can fail before training starts: output folder, device, data, the network of every arm, and on
+//! a GPU, whose memory may be too small, one training step of each arm.
 
 use crate::device::DeviceName;
+use crate::experiment::Settings;
 use crate::experiment::digest::{Surroundings, device_kind};
 use crate::experiment::plan::Plan;
-use crate::run::DeviceData;
 use crate::run::lock::Lock;
+use crate::run::{DeviceData, Trainer};
 use anyhow::Context as _;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -45,11 +47,29 @@ pub fn check(plan: &Plan, folder: &Path, device_name: DeviceName) -> anyhow::Res
             surroundings.data.insert(source.identity().to_owned(), data.digest);
         }
         if let Some(data) = loaded.get(source.identity()) {
-            data.networks(&run.settings, run.seed).with_context(|| format!("arm {arm:?}"))?;
+            if device.is_cpu() {
+                data.networks(&run.settings, run.seed).with_context(|| format!("arm {arm:?}"))?;
+            } else {
+                try_step(&run.settings, run.seed, data).with_context(|| {
+                    does_not_run(arm, run.settings.train.batch_size, device_name)
+                })?;
+            }
         }
     }
     // Lock last, so that an experiment that cannot run leaves no folder behind.
     Ok(Checked { surroundings, _lock: lock(folder)? })
+}
+
+/// One training step, with all the memory that it needs.
+fn try_step(settings: &Settings, seed: u64, data: &DeviceData) -> candle::Result<()> {
+    Trainer::new(settings, seed, data)?.step().map(drop)
+}
+
+fn does_not_run(arm: &str, batch_size: usize, device_name: DeviceName) -> String {
+    format!(
+        "arm {arm:?}: a training step of {batch_size} examples fails on {device_name}. If memory is short, use a \
+         smaller train.batch_size, a larger train.accumulate, or fewer --jobs"
+    )
 }
 
 /// How long to wait for the lock of a process that was just killed.
@@ -60,4 +80,21 @@ fn lock(folder: &Path) -> anyhow::Result<Lock> {
     let context = || format!("{}: cannot write into this folder", folder.display());
     std::fs::create_dir_all(folder).with_context(context)?;
     Lock::acquire(&folder.join(".lock"), LOCK_PATIENCE).with_context(context)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::experiment::Registry;
+    use candle::Device;
+
+    #[test]
+    fn a_step_is_tried_for_what_it_is() {
+        let text = "optimizer.learning_rate = 0.1\ntrain.steps = 2\nmodel.hidden = [9]\n";
+        let settings =
+            Registry::built_in().settings(text).unwrap_or_else(|invalid| panic!("{invalid}"));
+        let data = DeviceData::new(&settings.data.load().unwrap(), &Device::Cpu).unwrap();
+        try_step(&settings, 0, &data).unwrap();
+        assert!(does_not_run("a", 60, DeviceName::Cuda(1)).contains("60 examples fails on cuda:1"));
+    }
 }

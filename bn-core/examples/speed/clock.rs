@@ -12,7 +12,7 @@ pub(crate) struct Times {
 }
 
 impl Times {
-    fn of(mut times: Vec<f64>) -> Self {
+    pub(crate) fn of(mut times: Vec<f64>) -> Self {
         times.sort_by(f64::total_cmp);
         let middle = times.len() / 2;
         let median = match times.len() % 2 {

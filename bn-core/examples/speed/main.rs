@@ -9,8 +9,11 @@
 //! `linear/*`: cost over sizes, with `ns_per_element`.
 //!
 //! `cargo run --release -p bn-core --example speed -- [--only NAME] [--threads N] [--rounds N]`
+//!
+//! With `--device cuda` the layer is timed there instead, see `device.rs`.
 
 mod clock;
+mod device;
 mod steps;
 
 use std::process::{Command, ExitCode};
@@ -37,6 +40,7 @@ struct Options {
     only: String,
     threads: usize,
     rounds: usize,
+    device: Option<String>,
 }
 
 fn main() -> ExitCode {
@@ -50,12 +54,12 @@ fn main() -> ExitCode {
 }
 
 fn options() -> Fallible<Options> {
-    let mut options = Options { only: String::new(), threads: 2, rounds: 15 };
+    let mut options = Options { only: String::new(), threads: 2, rounds: 15, device: None };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         if word == "-h" || word == "--help" {
             println!(
-                "usage: speed [--only NAME] [--threads N] [--rounds N]; prints a JSON line per measurement"
+                "usage: speed [--only NAME] [--threads N] [--rounds N] | speed --device cuda[:N] [--only NAME]; prints a JSON line per measurement"
             );
             std::process::exit(0);
         }
@@ -64,7 +68,12 @@ fn options() -> Fallible<Options> {
             "--only" => options.only = value,
             "--threads" => options.threads = value.parse()?,
             "--rounds" => options.rounds = value.parse()?,
-            _ => return Err(format!("{word}: expected --only, --threads or --rounds").into()),
+            "--device" => options.device = Some(value),
+            _ => {
+                return Err(
+                    format!("{word}: expected --only, --threads, --rounds or --device").into()
+                );
+            }
         }
     }
     Ok(options)
@@ -72,6 +81,10 @@ fn options() -> Fallible<Options> {
 
 /// Measures, in a process of its own that has so many threads.
 fn run(options: &Options) -> Fallible<ExitCode> {
+    if let Some(name) = &options.device {
+        device::measure(&device::named(name)?, &options.only)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let threads = options.threads.to_string();
     if THREADS.iter().all(|name| std::env::var(name).ok().as_ref() == Some(&threads)) {
         measure(options)?;

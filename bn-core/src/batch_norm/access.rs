@@ -70,9 +70,10 @@ impl BatchNorm {
         self.layer.state.named()
     }
 
-    /// Renorm's r and d of the last training forward pass; `None` if that pass did not apply renorm.
+    /// Renorm's r and d of the last training forward pass; `None` if that pass did not apply renorm, or if they lie on a
+    /// device that cannot be read. Waits for the device.
     pub fn last_correction(&self) -> Option<Correction> {
-        lock(&self.last_correction).as_ref().map(LastCorrection::to_correction)
+        lock(&self.last_correction).as_ref().and_then(LastCorrection::to_correction)
     }
 
     /// Moments of the last batch that was committed, or refused for a non-finite value; `None` before the
@@ -96,7 +97,7 @@ impl BatchNorm {
     }
 
     fn replace_pending(&self, pending: Pending) -> Result<()> {
-        let found = pending.moments.channels().len();
+        let found = pending.moments.channel_count();
         if found != self.layer.channels {
             let expected = format!("[C = {}]", self.layer.channels);
             return Err(Error::shape("restore_pending", "pending moments", expected, &[found]));

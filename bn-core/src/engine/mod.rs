@@ -1,13 +1,24 @@
 //! [`Engine`]: the large passes over a layer's tensors. `pass` decides which to run, by the formulas of
 //! `channel`.
 //!
-//! The per-channel values cross this trait as slices on the host. An engine on a device may override the
-//! provided methods ([`Engine::moments_and_normalize`], [`Engine::gradients`]) and run the same formulas there.
+//! The per-channel values cross this trait as slices on the host. An engine that keeps them on its device is
+//! [`Resident`], and runs the same formulas there.
 
 mod composed;
 pub(crate) mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
+#[cfg(not(feature = "cuda"))]
+#[path = "cuda/absent.rs"]
+mod cuda;
+#[cfg(any(feature = "cuda", test))]
+#[path = "cuda/plan.rs"]
+mod plan;
+mod resident;
 
-use candle::Tensor;
+use candle::{Device, Tensor};
+
+pub(crate) use resident::{Channels, DeviceCommit, Fields, Kept, Parameters, Resident};
 
 use crate::activation::Activation;
 use crate::channel::{Channel, GradientTerms, Moment, Totals, Weight};
@@ -117,7 +128,7 @@ pub(crate) trait Engine: Send + Sync {
 /// slower.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Implementation {
-    /// Kernels on the CPU, candle's tensor ops elsewhere.
+    /// Kernels on the CPU and on NVIDIA GPUs, candle's tensor ops elsewhere.
     #[default]
     Fused,
     /// candle's tensor ops in f64, on every device.
@@ -126,8 +137,22 @@ pub enum Implementation {
 
 /// The engine for these tensors.
 pub(crate) fn engine(operands: Operands, by: Implementation) -> Result<Box<dyn Engine>> {
-    if by == Implementation::Composed || !operands.x.device().is_cpu() {
-        return Ok(Box::new(composed::Composed::new(&operands)?));
+    match operands.x.device() {
+        Device::Cpu if by == Implementation::Fused => cpu::engine(operands),
+        Device::Cuda(_) if by == Implementation::Fused => cuda::engine(&operands),
+        _ => Ok(Box::new(composed::Composed::new(&operands)?)),
     }
-    cpu::engine(operands)
+}
+
+/// The engine that keeps per-channel values on its device, where there is one for these tensors.
+pub(crate) fn resident(
+    operands: &Operands,
+    by: Implementation,
+) -> Result<Option<Box<dyn Resident>>> {
+    if by == Implementation::Composed { Ok(None) } else { cuda::resident(operands) }
+}
+
+/// Commits an update on the device of its tensors, a CUDA device. Returns the moving means and variances before, `[2, C]`.
+pub(crate) fn commit_on_device(of: &DeviceCommit<'_>) -> candle::Result<Tensor> {
+    cuda::commit(of)
 }

@@ -2,17 +2,23 @@
 
 use std::sync::Arc;
 
-use candle::Tensor;
+use candle::{DType, Device, Tensor};
 
 use crate::channel::{Channel, GradientTerms, Totals};
 use crate::collective::Collective;
-use crate::engine::{ByGroup, Engine, Gradients};
+use crate::engine::{ByGroup, Engine, Fields, Gradients, Resident};
 use crate::error::Result;
-use crate::tensors::Value;
+use crate::tensors::{Value, vector};
 
 /// What the backward pass keeps of a forward pass: x, the residual and the weights by reference, and values
 /// per channel.
-pub(super) struct Backward {
+pub(super) enum Backward {
+    Host(OnHost),
+    /// With the types of gamma's and beta's gradients.
+    Device(Box<dyn Resident>, Fields, [DType; 2]),
+}
+
+pub(super) struct OnHost {
     /// `None` for an input without elements.
     pub(super) engine: Option<Box<dyn Engine>>,
     pub(super) channels: Arc<ByGroup<Channel>>,
@@ -23,10 +29,39 @@ pub(super) struct Backward {
 /// The ranks whose common statistics a pass normalized by, and their total weight.
 pub(super) type Shared = (Arc<dyn Collective>, f64);
 
+/// A number of each channel, on the host or on a device.
+pub(super) enum Column {
+    Host(Vec<f64>),
+    Device(Tensor),
+}
+
+impl Column {
+    /// A `[C]` tensor of this type.
+    pub(super) fn tensor(&self, dtype: DType, device: &Device) -> candle::Result<Tensor> {
+        match self {
+            Self::Host(values) => vector(values, dtype, device),
+            Self::Device(tensor) => tensor.to_dtype(dtype),
+        }
+    }
+
+    /// Both as one of `[2 · C]`.
+    pub(super) fn joined(
+        &self,
+        other: &Self,
+        dtype: DType,
+        device: &Device,
+    ) -> candle::Result<Tensor> {
+        if let (Self::Host(a), Self::Host(b)) = (self, other) {
+            return vector(&[&a[..], &b[..]].concat(), dtype, device);
+        }
+        Tensor::cat(&[self.tensor(dtype, device)?, other.tensor(dtype, device)?], 0)
+    }
+}
+
 /// The gradients of one forward pass.
 pub(super) struct Found {
-    pub(super) gamma: Vec<f64>,
-    pub(super) beta: Vec<f64>,
+    pub(super) gamma: Column,
+    pub(super) beta: Column,
     /// `None` where it was not asked for.
     pub(super) dx: Option<Value>,
     /// Of the residual; `None` if it equals dy.
@@ -34,6 +69,16 @@ pub(super) struct Found {
 }
 
 impl Backward {
+    /// Whether the gradients are cheaper with y than without.
+    pub(super) fn reads_value(&self) -> bool {
+        match self {
+            Self::Host(on_host) => {
+                on_host.engine.as_ref().is_some_and(|engine| engine.reads_value())
+            }
+            Self::Device(..) => false,
+        }
+    }
+
     /// The gradients for `dy`. Where statistics are shared, every rank of the group calls this.
     pub(super) fn gradients(
         &self,
@@ -41,6 +86,20 @@ impl Backward {
         dy: &Tensor,
         of_input: bool,
     ) -> Result<Found> {
+        match self {
+            Self::Host(on_host) => on_host.gradients(y, dy, of_input),
+            Self::Device(engine, fields, types) => {
+                let dy = &dy.detach().contiguous()?;
+                let found = engine.gradients(fields, dy, *types, of_input)?;
+                let (gamma, beta) = (Column::Device(found.gamma), Column::Device(found.beta));
+                Ok(Found { gamma, beta, dx: found.dx, dv: found.dv })
+            }
+        }
+    }
+}
+
+impl OnHost {
+    fn gradients(&self, y: Option<&Tensor>, dy: &Tensor, of_input: bool) -> Result<Found> {
         let Some(engine) = &self.engine else {
             // Nothing to compute, but sums that the other ranks wait for.
             self.shared_terms(&Vec::new())?;
@@ -86,6 +145,6 @@ impl Backward {
                 *of_beta += dbeta;
             }
         }
-        Found { gamma, beta, dx, dv }
+        Found { gamma: Column::Host(gamma), beta: Column::Host(beta), dx, dv }
     }
 }

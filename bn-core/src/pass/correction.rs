@@ -1,11 +1,9 @@
 //! [`Correction`]: r and d of a forward pass.
 
-use std::sync::Arc;
-
 use candle::Tensor;
 
 use crate::channel::Channel;
-use crate::engine::ByGroup;
+use crate::engine::Channels;
 use crate::tensors::from_values;
 
 /// Renorm's r and d of one training pass, and how often they were clipped.
@@ -41,14 +39,16 @@ impl Correction {
 /// What a [`Correction`] is computed from, when it is asked for.
 #[derive(Clone, Debug)]
 pub(crate) struct LastCorrection {
-    pub(super) channels: Arc<ByGroup<Channel>>,
+    pub(super) channels: Channels,
     /// By group: whether it was normalized by its own moments.
     pub(super) corrected: Vec<bool>,
 }
 
 impl LastCorrection {
-    pub(crate) fn to_correction(&self) -> Correction {
-        let groups = self.channels.iter().zip(&self.corrected).filter(|(_, corrected)| **corrected);
+    /// `None` if a device that has them cannot be read.
+    pub(crate) fn to_correction(&self) -> Option<Correction> {
+        let by_group = self.channels.read().ok()?;
+        let groups = by_group.iter().zip(&self.corrected).filter(|(_, corrected)| **corrected);
         let rows = groups.clone().count();
         let channels: Vec<&Channel> = groups.flat_map(|(channels, _)| channels).collect();
         let of = |value: fn(&Channel) -> f64| {
@@ -59,6 +59,6 @@ impl LastCorrection {
             let clipped = channels.iter().filter(|channel| channel.clipped[k]).count();
             clipped as f64 / channels.len().max(1) as f64
         };
-        Correction { r: of(|c| c.r), d: of(|c| c.d), clipped: [share(0), share(1)] }
+        Some(Correction { r: of(|c| c.r), d: of(|c| c.d), clipped: [share(0), share(1)] })
     }
 }

@@ -2,11 +2,11 @@
 
 use candle::{DType, Tensor, Var};
 
-use super::backward::Backward;
+use super::backward::{Backward, Column};
 use super::input::Input;
 use super::layer::Parameters;
 use crate::error::Result;
-use crate::tensors::{self, Value, vector};
+use crate::tensors::{self, Value};
 
 /// What an input of the node is to the pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,14 +86,16 @@ impl tensors::Gradient for Node {
         let mut found = self.backward.gradients(Some(y), dy, of_input)?;
         let mut gradients = [const { None }; 3];
         for ((slot, input), gradient) in self.slots.iter().zip(inputs).zip(&mut gradients) {
-            let column = |of: &[f64]| {
-                vector(of, input.dtype(), input.device())?.reshape(input.dims()).map(Some)
-            };
+            let (dtype, device) = (input.dtype(), input.device());
+            let column = |of: &Column| of.tensor(dtype, device)?.reshape(input.dims()).map(Some);
             *gradient = match slot {
                 Slot::X => found.dx.take().map(Value::into_tensor),
                 Slot::Gamma => column(&found.gamma)?,
                 Slot::Beta => column(&found.beta)?,
-                Slot::Packed => column(&[&found.gamma[..], &found.beta[..]].concat())?,
+                Slot::Packed => {
+                    let both = found.gamma.joined(&found.beta, dtype, device)?;
+                    Some(both.reshape(input.dims())?)
+                }
                 Slot::Residual => {
                     Some(found.dv.take().map_or_else(|| dy.clone(), Value::into_tensor))
                 }

@@ -8,6 +8,7 @@ mod input;
 mod correction;
 mod backward;
 mod run;
+mod device;
 mod tail;
 mod saved;
 mod graph;

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use super::backward::{Backward, Shared};
+use super::backward::{Backward, OnHost, Shared};
 use super::correction::LastCorrection;
 use super::input::Input;
 use super::layer::{Layer, Parameters};
 use crate::call::{Call, Statistics};
 use crate::channel::{Channel, Formulas, Moment, Reference, Verdict, Weight};
 use crate::collective::{Exchange, Gathered};
-use crate::engine::{ByGroup, Engine, Normalized, engine};
+use crate::engine::{ByGroup, Channels, Engine, Normalized, engine};
 use crate::error::Result;
 use crate::moments::Moments;
 use crate::tensors::Value;
@@ -58,6 +58,11 @@ impl Layer {
         tracked: bool,
         exchange: Option<Exchange<'_>>,
     ) -> Result<Run> {
+        if exchange.is_none()
+            && let Some(run) = self.on_device(input, parameters, call)?
+        {
+            return Ok(run);
+        }
         let formulas = self.formulas(parameters, call)?;
         let mut engine = match input.x.elem_count() {
             0 => None,
@@ -78,8 +83,9 @@ impl Layer {
             moments.iter().map(|m| reference.is_some() && !m.is_empty()).collect();
         let correction = corrected
             .contains(&true)
-            .then(|| LastCorrection { channels: channels.clone(), corrected });
-        let backward = Backward { engine, channels, channel_count: self.channels, shared };
+            .then(|| LastCorrection { channels: Channels::Host(channels.clone()), corrected });
+        let backward =
+            Backward::Host(OnHost { engine, channels, channel_count: self.channels, shared });
         let update = batch.filter(|_| call.update);
         Ok(Run { y, backward, update, correction, reference, forced })
     }
@@ -164,7 +170,7 @@ impl Layer {
             forced = together && gathered.tracked;
             let weight = gathered.merged.common_weight();
             if self.verdict(weight, gathered.any_values, &input.view)? == Verdict::Batch {
-                self.refuse_constant(weight, gathered.merged.channels())?;
+                self.refuse_constant(weight, &gathered.merged.channels())?;
                 batch = Some(gathered.merged);
             }
         }

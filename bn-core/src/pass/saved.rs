@@ -2,12 +2,12 @@
 
 use candle::{DType, Tensor};
 
-use super::backward::Backward;
+use super::backward::{Backward, Column};
 use super::input::{Input, restored};
 use super::layer::Parameters;
 use super::tail::Followed;
 use crate::error::{Error, Result};
-use crate::tensors::{Value, vector};
+use crate::tensors::Value;
 
 /// What the gradient of a forward pass outside candle's graph needs; see
 /// [`BatchNorm::forward_train_saved`](crate::BatchNorm::forward_train_saved).
@@ -62,10 +62,9 @@ impl Saved {
         parameters: &Parameters,
         tail: Option<Followed>,
     ) -> Self {
-        let reads_value = backward.engine.as_ref().is_some_and(|engine| engine.reads_value());
         Self {
+            y: backward.reads_value().then(|| normalized.clone()),
             backward,
-            y: reads_value.then(|| normalized.clone()),
             dims: x.dims().to_vec(),
             dtype: x.dtype(),
             computed: normalized.dtype(),
@@ -130,8 +129,8 @@ impl Saved {
             in_memory_order = in_memory_order.permute(order.as_slice())?;
         }
         let found = self.backward.gradients(self.y.as_ref(), &in_memory_order, of_input)?;
-        let column = |dtype: Option<DType>, of: &[f64]| {
-            dtype.map(|dtype| vector(of, dtype, dy.device())).transpose()
+        let column = |dtype: Option<DType>, of: &Column| {
+            dtype.map(|dtype| of.tensor(dtype, dy.device())).transpose()
         };
         let like_x =
             |v: Value| restored(v.into_tensor(), self.order.as_deref())?.to_dtype(self.dtype);

@@ -1,7 +1,8 @@
 //! A layer's statistics: their variables, commits, and pending updates.
 //!
 //! One lock per layer makes a commit atomic: no update of another thread is lost, and an evaluation reads
-//! mean and variance of the same update. A commit copies variables on another device to the host and back.
+//! mean and variance of the same update. On a CUDA device a commit is a kernel, which nothing waits for; on others the
+//! variables are copied to the host and back.
 
 mod build;
 
@@ -11,9 +12,10 @@ use candle::{DType, Tensor, Var};
 
 use crate::channel::{
     Averages, Bounds, Column, Commit, CommitRules, Committed, Moment, Reference, RenormVariant,
-    commit, toward,
+    Weight, commit, toward,
 };
 use crate::config::{BatchNormConfig, StoredVariance, ZeroDebias};
+use crate::engine::{DeviceCommit, commit_on_device};
 use crate::error::Result;
 use crate::moments::Moments;
 use crate::tensors::{lock, values, write};
@@ -72,10 +74,18 @@ pub(crate) struct Ledger {
     /// The averages were set from a checkpoint or a population.
     loaded: bool,
     pub(crate) evaluated_before_update: bool,
+    counts: Counts,
+    /// [`Counts`] of updates on a device, in their order.
+    on_device: Option<Tensor>,
+}
+
+/// What became of the updates since the layer was built.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counts {
     /// Updates refused for a non-finite statistic.
     pub(crate) refused: u64,
-    /// Updates that took effect since the layer was built.
-    pub(crate) committed_here: u64,
+    /// Updates that took effect.
+    pub(crate) committed: u64,
     /// Of those, the ones that left a channel's variance as it was.
     pub(crate) skipped_variance: u64,
     /// `Σa` and `Σa²/n` over the updates, each of weight `a` in the average and worth `n` values.
@@ -96,11 +106,22 @@ pub struct Pending {
 #[derive(Debug)]
 pub(crate) struct LastUpdate {
     pub(crate) batch: Moments,
-    pub(crate) moving: Vec<Moment>,
+    /// Without weight.
+    pub(crate) moving: Moments,
+}
+
+/// A commit whose variables could be read; nothing is written yet.
+pub(crate) enum Prepared {
+    Host(Box<HostCommit>),
+    /// The kernel computes it when it writes.
+    Device {
+        batch: Moments,
+        step: u64,
+    },
 }
 
 /// A commit that is computed but not yet written.
-pub(crate) struct Prepared {
+pub(crate) struct HostCommit {
     averages: Averages,
     committed: Committed,
     last: LastUpdate,
@@ -170,7 +191,8 @@ impl State {
     /// Records an evaluation by averages that still hold their initial values.
     pub(crate) fn note_evaluation(&self) -> candle::Result<()> {
         let mut ledger = self.ledger();
-        if !ledger.loaded && ledger.committed_here == 0 && !ledger.evaluated_before_update {
+        let any_update = ledger.counts.committed > 0 || ledger.on_device.is_some();
+        if !ledger.loaded && !any_update && !ledger.evaluated_before_update {
             ledger.evaluated_before_update = self.count()? == 0.0;
         }
         Ok(())
@@ -195,6 +217,9 @@ impl State {
         batch: Moments,
         reference: Option<Reference>,
     ) -> candle::Result<Prepared> {
+        if self.committed.device().is_cuda() {
+            return Ok(Prepared::Device { batch, step: self.step(ledger)? });
+        }
         let mut averages = match reference {
             Some(reference) if reference.version == ledger.version => reference.averages,
             _ => self.read()?,
@@ -209,26 +234,67 @@ impl State {
             moments: [&batch.means(), &batch.variances()],
             averages: &mut averages,
         });
-        let last = LastUpdate { batch, moving };
-        Ok(Prepared { averages, committed, last, step, count, rate })
+        let last = LastUpdate { batch, moving: Moments::from_parts(Weight::default(), moving) };
+        Ok(Prepared::Host(Box::new(HostCommit { averages, committed, last, step, count, rate })))
     }
 
     /// Writes a commit.
     pub(crate) fn apply(&self, ledger: &mut Ledger, prepared: Prepared) -> candle::Result<()> {
-        let Prepared { averages, committed, last, step, count, rate } = prepared;
+        let HostCommit { averages, committed, last, step, count, rate } = match prepared {
+            Prepared::Host(commit) => *commit,
+            Prepared::Device { batch, step } => return self.apply_on_device(ledger, batch, step),
+        };
         ledger.step = Some(step + 1);
         if committed.accepted {
             self.write(ledger, &averages, count + 1.0)?;
             let values = last.batch.common_weight().values();
-            ledger.gathered = toward(ledger.gathered, 1.0, rate);
-            ledger.squares = ledger.squares * (1.0 - rate) * (1.0 - rate) + rate * rate / values;
-            ledger.committed_here += 1;
-            ledger.skipped_variance += u64::from(committed.skipped_variance);
+            let counts = &mut ledger.counts;
+            counts.gathered = toward(counts.gathered, 1.0, rate);
+            counts.squares = counts.squares * (1.0 - rate) * (1.0 - rate) + rate * rate / values;
+            counts.committed += 1;
+            counts.skipped_variance += u64::from(committed.skipped_variance);
         } else {
-            ledger.refused += 1;
+            ledger.counts.refused += 1;
         }
         ledger.last = Some(last);
         Ok(())
+    }
+
+    fn apply_on_device(
+        &self,
+        ledger: &mut Ledger,
+        batch: Moments,
+        step: u64,
+    ) -> candle::Result<()> {
+        let device = self.committed.device();
+        let counts = match ledger.on_device.take() {
+            Some(counts) => counts,
+            None => Tensor::zeros(DeviceCommit::COUNTS, DType::F64, device)?,
+        };
+        let moving = commit_on_device(&DeviceCommit {
+            rules: &self.rules.commit,
+            averages: &self.tensors(),
+            batch: &batch.device_tensor(device)?,
+            weight: batch.common_weight(),
+            step,
+            updates: &self.committed,
+            counts: &counts,
+        })?;
+        ledger.on_device = Some(counts);
+        ledger.step = Some(step + 1);
+        ledger.version += 1;
+        let moving = Moments::on_device(Weight::default(), moving);
+        ledger.last = Some(LastUpdate { batch, moving });
+        Ok(())
+    }
+
+    /// The averages' variables as tensors. Hold the ledger's lock while a device reads them, so that it reads those of
+    /// one update.
+    pub(crate) fn tensors(&self) -> Averages<Tensor> {
+        let tensor = |variable: &Variable| Ok(variable.var.as_detached_tensor());
+        match self.averages.try_map::<_, std::convert::Infallible>(&tensor) {
+            Ok(tensors) => tensors,
+        }
     }
 
     /// Sets the averages to these values, with all weight gathered; then `more`, by name. `None` keeps the
@@ -284,6 +350,23 @@ impl Variable {
 }
 
 impl Ledger {
+    /// What became of the updates; waits for a device that has counted them.
+    pub(crate) fn counts(&self) -> candle::Result<Counts> {
+        let Some(on_device) = &self.on_device else {
+            return Ok(self.counts);
+        };
+        let counts = values(on_device)?;
+        Ok(Counts {
+            refused: counts[0] as u64,
+            committed: counts[1] as u64,
+            skipped_variance: counts[2] as u64,
+            gathered: counts[3],
+            squares: counts[4],
+        })
+    }
+}
+
+impl Counts {
     /// The effective number of values per channel in the average: `(Σa)² / Σ(a²/n)`.
     pub(crate) fn effective_sample_size(&self) -> f64 {
         if self.squares > 0.0 { self.gathered * self.gathered / self.squares } else { 0.0 }

@@ -8,6 +8,8 @@
 pub mod functions;
 pub mod reference;
 
+use std::sync::OnceLock;
+
 use bn_core::{BatchNorm, BatchNormConfig};
 use candle::{DType, Device, Tensor, Var};
 use candle_nn::{VarBuilder, VarMap};
@@ -56,6 +58,21 @@ impl Numbers {
     }
 }
 
+/// The device that the tests run on: `BN_TEST_DEVICE`, by default the CPU. `cuda` and `cuda:N` need the feature `cuda`.
+pub fn device() -> Device {
+    static DEVICE: OnceLock<Device> = OnceLock::new();
+    let open = || {
+        let name = std::env::var("BN_TEST_DEVICE").unwrap_or_default();
+        let (kind, number) = name.split_once(':').unwrap_or((&name, "0"));
+        match kind {
+            "" | "cpu" => Device::Cpu,
+            "cuda" => Device::new_cuda(number.parse().expect("cuda:N")).expect("a GPU"),
+            _ => panic!("BN_TEST_DEVICE={name}: expected cpu, cuda or cuda:N"),
+        }
+    };
+    DEVICE.get_or_init(open).clone()
+}
+
 /// Distance between neighbouring numbers just above 1.
 pub fn epsilon_of(dtype: DType) -> f64 {
     match dtype {
@@ -67,7 +84,7 @@ pub fn epsilon_of(dtype: DType) -> f64 {
 }
 
 pub fn tensor(values: &[f64], dims: &[usize], dtype: DType) -> Tensor {
-    let made = Tensor::from_slice(values, dims, &Device::Cpu).and_then(|t| t.to_dtype(dtype));
+    let made = Tensor::from_slice(values, dims, &device()).and_then(|t| t.to_dtype(dtype));
     made.expect("as many values as the shape has")
 }
 
@@ -99,7 +116,7 @@ pub fn layer(
     channels: usize,
     dtype: DType,
 ) -> bn_core::Result<BatchNorm> {
-    let vb = VarBuilder::from_varmap(&VarMap::new(), dtype, &Device::Cpu);
+    let vb = VarBuilder::from_varmap(&VarMap::new(), dtype, &device());
     config.clone().build(channels, vb)
 }
 

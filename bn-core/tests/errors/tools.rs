@@ -7,7 +7,7 @@ use bn_core::{
     BatchNormConfig, Collective, Convolution, Error, ErrorKind, MovingAverage, Names, Operator,
     PopulationOptions, Single, Threads, fold, population_statistics,
 };
-use candle::{DType, Device};
+use candle::DType;
 
 #[test]
 fn tools() -> Outcome {
@@ -159,7 +159,7 @@ fn tools() -> Outcome {
         "4 elements",
         "[3]"
     );
-    assert!(from_bytes(b"not a safetensors file", &Device::Cpu).is_err());
+    assert!(from_bytes(b"not a safetensors file", &crate::common::device()).is_err());
 
     assert_error!(
         Single.broadcast(1, &mut [0.0]),

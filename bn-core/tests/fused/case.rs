@@ -4,9 +4,11 @@ use bn_core::{
     Activation, BatchNorm, BatchNormConfig, Call, Clipping, DataFormat, Implementation,
     Initializer, RenormConfig, RenormVariant, StoredVariance, WeightKind, ZeroDebias,
 };
-use candle::{DType, Device, Tensor, Var};
+use candle::{DType, Tensor, Var};
 use candle_nn::{VarBuilder, VarMap};
 use proptest::prelude::*;
+
+use crate::common::device;
 
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -24,7 +26,7 @@ pub(crate) fn values(len: usize, seed: u64, around: f64, spread: f64) -> Vec<f64
 
 pub(crate) fn tensor(dims: &[usize], seed: u64, around: f64, dtype: DType) -> Result<Tensor> {
     let values = values(dims.iter().product(), seed, around, 2.0);
-    Ok(Tensor::from_vec(values, dims, &Device::Cpu)?.to_dtype(dtype)?)
+    Ok(Tensor::from_vec(values, dims, &device())?.to_dtype(dtype)?)
 }
 
 pub(crate) fn layer(
@@ -35,7 +37,7 @@ pub(crate) fn layer(
 ) -> Result<BatchNorm> {
     let kept = if dtype == DType::F64 { DType::F64 } else { DType::F32 };
     let variables = VarMap::new();
-    let vb = VarBuilder::from_varmap(&variables, kept, &Device::Cpu);
+    let vb = VarBuilder::from_varmap(&variables, kept, &device());
     Ok(config.clone().build(channels, vb)?.with_implementation(with))
 }
 

@@ -2,6 +2,8 @@
 //! depend on the number of threads.
 
 mod case;
+#[path = "../common/mod.rs"]
+mod common;
 
 /// Aligns large tensors to pages, as the system's allocator does not: large outputs are written past the
 /// caches then.
@@ -12,7 +14,7 @@ use bn_core::{
     Activation, BatchNormConfig, Call, Clipping, DataFormat, Degenerate, Error, ErrorKind,
     Implementation, Initializer, Moments, Policy, RenormConfig, RenormVariant,
 };
-use candle::{DType, Device, Tensor, Var};
+use candle::{DType, Tensor, Var};
 use proptest::prelude::*;
 
 use case::{Case, Result, cases, close, layer, run, seeded, tensor, values};
@@ -137,7 +139,8 @@ fn a_constant_channel_of_any_task_takes_its_own_moving_statistics() -> Result<()
                 *x = 3.0;
             }
         }
-        let x = Tensor::new(x, &Device::Cpu)?.reshape(dims.as_slice())?.to_dtype(DType::F32)?;
+        let x =
+            Tensor::new(x, &common::device())?.reshape(dims.as_slice())?.to_dtype(DType::F32)?;
         let config = BatchNormConfig {
             data_format: DataFormat::Axis(axis),
             degenerate: Degenerate { constant_channel: Policy::UseMoving, ..Degenerate::default() },
@@ -156,7 +159,7 @@ fn a_constant_channel_of_any_task_takes_its_own_moving_statistics() -> Result<()
 
 #[test]
 fn renorms_bounds_leave_nan_as_it_is() -> Result<()> {
-    let x = Tensor::new(&[[1f32, f32::NAN], [3., 5.], [8., 5.]], &Device::Cpu)?;
+    let x = Tensor::new(&[[1f32, f32::NAN], [3., 5.], [8., 5.]], &common::device())?;
     for clipping in [Clipping::none(), Clipping::constant(Some(0.5), Some(2.0), Some(1.0))] {
         let config = BatchNormConfig {
             renorm: Some(RenormConfig { clipping, ..RenormConfig::new(RenormVariant::Keras) }),
@@ -182,7 +185,7 @@ fn renorms_bounds_leave_nan_as_it_is() -> Result<()> {
 
 #[test]
 fn policies_are_those_of_the_composed_path() -> Result<()> {
-    let x = Tensor::new(&[[1f32, 5.], [3., 5.], [8., 5.]], &Device::Cpu)?;
+    let x = Tensor::new(&[[1f32, 5.], [3., 5.], [8., 5.]], &common::device())?;
     let with = |one_value, zero_weight, constant_channel| BatchNormConfig {
         degenerate: Degenerate {
             one_value,
@@ -204,7 +207,8 @@ fn policies_are_those_of_the_composed_path() -> Result<()> {
                 let fused = layer(&config, 2, DType::F32, Implementation::Fused)?;
                 let composed = layer(&config, 2, DType::F32, Implementation::Composed)?;
                 let x = Var::from_tensor(&x.narrow(0, 0, rows)?)?;
-                let weights = weights.map(|w| Tensor::new(&w[..rows], &Device::Cpu)).transpose()?;
+                let weights =
+                    weights.map(|w| Tensor::new(&w[..rows], &common::device())).transpose()?;
                 let call = Call { weights: weights.as_ref(), ..Call::train() };
                 match (fused.forward_with(&x, &call), composed.forward_with(&x, &call)) {
                     (Ok(ours), Ok(theirs)) => {
@@ -229,7 +233,7 @@ fn policies_are_those_of_the_composed_path() -> Result<()> {
 fn a_batch_with_nan_is_refused() -> Result<()> {
     let mut values = values(40_000, 1, 0.0, 1.0);
     values[777] = f64::NAN;
-    let x = Tensor::from_vec(values, (400, 100), &Device::Cpu)?.to_dtype(DType::F32)?;
+    let x = Tensor::from_vec(values, (400, 100), &common::device())?.to_dtype(DType::F32)?;
     let bn = layer(&BatchNormConfig::keras(), 100, DType::F32, Implementation::Fused)?;
     bn.forward_train(&x)?;
     let health = bn.health()?;

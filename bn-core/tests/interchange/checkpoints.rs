@@ -7,7 +7,7 @@ use bn_core::{
     BatchNorm, BatchNormConfig, Decay, Error, ErrorKind, Names, RenormConfig, RenormVariant,
     ZeroDebias,
 };
-use candle::{DType, Device, Tensor};
+use candle::{DType, Tensor};
 
 #[test]
 fn own_names_keep_every_bit_of_a_layer() -> Outcome {
@@ -82,7 +82,7 @@ fn a_missing_name_says_which_and_what_was_there() -> Outcome {
 fn what_was_not_used() -> Outcome {
     let bn = trained(&config(Names::Torch), DType::F32, 2)?;
     let mut named = export(&bn, Names::Torch, "bn1", None)?;
-    let one = Tensor::ones(1, DType::F32, &Device::Cpu)?;
+    let one = Tensor::ones(1, DType::F32, &crate::common::device())?;
     named.insert("bn1.extra".into(), one.clone());
     named.insert("bn10.weight".into(), one);
     let options = Import { prefix: "bn1".into(), ..Import::default() };

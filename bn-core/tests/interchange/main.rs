@@ -8,7 +8,7 @@ use bn_core::interchange::{Import, Named, export, from_bytes, import, to_bytes};
 use bn_core::{
     BatchNorm, BatchNormConfig, Names, RenormConfig, RenormVariant, StoredVariance, ZeroDebias,
 };
-use candle::{DType, Device};
+use candle::DType;
 use common::{Numbers, Outcome, assert_close, bits, epsilon_of, layer, values};
 
 const SYSTEMS: [Names; 8] = [
@@ -58,7 +58,7 @@ fn out_and_in_again_is_the_same_layer() -> Outcome {
                     to_bytes(&export(&bn, system, prefix, None)?)?,
                     "same layer, same bytes"
                 );
-                let named = from_bytes(&bytes, &Device::Cpu)?;
+                let named = from_bytes(&bytes, &common::device())?;
                 let copy = layer(&config(system), 3, dtype)?;
                 let imported = import(&copy, system, &named, &options)?;
                 assert_eq!(imported.unused, Vec::<String>::new(), "{system:?}");

@@ -1,7 +1,7 @@
 //! Moving averages: a constant stays that constant, the first update decides, cumulative is the mean.
 
 use bn_core::{BatchNormConfig, Decay, MovingAverage, Schedule, Updates, ZeroDebias};
-use candle::{DType, Device, Tensor};
+use candle::{DType, Tensor};
 use proptest::prelude::*;
 
 use crate::common::functions::decay_at;
@@ -194,7 +194,7 @@ proptest! {
 
 #[test]
 fn the_initial_value_reads_until_the_first_update() -> Outcome {
-    let initial = Tensor::new(&[2f32, -1.], &Device::Cpu)?;
+    let initial = Tensor::new(&[2f32, -1.], &crate::common::device())?;
     for zero_debias in [false, true] {
         let average = MovingAverage::new(&initial, 0.9, zero_debias)?;
         assert_eq!(values(&average.value()?), [2.0, -1.0]);

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use bn_core::{Activation, BatchNormConfig, Call, Initializer, Names, Regularizer, Sequential};
-use candle::{DType, Device, Tensor, Var};
+use candle::{DType, Tensor, Var};
 use candle_nn::{ModuleT, VarBuilder, VarMap};
 use proptest::prelude::*;
 
@@ -223,7 +223,7 @@ fn half_floats_round_once() -> Outcome {
 
 #[test]
 fn an_observer_sees_every_output() -> Outcome {
-    let vb = VarBuilder::from_varmap(&VarMap::new(), DType::F32, &Device::Cpu);
+    let vb = VarBuilder::from_varmap(&VarMap::new(), DType::F32, &crate::common::device());
     let seen = Arc::new(Mutex::new(Vec::new()));
     let net = |observed: bool| -> Outcome<Sequential> {
         let net = Sequential::new()

@@ -6,7 +6,7 @@ use bn_core::{
     BatchNorm, BatchNormConfig, Decay, Error, ErrorKind, RenormConfig, RenormVariant, Reuse,
     StoredVariance, ZeroDebias,
 };
-use candle::{DType, Device, Tensor};
+use candle::{DType, Tensor};
 use candle_nn::{VarBuilder, VarMap};
 
 use crate::F64;
@@ -28,7 +28,9 @@ fn configs() -> Vec<BatchNormConfig> {
 }
 
 fn build(config: &BatchNormConfig, map: &VarMap, dtype: DType) -> bn_core::Result<BatchNorm> {
-    config.clone().build(3, VarBuilder::from_varmap(map, dtype, &Device::Cpu).pp("norm"))
+    config
+        .clone()
+        .build(3, VarBuilder::from_varmap(map, dtype, &crate::common::device()).pp("norm"))
 }
 
 fn train(bn: &BatchNorm, numbers: &mut Numbers, steps: usize, dtype: DType) -> Outcome {
@@ -60,7 +62,7 @@ fn saved_and_loaded_is_the_same_layer() -> Outcome {
         map.save(&file)?;
 
         let data = std::fs::read(&file)?;
-        let vb = VarBuilder::from_buffered_safetensors(data, dtype, &Device::Cpu)?;
+        let vb = VarBuilder::from_buffered_safetensors(data, dtype, &crate::common::device())?;
         let from_bytes = config.clone().build(3, vb.pp("norm"))?;
         let mut loaded_map = VarMap::new();
         let before_load = build(&config, &loaded_map, dtype)?;
@@ -93,7 +95,7 @@ fn saved_and_loaded_is_the_same_layer() -> Outcome {
 fn missing_state_takes_over_from_the_moving_statistics() -> Outcome {
     let mean = [1.0, -2.0, 0.5];
     let variance = [4.0, 1.0, 0.25];
-    let of = |v: &[f64]| Tensor::new(v, &Device::Cpu);
+    let of = |v: &[f64]| Tensor::new(v, &crate::common::device());
     let checkpoint = |more: &[(&str, Tensor)]| -> Outcome<VarBuilder<'static>> {
         let mut tensors = HashMap::from([
             ("gamma".to_owned(), of(&[1.0, 2.0, 3.0])?),
@@ -102,7 +104,7 @@ fn missing_state_takes_over_from_the_moving_statistics() -> Outcome {
             ("moving_variance".to_owned(), of(&variance)?),
         ]);
         tensors.extend(more.iter().map(|(name, t)| ((*name).to_owned(), t.clone())));
-        Ok(VarBuilder::from_tensors(tensors, DType::F64, &Device::Cpu))
+        Ok(VarBuilder::from_tensors(tensors, DType::F64, &crate::common::device()))
     };
     let x = (Numbers(1).tensor(&[8, 3]) * 5.0)?;
     let batch = bn_core::Moments::of(&x, Default::default())?;
@@ -113,7 +115,7 @@ fn missing_state_takes_over_from_the_moving_statistics() -> Outcome {
             decay: Decay::Constant(0.9),
             ..config
         };
-        let counted = [("updates", Tensor::new(&[100f64], &Device::Cpu)?)];
+        let counted = [("updates", Tensor::new(&[100f64], &crate::common::device())?)];
         for more in [&[][..], &counted] {
             let bn = config.clone().build(3, checkpoint(more)?)?;
             let plain =
@@ -152,9 +154,12 @@ fn a_checkpoint_without_statistics_is_refused() -> Outcome {
         let all = ["gamma", "beta", "moving_mean", "moving_variance"];
         let there = all.iter().filter(|name| **name != missing);
         let tensors = there.map(|name| {
-            (format!("a.b.{name}"), Tensor::ones(3, DType::F32, &Device::Cpu).expect("ones"))
+            (
+                format!("a.b.{name}"),
+                Tensor::ones(3, DType::F32, &crate::common::device()).expect("ones"),
+            )
         });
-        let vb = VarBuilder::from_tensors(tensors.collect(), DType::F32, &Device::Cpu);
+        let vb = VarBuilder::from_tensors(tensors.collect(), DType::F32, &crate::common::device());
         match BatchNormConfig::keras().build(3, vb.pp("a").pp("b")) {
             Err(Error { kind: ErrorKind::Missing { name, .. }, .. }) => {
                 assert_eq!(name, format!("a.b.{missing}"))

@@ -4,7 +4,7 @@ use bn_core::{
     BatchNorm, BatchNormConfig, Call, Error, ErrorKind, PopulationOptions, RenormConfig,
     RenormVariant, StoredVariance, ZeroDebias, population_statistics,
 };
-use candle::{DType, Device, Tensor};
+use candle::{DType, Tensor};
 use proptest::prelude::*;
 
 use crate::F64;
@@ -49,7 +49,7 @@ proptest! {
                 let mut batches = Vec::new();
                 while !order.is_empty() {
                     let rows = order.split_off(order.len() - (1 + numbers.below(6)).min(order.len()));
-                    let rows = Tensor::new(rows, &Device::Cpu)?;
+                    let rows = Tensor::new(rows, &crate::common::device())?;
                     batches.push((x.index_select(&rows, 0)?, w.index_select(&rows, 0)?));
                 }
                 let count = batches.len();

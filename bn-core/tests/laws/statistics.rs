@@ -4,7 +4,7 @@ use bn_core::{
     BatchNorm, BatchNormConfig, Call, DataFormat, Moments, RenormConfig, RenormVariant,
     StoredVariance, WeightKind, ZeroDebias,
 };
-use candle::{DType, Device, Tensor, Var};
+use candle::{DType, Tensor, Var};
 use proptest::prelude::*;
 
 use crate::common::{
@@ -60,7 +60,7 @@ proptest! {
                     let counts: Vec<usize> = (0..shape.dims[0]).map(|_| 1 + numbers.below(3)).collect();
                     let rows: Vec<u32> = (0u32..).zip(&counts).flat_map(|(row, &n)| vec![row; n]).collect();
                     let first: Vec<f64> = counts.iter().flat_map(|&n| (0..n).map(|i| if i == 0 { 1.0 } else { 0.0 })).collect();
-                    let rows = Tensor::new(rows, &Device::Cpu)?;
+                    let rows = Tensor::new(rows, &crate::common::device())?;
                     let mut column = vec![1; shape.dims.len()];
                     column[0] = first.len();
                     let first = tensor(&first, &column, DType::F64);
@@ -97,7 +97,7 @@ proptest! {
                     let w: Vec<f64> = kept.iter().map(|&k| f64::from(u8::from(k))).collect();
                     let w = tensor(&w, &[w.len()], DType::F64);
                     let rows: Vec<u32> = (0u32..).zip(&kept).filter(|(_, k)| **k).map(|(row, _)| row).collect();
-                    let rows = Tensor::new(rows, &Device::Cpu)?;
+                    let rows = Tensor::new(rows, &crate::common::device())?;
                     let mut column = vec![1; shape.dims.len()];
                     column[0] = shape.dims[0];
                     let dy = dy.broadcast_mul(&w.reshape(column)?)?;
@@ -127,7 +127,7 @@ proptest! {
             let kept: Vec<f64> = (0..n * t).map(|i| if i % t < 2 { 1.0 } else { (numbers.bits() & 1) as f64 }).collect();
             let mask = tensor(&kept, &[n, t, 1], DType::F64);
             let rows: Vec<u32> = (0u32..).zip(&kept).filter(|(_, k)| **k > 0.0).map(|(i, _)| i).collect();
-            let rows = Tensor::new(rows, &Device::Cpu)?;
+            let rows = Tensor::new(rows, &crate::common::device())?;
             let pack = |t3: &Tensor| t3.reshape((n * t, c))?.index_select(&rows, 0);
             let config = BatchNormConfig { stored_variance: StoredVariance::Unbiased, ..BatchNormConfig::keras() };
             let (padded, packed) = (layer(&config, c, DType::F64)?, layer(&config, c, DType::F64)?);

@@ -283,7 +283,7 @@ fn a_poisoned_micro_batch_refuses_its_update() -> Outcome {
 fn training_without_commits_is_reported() -> Outcome {
     let updates = Updates::new();
     let bn = layer(&BatchNormConfig::keras(), 2, DType::F32)?.with_updates(&updates);
-    let x = Tensor::randn(0f32, 1.0, (4, 2), &candle::Device::Cpu)?;
+    let x = Tensor::randn(0f32, 1.0, (4, 2), &crate::common::device())?;
     for _ in 0..5 {
         bn.forward_train(&x)?;
     }

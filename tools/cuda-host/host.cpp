@@ -1,0 +1,7 @@
+// All of the harness as one translation unit, since kernels have C names and are defined where they are included.
+
+#include "passes.cpp"
+//
+#include "layer.cpp"
+//
+#include "main.cpp"
