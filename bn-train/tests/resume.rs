@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{folder, logs, program, text};
+use common::{LOGS, folder, logs, program, text};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -121,7 +121,7 @@ fn killed_runs_of_every_optimizer_and_norm_end_with_the_same_bytes() {
     let files = folder();
     let experiment = experiment(files.path(), 60, &OPTIMIZERS, &NORMS);
     let wanted = undisturbed(&experiment);
-    assert_eq!(wanted.len(), OPTIMIZERS.len() * NORMS.len());
+    assert_eq!(wanted.len(), LOGS.len() * OPTIMIZERS.len() * NORMS.len());
     for seed in [1, 2] {
         let out = folder();
         run_under_kills(&experiment, out.path(), 12, &mut Sequence(seed));

@@ -47,7 +47,8 @@ pub fn state(run_folder: &Path) -> String {
     status["state"].as_str().unwrap().to_owned()
 }
 
-const LOGS: [&str; 3] = ["metrics.csv", "layers.csv", "schedules.csv"];
+/// Logs that a seed determines.
+pub const LOGS: [&str; 3] = ["metrics.csv", "layers.csv", "schedules.csv"];
 
 /// Every log below a folder that a seed determines, sorted by path.
 pub fn logs(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {

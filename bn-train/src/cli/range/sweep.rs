@@ -99,7 +99,8 @@ impl Sweep {
     pub(super) fn read(&self) -> Reading {
         let smoothed = self.smoothed();
         let lowest = (0..smoothed.len()).min_by(|&a, &b| smoothed[a].total_cmp(&smoothed[b]));
-        let lowest = lowest.filter(|&at| smoothed[at] < smoothed[0]);
+        // Means of equal losses differ by rounding.
+        let lowest = lowest.filter(|&at| smoothed[0] - smoothed[at] > 1e-9 * smoothed[0].abs());
         let steepest = lowest.and_then(|lowest| {
             let reach = self.reach();
             let fall =
