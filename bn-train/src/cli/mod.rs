@@ -46,7 +46,7 @@ enum Command {
     Plan(plan::PlanArguments),
     /// Find each arm's useful learning rates: one short run with a rising learning rate
     ///
-    /// The learning-rate range test of Smith (2017), https://arxiv.org/abs/1506.01186. The rate grows by a constant factor per
+    /// The learning-rate range test of Smith (2017), arXiv 1506.01186, section 3.3. The rate grows by a constant factor per
     /// step, and the training loss is smoothed. Choose a rate near the steepest fall, well below the rate of the lowest loss.
     /// Writes only the file given with -o.
     Range(range::Range),

@@ -104,7 +104,7 @@ mod tests {
                         let of_name = |row: &&(u64, String, f64)| row.1 == name;
                         let held = rows.iter().filter(of_name).rfind(|row| row.0 <= update + 1);
                         assert_eq!(held.unwrap().2, value, "{arm}: {name} of update {update}");
-                        let ends = rows.iter().filter(of_name).next_back().unwrap();
+                        let ends = rows.iter().rfind(of_name).unwrap();
                         assert_eq!(ends.0, last, "{arm}: {name}");
                     }
                 }
