@@ -19,10 +19,10 @@ ELEMENTS = {"f32": 1, "f64": 2, "f16": 3, "bf16": 4}
 
 class Nvrtc:
     def __init__(self, path):
-        self.library = ctypes.CDLL(path)
+        self.nvrtc = ctypes.CDLL(path)
 
     def call(self, name, *arguments):
-        status = getattr(self.library, "nvrtc" + name)(*arguments)
+        status = getattr(self.nvrtc, "nvrtc" + name)(*arguments)
         return status
 
     def architectures(self):

@@ -86,7 +86,7 @@ fn describe(
 /// The data sets of the plan, by identity.
 type Data = std::collections::BTreeMap<String, Examples>;
 
-fn load(plan: &Plan, device: &Device) -> anyhow::Result<Data> {
+pub(super) fn load(plan: &Plan, device: &Device) -> anyhow::Result<Data> {
     let mut data = Data::new();
     for run in &plan.runs {
         let source = &run.settings.data;

@@ -23,9 +23,9 @@ const GLANCE: Duration = Duration::from_millis(20);
 const WARM_UP: usize = 3;
 
 /// A data set in memory and on the device.
-pub(super) struct Examples {
+pub(in super::super) struct Examples {
     dataset: Dataset,
-    pub(super) data: DeviceData,
+    pub(in super::super) data: DeviceData,
 }
 
 impl Examples {

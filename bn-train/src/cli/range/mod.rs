@@ -6,10 +6,10 @@ use super::chart;
 use super::choice::Choice;
 use super::list::counted;
 use super::machine::Machine;
+use super::plan::load;
 use super::print::print_all;
 use super::respawn::respawn;
 use super::terminal::table;
-use crate::data::Dataset;
 use crate::experiment::plan::{Plan, Run};
 use crate::experiment::{Registry, Settings};
 use crate::ops::parallel::awake;
@@ -18,7 +18,6 @@ use crate::schedule::{Schedule, Shape};
 use anyhow::{Context as _, ensure};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -59,7 +58,7 @@ impl Range {
         if let Some(status) = respawn(self.machine.share(1).threads)? {
             return Ok(status);
         }
-        let sweeps = awake(|| self.sweeps(&runs))?;
+        let sweeps = awake(|| self.sweeps(&plan, &runs))?;
         if let Some(path) = &self.output {
             write_atomic(path, &csv_of(&runs, &sweeps)?)?;
         }
@@ -73,24 +72,14 @@ impl Range {
         plan.runs.iter().filter(is_wanted).collect()
     }
 
-    fn sweeps(&self, runs: &[&Run]) -> anyhow::Result<Vec<Sweep>> {
-        let device = self.machine.device.open()?;
+    fn sweeps(&self, plan: &Plan, runs: &[&Run]) -> anyhow::Result<Vec<Sweep>> {
+        let data = load(plan, &self.machine.device.open()?)?;
         let bar = bar(self.steps * runs.len() as u64);
-        let mut known: BTreeMap<&str, DeviceData> = BTreeMap::new();
         let mut sweeps = Vec::new();
         for run in runs {
-            let source = &run.settings.data;
-            let data = match known.get(source.identity()) {
-                Some(data) => data.clone(),
-                None => {
-                    let dataset: Dataset = source.load()?;
-                    let data = DeviceData::new(&dataset, &device)?;
-                    known.insert(source.identity(), data.clone());
-                    data
-                }
-            };
+            let data = &data[run.settings.data.identity()].data;
             bar.set_message(run.arm.clone());
-            let sweep = self.sweep(run, &data, &bar);
+            let sweep = self.sweep(run, data, &bar);
             sweeps.push(sweep.with_context(|| format!("arm {:?}", run.arm))?);
             bar.set_position(self.steps * sweeps.len() as u64);
         }
