@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Looks at the page of an experiment as a reader does: in headless Chromium, with scripts and without, at 1400 and 400 pixels; and
-# again with names that would break out of a page that does not escape them. Validates the HTML.
+# again with names that would break out of a page that does not escape them. Validates the HTML, and judges it by axe-core's rules of
+# accessibility.
 #   tools/browser-check.sh BN_REPORT EXPERIMENT_DIR [FOLDER FOR SCREENSHOTS]
 # Installs what it needs by the clients of the distribution and of npm: Chromium, Node, and tools/browser/package.json.
 set -euo pipefail

@@ -73,7 +73,10 @@ fn a_table_fits_and_says_what_it_leaves_out() {
         wide.lines().count() == 4 && wide.lines().any(|line| line.chars().count() > 100),
         "{wide}"
     );
-    assert!(wide.contains("between") && wide.contains(" and ") && wide.contains(long), "{wide}");
+    assert!(
+        wide.contains("within steps") && wide.contains(" to ") && wide.contains(long),
+        "{wide}"
+    );
 }
 
 #[test]
@@ -98,6 +101,8 @@ fn the_level_of_intervals_can_be_chosen() {
     succeed(&[&directory, "--level", "80", "-o", &page]);
     let page = fs::read_to_string(page).expect("the page");
     assert!(page.contains("80 % interval") && !page.contains("95 %") && !page.contains("{level}"));
+    let versions = succeed(&["compare", &directory, &directory, "--level", "80"]);
+    assert!(versions.contains("80 % interval"), "{versions}");
     let (code, _, stderr) = run(&["table", &directory, "--level", "100"]);
     assert_eq!(code, Some(2));
     assert!(stderr.contains("percent from 50 to 99"), "{stderr}");

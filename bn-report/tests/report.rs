@@ -98,11 +98,11 @@ fn the_default_experiment_tells_its_story() {
     let report = draw(directory.path());
     let headline = report.findings.headline.plain();
     assert!(
-        headline.starts_with("Steps to validation accuracy 0.9 for good (median): against \"no normalization\" (> 1,500): "),
+        headline.starts_with("Steps to validation accuracy 0.9 for good (median): against \"no normalization\" (> 1,500), "),
         "{headline}"
     );
     assert!(
-        headline.contains("a test cannot decide below 8 seeds \"batch norm, decay 0.9\" (50, ahead in 5 of 5 seeds)"),
+        headline.contains("a test cannot decide below 8 seeds: \"batch norm, decay 0.9\" (50, ahead in 5 of 5 seeds)"),
         "{headline}"
     );
     let story = report.findings.others[1].plain();
@@ -214,8 +214,8 @@ fn means_are_over_all_runs_that_have_the_value() {
     assert_eq!((row.first_touch.reached, row.first_touch.median), (2, Some(100)));
     let table = report.comparison.render_table();
     assert!(table.starts_with(
-        "arm   runs   final test accuracy      95 % interval    steps to validation accuracy 0.9   between      diverged\n\
-         a     4      0.700 \u{b1} 0.200 (3 of 4)   [0.500, 0.900]   100 (2 of 4)                       50 and 100   0\n"
+        "arm   runs   final test accuracy      95 % interval    steps to validation accuracy 0.9   within steps   diverged\n\
+         a     4      0.700 \u{b1} 0.200 (3 of 4)   [0.500, 0.900]   100 (2 of 4)                       50 to 100      0\n"
     ), "{table}");
     let markdown =
         fs::read_to_string(directory.path().join(schema::SUMMARY_MD)).expect("summary.md");
@@ -231,9 +231,9 @@ How do the decay of the moving statistics and batch renorm change what evaluatio
 - The same weights under two sets of statistics: at step 100 "a" has validation accuracy 0.90 by moving statistics and 1.00 by batch statistics, a gap of -0.10.
 - All 4 runs finished, 1 of them without a finite test accuracy.
 
-| arm | runs | final test accuracy | 95 % interval | steps to validation accuracy 0.9 | between | diverged |
+| arm | runs | final test accuracy | 95 % interval | steps to validation accuracy 0.9 | within steps | diverged |
 |---|---|---|---|---|---|---|
-| a | 4 | 0.700 ± 0.200 (3 of 4) | \[0.500, 0.900\] | 100 (2 of 4) | 50 and 100 | 0 |
+| a | 4 | 0.700 ± 0.200 (3 of 4) | \[0.500, 0.900\] | 100 (2 of 4) | 50 to 100 | 0 |
 "#
     );
     let csv = fs::read_to_string(directory.path().join(schema::SUMMARY_CSV)).expect("summary.csv");

@@ -5,8 +5,10 @@ import { join } from "node:path";
 import { checks } from "./page.mjs";
 
 const [file, chromium, folder] = process.argv.slice(2);
-const { check, validate, open, close, conclude } = await checks(file, chromium);
+const { check, validate, accessible, open, close, conclude } = await checks(file, chromium);
 await validate();
+await accessible("1400 px, light", { width: 1400, height: 900, scheme: "light" });
+await accessible("400 px, dark", { width: 400, height: 850, scheme: "dark" });
 const place = (page, selector) => page.$eval(selector, (element) => {
   const { top, bottom, left, right } = element.getBoundingClientRect();
   return { top, bottom, left, right };

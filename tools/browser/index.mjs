@@ -5,8 +5,9 @@ import { join } from "node:path";
 import { checks } from "./page.mjs";
 
 const [file, chromium, folder] = process.argv.slice(2);
-const { check, validate, open, close, conclude } = await checks(file, chromium);
+const { check, validate, accessible, open, close, conclude } = await checks(file, chromium);
 await validate();
+await accessible("1400 px, light", { width: 1400, height: 900, scheme: "light" });
 for (const width of [1400, 400]) {
   for (const scheme of ["light", "dark"]) {
     const page = await open({ width, scheme });

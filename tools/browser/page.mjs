@@ -1,6 +1,7 @@
 // What the checks of pages share: counting, validating, and a browser that notes what a page says and asks for.
 import { readFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
+import axe from "axe-core";
 import { HtmlValidate } from "html-validate";
 import puppeteer from "puppeteer-core";
 
@@ -42,6 +43,19 @@ export async function checks(file, chromium) {
     await page.goto(address);
     return page;
   };
+  // What keeps a reader with a screen reader or a keyboard out, by the rules of WCAG that a program can judge.
+  const accessible = async (what, size) => {
+    const page = await browser.newPage();
+    await page.setBypassCSP(true);
+    await page.setViewport({ width: size.width, height: size.height });
+    await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: size.scheme }]);
+    await page.goto(address);
+    await page.evaluate(axe.source);
+    const { passes, violations } = await page.evaluate(() => axe.run());
+    const found = violations.map(({ id, nodes }) => `${id}: ${nodes.slice(0, 3).map((node) => node.target.join(" ")).join(", ")}`);
+    check(passes.length > 0 && violations.length === 0, `${what}: accessible by axe's rules`, found);
+    await page.close();
+  };
   const close = async (page, what) => {
     check(page.said.length === 0, `${what}: nothing is said on the console`, page.said);
     check(page.asked.every((url) => url === address || url.startsWith("blob:")), `${what}: no request leaves the page`, page.asked);
@@ -52,5 +66,5 @@ export async function checks(file, chromium) {
     console.log(`${name}: ${passed} passed, ${failed} failed`);
     process.exitCode = failed === 0 ? 0 : 1;
   };
-  return { check, validate, open, close, conclude };
+  return { check, validate, accessible, open, close, conclude };
 }

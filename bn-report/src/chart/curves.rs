@@ -2,6 +2,7 @@
 //! an arrow where a value is beyond the axes, and in the wide form each arm's name at the end of its line.
 
 mod draw;
+mod points;
 
 use super::Look;
 use super::axes::{self, Axes};
@@ -122,7 +123,7 @@ impl Curves {
 
     /// Whether any line is smoothed.
     pub fn is_smoothed(&self) -> bool {
-        let mut stretches = self.lines.iter().flat_map(|line| draw::same_count(&line.mean));
+        let mut stretches = self.lines.iter().flat_map(|line| points::same_count(&line.mean));
         stretches.any(|stretch| smooth::applies(stretch.len(), self.smooth))
     }
 

@@ -5,8 +5,9 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::Measure;
 use super::print::{print_all, tell};
-use crate::compare::{Choice, Versions};
+use crate::compare::Versions;
 use crate::error::Result;
 use crate::format;
 use crate::read::read_experiment;
@@ -22,9 +23,8 @@ pub(super) struct Compare {
     /// The directory of the newer one
     #[arg(value_name = "NEW")]
     new: PathBuf,
-    /// The metric to compare
-    #[arg(long, value_name = "METRIC")]
-    metric: Option<String>,
+    #[command(flatten)]
+    measure: Measure,
     /// Exit with status 3 where an arm got worse
     #[arg(long)]
     fail_on_regression: bool,
@@ -33,7 +33,7 @@ pub(super) struct Compare {
 impl Compare {
     pub(super) fn run(&self) -> Result<ExitCode> {
         let (old, new) = (read_experiment(&self.old)?, read_experiment(&self.new)?);
-        let choice = Choice { metric: self.metric.clone(), ..Choice::default() };
+        let choice = self.measure.choice();
         choice.check(&old)?;
         choice.check(&new)?;
         let versions = Versions::of(&old, &new, &choice);

@@ -94,6 +94,13 @@ struct Chosen {
     /// The arm to compare the others with, by name or folder
     #[arg(long, value_name = "ARM")]
     baseline: Option<String>,
+    #[command(flatten)]
+    measure: Measure,
+}
+
+/// By what, and how surely.
+#[derive(Debug, Clone, Args)]
+struct Measure {
     /// The metric to compare
     #[arg(long, value_name = "METRIC")]
     metric: Option<String>,
@@ -104,7 +111,13 @@ struct Chosen {
 
 impl Chosen {
     fn choice(&self) -> Choice {
-        Choice { baseline: self.baseline.clone(), metric: self.metric.clone(), level: self.level }
+        Choice { baseline: self.baseline.clone(), ..self.measure.choice() }
+    }
+}
+
+impl Measure {
+    fn choice(&self) -> Choice {
+        Choice { baseline: None, metric: self.metric.clone(), level: self.level }
     }
 }
 

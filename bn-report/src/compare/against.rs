@@ -72,7 +72,7 @@ impl Decision {
             (Self::NeedsSeeds(1), _) => "needs about 1 more seed".to_owned(),
             (Self::NeedsSeeds(more), _) => format!("needs about {more} more seeds"),
             (Self::TooFewSeeds { from }, _) => format!("a test cannot decide below {from} seeds"),
-            (Self::OneSeed, _) => "one seed: no comparison".to_owned(),
+            (Self::OneSeed, _) => "no comparison with one seed".to_owned(),
             (Self::NoPairs, _) => "no seed in common".to_owned(),
         }
     }

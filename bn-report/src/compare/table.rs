@@ -102,7 +102,10 @@ impl Comparison {
         ];
         columns.extend(baseline.map(|name| (Room::Fold, format!("against {name}"))));
         columns.extend(target.iter().flat_map(|target| {
-            [(Room::Stay, format!("steps to {target}")), (Room::Leave(2), "between".to_owned())]
+            [
+                (Room::Stay, format!("steps to {target}")),
+                (Room::Leave(2), "within steps".to_owned()),
+            ]
         }));
         // Runs that finished are told too where they are not all.
         columns.push((Room::Leave(0), "diverged".into()));
@@ -156,7 +159,7 @@ impl Comparison {
                 None => format::ABSENT.to_owned(),
                 Some(Gap { closed_from: None, .. }) => "still open".to_owned(),
                 Some(Gap { closed_from: Some(step), .. }) => {
-                    format!("step {}", format::count(step))
+                    format!("closed from step {}", format::count(step))
                 }
             },
             diverged: row.states.diverged.to_string(),
@@ -211,9 +214,9 @@ fn time_words(row: &ArmRow, times: &Times) -> String {
     }
 }
 
-/// `400 and 500`: the measured step before another, and that; none where one of them is not known.
+/// `400 to 500`: the measured step before another, and that; none where one of them is not known.
 pub fn bracket_words(step: Option<u64>, after: Option<u64>) -> Option<String> {
-    Some(format!("{} and {}", format::count(after?), format::count(step?)))
+    Some(format!("{} to {}", format::count(after?), format::count(step?)))
 }
 
 /// A comparison in full: seeds, mean difference, its interval, probability of improvement, p, p after Holm's correction, verdict.

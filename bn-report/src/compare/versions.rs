@@ -5,7 +5,7 @@ use super::{Choice, Comparison};
 use crate::format;
 use crate::read::Experiment;
 use crate::schema::Direction;
-use crate::stats::Summary;
+use crate::stats::{Level, Summary};
 
 /// What a newer experiment says against an older one.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,6 +14,8 @@ pub struct Versions {
     pub heading: String,
     /// Which way is better.
     pub better: Direction,
+    /// Level of the intervals.
+    pub level: Level,
     /// The arms that both have, in the newer one's order.
     pub rows: Vec<VersionRow>,
     /// Names of the arms that only the older one has.
@@ -89,6 +91,7 @@ impl Versions {
         Self {
             heading: new.final_heading(),
             better,
+            level: new.level,
             rows: rows.collect(),
             only_old: without(&old.rows, &new.rows),
             only_new: without(&new.rows, &old.rows),
@@ -102,7 +105,8 @@ impl Versions {
 
     /// The table for a terminal, and what it leaves out.
     pub fn render(&self) -> String {
-        let heading = ["arm", "old", "new", "difference", "interval", "seeds", "verdict"];
+        let interval = format!("{} interval", self.level);
+        let heading = ["arm", "old", "new", "difference", &interval, "seeds", "verdict"];
         let mut lines: Vec<Vec<String>> = vec![heading.map(str::to_owned).to_vec()];
         for row in &self.rows {
             let pairs = &row.against.pairs;

@@ -85,10 +85,10 @@ fn sentence(
     let mut sentence = Sentence::default()
         .text(format!("{about}: against "))
         .arm(baseline)
-        .text(format!(" ({}): ", shown(baseline.1)));
+        .text(format!(" ({}), ", shown(baseline.1)));
     for (position, (decision, arms)) in groups.iter().enumerate() {
         let before = if position == 0 { "" } else { "; " };
-        sentence = sentence.text(format!("{before}{} ", decision.words(Some(better))));
+        sentence = sentence.text(format!("{before}{}: ", decision.words(Some(better))));
         for (position, &arm) in arms.iter().enumerate() {
             if position == MOST_ARMS {
                 let more = arms.len() - MOST_ARMS;

@@ -117,8 +117,8 @@ fn arms_are_grouped_by_what_the_test_decides_against_the_baseline() {
     let (headline, _) = sentences(&comparison("accuracy", Some(0.9), rows));
     assert_eq!(
         headline,
-        "Steps to validation accuracy 0.9 for good (median): against \"a\" (1,030): better \"c\" (25), \"b\" (50); \
-         no detectable difference \"d\" (1,030)."
+        "Steps to validation accuracy 0.9 for good (median): against \"a\" (1,030), better: \"c\" (25), \"b\" (50); \
+         no detectable difference: \"d\" (1,030)."
     );
 }
 
@@ -128,14 +128,14 @@ fn with_few_seeds_nothing_is_decided_and_numbers_are_given() {
     let (headline, _) = sentences(&comparison("accuracy", Some(0.9), rows));
     assert_eq!(
         headline,
-        "Steps to validation accuracy 0.9 for good (median): against \"a\" (500): a test cannot decide below 6 seeds \
+        "Steps to validation accuracy 0.9 for good (median): against \"a\" (500), a test cannot decide below 6 seeds: \
          \"b\" (50, ahead in 5 of 5 seeds)."
     );
     let rows = vec![arm("a", &all(500, 1), &[]), arm("b", &all(50, 1), &[])];
     let (headline, _) = sentences(&comparison("accuracy", Some(0.9), rows));
     assert_eq!(
         headline,
-        "Steps to validation accuracy 0.9 for good (median): against \"a\" (500): one seed: no comparison \"b\" (50)."
+        "Steps to validation accuracy 0.9 for good (median): against \"a\" (500), no comparison with one seed: \"b\" (50)."
     );
 }
 
@@ -161,7 +161,7 @@ fn survivors_of_an_arm_that_diverges_win_nothing() {
     let (headline, others) = sentences(&comparison("accuracy", None, rows));
     assert_eq!(
         headline,
-        "Final test accuracy: against \"a\" (0.903 \u{b1} 0.002): worse \"b\" (0.990, diverged on 7 of 8 seeds)."
+        "Final test accuracy: against \"a\" (0.903 \u{b1} 0.002), worse: \"b\" (0.990, diverged on 7 of 8 seeds)."
     );
     assert_eq!(others, ["Of 16 runs: 9 finished, 7 diverged. Diverged: \"b\" 7 of 8."]);
 }
@@ -174,8 +174,8 @@ fn a_baseline_that_always_diverged_is_told_as_that() {
     let (headline, _) = sentences(&comparison("accuracy", None, rows()));
     assert_eq!(
         headline,
-        "Final test accuracy: against \"a\" (diverged on 8 of 8 seeds): better \"b\" (0.903 \u{b1} 0.002); no detectable \
-         difference \"c\" (diverged on 8 of 8 seeds)."
+        "Final test accuracy: against \"a\" (diverged on 8 of 8 seeds), better: \"b\" (0.903 \u{b1} 0.002); no detectable \
+         difference: \"c\" (diverged on 8 of 8 seeds)."
     );
     let few = vec![arm("a", &[], &[None; 3]), arm("b", &[], &values[..3])];
     let (headline, _) = sentences(&comparison("accuracy", None, few));
@@ -191,7 +191,7 @@ fn less_loss_is_better() {
         |from: f64| (0..6).map(|seed| Some(from + 0.002 * f64::from(seed))).collect::<Vec<_>>();
     let rows = vec![arm("a", &[], &values(0.5)), arm("b", &[], &values(0.2))];
     let (headline, _) = sentences(&comparison("loss", None, rows));
-    assert!(headline.contains("better \"b\" (0.205 \u{b1} 0.004)"), "{headline}");
+    assert!(headline.contains("better: \"b\" (0.205 \u{b1} 0.004)"), "{headline}");
     let (headline, _) = sentences(&comparison("loss", None, Vec::new()));
     assert_eq!(headline, "No run has logged a value to compare yet.");
 }

@@ -1,7 +1,7 @@
 //! Every number of every arm, for who wants more than the table of the first screen has.
 
 use super::inline::Verbatim;
-use super::tables::between;
+use super::tables::within;
 use crate::chart;
 use crate::compare::{ArmRow, Comparison, Times};
 use crate::format;
@@ -62,7 +62,7 @@ fn interval(interval: Option<Interval>) -> String {
     format::interval(interval, format::value)
 }
 
-/// `450, between 400 and 450, 9 of 10 runs`.
+/// `450, within 400 to 450, 9 of 10 runs`.
 fn steps(times: &Times) -> String {
     let begun = times.runs.len();
     let reached = format!("{} of {}", times.reached, format::plural(begun, "run", "runs"));
@@ -71,7 +71,7 @@ fn steps(times: &Times) -> String {
         (None, Some(watched)) => format!("> {}", format::count(watched)),
         (None, None) => return format::ABSENT.to_owned(),
     };
-    let between = Some(between(times.median, times.median_after)).filter(|text| !text.is_empty());
-    let words: Vec<String> = [Some(median), between, Some(reached)].into_iter().flatten().collect();
+    let bracket = Some(within(times.median, times.median_after)).filter(|text| !text.is_empty());
+    let words: Vec<String> = [Some(median), bracket, Some(reached)].into_iter().flatten().collect();
     words.join(", ")
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::inline::Verbatim;
 use super::settings::run_settings;
-use super::tables::{between, sortable};
+use super::tables::{sortable, within};
 use crate::chart;
 use crate::compare::{ArmRow, Comparison};
 use crate::format;
@@ -119,7 +119,7 @@ fn reached_at(row: &ArmRow, seed: u64) -> Option<u64> {
 /// Between which two measurements that was.
 fn bracket(row: &ArmRow, seed: u64) -> String {
     let after = row.sustained.of_seed(seed).and_then(|(_, after)| after);
-    between(reached_at(row, seed), after)
+    within(reached_at(row, seed), after)
 }
 
 /// How long a run took, as far as its clock was written down.

@@ -102,7 +102,7 @@ impl ComparisonTable {
                 ),
                 steps: cells.steps_to_target,
                 steps_number: sortable(row.sustained.median.map(|median| median as f64)),
-                steps_bracket: between(row.sustained.median, row.sustained.median_after),
+                steps_bracket: within(row.sustained.median, row.sustained.median_after),
                 steps_verdict: Verdict::of(
                     row.steps_against.as_ref(),
                     Direction::Lower,
@@ -129,9 +129,9 @@ fn unfinished(states: States) -> String {
     others.map(|(state, count)| format!("{count} {state}")).collect::<Vec<_>>().join(", ")
 }
 
-/// `between 400 and 500`; empty where that is not known.
-pub(super) fn between(step: Option<u64>, after: Option<u64>) -> String {
-    bracket_words(step, after).map_or(String::new(), |steps| format!("between {steps}"))
+/// `within 400 to 500`; empty where that is not known.
+pub(super) fn within(step: Option<u64>, after: Option<u64>) -> String {
+    bracket_words(step, after).map_or(String::new(), |steps| format!("within {steps}"))
 }
 
 /// A number for a script to sort by; empty where there is none.
