@@ -1,5 +1,6 @@
 //! Laws of the convolution: it equals candle's, its gradients equal finite differences, and threads change nothing.
 
+use super::share::{Place, Share};
 use super::*;
 use crate::random::{Purpose, Stream};
 use candle::{Device, Tensor, Var};
@@ -75,6 +76,23 @@ fn assert_close(got: &[f32], want: &[f32], terms: usize, what: &str) {
     }
 }
 
+/// 3x3 kernels of stride 1 between many channels.
+fn deep_shapes() -> impl Strategy<Value = ConvShape> {
+    let sizes = (1..6_usize, 16..40_usize, 16..70_usize, 1..20_usize, 1..20_usize);
+    (sizes, 0..4_usize)
+        .prop_map(|((images, inputs, outputs, height, width), padding)| ConvShape {
+            images,
+            inputs,
+            height,
+            width,
+            outputs,
+            kernel: (3, 3),
+            stride: 1,
+            padding,
+        })
+        .prop_filter("the kernel must fit", |shape| shape.output().is_some())
+}
+
 fn shapes() -> impl Strategy<Value = ConvShape> {
     let sizes = (1..4_usize, 1..20_usize, 1..40_usize, 1..20_usize, 1..20_usize);
     let kernels = prop_oneof![Just((3, 3)), Just((1, 1)), Just((5, 5)), (1..6_usize, 1..8_usize),];
@@ -96,7 +114,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(48) })]
 
     #[test]
-    fn equals_candle(shape in shapes()) {
+    fn equals_candle(shape in prop_oneof![shapes(), deep_shapes()]) {
         let case = Case::new(shape);
         let (rows, columns) = shape.output().unwrap();
         let terms = [
@@ -130,7 +148,7 @@ proptest! {
 
     /// The loss is linear in x and in w, so a difference quotient is exact up to rounding.
     #[test]
-    fn gradients_equal_finite_differences(shape in shapes(), at in any::<prop::sample::Index>()) {
+    fn gradients_equal_finite_differences(shape in prop_oneof![shapes(), deep_shapes()], at in any::<prop::sample::Index>()) {
         let case = Case::new(shape);
         let loss = |x: &[f32], weights: &[f32]| -> f64 {
             let y = forward(&shape, x, weights);
@@ -154,10 +172,12 @@ proptest! {
 }
 
 /// Shapes that cover every path: blocks of half a vector, one and several vectors, strides, partial tiles, several groups.
-const SHAPES: [(usize, usize, usize, usize, usize, usize); 7] = [
+const SHAPES: [(usize, usize, usize, usize, usize, usize); 9] = [
     (17, 16, 16, 32, 3, 1),
     (9, 32, 64, 16, 3, 2),
     (20, 64, 64, 8, 3, 1),
+    (7, 17, 40, 13, 3, 1),
+    (66, 24, 16, 4, 3, 1),
     (3, 3, 10, 13, 5, 3),
     (4, 8, 5, 14, 5, 1),
     (5, 16, 32, 9, 1, 2),
@@ -206,7 +226,7 @@ fn tasks_of_the_weight_gradient_cover_it_exactly_once() {
         // Each pair of block and input of each group must occur once.
         let mut seen = vec![0; groups * blocks * inputs];
         for task in 0..tasks {
-            let Part { group, first_block, first_input } = share.part(task, blocks, inputs);
+            let Place { group, first_block, first_input } = share.place(task, blocks, inputs);
             for block in first_block..first_block + share.blocks {
                 for input in first_input..first_input + share.inputs {
                     seen[(group * blocks + block) * inputs + input] += 1;
@@ -217,43 +237,48 @@ fn tasks_of_the_weight_gradient_cover_it_exactly_once() {
     }
 }
 
+/// Results begin as NaN in tests.
 #[test]
 fn every_output_element_is_written() {
     for shape in SHAPES {
-        let ConvShape { height, width, .. } = case(shape).shape;
-        let Case { shape, x, weights, .. } = case(shape);
-        let (border, grid) = shape.forward_grid(shape.output().unwrap());
-        let block = block(shape.outputs);
-        let packed = pack::forward_weights(&shape, &weights, block);
-        let (rows, columns) = shape.output().unwrap();
-        let mut y = vec![MaybeUninit::new(f32::NAN); shape.images * shape.outputs * rows * columns];
-        let gathering = Gathering {
-            from: &x,
-            planes: shape.inputs,
-            border,
-            grids: &[grid],
-            weights: &packed,
-            taps: shape.taps(),
-            block,
-        };
-        images(&gathering, shape.outputs, rows * columns, &mut y);
-        let (border, grids) = shape.input_gradient_grids((rows, columns));
-        let mut seen = vec![0; height * width];
-        for grid in &grids {
-            for row in 0..grid.points.0 {
-                for column in 0..grid.points.1 {
-                    seen[grid.output_start
-                        + row * grid.output_step.0
-                        + column * grid.output_step.1] += 1;
+        let is_written = |numbers: &Vec<f32>| numbers.iter().all(|number| !number.is_nan());
+        assert!(case(shape).ours().iter().all(is_written), "{shape:?}");
+    }
+}
+
+/// Against sums in f64: rounding errors stay within what the transforms allow. Entries of Bᵀ d B are sums of 4 inputs, those of
+/// A dy Aᵀ too, and an output is a sum of 9 places: at most 36 and 16 times the direct sum's bound for one term, and on average a
+/// few times its error.
+#[test]
+fn winograd_is_about_as_exact_as_the_direct_sum() {
+    let case = case((6, 64, 64, 8, 3, 1));
+    let ConvShape { images, inputs, outputs, .. } = case.shape;
+    let exact = |n: usize, k: usize, row: usize, column: usize| -> f64 {
+        let mut sum = 0.0;
+        for c in 0..inputs {
+            for tap in 0..9 {
+                let (y, x) = ((row + tap / 3).wrapping_sub(1), (column + tap % 3).wrapping_sub(1));
+                if y < 8 && x < 8 {
+                    let x = case.x[((n * inputs + c) * 8 + y) * 8 + x];
+                    sum += f64::from(x) * f64::from(case.weights[(k * inputs + c) * 9 + tap]);
                 }
             }
         }
-        assert!(seen.iter().all(|&times| times == 1), "{shape:?} {border:?}");
-        // SAFETY: all elements were initialized with NaN.
-        #[allow(unsafe_code)]
-        let is_written = y.iter().all(|y| !unsafe { y.assume_init() }.is_nan());
-        assert!(is_written, "{shape:?}");
-    }
+        sum
+    };
+    let error = |y: &[f32]| {
+        let mut squares = 0.0;
+        for (index, y) in y.iter().enumerate() {
+            let (n, k, row, column) =
+                (index / 64 / outputs, index / 64 % outputs, index / 8 % 8, index % 8);
+            squares += (f64::from(*y) - exact(n, k, row, column)).powi(2);
+        }
+        (squares / y.len() as f64).sqrt()
+    };
+    assert!(winograd::applies(&case.shape) && images > 0);
+    let ours = error(&forward(&case.shape, &case.x, &case.weights));
+    let direct = error(&direct::forward(&case.shape, (8, 8), &case.x, &case.weights));
+    assert!(direct > 0.0 && ours < 4.0 * direct, "{ours:e} {direct:e}");
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //! Every output is summed in the same order (channel by channel, tap by tap), whichever tile it falls into. Tiles only
 //! affect speed.
 
-use super::shape::Grid;
+use super::grid::Grid;
 use pulp::{Simd, WithSimd};
 
 /// `y[point] = Σ_channel Σ_tap w[channel, tap] · x[channel, point + tap]`, for one block of output channels.

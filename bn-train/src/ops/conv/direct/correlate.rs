@@ -1,7 +1,7 @@
 //! The inner loop of the gradient by the weights. Lanes are output channels, as in `gather`. A few inputs and taps at a
 //! time are summed over the points of an image in row order.
 
-use super::shape::Grid;
+use super::grid::Grid;
 use pulp::{Simd, WithSimd};
 
 /// `dw[input, tap] += Σ_point dy[point] · x[input, point + tap]`, for one block of output channels and one image.
