@@ -23,6 +23,7 @@ mod statistics;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+pub(crate) use self::claim::is_match;
 pub use self::claim::{Claim, Expected, LayerQuantity, Measure, Quantity};
 pub use self::metric::{Direction, MetricDefinition, SHARE};
 pub use self::plan::{

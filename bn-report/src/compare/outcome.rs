@@ -2,8 +2,8 @@
 
 use super::times::{Reached, reached};
 use crate::curve::Curve;
-use crate::read::{Experiment, Key, LayerKey, Record, Run, Series};
-use crate::schema::{Direction, LayerQuantity, Measure, Quantity, Split, Status};
+use crate::read::{Experiment, Key, Record, Run, Series};
+use crate::schema::{Direction, LayerQuantity, Measure, Quantity, Split, Status, is_match};
 
 /// What a run came to by a measure.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -184,17 +184,14 @@ fn of_layers(
     quantity: &LayerQuantity,
     number: impl Fn(&Series) -> Option<f64>,
 ) -> Outcome {
-    let matches = |key: &LayerKey| key.metric == quantity.metric && quantity.matches(&key.layer);
-    let numbers: Vec<Option<f64>> = record
-        .layers
-        .iter()
-        .filter(|(key, _)| matches(key))
-        .map(|(_, series)| number(series))
-        .collect();
-    if numbers.is_empty() {
+    let layers = record.layers.iter().filter(|(key, _)| key.metric == quantity.metric);
+    let layers: Vec<(&str, &Series)> =
+        layers.map(|(key, series)| (key.layer.as_str(), series)).collect();
+    let Some(pattern) = quantity.pattern(layers.iter().map(|(path, _)| *path)) else {
         return Outcome::Absent;
-    }
-    let numbers: Option<Vec<f64>> = numbers.into_iter().collect();
+    };
+    let layers = layers.iter().filter(|(path, _)| is_match(pattern, path));
+    let numbers: Option<Vec<f64>> = layers.map(|(_, series)| number(series)).collect();
     match numbers.and_then(|numbers| crate::stats::Summary::mean_and_sd(&numbers).0) {
         Some(mean) => Outcome::Value(mean),
         None => Outcome::Lost,

@@ -121,30 +121,37 @@ pub struct Quantity {
 pub struct LayerQuantity {
     /// For instance `gradient_norm`.
     pub metric: String,
-    /// Path of a layer, where `*` stands for any characters: `hidden*.norm`. Defaults to `*`.
+    /// Path of a layer, where `*` stands for any characters: `hidden*.norm`. Of several, `hidden3.norm | hidden3`, the first that a
+    /// run has. Defaults to `*`.
     #[serde(default = "every_layer")]
     pub layer: String,
 }
 
 impl LayerQuantity {
-    /// Whether the pattern `layer` matches a path.
-    pub fn matches(&self, path: &str) -> bool {
-        let mut parts = self.layer.split('*');
-        let Some(mut rest) = path.strip_prefix(parts.next().unwrap_or("")) else {
-            return false;
-        };
-        let parts: Vec<&str> = parts.collect();
-        let Some((last, middle)) = parts.split_last() else {
-            return rest.is_empty();
-        };
-        for part in middle {
-            match rest.find(part) {
-                Some(at) => rest = &rest[at + part.len()..],
-                None => return false,
-            }
-        }
-        rest.ends_with(last)
+    /// The pattern to read: the first that matches any of the paths.
+    pub fn pattern<'a>(&self, paths: impl Iterator<Item = &'a str> + Clone) -> Option<&str> {
+        let mut patterns = self.layer.split('|').map(str::trim);
+        patterns.find(|pattern| paths.clone().any(|path| is_match(pattern, path)))
     }
+}
+
+/// Whether a pattern, where `*` stands for any characters, matches a path.
+pub(crate) fn is_match(pattern: &str, path: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let Some(mut rest) = path.strip_prefix(parts.next().unwrap_or("")) else {
+        return false;
+    };
+    let parts: Vec<&str> = parts.collect();
+    let Some((last, middle)) = parts.split_last() else {
+        return rest.is_empty();
+    };
+    for part in middle {
+        match rest.find(part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
 }
 
 fn test() -> Split {
@@ -277,8 +284,21 @@ mod tests {
             ("", "", true),
             ("", "a", false),
         ] {
-            let quantity = LayerQuantity { metric: "m".into(), layer: layer.into() };
-            assert_eq!(quantity.matches(path), matches, "{layer} {path}");
+            assert_eq!(is_match(layer, path), matches, "{layer} {path}");
+        }
+    }
+
+    #[test]
+    fn of_several_paths_the_first_that_a_run_has_is_read() {
+        let quantity = LayerQuantity { metric: "m".into(), layer: "a.norm | a | b*".into() };
+        for (paths, pattern) in [
+            (&["a", "a.norm"][..], Some("a.norm")),
+            (&["a", "b1"], Some("a")),
+            (&["b1", "b2"], Some("b*")),
+            (&["c"], None),
+            (&[], None),
+        ] {
+            assert_eq!(quantity.pattern(paths.iter().copied()), pattern, "{paths:?}");
         }
     }
 
@@ -290,8 +310,7 @@ mod tests {
             let (from, to) = (from.min(to), from.max(to));
             let pattern: String =
                 characters[..from].iter().chain(&['*']).chain(&characters[to..]).collect();
-            let quantity = LayerQuantity { metric: "m".into(), layer: pattern };
-            prop_assert!(quantity.matches(&path));
+            prop_assert!(is_match(&pattern, &path));
         }
     }
 }

@@ -76,7 +76,7 @@ pub(super) fn read(keys: &mut Keys<'_>, has_target: bool) -> Option<Option<Claim
     let by = keys.optional(Key::new("statistics", statistics(), about), Statistics::Moving);
     let about = "which statistics are subtracted; batch if absent";
     let against = keys.optional(Key::new("against", statistics(), about), Statistics::Batch);
-    let about = "path of the layers, `*` for any characters; all if absent";
+    let about = "path of the layers, `*` for any characters; of several, `a | b`, the first that a run has; all if absent";
     let layer = keys.optional(Key::new("layer", text(), about), "hidden*.norm".to_owned());
     let expected = words(&[
         ("higher", Expected::Higher, "the arm's value is above the baseline's"),

@@ -52,6 +52,7 @@ pub(super) const ALL: &[Shipped] = &[
     shipped!("distribution-shift"),
     shipped!("placement"),
     shipped!(full "faster-mnist"),
+    shipped!(full "covariate-shift-mnist"),
     shipped!(full "learning-rate-ladder-cifar"),
     shipped!(full "micro-batches-cifar"),
     shipped!(full "non-iid-cifar"),
