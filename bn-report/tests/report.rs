@@ -214,8 +214,8 @@ fn means_are_over_all_runs_that_have_the_value() {
     assert_eq!((row.first_touch.reached, row.first_touch.median), (2, Some(100)));
     let table = report.comparison.render_table();
     assert!(table.starts_with(
-        "arm   runs   final test accuracy      95 % interval    steps to validation accuracy 0.9   within steps   diverged\n\
-         a     4      0.700 \u{b1} 0.200 (3 of 4)   [0.500, 0.900]   100 (2 of 4)                       50 to 100      0\n"
+        "arm   runs   final test accuracy      95 % interval    steps to validation accuracy 0.9   within steps   best validation accuracy   diverged\n\
+         a     4      0.700 \u{b1} 0.200 (3 of 4)   [0.500, 0.900]   100 (2 of 4)                       50 to 100      0.895 \u{b1} 0.006              0\n"
     ), "{table}");
     let markdown =
         fs::read_to_string(directory.path().join(schema::SUMMARY_MD)).expect("summary.md");
@@ -231,9 +231,9 @@ How do the decay of the moving statistics and batch renorm change what evaluatio
 - The same weights under two sets of statistics: at step 100 "a" has validation accuracy 0.90 by moving statistics and 1.00 by batch statistics, a gap of -0.10.
 - All 4 runs finished, 1 of them without a finite test accuracy.
 
-| arm | runs | final test accuracy | 95 % interval | steps to validation accuracy 0.9 | within steps | diverged |
-|---|---|---|---|---|---|---|
-| a | 4 | 0.700 ± 0.200 (3 of 4) | \[0.500, 0.900\] | 100 (2 of 4) | 50 to 100 | 0 |
+| arm | runs | final test accuracy | 95 % interval | steps to validation accuracy 0.9 | within steps | best validation accuracy | diverged |
+|---|---|---|---|---|---|---|---|
+| a | 4 | 0.700 ± 0.200 (3 of 4) | \[0.500, 0.900\] | 100 (2 of 4) | 50 to 100 | 0.895 ± 0.006 | 0 |
 "#
     );
     let csv = fs::read_to_string(directory.path().join(schema::SUMMARY_CSV)).expect("summary.csv");

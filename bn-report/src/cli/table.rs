@@ -25,7 +25,7 @@ pub(super) struct Table {
     #[arg(long)]
     pairs: bool,
     /// On a terminal, every column and every cell on one line, however wide. Otherwise cells are folded, and where that is not
-    /// enough, columns are left out: diverged first, then the interval, within steps, runs
+    /// enough, columns are left out: the best value first, then diverged, the interval, within steps, runs
     #[arg(long)]
     wide: bool,
     #[command(flatten)]

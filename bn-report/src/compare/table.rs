@@ -41,6 +41,8 @@ pub struct Cells {
     pub steps_to_target: String,
     /// Between which two measurements the median lies: `400 and 500`; absent where that is not known.
     pub steps_bracket: String,
+    /// The best value of the watched curve, mean ± sd.
+    pub best: String,
     /// Steps until the target is met for the first time.
     pub first_touch: String,
     /// Steps to the target against the baseline's: mean difference, interval and decision.
@@ -58,6 +60,12 @@ impl Comparison {
     pub fn final_heading(&self) -> String {
         let heading = format!("final {} {}", self.final_split.name(), self.metric);
         self.with_statistics(heading)
+    }
+
+    /// Heading of the best value: `best validation accuracy`.
+    pub fn best_heading(&self) -> String {
+        let watched = self.watched();
+        format!("best {} {}", watched.split.name(), watched.metric)
     }
 
     /// What an arm has to reach, in words: `validation accuracy 0.9`.
@@ -90,25 +98,27 @@ impl Comparison {
         align(&self.table().lines)
     }
 
-    /// The table as text: arm, runs, final value, its interval, its verdict, steps to target and between which measurements, diverged.
+    /// The table as text: arm, runs, final value, its interval, its verdict, steps to target and within which
+    /// measurements, best value, diverged.
     pub fn table(&self) -> TextTable {
         let target = self.target_words();
         let baseline = self.baseline_name();
         let mut columns = vec![
             (Room::Fold, "arm".to_owned()),
-            (Room::Leave(3), "runs".into()),
+            (Room::Leave(4), "runs".into()),
             (Room::Stay, self.final_heading()),
-            (Room::Leave(1), format!("{} interval", self.level)),
+            (Room::Leave(2), format!("{} interval", self.level)),
         ];
         columns.extend(baseline.map(|name| (Room::Fold, format!("against {name}"))));
         columns.extend(target.iter().flat_map(|target| {
             [
                 (Room::Stay, format!("steps to {target}")),
-                (Room::Leave(2), "within steps".to_owned()),
+                (Room::Leave(3), "within steps".to_owned()),
             ]
         }));
+        columns.push((Room::Leave(0), self.best_heading()));
         // Runs that finished are told too where they are not all.
-        columns.push((Room::Leave(0), "diverged".into()));
+        columns.push((Room::Leave(1), "diverged".into()));
         let (columns, heading) = columns.into_iter().unzip();
         let mut lines = vec![heading];
         for cells in self.cells() {
@@ -117,7 +127,7 @@ impl Comparison {
             if target.is_some() {
                 line.extend([cells.steps_to_target, cells.steps_bracket]);
             }
-            line.push(cells.diverged);
+            line.extend([cells.best, cells.diverged]);
             lines.push(line);
         }
         TextTable { columns, lines }
@@ -149,6 +159,7 @@ impl Comparison {
             steps_to_target: time_words(row, &row.sustained),
             steps_bracket: bracket_words(row.sustained.median, row.sustained.median_after)
                 .unwrap_or(format::ABSENT.to_owned()),
+            best: format::mean_sd(&row.best, format::value),
             first_touch: time_words(row, &row.first_touch),
             steps_against: against(&row.steps_against, Direction::Lower, format::steps),
             gap: row.gap.map_or(format::ABSENT.to_owned(), |gap| {
