@@ -295,7 +295,7 @@ fn archive_yields_only_the_expected_files() {
         ("notes.txt", vec![3; 5]),
     ];
     fetch_archive(archive(&files), &inner).unwrap();
-    assert_eq!(names(&inner), ["a.bin", "b.bin"]);
+    assert_eq!(names(&inner), ["a.bin", "b.bin", "bn-train.sha256"]);
     assert_eq!(fs::read(inner.join("b.bin")).unwrap(), [2; 3]);
     // No path of a member was followed.
     assert_eq!(names(outer.path()), ["inner"]);

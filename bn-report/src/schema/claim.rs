@@ -182,7 +182,7 @@ impl fmt::Display for LayerQuantity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.layer.as_str() {
             "*" => write!(f, "{} of all layers", self.metric),
-            layer => write!(f, "{} of {layer}", self.metric),
+            layers => write!(f, "{} of {}", self.metric, layers.replace(" | ", " or ")),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `bn-train list`: the embedded experiments.
 
 use super::machine::{Machine, Share};
-use super::plan::glance;
+use super::plan::{glance, glance_without_data};
 use super::print::{print, print_all};
 use super::respawn::respawn;
 use super::terminal::duration;
@@ -35,14 +35,14 @@ impl List {
         for shipped in registry.shipped() {
             let experiment = registry.load(shipped.name, &Flags::default())?;
             let plan = Plan::new(&experiment);
-            let time = if shipped.is_full_size {
-                ", full size: needs downloaded data, takes hours".to_owned()
-            } else if self.no_timing {
-                String::new()
+            let of = if shipped.is_full_size { ", full size: needs downloaded data" } else { "" };
+            let time = if self.no_timing {
+                of.to_owned()
             } else {
-                let seconds = glance(&plan, &device)? / share.jobs.min(plan.runs.len()) as f64;
-                all += seconds;
-                format!(", about {}", duration(seconds))
+                let estimate = if shipped.is_full_size { glance_without_data } else { glance };
+                let seconds = estimate(&plan, &device)? / share.jobs.min(plan.runs.len()) as f64;
+                all += if shipped.is_full_size { 0.0 } else { seconds };
+                format!("{of}, about {}", duration(seconds))
             };
             // Print as we go: each estimate takes a while.
             print(&describe(shipped.name, &experiment, &time))?;
@@ -53,7 +53,7 @@ impl List {
         }
         let (all, threads) = (duration(all), counted(threads, "thread"));
         print_all(&format!(
-            "\nall of them: about {all}, {jobs} runs at a time with {threads} each\n"
+            "\nall but the full-size ones: about {all}, {jobs} runs at a time with {threads} each\n"
         ))
     }
 }

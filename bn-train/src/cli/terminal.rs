@@ -48,6 +48,7 @@ pub(super) fn duration(seconds: f64) -> String {
     let seconds = seconds.round().max(0.0) as u64;
     let (hours, minutes, rest) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     match (hours, minutes) {
+        (48.., _) => format!("{} days", (hours + 12) / 24),
         (0, 0) => format!("{rest} s"),
         (0, minutes) => format!("{minutes} min {rest} s"),
         (hours, minutes) => format!("{hours} h {minutes} min"),
@@ -83,6 +84,8 @@ mod tests {
             (59.9, "1 min 0 s"),
             (200.0, "3 min 20 s"),
             (7500.0, "2 h 5 min"),
+            (47.99 * 3600.0, "47 h 59 min"),
+            (61.0 * 3600.0, "3 days"),
         ] {
             assert_eq!(duration(seconds), text);
         }

@@ -1,6 +1,7 @@
 //! The binary versions of CIFAR-10 and CIFAR-100.
 
 use super::bytes::read_plain;
+use super::fetch::sums;
 use super::formats::cifar::{Labels, Records, SHAPE};
 use super::selection::Selection;
 use super::{At, DataError, Dataset, Description, Examples, Provider, folder};
@@ -94,6 +95,7 @@ impl Cifar {
                 let problem = format!("{} bytes; expected {}", bytes.len(), in_each * size);
                 return Err(DataError::malformed(path.display(), At::File, problem));
             }
+            sums::check(&self.folder, name, &bytes)?;
             records.read(&bytes, self.labels).map_err(|flaw| flaw.of(path.display()))?;
         }
         Ok(Examples {
@@ -101,5 +103,33 @@ impl Cifar {
             pixels: records.images.into_iter().map(|byte| f32::from(byte) / 255.0).collect(),
             labels: records.labels.into_iter().map(u32::from).collect(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_that_changed_since_it_was_unpacked_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let cifar = Cifar {
+            name: "cifar-100",
+            folder: folder.path().to_owned(),
+            train: &[],
+            test: "test.bin",
+            labels: FINE,
+            selection: Selection { examples: None, validation: 0 },
+        };
+        let path = folder.path().join("test.bin");
+        let mut bytes = vec![7; 2 * 3074];
+        std::fs::write(&path, &bytes).unwrap();
+        let line = format!("{}  test.bin\n", sums::of_file(&path).unwrap());
+        std::fs::write(folder.path().join("bn-train.sha256"), line).unwrap();
+        assert_eq!(cifar.examples(&["test.bin"], 2).unwrap().labels, [7, 7]);
+        bytes[5000] ^= 1;
+        std::fs::write(&path, &bytes).unwrap();
+        let error = cifar.examples(&["test.bin"], 2).unwrap_err().to_string();
+        assert!(error.contains("test.bin: SHA-256 "), "{error}");
     }
 }

@@ -1,16 +1,13 @@
 //! MNIST and Fashion-MNIST: four IDX files in a folder, optionally gzipped.
 
 use super::bytes::read_file;
-use super::error::{At, Flaw};
-use super::formats::idx;
+use super::formats::mnist::{self, CLASSES, SHAPE};
 use super::selection::Selection;
-use super::{DataError, Dataset, Description, Examples, ImageShape, Provider, folder};
+use super::{DataError, Dataset, Description, Examples, Provider, folder};
 use crate::keys::{Key, Keys, Kind, flag};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-const SHAPE: ImageShape = ImageShape { channels: 1, height: 28, width: 28 };
-const CLASSES: usize = 10;
 const TRAIN: usize = 60_000;
 const TEST: usize = 10_000;
 
@@ -51,40 +48,27 @@ impl Provider for Mnist {
 impl Mnist {
     /// Reads images and labels from the files that start with `prefix`.
     fn examples(&self, prefix: &str, count: usize) -> Result<Examples, DataError> {
-        let images =
-            numbers(&self.folder, &format!("{prefix}-images-idx3-ubyte"), &[count, 28, 28])?;
-        let labels_name = format!("{prefix}-labels-idx1-ubyte");
-        let labels = numbers(&self.folder, &labels_name, &[count])?;
-        if let Some(index) = labels.iter().position(|&label| usize::from(label) >= CLASSES) {
-            let problem = format!("label {}; expected less than {CLASSES}", labels[index]);
-            let origin = self.folder.join(labels_name);
-            return Err(DataError::malformed(
-                origin.display(),
-                At::Byte(8 + index as u64),
-                problem,
-            ));
-        }
+        let name = format!("{prefix}-images-idx3-ubyte");
+        let (path, bytes) = read(&self.folder, &name, 16 + count * SHAPE.pixels())?;
+        let images = mnist::images(&bytes, count).map_err(|flaw| flaw.of(path.display()))?;
+        let name = format!("{prefix}-labels-idx1-ubyte");
+        let (path, bytes) = read(&self.folder, &name, 8 + count)?;
+        let labels = mnist::labels(&bytes, count).map_err(|flaw| flaw.of(path.display()))?;
         let pixel = |byte: u8| {
             if self.binary { f32::from(u8::from(byte >= 128)) } else { f32::from(byte) / 255.0 }
         };
         Ok(Examples {
             shape: SHAPE,
-            pixels: images.into_iter().map(pixel).collect(),
-            labels: labels.into_iter().map(u32::from).collect(),
+            pixels: images.iter().copied().map(pixel).collect(),
+            labels: labels.iter().copied().map(u32::from).collect(),
         })
     }
 }
 
-/// Reads an IDX file `NAME` or `NAME.gz` with the given dimensions.
-fn numbers(folder: &Path, name: &str, sizes: &[usize]) -> Result<Vec<u8>, DataError> {
+/// Reads the file `NAME` or `NAME.gz` of at most `most` bytes. Returns its path too.
+fn read(folder: &Path, name: &str, most: usize) -> Result<(PathBuf, Vec<u8>), DataError> {
     let plain = folder.join(name);
     let path = if plain.exists() { plain } else { folder.join(format!("{name}.gz")) };
-    let header = 4 + 4 * sizes.len();
-    let bytes = read_file(&path, (header + sizes.iter().product::<usize>()) as u64)?;
-    let (found, numbers) = idx::parse(&bytes).map_err(|flaw| flaw.of(path.display()))?;
-    if found != sizes {
-        let problem = format!("dimensions {found:?}; expected {sizes:?}");
-        return Err(Flaw::new(At::Byte(4), problem).of(path.display()));
-    }
-    Ok(numbers.to_vec())
+    let bytes = read_file(&path, most as u64)?;
+    Ok((path, bytes))
 }

@@ -31,6 +31,8 @@ pub use dataset::{Dataset, Examples};
 pub use error::{At, DataError, Flaw};
 pub use folder::default_folder;
 pub use loader::{Loader, Prepared, Recipe};
+#[doc(hidden)]
+pub use own::convert_safetensors;
 pub use sampler::{
     Arrangement, Batches, Grouped, Labels, Sampler, Sampling, Shuffled, Skewed, samplers,
 };

@@ -7,7 +7,7 @@ pub struct Shipped {
     pub name: &'static str,
     /// The TOML.
     pub text: &'static str,
-    /// Whether it needs downloaded data and takes hours.
+    /// Whether it needs downloaded data and takes hours or days.
     pub is_full_size: bool,
 }
 

@@ -2,7 +2,7 @@
 
     python3 generate.py        # numpy 2.4.6, Pillow 13.0.0, safetensors
 
-tests/fuzz cuts, flips, splices and grows them.
+A folder per target of fuzz/targets.rs. tests/fuzz cuts, flips, splices and grows them.
 """
 
 import gzip
@@ -35,7 +35,7 @@ write("idx", "labels", idx([7]))
 write("idx", "empty", idx([0, 28, 28]))
 
 records = b"".join(bytes([label]) + rng.integers(0, 256, 3072, dtype=np.uint8).tobytes() for label in (0, 9))
-write("cifar", "two", records)
+write("cifar_10", "two", records)
 
 write("csv", "names", b"a,b,kind\n1,2,dog\n3.5,-4e2,cat\n,7,dog\n")
 write("csv", "plain", b"1,2,0\n3,4,1\n5,6,10\n")
@@ -67,12 +67,12 @@ for mode, name in (("L", "grey"), ("RGB", "colour"), ("RGBA", "alpha"), ("P", "p
     image = Image.fromarray(pixels)
     image = Image.fromarray(np.arange(30, dtype=np.uint16).reshape(5, 6) * 2000) if mode == "I;16" else image.convert(mode)
     image.save(out, "PNG")
-    write("image", f"{name}.png", out.getvalue())
+    write("png", f"{name}.png", out.getvalue())
 for mode, options in (("L", {}), ("RGB", {}), ("RGB", {"progressive": True}), ("RGB", {"subsampling": 2}), ("CMYK", {})):
     out = io.BytesIO()
     Image.fromarray(rng.integers(0, 256, (9, 10, 3), dtype=np.uint8)).convert(mode).save(out, "JPEG", **options)
     name = "-".join([mode.lower(), *options])
-    write("image", f"{name}.jpg", out.getvalue())
+    write("jpeg", f"{name}.jpg", out.getvalue())
 
 out = io.BytesIO()
 with tarfile.open(fileobj=out, mode="w") as tar:
@@ -82,3 +82,26 @@ with tarfile.open(fileobj=out, mode="w") as tar:
         tar.addfile(info, io.BytesIO(bytes(size)))
 write("tar", "good", out.getvalue())
 write("gzip", "good", gzip.compress(bytes(1000), mtime=0))
+
+# Below, of a generator of their own, so that the seeds above stay as they are.
+rng = np.random.default_rng(1)
+records = b"".join(bytes([9, label]) + rng.integers(0, 256, 3072, dtype=np.uint8).tobytes() for label in (0, 99))
+write("cifar_100", "two", records)
+
+images, labels = idx([3, 28, 28]), struct.pack(">BBBBI", 0, 0, 8, 1, 3) + bytes([0, 9, 5])
+write("mnist", "three", struct.pack(">H", len(images)) + images + labels)
+write("mnist", "four", struct.pack(">H", len(images)) + images + idx([4]))
+
+write("csv_label", "first", b"kind,a,b\n0,1,2\n10,3.5,-4e2\n9,0,7\n")
+write("csv_label", "middle", b'a, kind ,"b"\r\n1,dog,2\r\n3,"c,at",4\r\n')
+write("csv_label", "twice", b"kind,kind\n1,dog\n2,cat\n")
+
+
+def arrays(sizes, kind, **more):
+    return save({"x": rng.integers(0, 256, sizes).astype(kind), "y": np.arange(sizes[0]) % 3} | more)
+
+
+tests = {"x_test": np.zeros((2, 2, 3, 1), np.uint8), "y_test": np.array([0, 4], np.uint8)}
+write("arrays", "features", arrays([14, 3], np.float32))
+write("arrays", "planes", arrays([14, 2, 2], np.uint8))
+write("arrays", "channels", arrays([14, 2, 3, 1], np.uint8, **tests))

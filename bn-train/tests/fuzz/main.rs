@@ -1,33 +1,38 @@
-//! Fuzzes every parser of data files with mutations of the seeds in `tests/corpus`. A parser must return a value or an
-//! error, never panic, and use bounded memory.
+//! Fuzzes every parser of data files (`fuzz/targets.rs`) with mutations of the seeds in `tests/corpus`. A parser must return
+//! a value or an error, never panic, and use bounded memory.
 //!
-//! The test suite runs a few thousand inputs each. Run more with:
+//! The test suite runs a few thousand inputs each. Run more, of all targets or of some, with:
 //!
 //! ```sh
-//! BN_TRAIN_FUZZ_INPUTS=1000000 cargo test --release --test fuzz -- --nocapture
+//! BN_TRAIN_FUZZ_INPUTS=1000000 BN_TRAIN_FUZZ_TARGETS=png,jpeg cargo test --release --test fuzz -- --nocapture
 //! ```
 //!
-//! A failing input is written to `target/fuzz-failures/PARSER`.
+//! A failing input is written to `target/fuzz-failures/TARGET`.
 
+mod bomb;
 mod memory;
 mod mutate;
+#[allow(unreachable_pub)] // public for the programs of cargo-fuzz
+#[path = "../../fuzz/targets.rs"]
+mod targets;
 
-use bn_train::data::formats::{archive, cifar, csv, gzip, idx, image, npy, npz, tensors};
 use mutate::Mutator;
 use std::fs;
-use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use targets::{TARGETS, Target};
 
-/// Parses an input, and returns whether it was accepted.
-type Parse = fn(&[u8]) -> bool;
+/// A path in the folder of this package.
+fn here(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
 
-fn corpus(name: &str) -> Vec<Vec<u8>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").join(name);
+/// The files in a folder, sorted.
+fn inside(folder: &Path) -> Vec<PathBuf> {
     let mut paths: Vec<PathBuf> =
         fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
-    paths.iter().map(|path| fs::read(path).unwrap()).collect()
+    paths
 }
 
 fn inputs() -> u64 {
@@ -35,9 +40,16 @@ fn inputs() -> u64 {
     wanted.map_or(3000, |count| count.parse().expect("a number of inputs"))
 }
 
-/// Runs the inputs. A parser may hold `fixed` bytes plus `factor` times the input's length.
-fn fuzz(name: &str, parse: Parse, fixed: usize, factor: usize) {
-    let seeds = corpus(name);
+/// Whether the target is to be run.
+fn is_wanted(target: &Target) -> bool {
+    let names = std::env::var("BN_TRAIN_FUZZ_TARGETS");
+    names.map_or(true, |names| names.split(',').any(|name| name == target.name))
+}
+
+fn fuzz(target: &Target) {
+    let Target { name, parse, fixed, factor } = target;
+    let seeds = inside(&here("tests/corpus").join(name));
+    let seeds: Vec<Vec<u8>> = seeds.iter().map(|path| fs::read(path).unwrap()).collect();
     assert!(!seeds.is_empty());
     let mut mutator = Mutator::new(&seeds);
     let (mut accepted, mut highest) = (0_u64, 0);
@@ -48,7 +60,7 @@ fn fuzz(name: &str, parse: Parse, fixed: usize, factor: usize) {
         highest = highest.max(peak);
         let bound = fixed + factor * input.len();
         if result.is_err() || peak > bound {
-            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/fuzz-failures");
+            let folder = here("../target/fuzz-failures");
             fs::create_dir_all(&folder).unwrap();
             fs::write(folder.join(name), &input).unwrap();
             panic!(
@@ -64,69 +76,28 @@ fn fuzz(name: &str, parse: Parse, fixed: usize, factor: usize) {
 }
 
 #[test]
-fn idx_inputs_are_read_or_refused() {
-    fuzz("idx", |bytes| idx::parse(bytes).is_ok(), 4096, 1);
+fn inputs_are_read_or_refused_in_bounded_memory() {
+    // Memory is counted per thread.
+    std::thread::scope(|scope| {
+        for target in TARGETS.iter().filter(|target| is_wanted(target)) {
+            scope.spawn(|| fuzz(target));
+        }
+    });
 }
 
 #[test]
-fn cifar_inputs_are_read_or_refused() {
-    const LABELS: cifar::Labels = cifar::Labels { count: 1, taken: 0, classes: 10 };
-    fuzz("cifar", |bytes| cifar::Records::default().read(bytes, LABELS).is_ok(), 4096, 4);
-}
-
-#[test]
-fn csv_inputs_are_read_or_refused() {
-    fuzz("csv", |bytes| csv::parse(bytes, None).is_ok(), 64 << 10, 400);
-}
-
-#[test]
-fn npy_inputs_are_read_or_refused() {
-    fuzz("npy", |bytes| npy::parse(bytes).is_ok(), 4096, 8);
-}
-
-#[test]
-fn npz_inputs_are_read_or_refused() {
-    // Deflate can expand a thousandfold.
-    fuzz("npz", |bytes| npz::parse(bytes, "x").is_ok(), 256 << 10, 6000);
-}
-
-#[test]
-fn safetensors_inputs_are_read_or_refused() {
-    fuzz("safetensors", |bytes| tensors::parse(bytes, "x").is_ok(), 64 << 10, 100);
-}
-
-#[test]
-fn image_inputs_are_read_or_refused() {
-    // Memory for the header's size, at most 4096x4096 pixels, is allocated before the pixels are read.
-    fuzz("image", |bytes| image::parse(bytes).is_ok(), 260 << 20, 100);
-}
-
-#[test]
-fn gzip_inputs_are_decompressed_to_their_limit_or_refused() {
-    // For the decoder's window, and a header field with a 16-bit length.
-    fuzz("gzip", |bytes| gzip::unpack(bytes, 4096).is_ok(), 256 << 10, 4);
-}
-
-/// A file in the archives of the corpus.
-struct Wanted(&'static str, u64);
-
-impl archive::Expected for Wanted {
-    fn name(&self) -> &str {
-        self.0
+fn every_target_has_a_program_of_cargo_fuzz() {
+    let mut wanted: Vec<PathBuf> = TARGETS
+        .iter()
+        .map(|target| here("fuzz/fuzz_targets").join(target.name).with_extension("rs"))
+        .collect();
+    wanted.sort();
+    assert_eq!(inside(&here("fuzz/fuzz_targets")), wanted);
+    let manifest = fs::read_to_string(here("fuzz/Cargo.toml")).unwrap();
+    for Target { name, .. } in TARGETS {
+        let program = fs::read_to_string(here("fuzz/fuzz_targets").join(name).with_extension("rs"));
+        assert!(program.unwrap().contains(&format!("bn_train_fuzz::{name}(bytes)")), "{name}");
+        let entry = format!("name = \"{name}\"\npath = \"fuzz_targets/{name}.rs\"");
+        assert!(manifest.contains(&entry), "{name}");
     }
-
-    fn bytes(&self) -> u64 {
-        self.1
-    }
-}
-
-fn reads_archive(bytes: &[u8]) -> bool {
-    let mut take =
-        |_: &Wanted, content: &mut dyn Read| std::io::copy(content, &mut std::io::sink());
-    archive::read_members(bytes, &[Wanted("a.bin", 100), Wanted("b.bin", 3)], &mut take).is_ok()
-}
-
-#[test]
-fn archives_are_read_or_refused() {
-    fuzz("tar", reads_archive, 64 << 10, 40);
 }

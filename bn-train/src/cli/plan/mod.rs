@@ -18,8 +18,8 @@ use clap::Args;
 use curves::curves;
 use std::process::ExitCode;
 use summary::Summary;
-pub(super) use timing::glance;
 use timing::{Examples, time};
+pub(super) use timing::{glance, glance_without_data};
 
 /// Arguments of `bn-train plan`.
 #[derive(Debug, Args)]

@@ -4,7 +4,7 @@ use super::super::list::counted;
 use super::super::machine::Share;
 use super::super::terminal::duration;
 use super::first_runs;
-use crate::data::Dataset;
+use crate::data::{self, Dataset, Description};
 use crate::experiment::plan::Plan;
 use crate::experiment::{PopulationWhen, Settings};
 use crate::model::Mode;
@@ -19,19 +19,52 @@ use std::time::{Duration, Instant};
 const BUDGET: Duration = Duration::from_millis(300);
 /// The same when all experiments are listed.
 const GLANCE: Duration = Duration::from_millis(20);
+/// Examples that stand in for those of an evaluation.
+const EVALUATED: usize = 256;
 /// Steps before timing starts, since the first ones allocate.
 const WARM_UP: usize = 3;
 
 /// A data set in memory and on the device.
 pub(in super::super) struct Examples {
     dataset: Dataset,
+    sizes: Sizes,
     pub(in super::super) data: DeviceData,
 }
 
 impl Examples {
     pub(super) fn new(dataset: Dataset, device: &Device) -> Result<Self> {
+        let sizes = Sizes {
+            train: dataset.train.len(),
+            validation: dataset.validation.len(),
+            test: dataset.test.len(),
+        };
+        Self::of(dataset, sizes, device)
+    }
+
+    fn of(dataset: Dataset, sizes: Sizes, device: &Device) -> Result<Self> {
         let data = DeviceData::new(&dataset, device)?;
-        Ok(Self { dataset, data })
+        Ok(Self { dataset, sizes, data })
+    }
+
+    /// In place of data that are not there: `count` examples of their shape, which take as long.
+    fn stand_in(description: Description, count: usize, device: &Device) -> Result<Self> {
+        let Description { shape, classes, train } = description;
+        let examples = |count: usize| data::Examples {
+            shape,
+            pixels: (0..count * shape.pixels()).map(|i| (i % 251) as f32 / 250.0).collect(),
+            labels: (0..count).map(|i| (i % classes) as u32).collect(),
+        };
+        let (validation, test) = (examples(EVALUATED), examples(EVALUATED));
+        let dataset = Dataset {
+            train: examples(count),
+            validation,
+            test,
+            classes,
+            selection_weights: None,
+            digest: String::new(),
+        };
+        // The proportions of MNIST and CIFAR.
+        Self::of(dataset, Sizes { train, validation: train / 10, test: train / 5 }, device)
     }
 
     /// Images of the first `size` training examples.
@@ -39,6 +72,14 @@ impl Examples {
         let first: Vec<usize> = (0..size).collect();
         Ok(self.dataset.train.select(&first).to_batch(device)?.images)
     }
+}
+
+/// How many examples of each kind there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Sizes {
+    train: usize,
+    validation: usize,
+    test: usize,
 }
 
 /// Seconds per training step, and per example of an evaluation pass.
@@ -66,8 +107,13 @@ impl Pace {
         budget: Duration,
     ) -> Result<Self> {
         let mut trainer = Trainer::new(settings, 0, &examples.data)?;
+        let start = Instant::now();
         for _ in 0..WARM_UP {
             trainer.step()?;
+            // Where a step takes seconds, its first allocations do not matter.
+            if start.elapsed() > 10 * budget {
+                break;
+            }
         }
         let step_seconds = seconds_each(budget, &mut || trainer.step().map(|_| ()))?;
         let validation = examples.dataset.validation.to_batch(device)?;
@@ -79,24 +125,24 @@ impl Pace {
     }
 
     /// Seconds of a run's steps and evaluations. Writing files takes little time in comparison.
-    fn of_run(self, settings: &Settings, data: &Dataset) -> f64 {
+    fn of_run(self, settings: &Settings, sizes: Sizes) -> f64 {
         let (train, probes) = (&settings.train, &settings.probes);
         let is_normalized = settings.norm.as_ref().is_some_and(|norm| norm.batch_norm().is_some());
         // One pass each for moving statistics, batch statistics and every shadow average.
         let passes = if is_normalized { 2 + probes.shadows.len() } else { 1 };
-        let population = probes.population_examples.min(data.train.len());
+        let population = probes.population_examples.min(sizes.train);
         let mut evaluations =
             train.steps / train.evaluate_every + train.evaluate_at.len() as u64 + 2;
         let mut examples = 0;
         if is_normalized && probes.population == PopulationWhen::End {
-            examples += population + data.validation.len() + data.test.len();
+            examples += population + sizes.validation + sizes.test;
         }
-        let mut each = passes * data.validation.len();
+        let mut each = passes * sizes.validation;
         if is_normalized && probes.population == PopulationWhen::Evaluations {
-            each += population + data.validation.len();
+            each += population + sizes.validation;
         }
         evaluations = evaluations.min(train.steps + 1);
-        examples += evaluations as usize * each + passes * data.test.len();
+        examples += evaluations as usize * each + passes * sizes.test;
         train.steps as f64 * self.step_seconds + examples as f64 * self.example_seconds
     }
 }
@@ -144,6 +190,26 @@ pub(in super::super) fn glance(plan: &Plan, device: &Device) -> anyhow::Result<f
     paces(plan, &data, device, GLANCE).map(|(_, total)| total)
 }
 
+/// The same without the data, from examples of the same shape.
+///
+/// # Errors
+/// Training fails.
+pub(in super::super) fn glance_without_data(plan: &Plan, device: &Device) -> anyhow::Result<f64> {
+    let mut wanted: BTreeMap<String, (Description, usize)> = BTreeMap::new();
+    for run in first_runs(plan) {
+        let (source, train) = (&run.settings.data, &run.settings.train);
+        let entry = wanted.entry(source.identity().to_owned());
+        let (description, count) = entry.or_insert_with(|| (source.describe(), 0));
+        // A few of each class, for samplers that draw by class.
+        *count = (*count).max(train.pass_size()).max(4 * description.classes);
+    }
+    let stand_in = |(identity, (description, count))| {
+        Ok((identity, Examples::stand_in(description, count, device)?))
+    };
+    let data: Result<BTreeMap<_, _>> = wanted.into_iter().map(stand_in).collect();
+    paces(plan, &data?, device, GLANCE).map(|(_, total)| total)
+}
+
 /// For each kind of work: its first arm, its pace and the number of validation examples.
 type Paces = Vec<(String, Pace, usize)>;
 
@@ -166,11 +232,11 @@ fn paces(
                 let pace = Pace::measure(settings, examples, device, budget)
                     .with_context(|| format!("arm {:?}", run.arm))?;
                 kinds.push(work);
-                paces.push((run.arm.clone(), pace, examples.dataset.validation.len()));
+                paces.push((run.arm.clone(), pace, examples.sizes.validation));
                 paces.len() - 1
             }
         };
-        total += plan.seeds.len() as f64 * paces[index].1.of_run(settings, &examples.dataset);
+        total += plan.seeds.len() as f64 * paces[index].1.of_run(settings, examples.sizes);
     }
     Ok((paces, total))
 }

@@ -21,14 +21,6 @@ impl Expected for Member {
     }
 }
 
-/// Whether all files exist with the expected lengths.
-pub(super) fn is_unpacked(members: &[Member], folder: &Path) -> bool {
-    let is_there = |member: &Member| {
-        folder.join(&member.name).metadata().is_ok_and(|found| found.len() == member.bytes)
-    };
-    members.iter().all(is_there)
-}
-
 /// Unpacks `members` from the archive at `path` into `folder`.
 pub(super) fn unpack(path: &Path, members: &[Member], folder: &Path) -> Result<(), FetchError> {
     let file = File::open(path).map_err(FetchError::disk(path, "open this archive"))?;

@@ -1,9 +1,8 @@
 //! Downloads one file: tries the URLs in turn, resumes broken connections, and verifies the result.
 
 use super::manifest::RemoteFile;
-use super::{FetchError, Watcher};
-use sha2::{Digest as _, Sha256};
-use std::fs::{self, File, OpenOptions};
+use super::{FetchError, Watcher, sums};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -224,14 +223,7 @@ fn mismatch(file: &RemoteFile, path: &Path) -> Result<Option<Reason>, FetchError
     if let Some(bytes) = file.bytes.filter(|&bytes| bytes != length) {
         return Ok(Some(format!("{length} bytes; expected {bytes}")));
     }
-    let mut hasher = Sha256::new();
-    let mut opened = File::open(path).map_err(failed("read this file"))?;
-    io::copy(&mut opened, &mut hasher).map_err(failed("read this file"))?;
-    let found = hex(&hasher.finalize());
+    let found = sums::of_file(path).map_err(failed("read this file"))?;
     let wrong = format!("SHA-256 {found}; expected {}", file.sha256);
     Ok((found != file.sha256).then_some(wrong))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

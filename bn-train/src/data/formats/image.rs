@@ -27,8 +27,23 @@ pub struct Image {
 /// # Errors
 /// The image is malformed or too large.
 pub fn parse(bytes: &[u8]) -> Result<Image, Flaw> {
-    let pixels = if bytes.starts_with(JPEG) { jpeg(bytes) } else { png(bytes) };
-    pixels.map(Pixels::into_planes).map_err(|problem| Flaw::new(At::File, problem))
+    if bytes.starts_with(JPEG) { jpeg(bytes) } else { png(bytes) }
+}
+
+/// As [`parse`], of a PNG image.
+///
+/// # Errors
+/// The image is malformed or too large.
+pub fn png(bytes: &[u8]) -> Result<Image, Flaw> {
+    png_pixels(bytes).map(Pixels::into_planes).map_err(|problem| Flaw::new(At::File, problem))
+}
+
+/// As [`parse`], of a JPEG image.
+///
+/// # Errors
+/// The image is malformed or too large.
+pub fn jpeg(bytes: &[u8]) -> Result<Image, Flaw> {
+    jpeg_pixels(bytes).map(Pixels::into_planes).map_err(|problem| Flaw::new(At::File, problem))
 }
 
 /// Interleaved pixels.
@@ -58,7 +73,7 @@ fn fits(height: usize, width: usize) -> Result<(), String> {
     Err(format!("{height}x{width} pixels; expected at most {MOST_SIDE}x{MOST_SIDE}"))
 }
 
-fn png(bytes: &[u8]) -> Result<Pixels, String> {
+fn png_pixels(bytes: &[u8]) -> Result<Pixels, String> {
     let limits = png::Limits { bytes: MOST_BYTES };
     let mut decoder = png::Decoder::new_with_limits(Cursor::new(bytes), limits);
     decoder.set_transformations(png::Transformations::EXPAND | png::Transformations::STRIP_16);
@@ -76,7 +91,7 @@ fn png(bytes: &[u8]) -> Result<Pixels, String> {
     Ok(Pixels { height, width, samples: frame.color_type.samples(), bytes: pixels })
 }
 
-fn jpeg(bytes: &[u8]) -> Result<Pixels, String> {
+fn jpeg_pixels(bytes: &[u8]) -> Result<Pixels, String> {
     let options = DecoderOptions::default()
         .set_max_height(MOST_SIDE)
         .set_max_width(MOST_SIDE)

@@ -7,6 +7,7 @@ pub mod csv;
 pub mod gzip;
 pub mod idx;
 pub mod image;
+pub mod mnist;
 pub mod npy;
 pub mod npz;
 pub mod numbers;

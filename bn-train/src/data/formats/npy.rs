@@ -7,42 +7,66 @@ const MAGIC: &[u8] = b"\x93NUMPY";
 /// Maximum number of axes.
 const MOST_AXES: usize = 8;
 
+/// Bytes that tell where the header ends.
+pub(super) const START: usize = 12;
+/// Maximum bytes of a header: all that version 1 can state. numpy writes less than 200.
+const MOST_HEADER: usize = 1 << 16;
+
 /// Parses an array.
 ///
 /// # Errors
 /// A malformed file, with the byte.
 pub fn parse(bytes: &[u8]) -> Result<Array, Flaw> {
-    let flaw = |byte: usize, problem: String| Flaw::new(At::Byte(byte as u64), problem);
+    let end = header_end(bytes)?;
+    let Header { kind, sizes } = header(bytes, end)?;
+    Array::read(kind, sizes, &bytes[end..], end)
+}
+
+fn flaw(byte: usize, problem: String) -> Flaw {
+    Flaw::new(At::Byte(byte as u64), problem)
+}
+
+/// Where the header ends and the numbers begin, from the first [`START`] bytes.
+pub(super) fn header_end(bytes: &[u8]) -> Result<usize, Flaw> {
     let Some(rest) = bytes.strip_prefix(MAGIC) else {
-        return Err(flaw(0, "not an NPY file, which starts with 0x93 and NUMPY".to_owned()));
+        let first = &bytes[..bytes.len().min(MAGIC.len())];
+        let problem =
+            format!("starts with {first:02x?}; expected {MAGIC:02x?}, the start of an NPY file");
+        return Err(flaw(0, problem));
     };
-    let (length_at, length): (usize, usize) = match rest {
-        [1, _, low, high, ..] => (8, usize::from(u16::from_le_bytes([*low, *high]))),
-        [2 | 3, _, a, b, c, d, ..] => (8, u32::from_le_bytes([*a, *b, *c, *d]) as usize),
+    let (start, length) = match rest {
+        [1, _, low, high, ..] => (10, usize::from(u16::from_le_bytes([*low, *high]))),
+        [2 | 3, _, a, b, c, d, ..] => (START, u32::from_le_bytes([*a, *b, *c, *d]) as usize),
         [version, ..] if ![1, 2, 3].contains(version) => {
             return Err(flaw(6, format!("version {version}; expected 1, 2 or 3")));
         }
         _ => return Err(flaw(bytes.len(), "the file ends within the header".to_owned())),
     };
-    let start = length_at + if rest[0] == 1 { 2 } else { 4 };
-    let end = start.checked_add(length).filter(|&end| end <= bytes.len());
-    let Some(end) = end else {
-        let left = bytes.len() - start;
-        return Err(flaw(
-            length_at,
-            format!("the header has {length} bytes, but only {left} follow"),
-        ));
-    };
-    let header = std::str::from_utf8(&bytes[start..end])
-        .map_err(|_| flaw(start, "the header is not text".to_owned()))?;
-    let Header { kind, sizes } = Header::parse(header).map_err(|problem| flaw(start, problem))?;
-    Array::read(kind, sizes, &bytes[end..], end)
+    if length > MOST_HEADER {
+        let problem = format!("the header has {length} bytes; expected at most {MOST_HEADER}");
+        return Err(flaw(8, problem));
+    }
+    Ok(start + length)
 }
 
+/// Parses the header, which ends at byte `end`.
+pub(super) fn header(bytes: &[u8], end: usize) -> Result<Header, Flaw> {
+    let start = if bytes.get(MAGIC.len()) == Some(&1) { 10 } else { START };
+    let Some(text) = bytes.get(start..end) else {
+        let left = bytes.len().saturating_sub(start);
+        let problem = format!("the header has {} bytes, but only {left} follow", end - start);
+        return Err(flaw(8, problem));
+    };
+    let text =
+        std::str::from_utf8(text).map_err(|_| flaw(start, "the header is not text".to_owned()))?;
+    Header::parse(text).map_err(|problem| flaw(start, problem))
+}
+
+/// What the header says about the numbers.
 #[derive(Debug, PartialEq)]
-struct Header {
-    kind: Kind,
-    sizes: Vec<usize>,
+pub(super) struct Header {
+    pub(super) kind: Kind,
+    pub(super) sizes: Vec<usize>,
 }
 
 impl Header {
@@ -140,13 +164,22 @@ mod tests {
         };
         let nan = f32::NAN.to_le_bytes();
         for (bytes, byte, problem) in [
-            (b"PK".to_vec(), 0, "not an NPY file"),
+            (
+                b"PK".to_vec(),
+                0,
+                "starts with [50, 4b]; expected [93, 4e, 55, 4d, 50, 59], the start",
+            ),
             (written(7, "", &[]), 6, "version 7; expected 1, 2 or 3"),
             (written(1, "", &[])[..8].to_vec(), 8, "the file ends within the header"),
             (
                 written(2, &header("<f4", "False", "(1,)"), &[0; 4])[..50].to_vec(),
                 8,
-                "the header has",
+                "the header has 57 bytes, but only 38 follow",
+            ),
+            (
+                [MAGIC, &[2, 0, 0, 0, 0, 64]].concat(),
+                8,
+                "the header has 1073741824 bytes; expected at most 65536",
             ),
             (written(1, &header("<c8", "False", "(1,)"), &[0; 8]), 10, "type \"<c8\"; expected"),
             (written(1, &header("<f4", "True", "(1,)"), &[0; 4]), 10, "fortran_order"),

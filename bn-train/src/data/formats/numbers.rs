@@ -49,6 +49,11 @@ impl Kind {
         }
     }
 
+    /// Bytes of an array of `sizes`; `None` if they overflow.
+    pub fn bytes(self, sizes: &[usize]) -> Option<usize> {
+        sizes.iter().try_fold(self.size(), |product, &size| product.checked_mul(size))
+    }
+
     fn number(self, bytes: &[u8]) -> f64 {
         fn of<const N: usize>(bytes: &[u8]) -> [u8; N] {
             std::array::from_fn(|index| bytes[index])
@@ -74,9 +79,7 @@ impl Array {
     /// # Errors
     /// A wrong number of bytes, or a value that is not finite in f32, with its byte.
     pub fn read(kind: Kind, sizes: Vec<usize>, bytes: &[u8], start: usize) -> Result<Self, Flaw> {
-        let product =
-            sizes.iter().try_fold(kind.size(), |product, &size| product.checked_mul(size));
-        if product != Some(bytes.len()) {
+        if kind.bytes(&sizes) != Some(bytes.len()) {
             let problem = format!(
                 "{} bytes follow; expected {sizes:?} numbers of {} bytes each",
                 bytes.len(),

@@ -49,8 +49,27 @@ pub fn parse(bytes: &[u8], name: &str) -> Result<Array, Flaw> {
 }
 
 fn open(bytes: &[u8]) -> Result<SafeTensors<'_>, Flaw> {
-    SafeTensors::deserialize(bytes)
-        .map_err(|error| Flaw::new(At::File, format!("not a safetensors file: {error}")))
+    let Some((start, rest)) = bytes.split_first_chunk::<8>() else {
+        let problem = format!(
+            "the file has {} bytes; expected a safetensors file, which starts with 8 bytes of its header's length",
+            bytes.len()
+        );
+        return Err(Flaw::new(At::Byte(0), problem));
+    };
+    let (header, left) = (u64::from_le_bytes(*start), rest.len());
+    if header > left as u64 {
+        let problem = format!(
+            "a header of {header} bytes, but only {left} follow; expected a complete safetensors file"
+        );
+        return Err(Flaw::new(At::Byte(0), problem));
+    }
+    SafeTensors::deserialize(bytes).map_err(|error| {
+        let problem = format!(
+            "{error}, in a header of {header} bytes with {} bytes of numbers after it; expected a safetensors file",
+            left as u64 - header
+        );
+        Flaw::new(At::Byte(8), problem)
+    })
 }
 
 #[cfg(test)]
@@ -78,11 +97,29 @@ mod tests {
 
     #[test]
     fn malformed_files_are_refused_with_their_position() {
-        let flaw = parse(b"no tensors", "x").unwrap_err();
-        assert!(
-            flaw.at == At::File && flaw.problem.starts_with("not a safetensors file"),
-            "{flaw:?}"
-        );
+        let whole = file(Dtype::U8, vec![1], &[0]);
+        let header = whole.len() - 9;
+        for (bytes, byte, problem) in [
+            (b"tensors".to_vec(), 0, "the file has 7 bytes; expected".to_owned()),
+            (
+                b"no tensors".to_vec(),
+                0,
+                "a header of 8030883942550761326 bytes, but only 2 follow".to_owned(),
+            ),
+            (
+                whole[..20].to_vec(),
+                0,
+                format!("a header of {header} bytes, but only 12 follow; expected"),
+            ),
+            (
+                whole[..8 + header].to_vec(),
+                8,
+                format!("in a header of {header} bytes with 0 bytes of numbers after it; expected"),
+            ),
+        ] {
+            let flaw = parse(&bytes, "x").unwrap_err();
+            assert!(flaw.at == At::Byte(byte) && flaw.problem.contains(&problem), "{flaw:?}");
+        }
         let flaw = parse(&file(Dtype::U8, vec![1], &[0]), "y").unwrap_err();
         assert_eq!(flaw.problem, "no such array; the file has x");
         let flaw = parse(&file(Dtype::BF16, vec![1], &[0, 0]), "x").unwrap_err();

@@ -97,10 +97,13 @@ struct Arrays {
 
 impl Arrays {
     fn load(&self, path: &Path) -> Result<Dataset, DataError> {
-        let bytes = read_plain(path, MOST)?;
-        let all = self.part(&bytes, &self.examples, &self.labels, path)?;
+        self.convert(&read_plain(path, MOST)?, path)
+    }
+
+    fn convert(&self, bytes: &[u8], path: &Path) -> Result<Dataset, DataError> {
+        let all = self.part(bytes, &self.examples, &self.labels, path)?;
         let test = match &self.test {
-            Some((examples, labels)) => Some(self.part(&bytes, examples, labels, path)?),
+            Some((examples, labels)) => Some(self.part(bytes, examples, labels, path)?),
             None => None,
         };
         let parts = [Some(&all), test.as_ref()].into_iter().flatten();
@@ -167,11 +170,34 @@ impl Arrays {
             _ => return Err(format!("{} axes; expected 2, 3 or 4", sizes.len())),
         };
         let (channels, height, width) = shape;
-        if count == 0 || channels * height * width == 0 {
+        // The product is not compared with 0, since it overflows if the zero is its last factor.
+        if sizes.contains(&0) {
             return Err(format!("the array {sizes:?} is empty; expected examples"));
         }
         Ok((count, ImageShape { channels, height, width }))
     }
+}
+
+/// Converts the arrays `x`, `y` and, if `has_test`, `x_test` and `y_test` of a safetensors file. For the fuzz target, because
+/// that format has no checksums to stop a mutation.
+///
+/// # Errors
+/// A malformed file.
+#[doc(hidden)]
+pub fn convert_safetensors(
+    bytes: &[u8],
+    channels_last: bool,
+    has_test: bool,
+) -> Result<Dataset, DataError> {
+    let arrays = Arrays {
+        examples: "x".to_owned(),
+        labels: "y".to_owned(),
+        test: has_test.then(|| ("x_test".to_owned(), "y_test".to_owned())),
+        layout: if channels_last { Layout::ChannelsLast } else { Layout::ChannelsFirst },
+        shares: Shares { validation: 0.15, test: 0.15 },
+        read: tensors::parse,
+    };
+    arrays.convert(bytes, Path::new("bytes"))
 }
 
 /// Moves the channels from the last axis to the first.
@@ -185,4 +211,23 @@ fn channels_first(pixels: Vec<f32>, shape: ImageShape) -> Vec<f32> {
         }
     }
     moved
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use safetensors::Dtype;
+    use safetensors::tensor::TensorView;
+
+    #[test]
+    fn empty_array_with_huge_axes_is_refused() {
+        let view = |sizes: &[usize], bytes| TensorView::new(Dtype::U8, sizes.to_vec(), bytes);
+        let (x, y) = (view(&[1, 1 << 40, 0, 1 << 40], &[]).unwrap(), view(&[1], &[0]).unwrap());
+        let bytes = safetensors::serialize([("x", x), ("y", y)], None).unwrap();
+        let error = convert_safetensors(&bytes, true, false).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "bytes, \"x\": the array [1, 1099511627776, 0, 1099511627776] is empty; expected examples"
+        );
+    }
 }

@@ -7,6 +7,8 @@ mod cache;
 mod images;
 mod table;
 
+#[doc(hidden)]
+pub use arrays::convert_safetensors;
 pub(super) use arrays::{npz, safetensors};
 pub(super) use images::kind as images;
 pub(super) use table::kind as table;
