@@ -8,6 +8,7 @@ use crate::ops::buffer::{Numbers, is_plain};
 use bn_core::Correction;
 use bn_report::schema::LayerRow;
 use candle::{DType, Device, Result, Tensor};
+use std::cmp::Ordering;
 
 /// Maximum number of output values, evenly spaced, that percentiles are computed from.
 const SAMPLE: usize = 4096;
@@ -67,9 +68,8 @@ impl LayerProbe {
     fn push_correction(&mut self, path: &str, correction: &Correction) -> Result<()> {
         for (name, values) in [("r", correction.r()), ("d", correction.d())] {
             let mut values: Vec<f64> = values.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?;
-            values.sort_by(f64::total_cmp);
-            for (label, share) in [("min", 0.0), ("p50", 0.5), ("max", 1.0)] {
-                if let Some(value) = quantile(&values, share) {
+            if let Some(values) = quantiles(&mut values, f64::total_cmp, [0.0, 0.5, 1.0]) {
+                for (label, value) in ["min", "p50", "max"].into_iter().zip(values) {
                     self.push(path, &format!("{name}_{label}"), value);
                 }
             }
@@ -126,9 +126,9 @@ impl Observer for LayerProbe {
         let values = Numbers::of(&y)?;
         let step = values.len().div_ceil(SAMPLE).max(1);
         let mut sample: Vec<f32> = values.iter().copied().step_by(step).collect();
-        sample.sort_by(f32::total_cmp);
-        for (name, share) in PERCENTILES {
-            if let Some(value) = quantile(&sample, share) {
+        let shares = PERCENTILES.map(|(_, share)| share);
+        if let Some(values) = quantiles(&mut sample, f32::total_cmp, shares) {
+            for ((name, _), value) in PERCENTILES.iter().zip(values) {
                 self.push(path, name, f64::from(value));
             }
         }
@@ -139,10 +139,22 @@ impl Observer for LayerProbe {
     }
 }
 
-/// The quantile of sorted values at `share` in [0, 1], by the nearest rank. `None` without values.
-fn quantile<T: Copy>(sorted: &[T], share: f64) -> Option<T> {
-    let last = sorted.len().checked_sub(1)?;
-    sorted.get((share * last as f64).round() as usize).copied()
+/// The quantiles at ascending `shares` in [0, 1], by the nearest rank. `None` without values. Selects them in place, since sorting
+/// all values would cost more than everything else that is observed.
+fn quantiles<T: Copy, const N: usize>(
+    values: &mut [T],
+    order: impl Fn(&T, &T) -> Ordering + Copy,
+    shares: [f64; N],
+) -> Option<[T; N]> {
+    let last = values.len().checked_sub(1)?;
+    let mut selected = 0;
+    Some(shares.map(|share| {
+        // What was selected stays in its place, with all that is greater behind it.
+        let rank = ((share * last as f64).round() as usize).clamp(selected, last);
+        let (_, value, _) = values[selected..].select_nth_unstable_by(rank - selected, order);
+        selected = rank;
+        *value
+    }))
 }
 
 /// The share of channels that are constant over all examples and positions.
@@ -279,13 +291,24 @@ mod tests {
     }
 
     #[test]
-    fn quantiles_of_sorted_values() {
-        let values: Vec<u32> = (0..=100).collect();
-        assert_eq!(
-            [0.0, 0.15, 0.5, 0.85, 1.0].map(|p| quantile(&values, p).unwrap()),
-            [0, 15, 50, 85, 100]
-        );
-        assert_eq!(quantile::<u32>(&[], 0.5), None);
+    fn quantiles_are_those_of_the_sorted_values() {
+        let shares = [0.0, 0.15, 0.5, 0.5, 0.85, 1.0];
+        for count in 1..200_u32 {
+            // Every value once, or with many equal ones.
+            for step in [1, 7] {
+                let mut values: Vec<u32> = (0..count).map(|i| i * 89 % count / step).collect();
+                let mut sorted = values.clone();
+                sorted.sort_unstable();
+                let last = f64::from(count - 1);
+                let wanted = shares.map(|share| sorted[(share * last).round() as usize]);
+                assert_eq!(
+                    quantiles(&mut values, u32::cmp, shares),
+                    Some(wanted),
+                    "{count} {step}"
+                );
+            }
+        }
+        assert_eq!(quantiles(&mut [], u32::cmp, shares), None);
         assert_eq!((rms(&[3.0, -4.0]), rms(&[])), (Some(12.5_f64.sqrt()), None));
     }
 }
