@@ -297,6 +297,10 @@ fn plan_describes_the_runs_and_writes_nothing() {
         program().arg("plan").args(SHORT).args(arms).current_dir(out.path()).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let printed = text(&output.stdout);
+    assert!(
+        printed.contains("numbers each, 10 classes\n") && printed.contains("blake3:"),
+        "{printed}"
+    );
     for expected in [
         "decay-and-renorm: 2 arms x 5 seeds = 10 runs\n",
         "network of 1 arm: \"decay 0.9\"\n",

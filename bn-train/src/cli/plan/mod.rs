@@ -66,6 +66,11 @@ fn describe(
     let mut text = head(plan);
     text += &section("arms", &arms(plan));
     let data = load(plan, device)?;
+    for (identity, examples) in &data {
+        let uses = first_runs(plan).filter(|run| run.settings.data.identity() == identity);
+        let arms: Vec<&str> = uses.map(|run| run.arm.as_str()).collect();
+        text += &section(&title("data", &arms, plan), &examples.lines());
+    }
     let built = first_runs(plan).map(|run| build(run, &data, device));
     let built = built.collect::<anyhow::Result<Vec<_>>>()?;
     for (arms, summary) in networks(&built) {

@@ -67,6 +67,19 @@ impl Examples {
         Self::of(dataset, Sizes { train, validation: train / 10, test: train / 5 }, device)
     }
 
+    /// Numbers of examples, their shape, and the digest that runs record.
+    pub(super) fn lines(&self) -> Vec<String> {
+        let Sizes { train, validation, test } = self.sizes;
+        let shape = self.dataset.train.shape;
+        let (channels, height, width) = (shape.channels, shape.height, shape.width);
+        let classes = self.dataset.classes;
+        vec![
+            format!("{train} training, {validation} validation and {test} test examples"),
+            format!("{channels} x {height} x {width} numbers each, {classes} classes"),
+            self.dataset.digest.clone(),
+        ]
+    }
+
     /// Images of the first `size` training examples.
     pub(super) fn images(&self, size: usize, device: &Device) -> Result<Tensor> {
         let first: Vec<usize> = (0..size).collect();
