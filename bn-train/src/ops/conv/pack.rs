@@ -1,7 +1,8 @@
-//! Packs weights for the kernels, in one pass each.
+//! Packs weights for the kernels and unpacks their gradient, in one pass each.
 
 use super::ConvShape;
-use crate::ops::transpose::to_lanes;
+use crate::ops::buffer::filled;
+use crate::ops::transpose::{from_lanes, to_lanes};
 
 /// Packs weights `[outputs, inputs, taps]` for the forward pass: `[blocks, inputs, taps, lanes]`, with outputs in lanes.
 pub(super) fn forward_weights(shape: &ConvShape, weights: &[f32], lanes: usize) -> Vec<f32> {
@@ -26,4 +27,14 @@ pub(super) fn backward_weights(shape: &ConvShape, weights: &[f32], lanes: usize)
         }
     }
     packed
+}
+
+/// The inverse of [`forward_weights`], for a gradient.
+pub(super) fn unpacked_weights(shape: &ConvShape, packed: &[f32], lanes: usize) -> Vec<f32> {
+    let rows = shape.inputs * shape.taps();
+    // SAFETY: `from_lanes` writes all of its output.
+    #[allow(unsafe_code)] // see `filled`
+    unsafe {
+        filled(shape.weights(), |weights| from_lanes(packed, rows, lanes, weights))
+    }
 }

@@ -111,12 +111,7 @@ pub(super) fn weight_gradient(
             }
         });
     });
-    let rows = shape.inputs * shape.taps();
-    // SAFETY: `from_lanes` writes all of its output.
-    #[allow(unsafe_code)] // see `filled`
-    unsafe {
-        filled(shape.weights(), |dw| transpose::from_lanes(&total, rows, block, dw))
-    }
+    weight_pack::unpacked_weights(shape, &total, block)
 }
 
 /// Arguments of [`images`].

@@ -23,7 +23,7 @@ use super::lanes::{block, dispatch};
 use super::share::{Division, Part, images_per_task};
 use super::{ConvShape, pack};
 use crate::ops::buffer::{Buffer, filled};
-use crate::ops::{parallel, transpose};
+use crate::ops::parallel;
 use kernels::{Forward, WeightGradient};
 use maps::Maps;
 use std::cell::RefCell;
@@ -137,12 +137,7 @@ pub(super) fn weight_gradient(
     });
     let mut lanes = vec![0.0; total.len() / PLACES * shape.taps()];
     dispatch(block, WeightGradientTransform { sums: &total, block, to: &mut lanes });
-    let rows = shape.inputs * shape.taps();
-    // SAFETY: `from_lanes` writes all of its output.
-    #[allow(unsafe_code)] // see `filled`
-    unsafe {
-        filled(shape.weights(), |dw| transpose::from_lanes(&lanes, rows, block, dw))
-    }
+    pack::unpacked_weights(shape, &lanes, block)
 }
 
 /// `G g Gᵀ` of packed weights.
