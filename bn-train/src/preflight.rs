@@ -62,7 +62,10 @@ pub fn check(plan: &Plan, folder: &Path, device_name: DeviceName) -> anyhow::Res
 
 /// One training step, with all the memory that it needs.
 fn try_step(settings: &Settings, seed: u64, data: &DeviceData) -> candle::Result<()> {
-    Trainer::new(settings, seed, data)?.step().map(drop)
+    let mut trainer = Trainer::new(settings, seed, data)?;
+    trainer.step()?;
+    // Until here the device may not have begun.
+    trainer.settle().map(drop)
 }
 
 fn does_not_run(arm: &str, batch_size: usize, device_name: DeviceName) -> String {

@@ -17,7 +17,7 @@ pub use kinds::{averages, learning_rate, optimizers};
 
 use crate::model::{Gradients, Parameter};
 use crate::state::{State, StateError};
-use candle::Result;
+use candle::{Result, Tensor};
 use elementwise::Elementwise;
 use std::fmt::Debug;
 
@@ -28,6 +28,24 @@ pub trait Optimizer: Debug + Send {
     /// # Errors
     /// Errors of candle.
     fn step(&mut self, gradients: &Gradients, learning_rate: f64) -> Result<()>;
+
+    /// As [`Optimizer::step`] if `watch`, a scalar in f64, is finite; otherwise changes nothing. By default this waits for
+    /// the device that computes `watch`.
+    ///
+    /// # Errors
+    /// Errors of candle.
+    fn step_while_finite(
+        &mut self,
+        gradients: &Gradients,
+        learning_rate: f64,
+        watch: &Tensor,
+    ) -> Result<()> {
+        if watch.to_scalar::<f64>()?.is_finite() {
+            self.step(gradients, learning_rate)
+        } else {
+            Ok(())
+        }
+    }
 
     /// Everything that the next update depends on, except the variables.
     ///

@@ -12,6 +12,7 @@ pub mod lock;
 mod measure;
 mod metrics;
 mod outputs;
+mod pending;
 mod probe;
 mod recent;
 mod schedules;

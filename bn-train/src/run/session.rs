@@ -26,7 +26,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub struct Progress {
     /// Steps done.
     pub step: u64,
-    /// Training loss of the last batch, of the first network if there are several.
+    /// Training loss of the last batch, of the first network if there are several; on a GPU, of the last that is known.
     pub loss: Option<f64>,
     /// Name and value of the task's main metric at the last validation, under moving statistics.
     pub headline: Option<(&'static str, f64)>,
@@ -91,15 +91,16 @@ pub fn train(
             return Ok(Status::Finished);
         }
         if stop.load(Ordering::Relaxed) {
+            if let Some(status) = session.settle()? {
+                return Ok(status);
+            }
             session.save(None)?;
             return Ok(Status::Interrupted);
         }
-        let ended = match session.trainer.step()? {
-            StepOutcome::Updated(scores) => {
-                session.loss = scores.first().copied();
-                session.finish_step()?
-            }
-            StepOutcome::Diverged { scores, layer } => Some(session.blow_up(&scores, layer)?),
+        let outcome = session.trainer.step()?;
+        let ended = match session.note(outcome)? {
+            None => session.finish_step()?,
+            ended => ended,
         };
         if let Some(status) = ended {
             return Ok(status);
@@ -138,17 +139,47 @@ impl Session<'_> {
         Ok(None)
     }
 
+    /// Keeps the loss of a step. Ends the run if it diverged.
+    fn note(&mut self, outcome: StepOutcome) -> Result<Option<Status>, TrainError> {
+        match outcome {
+            StepOutcome::Updated(scores) => self.loss = scores.first().copied(),
+            StepOutcome::Pending => {}
+            StepOutcome::Diverged { scores, layer } => {
+                return self.blow_up(&scores, layer).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Waits for the trainer's pending steps. Ends the run if one of them diverged.
+    fn settle(&mut self) -> Result<Option<Status>, TrainError> {
+        match self.trainer.settle()? {
+            None => Ok(None),
+            Some(outcome) => self.note(outcome),
+        }
+    }
+
     /// Evaluates and saves the current step if due. Returns a status if the run ends here.
     fn finish_step(&mut self) -> Result<Option<Status>, TrainError> {
         let step = self.trainer.updates();
         let is_last = step == self.settings.train.steps;
+        let is_evaluated = self.settings.train.evaluates(step);
+        let is_saved =
+            is_last || (step > 0 && step.is_multiple_of(self.settings.output.checkpoint_every));
+        let schedules = self.settings.schedule_changes(step);
+        // Nothing is written about steps that may turn out to follow one that diverged.
+        if (is_evaluated || is_saved || !schedules.is_empty())
+            && let Some(status) = self.settle()?
+        {
+            return Ok(Some(status));
+        }
         self.write_layers()?;
-        self.write_schedules(self.settings.schedule_changes(step))?;
+        self.write_schedules(schedules)?;
         if is_last {
             self.write_schedules(self.settings.schedule_ends(step))?;
         }
         let mut score = None;
-        if self.settings.train.evaluates(step) {
+        if is_evaluated {
             self.writers.pause(self.now())?;
             let evaluation = self.evaluate(is_last)?;
             self.writers.resume();
@@ -160,7 +191,7 @@ impl Session<'_> {
                 return Ok(Some(diverged(step, &what, evaluation.first, None)));
             }
         }
-        if is_last || (step > 0 && step.is_multiple_of(self.settings.output.checkpoint_every)) {
+        if is_saved {
             self.save(score)?;
         }
         Ok(None)

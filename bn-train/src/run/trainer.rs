@@ -6,6 +6,7 @@
 
 use super::device_data::DeviceData;
 use super::divergence::first_not_finite;
+use super::pending::Pending;
 use super::probe::LayerProbe;
 use super::recent::Recent;
 use super::shadow::Shadows;
@@ -15,7 +16,7 @@ use crate::model::{Gradients, Observer, parameters};
 use crate::optimizer::{AveragedStatistics, Optimizer, WeightAverage};
 use crate::schedule::LearningRate;
 use crate::state::{State, StateError};
-use crate::task::{Learned, MODEL, Networks, Turn};
+use crate::task::{Learned, MODEL, Networks, Scores, Turn};
 use bn_core::Updates;
 use bn_report::schema::LayerRow;
 use candle::Result;
@@ -43,9 +44,10 @@ pub struct Trainer {
     /// Every how many steps a [`LayerProbe`] observes one.
     layers_every: Option<u64>,
     layer_rows: Vec<LayerRow>,
-    /// Steps done.
+    /// Steps done, the pending ones included.
     step: u64,
     recent: Recent,
+    pending: Pending,
 }
 
 /// The outcome of a step.
@@ -54,6 +56,8 @@ pub enum StepOutcome {
     /// The networks were updated. Holds the batch's scores before the update, in the order of
     /// [`Task::training_metrics`](crate::task::Task::training_metrics).
     Updated(Vec<f64>),
+    /// The device still computes the step. [`Trainer::settle`] waits for it.
+    Pending,
     /// A loss is not finite. Its network was not updated, and the trainer cannot continue.
     Diverged {
         /// Scores of the batch; NaN for networks after the one that diverged.
@@ -99,6 +103,7 @@ impl Trainer {
             layer_rows: Vec::new(),
             step: 0,
             recent: Recent::new(networks.task().training_metrics()),
+            pending: Pending::default(),
             networks,
         })
     }
@@ -143,12 +148,15 @@ impl Trainer {
         self.waited
     }
 
-    /// Mean training scores since the last call; `None` if there was no step.
+    /// Mean training scores since the last call; `None` if there was no step. Pending steps count once they are settled.
     pub fn take_recent(&mut self) -> Option<Vec<f64>> {
         self.recent.take()
     }
 
     /// Updates every network with the next batch.
+    ///
+    /// If the task leaves scores on a device, the host does not wait for it, unless the step is probed or many are pending. A
+    /// step after one that diverged then changes no weight, and [`Trainer::settle`] reports the first.
     ///
     /// # Errors
     /// Errors of candle or the norm layers.
@@ -163,29 +171,92 @@ impl Trainer {
         let mut scores = Vec::new();
         for network in 0..self.networks.models().len() {
             let Learned { scores: own, gradients } = self.learn(network, &batch)?;
-            let is_finite = own.iter().all(|score| score.is_finite());
-            scores.extend(own);
-            if !is_finite {
-                scores.resize(self.networks.task().training_metrics().len(), f64::NAN);
-                let layer = first_not_finite(&self.networks, &batch.images)?;
-                return Ok(StepOutcome::Diverged { scores, layer });
+            let diverges = own.are_known_to_diverge();
+            let watch = match &own {
+                Scores::Known(_) => None,
+                Scores::OnDevice(values) => Some(self.pending.watch(values)?),
+            };
+            scores.push(own);
+            if diverges {
+                return self.diverged(&scores, &batch);
             }
-            self.optimizers[network].step(&gradients, rate)?;
+            let optimizer = &mut self.optimizers[network];
+            match watch {
+                None => optimizer.step(&gradients, rate)?,
+                Some(watch) => optimizer.step_while_finite(&gradients, rate, &watch)?,
+            }
         }
         self.shadows.follow(self.networks.evaluated())?;
         if let Some(average) = &mut self.average {
             average.update()?;
         }
+        let is_probed = self.is_probed();
         self.step += 1;
+        self.count(&scores, is_probed)
+    }
+
+    /// Whether a probe observes the next step.
+    fn is_probed(&self) -> bool {
+        self.layers_every.is_some_and(|every| (self.step + 1).is_multiple_of(every))
+    }
+
+    /// Adds a step's scores to the recent ones, or to the pending ones.
+    fn count(&mut self, networks: &[Scores], is_probed: bool) -> Result<StepOutcome> {
+        if networks.iter().any(|scores| matches!(scores, Scores::OnDevice(_))) {
+            self.pending.push(networks)?;
+            // The probe has waited for the device already.
+            let settles = self.pending.is_full() || is_probed;
+            let settled = if settles { self.settle()? } else { None };
+            return Ok(settled.unwrap_or(StepOutcome::Pending));
+        }
+        let scores = known(networks)?;
         self.recent.add(&scores);
         Ok(StepOutcome::Updated(scores))
     }
 
+    /// Waits for the pending steps: the outcome of the last one, or of the first one that diverged. `None` if none is pending.
+    ///
+    /// # Errors
+    /// Errors of candle or the norm layers.
+    pub fn settle(&mut self) -> Result<Option<StepOutcome>> {
+        let mut last = None;
+        let pending = self.pending.take()?;
+        let first = self.step - pending.len() as u64;
+        for (step, networks) in (first..).zip(pending) {
+            let diverges = |scores: &Vec<f64>| scores.iter().any(|score| !score.is_finite());
+            let Some(network) = networks.iter().position(diverges) else {
+                let scores = networks.concat();
+                self.recent.add(&scores);
+                last = Some(StepOutcome::Updated(scores));
+                continue;
+            };
+            // Later steps changed no weight, so the step can be looked at now.
+            self.step = step;
+            self.layer_rows.retain(|row| row.step <= step + 1);
+            let batch = self.data.batch(self.loader.batch(step)?)?;
+            let scores: Vec<_> =
+                networks.into_iter().take(network + 1).map(Scores::Known).collect();
+            return self.diverged(&scores, &batch).map(Some);
+        }
+        Ok(last)
+    }
+
+    /// The outcome of a step that diverged in the last of these networks.
+    fn diverged(&mut self, networks: &[Scores], batch: &Batch) -> Result<StepOutcome> {
+        if !self.pending.is_empty()
+            && let Some(earlier @ StepOutcome::Diverged { .. }) = self.settle()?
+        {
+            return Ok(earlier);
+        }
+        let mut scores = known(networks)?;
+        scores.resize(self.networks.task().training_metrics().len(), f64::NAN);
+        let layer = first_not_finite(&self.networks, &batch.images)?;
+        Ok(StepOutcome::Diverged { scores, layer })
+    }
+
     /// Computes scores and gradients of one network, with a probe if one is due.
     fn learn(&mut self, network: usize, batch: &Batch) -> Result<Learned> {
-        let is_probed =
-            self.layers_every.is_some_and(|every| (self.step + 1).is_multiple_of(every));
-        let mut probe = is_probed.then(|| LayerProbe::new(self.step + 1));
+        let mut probe = self.is_probed().then(|| LayerProbe::new(self.step + 1));
         let observer = probe.as_mut().map(|probe| probe as &mut dyn Observer);
         let mut turn = Turn { observer, seed: self.seed, step: self.step, ..Turn::default() };
         let learned = if self.accumulate == 1 {
@@ -206,7 +277,7 @@ impl Trainer {
     fn learn_in_parts(&self, network: usize, batch: &Batch, turn: Turn<'_>) -> Result<Learned> {
         let updates = Updates::new();
         let Turn { mut observer, seed, step, .. } = turn;
-        let mut scores: Vec<f64> = Vec::new();
+        let mut scores = Vec::new();
         let mut gradients = Gradients::new();
         let parts = self.accumulate;
         let weight = batch.loss_weight()?;
@@ -221,13 +292,14 @@ impl Trainer {
             let mut turn =
                 Turn { observer, updates: updates_of_all, seed, step, part: part as u64 };
             let learned = self.networks.task().learn(network, models, &batch, &mut turn)?;
-            scores.resize(learned.scores.len(), 0.0);
-            for (index, (mean, score)) in scores.iter_mut().zip(&learned.scores).enumerate() {
-                // The loss comes first.
-                *mean += if index == 0 { share } else { 1.0 / parts as f64 } * score;
-            }
-            if learned.scores.iter().any(|score| !score.is_finite()) {
+            let diverges = learned.scores.are_known_to_diverge();
+            // The loss comes first.
+            let mut shares = vec![1.0 / parts as f64; learned.scores.len()];
+            shares[0] = share;
+            scores.push((learned.scores, shares));
+            if diverges {
                 updates.discard();
+                let scores = Scores::weighted_sum(&scores)?;
                 return Ok(Learned { scores, gradients: Gradients::new() });
             }
             for (_, variable) in &trainable {
@@ -237,14 +309,17 @@ impl Trainer {
             }
         }
         updates.commit()?;
-        Ok(Learned { scores, gradients })
+        Ok(Learned { scores: Scores::weighted_sum(&scores)?, gradients })
     }
 
-    /// The complete state that the next step depends on.
+    /// The complete state that the next step depends on. Call [`Trainer::settle`] first.
     ///
     /// # Errors
-    /// [`StateError::Tensor`].
+    /// [`StateError::Tensor`], also if steps are pending.
     pub fn state(&self) -> std::result::Result<State, StateError> {
+        if !self.pending.is_empty() {
+            return Err(candle::Error::Msg("the trainer's steps are not settled".to_owned()).into());
+        }
         let mut state = State::new();
         state.put("seed", self.seed);
         state.put("step", self.step);
@@ -291,6 +366,12 @@ impl Trainer {
         self.recent.load(state.take_state("recent"))?;
         state.finish()
     }
+}
+
+/// Known scores of several networks, in their order.
+fn known(networks: &[Scores]) -> Result<Vec<f64>> {
+    let each = networks.iter().map(Scores::values).collect::<Result<Vec<_>>>()?;
+    Ok(each.concat())
 }
 
 /// State path of a network's optimizer.

@@ -1,6 +1,6 @@
 //! Classification: one network with a score per class.
 
-use super::{Blueprint, Headline, Learned, Task, Turn};
+use super::{Blueprint, Headline, Learned, Scores, Task, Turn};
 use crate::data::{Batch, in_batches};
 use crate::model::{Gradients, Mode, Model, Signal};
 use crate::ops::LossFunction;
@@ -98,15 +98,19 @@ impl Task for Classification {
             pass = pass.with_weights(weights);
         }
         let scores = model.apply(&Signal::new(batch.images.clone()), &mut pass)?;
-        let labels = batch.labels.to_device(&Device::Cpu)?;
-        let loss =
-            self.loss.loss(&on_cpu(scores.tensor())?, &labels, batch.loss_weights.as_ref())?;
+        let weights = batch.loss_weights.as_ref();
+        if !scores.tensor().device().is_cpu() {
+            let loss = self.loss.loss_on_device(scores.tensor(), &batch.labels, weights)?;
+            let gradients = model.gradients(pass, &scores, &loss.gradient)?;
+            return Ok(Learned { scores: Scores::OnDevice(loss.scores), gradients });
+        }
+        let loss = self.loss.loss(&on_cpu(scores.tensor())?, &batch.labels, weights)?;
         let gradients = if loss.mean.is_finite() {
             model.gradients(pass, &scores, &loss.gradient)?
         } else {
             Gradients::new()
         };
-        Ok(Learned { scores: vec![loss.mean, loss.accuracy], gradients })
+        Ok(Learned { scores: Scores::Known(vec![loss.mean, loss.accuracy]), gradients })
     }
 
     fn inputs(&self, images: &Tensor) -> Result<Tensor> {

@@ -5,7 +5,7 @@
 //! through the discriminator as separate batches, as in Radford et al. 2016, so each has its own batch statistics.
 
 use super::distance::Features;
-use super::{Blueprint, Headline, Learned, Task, Turn};
+use super::{Blueprint, Headline, Learned, Scores, Task, Turn};
 use crate::data::{Batch, ImageShape, in_batches};
 use crate::model::{
     Activate, Architecture as _, Chain, Hidden, Mlp, Mode, Model, Reshape, Signal, Sizes,
@@ -148,14 +148,14 @@ fn discriminator_step(
     // Two passes make one update of the moving statistics.
     let own = Updates::new();
     let updates = turn.updates.unwrap_or(&own);
-    let mut loss = 0.0;
+    let mut losses = Vec::new();
     let mut gradients = crate::model::Gradients::new();
     let trainable = discriminator.trainable();
     for (images, is_real) in [(&batch.images, true), (&generated, false)] {
         let mut pass = turn.pass(images).with_updates(updates);
         let scores = discriminator.apply(&Signal::new(images.clone()), &mut pass)?;
-        let (mean, gradient) = logistic(scores.tensor(), is_real)?;
-        loss += mean;
+        let (loss, gradient) = logistic(scores.tensor(), is_real)?;
+        losses.push((loss, vec![1.0]));
         let found = discriminator.gradients(pass, &scores, &gradient)?;
         for (_, variable) in &trainable {
             if let Some(gradient) = found.get(variable) {
@@ -163,12 +163,14 @@ fn discriminator_step(
             }
         }
     }
-    if !loss.is_finite() {
+    let scores = Scores::weighted_sum(&losses)?;
+    // A norm layer refuses statistics that are not finite by itself.
+    if scores.are_known_to_diverge() {
         updates.discard();
     } else if turn.updates.is_none() {
         own.commit()?;
     }
-    Ok(Learned { scores: vec![loss], gradients })
+    Ok(Learned { scores, gradients })
 }
 
 /// The generator's step, through a discriminator that does not change.
@@ -183,25 +185,27 @@ fn generator_step(models: &[Model], noise: &Tensor, turn: &mut Turn<'_>) -> Resu
     let (loss, gradient) = logistic(scores.tensor(), true)?;
     let gradients = generator.gradients(pass, &scores, &gradient)?;
     dropped.discard();
-    Ok(Learned { scores: vec![loss], gradients })
+    Ok(Learned { scores: loss, gradients })
 }
 
 /// Batch mean of `log(1 + exp(-score))` if `is_real`, otherwise of `log(1 + exp(score))`, and its gradient by the scores,
-/// `[N, 1]`.
-fn logistic(scores: &Tensor, is_real: bool) -> Result<(f64, Tensor)> {
-    let values: Vec<f32> =
-        scores.detach().to_device(&Device::Cpu)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
+/// `[N, 1]` in f32. On a GPU the mean stays there.
+fn logistic(scores: &Tensor, is_real: bool) -> Result<(Scores, Tensor)> {
     let sign = if is_real { -1.0 } else { 1.0 };
-    let count = values.len() as f64;
-    let mut sum = 0.0;
-    let mut gradient = Vec::with_capacity(values.len());
-    for value in values {
-        let z = sign * f64::from(value);
-        // This equals log(1 + exp(z)) without overflow.
-        sum += z.max(0.0) + (-z.abs()).exp().ln_1p();
-        gradient.push((sign / (1.0 + (-z).exp()) / count) as f32);
-    }
-    Ok((sum / count, Tensor::from_vec(gradient, scores.dims(), &Device::Cpu)?))
+    let z = (scores.detach().to_dtype(DType::F64)? * sign)?;
+    // log(1 + exp(z)) without overflow. Below 1e-16 the logarithm's argument rounds to 1, and the loss to 0.
+    let losses = (z.relu()? + (z.abs()?.neg()?.exp()? + 1.0)?.log()?)?;
+    // relu hides NaN, but |z| keeps it.
+    let mean = losses.mean_all()?.reshape(1)?;
+    let count = Tensor::new(scores.elem_count() as f64, scores.device())?;
+    let slopes = ((z.neg()?.exp()? + 1.0)?.recip()? * sign)?;
+    let gradient = slopes.broadcast_div(&count)?.to_dtype(DType::F32)?;
+    let mean = if mean.device().is_cpu() {
+        Scores::Known(mean.to_vec1()?)
+    } else {
+        Scores::OnDevice(mean)
+    };
+    Ok((mean, gradient))
 }
 
 #[cfg(test)]

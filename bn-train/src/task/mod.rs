@@ -8,12 +8,14 @@ mod distance;
 mod gan;
 mod kinds;
 mod networks;
+mod scores;
 
 pub use crate::ops::LossFunction;
 pub use classification::{Classification, Measure};
 pub use gan::{Gan, Output};
 pub use kinds::tasks;
 pub use networks::{MODEL, Networks};
+pub use scores::Scores;
 
 use crate::data::Batch;
 use crate::model::{
@@ -123,8 +125,8 @@ impl Blueprint<'_> {
 /// Scores and gradients of a network on one batch.
 #[derive(Debug)]
 pub struct Learned {
-    /// Values of this network's [`Task::training_metrics`], in order.
-    pub scores: Vec<f64>,
+    /// Values of this network's [`Task::training_metrics`], in order. On a GPU they should stay there, so that no step waits.
+    pub scores: Scores,
     /// Gradients of the network's loss; meaningless if the loss is not finite.
     pub gradients: Gradients,
 }
@@ -166,5 +168,7 @@ impl<'a> Turn<'a> {
     }
 }
 
+#[cfg(test)]
+pub(crate) mod deferred;
 #[cfg(test)]
 mod torch;

@@ -66,12 +66,8 @@ fn train_as_torch(which: &str, model: &str, input: ImageShape, batch: usize) {
     for (step, want) in losses.iter().enumerate() {
         let output =
             settings.task.learn(0, networks.models(), &batch, &mut Turn::default()).unwrap();
-        assert_close(
-            output.scores[0],
-            number(want),
-            number(want),
-            &format!("{which}: loss {step}"),
-        );
+        let loss = output.scores.values().unwrap()[0];
+        assert_close(loss, number(want), number(want), &format!("{which}: loss {step}"));
         if step + 1 < losses.len() {
             optimizer.step(&output.gradients, settings.learning_rate).unwrap();
             continue;

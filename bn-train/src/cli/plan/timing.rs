@@ -122,13 +122,13 @@ impl Pace {
         let mut trainer = Trainer::new(settings, 0, &examples.data)?;
         let start = Instant::now();
         for _ in 0..WARM_UP {
-            trainer.step()?;
+            step(&mut trainer)?;
             // Where a step takes seconds, its first allocations do not matter.
             if start.elapsed() > 10 * budget {
                 break;
             }
         }
-        let step_seconds = seconds_each(budget, &mut || trainer.step().map(|_| ()))?;
+        let step_seconds = seconds_each(budget, &mut || step(&mut trainer))?;
         let validation = examples.dataset.validation.to_batch(device)?;
         let size = settings.probes.batch_size;
         let mut evaluation =
@@ -158,6 +158,12 @@ impl Pace {
         examples += evaluations as usize * each + passes * sizes.test;
         train.steps as f64 * self.step_seconds + examples as f64 * self.example_seconds
     }
+}
+
+/// A whole step: on a GPU, until it has computed it.
+fn step(trainer: &mut Trainer) -> Result<()> {
+    trainer.step()?;
+    trainer.settle().map(drop)
 }
 
 /// Mean seconds per call of `work`, repeated until `budget` is spent.

@@ -91,9 +91,17 @@ impl Range {
         let mut trainer = Trainer::new(&self.settings(run), run.seed, data)?;
         let mut sweep = Sweep::new(self.from, self.to, self.steps);
         loop {
-            let (StepOutcome::Updated(scores) | StepOutcome::Diverged { scores, .. }) =
-                trainer.step()?;
-            let loss = scores.first().copied().unwrap_or(f64::NAN);
+            let outcome = match trainer.step()? {
+                StepOutcome::Pending => trainer.settle()?,
+                known => Some(known),
+            };
+            let loss = match &outcome {
+                Some(StepOutcome::Updated(scores) | StepOutcome::Diverged { scores, .. }) => {
+                    scores.first().copied()
+                }
+                Some(StepOutcome::Pending) | None => None,
+            };
+            let loss = loss.unwrap_or(f64::NAN);
             bar.inc(1);
             if !sweep.push(loss) {
                 return Ok(sweep);

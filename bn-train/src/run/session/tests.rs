@@ -3,6 +3,7 @@
 use super::super::writer::Writer;
 use super::*;
 use crate::experiment::Registry;
+use crate::task::deferred::deferred;
 use bn_report::schema::LayerRow;
 use candle::Device;
 use std::sync::{Arc, Mutex};
@@ -164,6 +165,41 @@ fn probes_do_not_change_other_rows() {
         assert_eq!(own, plain);
         assert_eq!(others.len(), 2 * 3 * (4 + 1));
         assert!(others.iter().all(|row| row.value.is_some()));
+    }
+}
+
+#[test]
+fn pending_steps_write_the_same_rows() {
+    for (lines, ends) in [
+        ("checkpoint.every = 5\nlayers.every = 4\npopulation.when = 'evaluations'", true),
+        ("schedule = { kind = 'cosine', warmup_steps = 3 }\nnorm = { kind = 'renorm' }", true),
+        (
+            "optimizer = { kind = 'sgd', learning_rate = 1e38 }\nnorm.kind = 'none'\nmodel.activation = 'relu'",
+            false,
+        ),
+        (
+            "optimizer = { kind = 'sgd', learning_rate = 1e9 }\nnorm.kind = 'none'\nmodel.activation = 'leaky_relu'",
+            false,
+        ),
+    ] {
+        let settings = settings(lines);
+        let rows = |settings: &Settings, stop_at: Option<u64>| {
+            let (folder, memory) = (tempfile::tempdir().unwrap(), Memory::default());
+            let mut status = run(settings, folder.path(), &memory, stop_at);
+            if status == Status::Interrupted {
+                status = run(settings, folder.path(), &memory, None);
+            }
+            (status, memory.all())
+        };
+        let (status, want) = rows(&settings, None);
+        assert_eq!(status == Status::Finished, ends, "{lines}: {status:?}");
+        for stop_at in [None, Some(1), Some(6)] {
+            assert_eq!(
+                rows(&deferred(&settings), stop_at),
+                (status.clone(), want.clone()),
+                "{lines}"
+            );
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use super::*;
 use crate::data::Source;
 use crate::experiment::Registry;
 use crate::model::norm_layers;
+use crate::task::deferred::deferred;
 use candle::{DType, Device, Tensor, Var};
 
 const OPTIMIZERS: [&str; 5] = [
@@ -35,7 +36,7 @@ fn data(settings: &Settings) -> DeviceData {
 fn steps(trainer: &mut Trainer, count: usize) -> Vec<Vec<f64>> {
     let step = |_| match trainer.step().unwrap() {
         StepOutcome::Updated(scores) => scores,
-        diverged @ StepOutcome::Diverged { .. } => panic!("{diverged:?}"),
+        other => panic!("{other:?}"),
     };
     (0..count).map(step).collect()
 }
@@ -108,6 +109,46 @@ fn every_kind_of_batch_continues_bitwise() {
         assert_eq!(halves, scores, "{lines}");
         assert!(bytes(&fresh) == bytes(&straight), "{lines}");
     }
+}
+
+#[test]
+fn pending_steps_train_alike() {
+    let more = "average.kind = 'ema'\nlayers.every = 3\nshadow.decays = [0.5]";
+    for (lines, name) in [
+        ("model.hidden = [12, 7]\ntrain.accumulate = 3", "loss"),
+        ("task = { kind = 'gan', latent = 3, hidden = [6] }\nmodel.hidden = [8]", "generator_loss"),
+    ] {
+        for optimizer in OPTIMIZERS {
+            let settings = settings(&format!("{lines}\noptimizer = {{ {optimizer} }}\n{more}"));
+            let data = data(&settings);
+            let mut known = Trainer::new(&settings, 3, &data).unwrap();
+            let mut scores = steps(&mut known, 11);
+            let mut pending = Trainer::new(&deferred(&settings), 3, &data).unwrap();
+            let outcomes: Vec<_> = (0..11).map(|_| pending.step().unwrap()).collect();
+            for (step, outcome) in outcomes.into_iter().enumerate() {
+                // A probed step is settled at once.
+                let is_probed = (step + 1) % 3 == 0;
+                let settled = StepOutcome::Updated(scores[step].clone());
+                assert_eq!(outcome, if is_probed { settled } else { StepOutcome::Pending });
+            }
+            assert!(pending.state().is_err(), "steps are pending");
+            let last = scores.pop().unwrap();
+            assert_eq!(pending.settle().unwrap(), Some(StepOutcome::Updated(last)));
+            assert_eq!(pending.settle().unwrap(), None);
+            assert!(bytes(&pending) == bytes(&known), "{lines}: {name}");
+            assert_eq!(pending.take_recent(), known.take_recent());
+            assert_eq!(pending.take_layer_rows(), known.take_layer_rows());
+        }
+    }
+}
+
+#[test]
+fn pending_steps_are_bounded() {
+    let settings = settings("optimizer.learning_rate = 0.1\nmodel.hidden = [5]\nlayers.every = 0");
+    let mut trainer = Trainer::new(&deferred(&settings), 0, &data(&settings)).unwrap();
+    let outcomes: Vec<_> = (0..200).map(|_| trainer.step().unwrap()).collect();
+    let known = outcomes.iter().filter(|outcome| **outcome != StepOutcome::Pending).count();
+    assert_eq!(known, 3);
 }
 
 /// The learning rate is so small that the weights hardly change. With weights, moving statistics converge to those of all
@@ -294,6 +335,45 @@ fn divergence_names_the_first_layer_that_is_not_finite() {
             let bits = |values: &[f64]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
             let moves = path.contains(".moving_") || path.ends_with(".updates");
             assert!(moves || bits(before) == bits(after), "{path}");
+        }
+    }
+}
+
+/// At this rate a loss overflows after some steps.
+#[test]
+fn pending_steps_find_the_same_divergence() {
+    for optimizer in ["kind = 'sgd', learning_rate = 1e9", "kind = 'adam', learning_rate = 1e25"] {
+        for lines in [
+            "model = { hidden = [9, 8], activation = 'leaky_relu' }\nnorm.kind = 'none'",
+            "task = { kind = 'gan', latent = 3, hidden = [6], output = 'linear' }\n\
+             model = { hidden = [8], activation = 'leaky_relu' }\nnorm.kind = 'none'",
+        ] {
+            let settings =
+                settings(&format!("{lines}\noptimizer = {{ {optimizer} }}\nlayers.every = 0"));
+            let data = data(&settings);
+            let until_end = |trainer: &mut Trainer| {
+                for _ in 0..60 {
+                    if let diverged @ StepOutcome::Diverged { .. } = trainer.step().unwrap() {
+                        return format!("{:?}", Some(diverged));
+                    }
+                }
+                format!("{:?}", trainer.settle().unwrap())
+            };
+            let mut known = Trainer::new(&settings, 3, &data).unwrap();
+            let mut pending = Trainer::new(&deferred(&settings), 3, &data).unwrap();
+            let (want, got) = (until_end(&mut known), until_end(&mut pending));
+            assert!(want.starts_with("Some(Diverged"), "{lines}, {optimizer}: {want}");
+            assert_eq!(got, want);
+            assert_eq!(pending.updates(), known.updates());
+            assert_eq!(pending.take_recent(), known.take_recent());
+            let weights = |trainer: &Trainer| {
+                let trained = trainer.networks().trainable().into_iter();
+                let bits = |v: Vec<f32>| v.into_iter().map(f32::to_bits).collect::<Vec<_>>();
+                let all =
+                    trained.map(|(_, var)| bits(var.flatten_all().unwrap().to_vec1().unwrap()));
+                all.collect::<Vec<_>>()
+            };
+            assert_eq!(weights(&pending), weights(&known));
         }
     }
 }

@@ -1,6 +1,10 @@
-//! Classification losses, computed together with the accuracy and the gradient.
+//! Classification losses, computed together with the accuracy and the gradient: by kernels on the CPU, and by tensor
+//! operations (`tensors.rs`) on other devices.
 //!
-//! Rows are computed in parallel. Sums over rows run in row order, so they do not depend on the number of threads.
+//! In the kernels, rows are computed in parallel. Sums over rows run in row order, so they do not depend on the number of
+//! threads.
+
+mod tensors;
 
 use super::buffer::{Numbers, filled, tensor};
 use super::parallel;
