@@ -22,7 +22,7 @@ die() {
     exit 1
 }
 
-kernels=bn-core/src/engine/cuda
+sources=(bn-core/src/engine/cuda/*.cu bn-train/src/optimizer/cuda/*.cu)
 harness=tools/cuda-host
 cxx=${CXX:-g++} jobs=${JOBS:-2}
 cases='' with_mutants=true
@@ -38,6 +38,9 @@ done
 command -v "$cxx" >/dev/null || die "no $cxx; install g++ or name a C++ compiler in CXX"
 work=$(mktemp -d)
 trap 'rm -rf -- "$work"' EXIT
+kernels=$work/kernels
+mkdir "$kernels"
+cp "${sources[@]}" "$kernels"
 if [[ -z $cases ]]; then
     cases=$work/cases.f64
     cargo run --quiet --release --locked -p bn-core --example cuda_cases -- "$cases"

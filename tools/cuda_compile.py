@@ -1,4 +1,4 @@
-"""Compiles the CUDA kernels as bn-core does, by NVRTC without headers, and has ptxas assemble them for each architecture.
+"""Compiles the CUDA kernels as the programs do, by NVRTC without headers, and has ptxas assemble them for each architecture.
 
 usage: cuda_compile.py FOLDER_OF_KERNELS LIBNVRTC PTXAS OUTPUT ARCHITECTURE...
 
@@ -12,8 +12,13 @@ import re
 import subprocess
 import sys
 
-FILES = {"moments": ["moments.cu"], "normalize": ["normalize.cu"], "gradient": ["gradient.cu"],
-         "formulas": ["formulas.cu", "commit.cu"]}
+# Programs: their files, and the element types they are compiled for.
+ALL = ("f32", "f64", "f16", "bf16")
+PROGRAMS = {"moments": (["common.cu", "moments.cu"], ALL), "normalize": (["common.cu", "normalize.cu"], ALL),
+            "gradient": (["common.cu", "gradient.cu"], ALL), "formulas": (["common.cu", "formulas.cu", "commit.cu"], ("f64",)),
+            "optimizer": (["optimizer.cu"], ("f32",))}
+# Those that round products and sums separately.
+EXACT = ("formulas", "optimizer")
 ELEMENTS = {"f32": 1, "f64": 2, "f16": 3, "bf16": 4}
 
 
@@ -54,18 +59,16 @@ class Nvrtc:
 def main():
     folder, nvrtc, ptxas, output = sys.argv[1:5]
     folder, output, nvrtc = pathlib.Path(folder), pathlib.Path(output), Nvrtc(nvrtc)
-    common = (folder / "common.cu").read_text()
     known, kernels, spilled = nvrtc.architectures(), set(), 0
     for architecture in map(int, sys.argv[5:]):
         if architecture not in known:
             print(f"sm_{architecture}: this compiler does not know it")
             continue
-        for stem, parts in FILES.items():
-            elements = ELEMENTS if stem != "formulas" else {"f64": 2}
-            for element, number in elements.items():
-                text = "\n".join([common, *((folder / part).read_text() for part in parts)])
-                options = [f"-DELEMENT={number}", f"--gpu-architecture=compute_{architecture}", "--std=c++17"]
-                if stem == "formulas":
+        for stem, (parts, elements) in PROGRAMS.items():
+            for element in elements:
+                text = "\n".join((folder / part).read_text() for part in parts)
+                options = [f"-DELEMENT={ELEMENTS[element]}", f"--gpu-architecture=compute_{architecture}", "--std=c++17"]
+                if stem in EXACT:
                     options.append("--fmad=false")
                 ptx = output / f"{stem}-{element}-{architecture}.ptx"
                 ptx.write_bytes(nvrtc.ptx(text, f"{stem}.cu", options))

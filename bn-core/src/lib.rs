@@ -70,6 +70,8 @@ mod layout;
 mod schedule;
 mod activation;
 mod tensors;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 mod channel;
 mod weights;
 mod functions;

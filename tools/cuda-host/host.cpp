@@ -4,4 +4,6 @@
 //
 #include "layer.cpp"
 //
+#include "optimizer.cpp"
+//
 #include "main.cpp"

@@ -46,17 +46,40 @@ macro_rules! with_slice {
             CudaStorageSlice::F16($slice) => $body,
             CudaStorageSlice::BF16($slice) => $body,
             CudaStorageSlice::I64($slice) => $body,
-            _ => bail!("batch norm: no kernel takes a tensor of type {:?}", $storage.dtype()),
+            _ => bail!("no kernel takes a tensor of type {:?}", $storage.dtype()),
         }
     };
 }
 
-/// Runs `launch` with the addresses of this memory. The tensors are locked for reading meanwhile, as by candle's own
-/// operations; the order of a stream does the rest.
+/// Runs `launch` with the addresses of these contiguous tensors on a GPU. A kernel may write to those that nothing else
+/// uses meanwhile, such as variables that the caller alone updates.
+///
+/// # Errors
+/// A tensor is not contiguous, not on the GPU, or of a type without kernels; errors of `launch`.
+pub fn with_tensors<R>(
+    stream: &CudaStream,
+    tensors: &[&Tensor],
+    launch: impl FnOnce(&[u64]) -> Result<R>,
+) -> Result<R> {
+    let memory: Vec<Memory<'_>> = tensors.iter().map(|tensor| Memory::Tensor(tensor)).collect();
+    with_each(stream, &memory, launch)
+}
+
+/// [`with_tensors`] for a fixed number of tensors and new memory.
 pub(crate) fn with_addresses<R, const N: usize>(
     stream: &CudaStream,
     memory: [Memory<'_>; N],
     launch: impl FnOnce([u64; N]) -> Result<R>,
+) -> Result<R> {
+    with_each(stream, &memory, |addresses| launch(std::array::from_fn(|index| addresses[index])))
+}
+
+/// Runs `launch` with the addresses of this memory. The tensors are locked for reading meanwhile, as by candle's own
+/// operations; the order of a stream does the rest.
+fn with_each<R>(
+    stream: &CudaStream,
+    memory: &[Memory<'_>],
+    launch: impl FnOnce(&[u64]) -> Result<R>,
 ) -> Result<R> {
     let locked: Vec<Option<(StorageRef<'_>, &Layout)>> = memory
         .iter()
@@ -65,24 +88,24 @@ pub(crate) fn with_addresses<R, const N: usize>(
             _ => None,
         })
         .collect();
-    let (mut addresses, mut events) = ([0; N], Vec::with_capacity(N));
-    for ((address, memory), locked) in addresses.iter_mut().zip(&memory).zip(&locked) {
+    let (mut addresses, mut events) = (vec![0; memory.len()], Vec::with_capacity(memory.len()));
+    for ((address, memory), locked) in addresses.iter_mut().zip(memory).zip(&locked) {
         let (storage, start) = match (memory, locked) {
             (_, Some((_, layout))) if !layout.is_contiguous() => {
-                bail!("batch norm: a kernel needs contiguous tensors, not {layout:?}")
+                bail!("a kernel needs contiguous tensors, not {layout:?}")
             }
             (_, Some((storage, layout))) => (&**storage, layout.start_offset()),
             (Memory::New(value), None) => (&value.storage, 0),
             _ => continue,
         };
         let Storage::Cuda(storage) = storage else {
-            bail!("batch norm: a kernel needs tensors on the GPU");
+            bail!("a kernel needs tensors on the GPU");
         };
         let (at, event) = with_slice!(storage, |slice| slice.device_ptr(stream));
         *address = at + (start * storage.dtype().size_in_bytes()) as u64;
         events.push(event);
     }
-    let done = launch(addresses);
+    let done = launch(&addresses);
     drop(events); // records that the stream uses the memory up to here
     done
 }

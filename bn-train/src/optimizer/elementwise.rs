@@ -1,34 +1,51 @@
 //! Applies an update rule to all variables of a network.
 //!
 //! The state of f32 variables on the CPU is stored consecutively in common buffers, and an update is one pass over the
-//! elements. Variables of other types or on other devices are updated by tensor operations.
+//! elements. The same holds on an NVIDIA GPU if all variables are f32 there. Otherwise variables are updated by tensor
+//! operations.
 
 use super::clip;
+use super::cuda::{self, Limits, OnGpu, Updated};
+use super::in_place::{Update, split_off};
 use super::number::Elements;
 use super::rules::{Rule, Step};
 use super::{Optimizer, OptimizerSettings};
 use crate::model::{Gradients, Parameter, Role};
 use crate::ops::buffer::is_plain;
 use crate::state::{State, StateError};
-use candle::{CpuStorage, Device, InplaceOp2, Layout, Result, Tensor, Var};
-use pulp::{Simd, WithSimd};
+use candle::{DType, Device, Result, Tensor, Var};
 use rayon::prelude::*;
-use std::sync::{Mutex, PoisonError};
-
-/// Elements per task.
-const CHUNK: usize = 1 << 15;
+use std::sync::Mutex;
 
 /// An optimizer with an elementwise rule.
 #[derive(Debug)]
 pub(super) struct Elementwise<R, const BUFFERS: usize> {
     rule: R,
-    weight_decay: f64,
-    decay_norm_and_bias: bool,
+    decay: Decay,
     clip_norm: Option<f64>,
     parameters: Vec<Parameter>,
     memories: Vec<Memory<BUFFERS>>,
     /// State of the variables that are updated in place, in the order of their paths.
     buffers: [Vec<f32>; BUFFERS],
+    /// On a GPU: the state of all variables, in the order of their paths.
+    on_gpu: Option<[Tensor; BUFFERS]>,
+}
+
+/// Weight decay, and what it applies to.
+#[derive(Debug)]
+struct Decay {
+    weight_decay: f64,
+    on_norm_and_bias: bool,
+}
+
+impl Decay {
+    fn of(&self, parameter: &Parameter) -> f64 {
+        if parameter.role == Role::Weight || self.on_norm_and_bias {
+            self.weight_decay
+        } else {
+            0.0
+        }
+    }
 }
 
 /// The state of one variable.
@@ -44,10 +61,11 @@ struct Memory<const BUFFERS: usize> {
 enum Place<const BUFFERS: usize> {
     /// In the common buffers, with this many elements, after those of the previous variables.
     Common(usize),
+    /// On a GPU, views of the common buffers there.
     Own([Tensor; BUFFERS]),
 }
 
-impl<R: Rule<BUFFERS>, const BUFFERS: usize> Elementwise<R, BUFFERS> {
+impl<R: OnGpu<BUFFERS>, const BUFFERS: usize> Elementwise<R, BUFFERS> {
     pub(super) fn new(
         settings: &OptimizerSettings,
         rule: R,
@@ -55,27 +73,94 @@ impl<R: Rule<BUFFERS>, const BUFFERS: usize> Elementwise<R, BUFFERS> {
     ) -> Result<Self> {
         parameters.retain(|parameter| parameter.is_trained);
         parameters.sort_by(|left, right| left.path.cmp(&right.path));
+        let on_gpu = zeros_on_gpu(&parameters)?;
         let mut memories = Vec::with_capacity(parameters.len());
-        let mut in_common = 0;
+        let (mut in_common, mut start) = (0, 0);
         for Parameter { var, .. } in &parameters {
-            let place = if is_plain(var) {
-                in_common += var.elem_count();
-                Place::Common(var.elem_count())
-            } else {
-                Place::Own(zeros(var)?)
+            let place = match &on_gpu {
+                Some(buffers) => Place::Own(views(buffers, start, var)?),
+                None if is_plain(var) => {
+                    in_common += var.elem_count();
+                    Place::Common(var.elem_count())
+                }
+                None => Place::Own(zeros(var)?),
             };
+            start += var.elem_count();
             memories.push(Memory { count: 0, place });
         }
         Ok(Self {
             rule,
-            weight_decay: settings.weight_decay,
-            decay_norm_and_bias: settings.decay_norm_and_bias,
+            decay: Decay {
+                weight_decay: settings.weight_decay,
+                on_norm_and_bias: settings.decay_norm_and_bias,
+            },
             clip_norm: settings.clip_norm,
             parameters,
             memories,
             buffers: std::array::from_fn(|_| vec![0.0; in_common]),
+            on_gpu,
         })
     }
+
+    /// Updates all variables by kernels, unless `watch` is not finite.
+    fn step_on_gpu(
+        &mut self,
+        buffers: &[Tensor; BUFFERS],
+        gradients: &Gradients,
+        learning_rate: f64,
+        watch: Option<&Tensor>,
+    ) -> Result<()> {
+        let mut updated = Vec::with_capacity(self.parameters.len());
+        let mut start = 0;
+        for (parameter, memory) in self.parameters.iter().zip(&mut self.memories) {
+            let variable = &parameter.var;
+            if let Some(gradient) = gradients.get(variable) {
+                memory.count += 1;
+                let step = Step {
+                    learning_rate,
+                    weight_decay: self.decay.of(parameter),
+                    scale: 1.0,
+                    count: memory.count,
+                };
+                let coefficients = self.rule.coefficients(&step);
+                updated.push(Updated {
+                    variable,
+                    gradient: gradient.contiguous()?,
+                    start,
+                    coefficients,
+                });
+            }
+            start += variable.elem_count();
+        }
+        let limits = Limits { watch, clip_norm: self.clip_norm };
+        cuda::update(&self.rule, &updated, buffers, &limits)
+    }
+}
+
+/// Buffers for the state of all variables on a GPU, if all of them can be updated there by kernels.
+fn zeros_on_gpu<const BUFFERS: usize>(
+    parameters: &[Parameter],
+) -> Result<Option<[Tensor; BUFFERS]>> {
+    let all = || parameters.iter().map(|parameter| &parameter.var);
+    let Some(first) = all().next().filter(|_| all().all(cuda::applies)) else {
+        return Ok(None);
+    };
+    let elements: usize = all().map(|variable| variable.elem_count()).sum();
+    array(|_| Tensor::zeros(elements, DType::F32, first.device())).map(Some)
+}
+
+/// A variable's part of the buffers, in its shape.
+fn views<const BUFFERS: usize>(
+    buffers: &[Tensor; BUFFERS],
+    start: usize,
+    variable: &Var,
+) -> Result<[Tensor; BUFFERS]> {
+    array(|index| buffers[index].narrow(0, start, variable.elem_count())?.reshape(variable.dims()))
+}
+
+fn array<const N: usize>(each: impl Fn(usize) -> Result<Tensor>) -> Result<[Tensor; N]> {
+    let all = (0..N).map(each).collect::<Result<Vec<_>>>()?;
+    all.try_into().map_err(|all: Vec<Tensor>| candle::Error::Msg(format!("{} buffers", all.len())))
 }
 
 impl<const BUFFERS: usize> Memory<BUFFERS> {
@@ -90,8 +175,26 @@ fn zeros<const BUFFERS: usize>(variable: &Var) -> Result<[Tensor; BUFFERS]> {
     Ok(std::array::from_fn(|_| zeros.clone()))
 }
 
-impl<R: Rule<BUFFERS>, const BUFFERS: usize> Optimizer for Elementwise<R, BUFFERS> {
+impl<R: OnGpu<BUFFERS>, const BUFFERS: usize> Optimizer for Elementwise<R, BUFFERS> {
+    fn step_while_finite(
+        &mut self,
+        gradients: &Gradients,
+        learning_rate: f64,
+        watch: &Tensor,
+    ) -> Result<()> {
+        if let Some(buffers) = self.on_gpu.clone() {
+            self.step_on_gpu(&buffers, gradients, learning_rate, Some(watch))
+        } else if watch.to_scalar::<f64>()?.is_finite() {
+            self.step(gradients, learning_rate)
+        } else {
+            Ok(())
+        }
+    }
+
     fn step(&mut self, gradients: &Gradients, learning_rate: f64) -> Result<()> {
+        if let Some(buffers) = self.on_gpu.clone() {
+            return self.step_on_gpu(&buffers, gradients, learning_rate, None);
+        }
         let scale = match self.clip_norm {
             Some(bound) => clip::scale(clip::gradient_norm(&self.parameters, gradients)?, bound),
             None => 1.0,
@@ -104,10 +207,9 @@ impl<R: Rule<BUFFERS>, const BUFFERS: usize> Optimizer for Elementwise<R, BUFFER
                 continue;
             };
             memory.count += 1;
-            let decays = parameter.role == Role::Weight || self.decay_norm_and_bias;
             let coefficients = self.rule.coefficients(&Step {
                 learning_rate,
-                weight_decay: if decays { self.weight_decay } else { 0.0 },
+                weight_decay: self.decay.of(parameter),
                 scale,
                 count: memory.count,
             });
@@ -164,6 +266,9 @@ impl<R: Rule<BUFFERS>, const BUFFERS: usize> Optimizer for Elementwise<R, BUFFER
                         let numbers = tensor.flatten_all()?.to_vec1::<f32>()?;
                         self.buffers[index][start..start + *len].copy_from_slice(&numbers);
                     }
+                    Place::Own(views) if self.on_gpu.is_some() => {
+                        views[index].slice_set(&tensor, 0, 0)?;
+                    }
                     Place::Own(tensors) => tensors[index] = tensor,
                 }
             }
@@ -171,18 +276,6 @@ impl<R: Rule<BUFFERS>, const BUFFERS: usize> Optimizer for Elementwise<R, BUFFER
         }
         state.finish()
     }
-}
-
-/// Splits the first `len` elements off each buffer.
-fn split_off<'a, const BUFFERS: usize>(
-    left: &mut [&'a mut [f32]; BUFFERS],
-    len: usize,
-) -> [&'a mut [f32]; BUFFERS] {
-    left.each_mut().map(|buffer| {
-        let (taken, rest) = std::mem::take(buffer).split_at_mut(len);
-        *buffer = rest;
-        taken
-    })
 }
 
 /// Updates one variable by tensor operations.
@@ -199,85 +292,4 @@ fn update_tensors<R: Rule<BUFFERS>, const BUFFERS: usize>(
         *memory = after.into_tensor()?;
     }
     parameter.var.set(&weight.into_tensor()?)
-}
-
-/// An update of one variable in place, in one pass over its elements.
-struct Update<'a, R: Rule<BUFFERS>, const BUFFERS: usize> {
-    coefficients: R::Coefficients,
-    /// In a mutex because candle passes only a shared reference.
-    buffers: Mutex<[&'a mut [f32]; BUFFERS]>,
-}
-
-impl<R: Rule<BUFFERS>, const BUFFERS: usize> InplaceOp2 for Update<'_, R, BUFFERS> {
-    fn name(&self) -> &'static str {
-        R::NAME
-    }
-
-    fn cpu_fwd(
-        &self,
-        weight: &mut CpuStorage,
-        weight_layout: &Layout,
-        gradient: &CpuStorage,
-        gradient_layout: &Layout,
-    ) -> Result<()> {
-        let (CpuStorage::F32(weight), CpuStorage::F32(gradient)) = (weight, gradient) else {
-            candle::bail!("{}: expected f32", R::NAME);
-        };
-        let offsets = (weight_layout.contiguous_offsets(), gradient_layout.contiguous_offsets());
-        let (Some(of_weight), Some(of_gradient)) = offsets else {
-            candle::bail!("{}: expected contiguous tensors", R::NAME);
-        };
-        let mut weight = &mut weight[of_weight.0..of_weight.1];
-        let mut gradient = &gradient[of_gradient.0..of_gradient.1];
-        let mut buffers = self.buffers.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut buffers = buffers.each_mut().map(|buffer| &mut **buffer);
-        let mut chunks = Vec::with_capacity(weight.len().div_ceil(CHUNK));
-        while !weight.is_empty() {
-            let len = weight.len().min(CHUNK);
-            let (first, rest) = weight.split_at_mut(len);
-            let (first_gradient, rest_gradient) = gradient.split_at(len);
-            (weight, gradient) = (rest, rest_gradient);
-            chunks.push(Chunk::<R, BUFFERS> {
-                coefficients: self.coefficients,
-                weight: first,
-                gradient: first_gradient,
-                buffers: split_off(&mut buffers, len),
-            });
-        }
-        if chunks.len() == 1 {
-            chunks.into_iter().for_each(|chunk| pulp::Arch::new().dispatch(chunk));
-        } else {
-            chunks.into_par_iter().for_each(|chunk| pulp::Arch::new().dispatch(chunk));
-        }
-        Ok(())
-    }
-}
-
-/// The inner loop of an update, compiled for the machine's vectors.
-struct Chunk<'a, R: Rule<BUFFERS>, const BUFFERS: usize> {
-    coefficients: R::Coefficients,
-    weight: &'a mut [f32],
-    gradient: &'a [f32],
-    buffers: [&'a mut [f32]; BUFFERS],
-}
-
-impl<R: Rule<BUFFERS>, const BUFFERS: usize> WithSimd for Chunk<'_, R, BUFFERS> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        // With lengths known to be equal, the compiler removes bounds checks.
-        let len = self.weight.len();
-        let gradient = &self.gradient[..len];
-        let buffers = self.buffers.map(|buffer| &mut buffer[..len]);
-        for index in 0..len {
-            let memory = std::array::from_fn(|buffer| buffers[buffer][index]);
-            let (weight, memory) =
-                R::update(&self.coefficients, self.weight[index], gradient[index], memory);
-            self.weight[index] = weight;
-            for (buffer, memory) in memory.into_iter().enumerate() {
-                buffers[buffer][index] = memory;
-            }
-        }
-    }
 }

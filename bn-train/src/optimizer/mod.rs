@@ -1,12 +1,18 @@
 //! Optimizers, which update weights by gradients and whose state can be saved.
 //!
-//! A rule (`rules`) is generic over numbers and tensors; `elementwise` applies it to all variables of a network, and `clip`
-//! bounds the norm of the gradients. An optimizer's state is saved as a [`State`], so a resumed run takes the same steps
+//! A rule (`rules`) is generic over numbers and tensors; `elementwise` applies it to all variables of a network, by
+//! `in_place` on the CPU and by `cuda` on an NVIDIA GPU, and `clip` bounds the norm of the gradients. An optimizer's state is saved as a [`State`], so a resumed run takes the same steps
 //! bitwise.
 
 mod average;
 mod clip;
+#[cfg(feature = "cuda")]
+mod cuda;
+#[cfg(not(feature = "cuda"))]
+#[path = "cuda/absent.rs"]
+mod cuda;
 mod elementwise;
+mod in_place;
 mod kinds;
 mod number;
 mod rules;

@@ -1,4 +1,5 @@
-//! The update rules, generic over numbers and tensors. `mod.rs` has their formulas.
+//! The update rules, generic over numbers and tensors. `mod.rs` has their formulas, and `cuda/optimizer.cu` has them for
+//! GPUs.
 
 use super::number::Number;
 use super::{Adam, RmsProp, Sgd};
@@ -74,13 +75,13 @@ impl Rule<1> for Sgd {
 pub(super) struct AdamStep {
     adam: Adam,
     /// Includes weight decay that is added to the gradient.
-    step: Step,
+    pub(super) step: Step,
     /// Factor of the weight from decoupled weight decay.
-    kept: f64,
+    pub(super) kept: f64,
     /// Learning rate divided by the first bias correction.
-    rate: f64,
+    pub(super) rate: f64,
     /// Inverse square root of the second bias correction.
-    inv_root_correction: f64,
+    pub(super) inv_root_correction: f64,
 }
 
 impl AdamStep {

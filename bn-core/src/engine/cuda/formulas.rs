@@ -5,9 +5,10 @@ use candle::cuda_backend::cudarc::driver::PushKernelArg;
 use candle::{DType, Result, Tensor};
 
 use super::arguments::{ByBatch, ByMoving, Commit, Renorm, Shape, Terms, variant};
-use super::module::{File, function};
+use super::programs::File;
 use super::{Cuda, config};
 use crate::channel::Decay;
+use crate::cuda::function;
 use crate::engine::plan::THREADS;
 use crate::engine::resident::{DeviceCommit, Fields, Parameters, in_order};
 use crate::tensors::Value;
@@ -53,7 +54,7 @@ impl Cuda {
         with_addresses(&stream, [parts.into(), (&moments).into()], |[parts, to]| {
             let [groups, channels, splits] =
                 [self.geometry.groups(), self.geometry.channels, splits].map(|n| n as i64);
-            let kernel = function(&self.device, File::Formulas, NUMBERS, "combine")?;
+            let kernel = function(&self.device, &File::Formulas.program(NUMBERS)?, "combine")?;
             let mut launch = stream.launch_builder(&kernel);
             launch.arg(&parts).arg(&groups).arg(&channels).arg(&splits).arg(&to);
             // SAFETY: the arguments are those of `combine`.
@@ -116,7 +117,7 @@ impl Cuda {
                         d_max: bounds.d_max.unwrap_or(f64::INFINITY),
                     },
                 };
-                let kernel = function(&self.device, File::Formulas, NUMBERS, "by_batch")?;
+                let kernel = function(&self.device, &File::Formulas.program(NUMBERS)?, "by_batch")?;
                 let mut launch = stream.launch_builder(&kernel);
                 launch.arg(&by);
                 // SAFETY: the argument is that of `by_batch`, which writes all fields and the batch.
@@ -157,7 +158,7 @@ impl Cuda {
                 epsilon: by.epsilon,
                 fields,
             };
-            let kernel = function(&self.device, File::Formulas, NUMBERS, "by_moving")?;
+            let kernel = function(&self.device, &File::Formulas.program(NUMBERS)?, "by_moving")?;
             let mut launch = stream.launch_builder(&kernel);
             launch.arg(&by);
             // SAFETY: the argument is that of `by_moving`, which writes all fields.
@@ -228,7 +229,7 @@ impl Cuda {
                 beta_is_wide: wide(1),
                 shape,
             };
-            let kernel = function(&self.device, File::Formulas, NUMBERS, "terms")?;
+            let kernel = function(&self.device, &File::Formulas.program(NUMBERS)?, "terms")?;
             let mut launch = stream.launch_builder(&kernel);
             launch.arg(&of);
             // SAFETY: the argument is that of `terms`, which writes all of its results.
@@ -291,7 +292,7 @@ pub(in super::super) fn commit(of: &DeviceCommit<'_>) -> Result<Tensor> {
             freedom: freedom.unwrap_or_default(),
             values: weight.values(),
         };
-        let kernel = function(device, File::Formulas, NUMBERS, "commit")?;
+        let kernel = function(device, &File::Formulas.program(NUMBERS)?, "commit")?;
         let mut launch = stream.launch_builder(&kernel);
         launch.arg(&commit);
         // SAFETY: the argument is that of `commit`; the caller holds the lock of the variables that it writes.

@@ -6,7 +6,7 @@
 
 mod arguments;
 mod formulas;
-mod module;
+mod programs;
 mod resident;
 
 use candle::cuda_backend::cudarc::driver::{CudaFunction, LaunchConfig, PushKernelArg};
@@ -20,13 +20,14 @@ use super::resident::{Fields, Resident};
 use super::{ByGroup, Engine, Operands};
 use crate::activation::Activation;
 use crate::channel::{Channel, GradientTerms, Moment, Totals, Weight};
+use crate::cuda::function;
 use crate::error::Result;
 use crate::moments::total_weight;
 use crate::tensors::cuda::{room, with_addresses};
 use crate::tensors::{Value, values};
 use crate::weights::flat_weights;
 use arguments::{Back, Shape, Tail};
-use module::{File, function};
+use programs::File;
 
 /// The engine whose formulas run on the host.
 pub(super) fn engine(operands: &Operands) -> Result<Box<dyn Engine>> {
@@ -104,7 +105,7 @@ impl Cuda {
     }
 
     fn function(&self, file: File, name: &str) -> candle::Result<CudaFunction> {
-        function(&self.device, file, self.x.dtype(), name)
+        function(&self.device, &file.program(self.x.dtype())?, name)
     }
 
     /// The plan for tensors at these addresses. Weights take a kernel that reads one element at a time.

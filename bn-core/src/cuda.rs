@@ -1,50 +1,33 @@
-//! The kernels' text into functions of a GPU: compiled by NVRTC once per process and kept on disk, by a digest of the text
-//! and the architecture.
+//! Kernels for NVIDIA GPUs, of this crate and of others: text that is compiled by NVRTC once per process and kept on disk,
+//! by a digest of the text and the architecture; and the addresses of tensors.
+//!
+//! `BN_CUDA_CACHE` names the folder of compiled kernels (default `~/.cache/bn-core`; empty: none).
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use candle::Result;
 use candle::cuda_backend::cudarc::driver::CudaFunction;
 use candle::cuda_backend::cudarc::nvrtc::{CompileError, CompileOptions, compile_ptx_with_opts};
 use candle::cuda_backend::{CudaDevice, WrapErr};
-use candle::{DType, Result, bail};
 
 use crate::tensors::lock;
 
-/// A file of kernels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum File {
-    Moments,
-    Normalize,
-    Gradient,
-    /// Formulas on per-channel values, which are f64 whatever the tensors are.
-    Formulas,
-}
+pub use crate::tensors::cuda::with_tensors;
 
-impl File {
-    fn texts(self) -> (&'static str, &'static [&'static str]) {
-        match self {
-            File::Moments => ("moments", &[include_str!("moments.cu")]),
-            File::Normalize => ("normalize", &[include_str!("normalize.cu")]),
-            File::Gradient => ("gradient", &[include_str!("gradient.cu")]),
-            File::Formulas => {
-                ("formulas", &[include_str!("formulas.cu"), include_str!("commit.cu")])
-            }
-        }
-    }
-}
-
-/// Elements that a kernel is compiled for, as common.cu numbers them.
-fn element(dtype: DType) -> Result<usize> {
-    Ok(match dtype {
-        DType::F32 => 1,
-        DType::F64 => 2,
-        DType::F16 => 3,
-        DType::BF16 => 4,
-        other => bail!("batch norm: no kernels for {other:?}"),
-    })
+/// A text of kernels, and how it is compiled.
+#[derive(Clone, Copy, Debug)]
+pub struct Program {
+    /// Part of the cached file's name; unique within the process for a text.
+    pub name: &'static str,
+    /// Put together, a line break between them. They include nothing, so that no toolkit is needed at run time.
+    pub texts: &'static [&'static str],
+    /// The text sees it as `ELEMENT`.
+    pub element: usize,
+    /// Whether a product and a sum are rounded separately, as on the CPU, instead of fused.
+    pub is_exact: bool,
 }
 
 struct Module {
@@ -52,48 +35,46 @@ struct Module {
     ptx: String,
 }
 
-/// File, element and architecture.
-type Key = (File, usize, (i32, i32));
+/// Name, element and architecture.
+type Key = (&'static str, usize, (i32, i32));
 static MODULES: Mutex<BTreeMap<Key, Arc<Module>>> = Mutex::new(BTreeMap::new());
 
-/// A kernel for tensors of a type, compiled if it is not yet.
-pub(super) fn function(
-    device: &CudaDevice,
-    file: File,
-    dtype: DType,
-    name: &str,
-) -> Result<CudaFunction> {
+/// A kernel of a program, which is compiled if it is not yet.
+///
+/// # Errors
+/// The program does not compile, or has no such kernel; errors of the driver.
+pub fn function(device: &CudaDevice, program: &Program, kernel: &str) -> Result<CudaFunction> {
     let capability = device.cuda_stream().context().compute_capability().w()?;
-    let key = (file, element(dtype)?, capability);
+    let key = (program.name, program.element, capability);
     let module = {
         let mut modules = lock(&MODULES);
         match modules.get(&key) {
             Some(module) => module.clone(),
             None => {
-                let module = Arc::new(Module::get(key, cache_folder().as_deref())?);
+                let module = Arc::new(Module::get(program, capability, cache_folder().as_deref())?);
                 modules.insert(key, module.clone());
                 module
             }
         }
     };
-    Ok(device.get_or_load_custom_func(name, &module.name, &module.ptx)?.into_cuda_function())
+    Ok(device.get_or_load_custom_func(kernel, &module.name, &module.ptx)?.into_cuda_function())
 }
 
 impl Module {
     /// From the cache, or from NVRTC and into the cache.
-    fn get((file, element, (major, minor)): Key, cache: Option<&Path>) -> Result<Self> {
-        let (stem, texts) = file.texts();
-        let text = [&[include_str!("common.cu")], texts].concat().join("\n");
+    fn get(program: &Program, (major, minor): (i32, i32), cache: Option<&Path>) -> Result<Self> {
+        let Program { name: stem, texts, element, is_exact } = *program;
+        let text = texts.join("\n");
         let mut options = vec![
             format!("-DELEMENT={element}"),
             format!("--gpu-architecture=compute_{major}{minor}"),
             "--std=c++17".to_owned(),
         ];
-        if file == File::Formulas {
-            options.push("--fmad=false".to_owned()); // the host's numbers
+        if is_exact {
+            options.push("--fmad=false".to_owned());
         }
         let digest = digest(&[options.join(" ").as_bytes(), text.as_bytes()]);
-        let name = format!("bn-core-{stem}-{element}-sm{major}{minor}-{digest:032x}");
+        let name = format!("{stem}-{element}-sm{major}{minor}-{digest:032x}");
         let path = cache.map(|folder| folder.join(format!("{name}.ptx")));
         let found = path.as_deref().and_then(|path| fs::read_to_string(path).ok());
         if let Some(ptx) = found.filter(|ptx| is_whole(ptx)) {
@@ -101,7 +82,8 @@ impl Module {
         }
         let options =
             CompileOptions { options, name: Some(format!("{stem}.cu")), ..Default::default() };
-        let ptx = compile_ptx_with_opts(text, options).map_err(|error| explained(&error))?.to_src();
+        let ptx =
+            compile_ptx_with_opts(text, options).map_err(|error| explained(stem, &error))?.to_src();
         if let Some(path) = path {
             // A cache that cannot be written costs seconds at the next start, and nothing else.
             let _ = keep(&path, &ptx);
@@ -110,13 +92,14 @@ impl Module {
     }
 }
 
-fn explained(error: &CompileError) -> candle::Error {
+fn explained(stem: &str, error: &CompileError) -> candle::Error {
     let said = match error {
         CompileError::CompileError { log, .. } => log.to_string_lossy().into_owned(),
         other => format!("{other:?}"),
     };
-    let advice = "NVRTC could not compile the batch norm kernels; a libnvrtc older than the GPU does not know its architecture";
-    candle::Error::Msg(format!("{advice}: {said}"))
+    candle::Error::Msg(format!(
+        "NVRTC could not compile the kernels of {stem}; a libnvrtc older than the GPU does not know its architecture: {said}"
+    ))
 }
 
 /// PTX ends with the end of a function, and a newline or NUL.
