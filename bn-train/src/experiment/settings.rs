@@ -65,8 +65,8 @@ impl Settings {
     /// # Errors
     /// As [`Networks::build`].
     pub fn networks(&self, sizes: Sizes, seed: u64, device: &Device) -> candle::Result<Networks> {
-        let (model, norm) = (&self.model, self.norm.as_ref());
-        Networks::build(&self.task, &Blueprint { model, norm, sizes, seed, device })
+        let (model, norm, precision) = (&self.model, self.norm.as_ref(), self.train.precision);
+        Networks::build(&self.task, &Blueprint { model, norm, sizes, precision, seed, device })
     }
 }
 

@@ -1,7 +1,8 @@
 //! `[train]`: how long to train, and when to evaluate.
 
 use crate::data::Description;
-use crate::keys::{Key, Keys, RunLength, Span, list, number, span, whole};
+use crate::keys::{Key, Keys, RunLength, Span, list, number, span, whole, words};
+use crate::model::Precision;
 
 /// How long to train, and when to evaluate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub struct TrainSettings {
     pub evaluate_every: u64,
     /// Additional steps to evaluate at, ascending. Steps past the end are ignored.
     pub evaluate_at: Vec<u64>,
+    /// What the networks compute in.
+    pub precision: Precision,
 }
 
 impl TrainSettings {
@@ -58,6 +61,13 @@ pub(super) fn read(keys: &mut Keys<'_>, data: Option<Description>) -> Option<Tra
     let about = "additional steps to evaluate at; those past the end are ignored";
     let at = Key::new("evaluate_at", list("steps", whole(0..=u64::MAX)), about);
     let evaluate_at = keys.with_default(at, Vec::new());
+    let about = "what networks compute in; weights, statistics and norm parameters stay f32";
+    let precision = words(&[
+        ("f32", Precision::F32, "32 bits"),
+        ("bf16", Precision::Bf16, "bfloat16, summed in f32; for GPUs, slow on a CPU"),
+    ]);
+    let precision = Key::new("precision", precision, about).also(&["dtype", "amp"]);
+    let precision = keys.with_default(precision, Precision::F32);
 
     let (batch_size, accumulate, mut evaluate_at) = (batch_size?, accumulate?, evaluate_at?);
     if !batch_size.is_multiple_of(accumulate) {
@@ -89,5 +99,6 @@ pub(super) fn read(keys: &mut Keys<'_>, data: Option<Description>) -> Option<Tra
         accumulate,
         evaluate_every: evaluate_every?.steps(length),
         evaluate_at,
+        precision: precision?,
     })
 }

@@ -8,7 +8,7 @@ use super::variables::{Variables, bias_gradient};
 use crate::ops::buffer::{Numbers, tensor};
 use crate::ops::channels::add_bias;
 use crate::ops::conv::{self, ConvShape, conv_shape};
-use crate::ops::conv2d;
+use crate::ops::{conv2d, in_f32_on_cpu};
 use candle::{Result, Tensor, Var};
 use candle_nn::VarBuilder;
 
@@ -74,8 +74,9 @@ impl Layer for Convolution {
         let y = if pass.uses_kernels(x)? {
             self.by_kernels(x, pass)?
         } else {
-            let weight = self.variables.weight_for(pass);
-            let y = conv2d(x.tensor(), &weight, self.padding, self.stride)?;
+            let weight = self.variables.weight_for(x, pass)?;
+            let convolve = |x: &Tensor, w: &Tensor| conv2d(x, w, self.padding, self.stride);
+            let y = in_f32_on_cpu(x.tensor(), &weight, convolve)?;
             Signal::new(self.variables.add_bias(y, pass)?)
         };
         pass.observe(&self.variables.path, y.tensor())?;

@@ -6,6 +6,7 @@ use super::signal::Signal;
 use super::tape::{Backward, GradientSink};
 use super::variables::{Variables, bias_gradient};
 use crate::ops::buffer::{Numbers, tensor};
+use crate::ops::in_f32_on_cpu;
 use crate::ops::matmul::Matrix;
 use candle::{Result, Tensor, Var};
 use candle_nn::VarBuilder;
@@ -63,7 +64,8 @@ impl Layer for Dense {
         let y = if pass.uses_kernels(x)? {
             self.by_kernels(x, pass)?
         } else {
-            let y = x.tensor().matmul(&self.0.weight_for(pass).t()?)?;
+            let weight = self.0.weight_for(x, pass)?.t()?;
+            let y = in_f32_on_cpu(x.tensor(), &weight, Tensor::matmul)?;
             Signal::new(self.0.add_bias(y, pass)?)
         };
         pass.observe(&self.0.path, y.tensor())?;

@@ -64,16 +64,24 @@ impl<M> Graph<M> {
     }
 }
 
+impl<M: ModuleT> Graph<M> {
+    /// The module's result, in the type of x. Its variables are f32, and so is what it computes.
+    fn module_on(&self, x: &Tensor, trains: bool) -> Result<Tensor> {
+        let dtype = x.dtype();
+        self.module.forward_t(&x.to_dtype(DType::F32)?, trains)?.to_dtype(dtype)
+    }
+}
+
 impl<M: ModuleT + Debug> Layer for Graph<M> {
     fn forward(&self, x: &Signal, pass: &mut Pass<'_>) -> Result<Signal> {
         let trains = pass.mode() == Mode::Train;
         if pass.is_by_graph() {
-            return self.module.forward_t(x.tensor(), trains).map(Signal::new);
+            return self.module_on(x.tensor(), trains).map(Signal::new);
         }
         let trained: Vec<Var> = self.trained().cloned().collect();
         if !pass.records(&[x], !trained.is_empty()) {
             let evaluating = Evaluating::start(&self.norms, pass)?;
-            let y = self.module.forward_t(&x.tensor().detach(), trains)?;
+            let y = self.module_on(&x.tensor().detach(), trains)?;
             if pass.is_recording() {
                 for (path, norm) in evaluating.norms {
                     if let Some(moments) = norm.take_recorded()? {

@@ -50,12 +50,13 @@ pub use parameters::Parameters;
 pub use pass::{Mode, MomentsByPath, Observer, Pass};
 pub use pool::{Flatten, MaxPool, MeanOverMap, Reshape};
 pub use resnet::Resnet;
-pub use settings::{Activation, NormLayer, NormSettings, Position};
+pub use settings::{Activation, NormLayer, NormSettings, Position, Precision};
 pub use signal::Signal;
 pub use tape::{Backward, GradientSink, Tape};
 
 use crate::data::ImageShape;
-use candle::{Result, Tensor, Var};
+use crate::ops::buffer::is_plain;
+use candle::{DType, Result, Tensor, Var};
 use candle_nn::VarBuilder;
 
 /// Input and output sizes of a network.
@@ -73,13 +74,14 @@ pub struct Model {
     layers: Box<dyn Layer>,
     /// Whether it has a batch-norm layer, so that statistics matter.
     pub is_normalized: bool,
+    precision: Precision,
 }
 
 impl Model {
     /// A network from custom layers, which map `[N, channels, height, width]` to scores `[N, classes]`.
     pub fn new(layers: impl Layer + 'static) -> Self {
         let is_normalized = !norm_layers(&layers).is_empty();
-        Self { layers: Box::new(layers), is_normalized }
+        Self { layers: Box::new(layers), is_normalized, precision: Precision::default() }
     }
 
     /// Builds the network of `settings` with the norm layers of `norm` and variables from `parameters`.
@@ -95,7 +97,21 @@ impl Model {
         let hidden = Hidden::new(norm, settings.activation);
         let layers = settings.architecture.build(sizes, hidden, parameters)?;
         let is_normalized = !norm_layers(&*layers).is_empty();
-        Ok(Self { layers, is_normalized })
+        Ok(Self { layers, is_normalized, precision: Precision::default() })
+    }
+
+    /// The same network, computing in `precision`. Its inputs and outputs stay f32.
+    pub fn with_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
+    }
+
+    /// A training pass over x: on a tape if this crate's kernels support x and the precision, otherwise in candle's graph.
+    pub fn training_pass<'a>(&self, x: &Tensor) -> Pass<'a> {
+        if is_plain(x) && self.precision == Precision::F32 {
+            Pass::train()
+        } else {
+            Pass::train_by_graph()
+        }
     }
 
     /// Scores `[N, classes]` of images `[N, channels, height, width]`.
@@ -119,7 +135,12 @@ impl Model {
     /// # Errors
     /// As [`Model::forward`].
     pub fn apply(&self, x: &Signal, pass: &mut Pass<'_>) -> Result<Signal> {
-        self.layers.forward(x, pass)
+        if self.precision == Precision::F32 {
+            return self.layers.forward(x, pass);
+        }
+        let narrow = x.tensor().to_dtype(self.precision.dtype())?;
+        let y = self.layers.forward(&Signal::new(narrow), pass)?;
+        Ok(Signal::new(y.tensor().to_dtype(DType::F32)?))
     }
 
     /// The gradients of a loss by the trainable variables, given `dy`, the gradient of the loss by an output `y` of `pass`.

@@ -82,11 +82,6 @@ impl<'a> Pass<'a> {
         Self::new(Mode::Train, Differentiation::Graph)
     }
 
-    /// A training pass over x: on a tape if this crate's kernels support x, otherwise in candle's graph.
-    pub fn train_for(x: &Tensor) -> Self {
-        if is_plain(x) { Self::train() } else { Self::train_by_graph() }
-    }
-
     /// A pass without gradients. In [`Mode::Train`] it still updates the moving statistics.
     pub fn evaluate(mode: Mode<'a>) -> Self {
         Self::new(mode, Differentiation::None)

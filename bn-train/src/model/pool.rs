@@ -6,7 +6,7 @@ use super::signal::Signal;
 use super::tape::{Backward, GradientSink};
 use crate::ops::buffer::{Numbers, tensor};
 use crate::ops::pool;
-use candle::{D, Result, Tensor};
+use candle::{D, DType, Result, Tensor};
 
 /// Flattens `[N, …]` to `[N, elements per example]`.
 #[derive(Debug)]
@@ -112,7 +112,9 @@ pub struct MeanOverMap;
 impl Layer for MeanOverMap {
     fn forward(&self, x: &Signal, pass: &mut Pass<'_>) -> Result<Signal> {
         if !pass.uses_kernels(x)? {
-            return x.tensor().flatten_from(2)?.mean(D::Minus1).map(Signal::new);
+            // Summed in f32, whatever the values are.
+            let wide = x.tensor().flatten_from(2)?.to_dtype(DType::F32)?;
+            return wide.mean(D::Minus1)?.to_dtype(x.tensor().dtype()).map(Signal::new);
         }
         let (images, channels, height, width) = x.tensor().dims4()?;
         let values = x.tensor().contiguous()?;

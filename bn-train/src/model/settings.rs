@@ -1,6 +1,29 @@
-//! Settings of hidden layers: norm and activation.
+//! Settings of layers: norm, activation and precision.
 
 use bn_core::BatchNormConfig;
+use candle::DType;
+
+/// The numbers that a network computes in. Weights, statistics, norm parameters, losses and optimizers are always f32 or
+/// wider.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// 32 bits.
+    #[default]
+    F32,
+    /// bfloat16: activations, and the operands of convolutions and matrix products, which sum in f32. On a CPU these are
+    /// computed in f32 and rounded, so results are the same up to rounding, but slow.
+    Bf16,
+}
+
+impl Precision {
+    /// The type of activations.
+    pub fn dtype(self) -> DType {
+        match self {
+            Self::F32 => DType::F32,
+            Self::Bf16 => DType::BF16,
+        }
+    }
+}
 
 /// The settings of norm layers.
 #[derive(Clone, Debug, PartialEq)]

@@ -2,6 +2,7 @@
 
 use super::layer::{Item, Named, Role};
 use super::pass::Pass;
+use super::signal::Signal;
 use super::tape::GradientSink;
 use crate::ops::buffer::{Numbers, tensor};
 use crate::ops::channels::channel_sums;
@@ -43,9 +44,9 @@ impl Variables {
         }
     }
 
-    /// The weight for candle's operations, attached to its graph only if that differentiates the pass.
-    pub(super) fn weight_for(&self, pass: &Pass<'_>) -> Tensor {
-        for_pass(&self.weight, pass)
+    /// The weight for candle's operations on x, attached to its graph only if that differentiates the pass.
+    pub(super) fn weight_for(&self, x: &Signal, pass: &Pass<'_>) -> Result<Tensor> {
+        for_pass(&self.weight, pass).to_dtype(x.tensor().dtype())
     }
 
     /// Adds the bias along axis 1, by candle's operations.
@@ -55,7 +56,7 @@ impl Variables {
         };
         let mut dims = vec![1; y.rank()];
         dims[1] = bias.elem_count();
-        y.broadcast_add(&for_pass(bias, pass).reshape(dims)?)
+        y.broadcast_add(&for_pass(bias, pass).to_dtype(y.dtype())?.reshape(dims)?)
     }
 }
 

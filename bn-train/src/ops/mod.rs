@@ -16,7 +16,7 @@ mod transpose;
 use std::mem::MaybeUninit;
 
 use buffer::{Numbers, Slot as _, filled, tensor};
-use candle::{Result, Tensor};
+use candle::{DType, Result, Tensor};
 
 pub use conv::conv2d;
 pub use loss::LossFunction;
@@ -31,6 +31,23 @@ fn lanes() -> usize {
         }
     }
     pulp::Arch::new().dispatch(Lanes)
+}
+
+/// `op(a, b)` in the type of the tensors. On the CPU candle has no products of half floats: they are computed in f32 there,
+/// as a GPU sums them, and rounded.
+///
+/// # Errors
+/// Errors of `op`.
+pub(crate) fn in_f32_on_cpu(
+    a: &Tensor,
+    b: &Tensor,
+    op: impl Fn(&Tensor, &Tensor) -> Result<Tensor>,
+) -> Result<Tensor> {
+    let dtype = a.dtype();
+    if !a.device().is_cpu() || !matches!(dtype, DType::BF16 | DType::F16) {
+        return op(a, b);
+    }
+    op(&a.to_dtype(DType::F32)?, &b.to_dtype(DType::F32)?)?.to_dtype(dtype)
 }
 
 /// `a + b` for equal shapes. Candle's version uses its own threads, which compete with rayon's for the cores.
@@ -61,7 +78,7 @@ pub(crate) fn sum(a: &Tensor, b: &Tensor) -> Result<Tensor> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle::{DType, Device};
+    use candle::Device;
 
     #[test]
     fn sum_equals_candles() {

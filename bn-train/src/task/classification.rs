@@ -93,7 +93,7 @@ impl Task for Classification {
         turn: &mut Turn<'_>,
     ) -> Result<Learned> {
         let model = &models[network];
-        let mut pass = turn.pass(&batch.images);
+        let mut pass = turn.pass(model, &batch.images);
         if let Some(weights) = &batch.norm_weights {
             pass = pass.with_weights(weights);
         }

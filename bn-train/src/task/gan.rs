@@ -152,7 +152,7 @@ fn discriminator_step(
     let mut gradients = crate::model::Gradients::new();
     let trainable = discriminator.trainable();
     for (images, is_real) in [(&batch.images, true), (&generated, false)] {
-        let mut pass = turn.pass(images).with_updates(updates);
+        let mut pass = turn.pass(discriminator, images).with_updates(updates);
         let scores = discriminator.apply(&Signal::new(images.clone()), &mut pass)?;
         let (loss, gradient) = logistic(scores.tensor(), is_real)?;
         losses.push((loss, vec![1.0]));
@@ -176,7 +176,7 @@ fn discriminator_step(
 /// The generator's step, through a discriminator that does not change.
 fn generator_step(models: &[Model], noise: &Tensor, turn: &mut Turn<'_>) -> Result<Learned> {
     let (generator, discriminator) = (&models[GENERATOR], &models[DISCRIMINATOR]);
-    let mut pass = turn.pass(noise);
+    let mut pass = turn.pass(generator, noise);
     let images = generator.apply(&Signal::new(noise.clone()), &mut pass)?;
     // The discriminator is observed in its own step.
     let dropped = Updates::new();

@@ -19,7 +19,8 @@ pub use scores::Scores;
 
 use crate::data::Batch;
 use crate::model::{
-    Gradients, Mode, Model, ModelSettings, NormSettings, Observer, Parameters, Pass, Sizes,
+    Gradients, Mode, Model, ModelSettings, NormSettings, Observer, Parameters, Pass, Precision,
+    Sizes,
 };
 use crate::random::{Purpose, Stream};
 use bn_core::Updates;
@@ -109,6 +110,8 @@ pub struct Blueprint<'a> {
     pub norm: Option<&'a NormSettings>,
     /// Image shape and classes of the data.
     pub sizes: Sizes,
+    /// What the networks compute in.
+    pub precision: Precision,
     /// Seed of the initial values.
     pub seed: u64,
     /// Device of the variables.
@@ -147,14 +150,14 @@ pub struct Turn<'a> {
 }
 
 impl<'a> Turn<'a> {
-    /// A training pass over x. The first one gets the observer.
-    pub fn pass<'b>(&mut self, x: &Tensor) -> Pass<'b>
+    /// A training pass of `model` over x. The first one gets the observer.
+    pub fn pass<'b>(&mut self, model: &Model, x: &Tensor) -> Pass<'b>
     where
         'a: 'b,
     {
         let pass = match self.observer.take() {
-            Some(observer) => Pass::train_for(x).with_observer(observer),
-            None => Pass::train_for(x),
+            Some(observer) => model.training_pass(x).with_observer(observer),
+            None => model.training_pass(x),
         };
         match self.updates {
             Some(updates) => pass.with_updates(updates),

@@ -23,7 +23,8 @@ impl Networks {
     /// # Errors
     /// As [`Task::build`].
     pub fn build(task: &Arc<dyn Task>, plan: &Blueprint<'_>) -> Result<Self> {
-        let models = task.build(plan)?;
+        let models = task.build(plan)?.into_iter();
+        let models = models.map(|model| model.with_precision(plan.precision)).collect();
         Ok(Self { task: Arc::clone(task), models, classes: plan.sizes.classes })
     }
 

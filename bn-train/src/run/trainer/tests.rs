@@ -151,6 +151,47 @@ fn pending_steps_are_bounded() {
     assert_eq!(known, 3);
 }
 
+/// Products of bfloat16 have 8 bits, so a loss moves by some `2⁻⁸` of itself in each of a few layers.
+#[test]
+fn bfloat16_trains_as_f32_up_to_rounding() {
+    for model in [
+        "model.hidden = [12, 7]",
+        "model = { kind = 'convnet', channels = [3, 4] }",
+        "model = { kind = 'resnet', depth = 8 }",
+        "model.hidden = [8]\nnorm = { kind = 'group', groups = 2 }",
+        "task = { kind = 'gan', latent = 3, hidden = [6] }\nmodel.hidden = [8]",
+    ] {
+        let lines = format!("optimizer = {{ kind = 'sgd', learning_rate = 0.02 }}\n{model}");
+        let settings =
+            |precision: &str| settings(&format!("{lines}\ntrain.precision = '{precision}'"));
+        let data = data(&settings("f32"));
+        let train = |precision: &str| {
+            let mut trainer = Trainer::new(&settings(precision), 3, &data).unwrap();
+            let scores = steps(&mut trainer, 8);
+            (trainer, scores)
+        };
+        let ((_, want), (trainer, got)) = (train("f32"), train("bf16"));
+        assert_ne!(got, want, "{model}");
+        for (got, want) in got.iter().zip(&want) {
+            assert!((got[0] - want[0]).abs() < 0.05 * want[0], "{model}: {got:?} {want:?}");
+        }
+        for (path, variable) in trainer.networks().variables() {
+            assert_ne!(variable.dtype(), DType::BF16, "{path}");
+        }
+        // Its state continues, like any other.
+        let saved = bytes(&trainer);
+        let mut second = Trainer::new(&settings("bf16"), 3, &data).unwrap();
+        second.load(State::from_bytes(&saved).unwrap()).unwrap();
+        let mut first = trainer;
+        assert_eq!(steps(&mut first, 3), steps(&mut second, 3));
+        assert!(bytes(&first) == bytes(&second), "{model}");
+        // Evaluations stay close too.
+        let examples = data.split(bn_report::schema::Split::Validation);
+        let scores = first.networks().evaluate(examples, crate::model::Mode::Moving, 100).unwrap();
+        assert!(scores.iter().all(|score| score.is_finite()), "{model}: {scores:?}");
+    }
+}
+
 /// The learning rate is so small that the weights hardly change. With weights, moving statistics converge to those of all
 /// examples; without, to those of the biased selection.
 #[test]

@@ -1,6 +1,6 @@
 use super::*;
 use crate::experiment::Registry;
-use crate::model::{norm_layers, statistics};
+use crate::model::{Precision, norm_layers, statistics};
 
 fn parts(lines: &str) -> (Gan, Vec<Model>) {
     let text = format!(
@@ -13,6 +13,7 @@ fn parts(lines: &str) -> (Gan, Vec<Model>) {
         model: &settings.model,
         norm: settings.norm.as_ref(),
         sizes,
+        precision: Precision::F32,
         seed: 5,
         device: &Device::Cpu,
     };
