@@ -1,16 +1,21 @@
 //! Two-dimensional f32 convolution, NCHW: [`conv2d`] for tensors, and [`forward`] and its gradients for slices.
 //!
-//! Two algorithms: the direct sum covers every kernel, stride and padding; Winograd's minimal filtering takes 3x3 kernels of
+//! Two algorithms on the CPU: the direct sum covers every kernel, stride and padding; Winograd's minimal filtering takes 3x3 kernels of
 //! stride 1 between many channels. Both have output channels in the vector lanes. A task is a few images. The gradient by the
 //! weights is summed over a fixed number of groups of images; with more threads than groups, the channels of a group are
 //! divided too. Results are therefore bitwise equal for any number of threads.
+//!
+//! On other devices, and for other types, `cudnn.rs` or `tensors.rs` compute the convolution of tensors.
 
+#[cfg(feature = "cudnn")]
+mod cudnn;
 mod direct;
 mod lanes;
 mod op;
 mod pack;
 mod shape;
 mod share;
+mod tensors;
 #[cfg(test)]
 mod tests;
 mod winograd;
