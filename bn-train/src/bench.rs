@@ -1,17 +1,19 @@
 //! Times the main operations of training. Prints JSON lines with the names and fields of `tools/torch_reference.py`, and
 //! the growth of the process's peak memory. `tools/compare_speed.py` runs both programs alternately.
+//!
+//! On a GPU only training steps are timed, because convolutions are kernels of the CPU. It works behind the host's back:
+//! a time is that of many steps up to one wait, divided. `tools/cuda-bench.sh` runs it beside PyTorch.
 
-use crate::data::{Batch, ImageShape};
-use crate::experiment::{Registry, Settings};
-use crate::model::Sizes;
-use crate::ops::conv::{self, ConvShape};
+mod steps;
+
+use crate::data::ImageShape;
+use crate::device::DeviceName;
 use crate::ops::parallel::awake;
-use crate::random::{Purpose, Stream};
-use crate::task::Turn;
 use anyhow::Context as _;
-use candle::{Device, Tensor};
-use std::hint::black_box;
+use candle::Device;
+use serde_json::{Value, json};
 use std::time::Instant;
+use steps::{Step, convolution, mlp, training};
 
 /// Options of a benchmark.
 #[derive(Clone, Debug)]
@@ -20,30 +22,40 @@ pub struct Selection {
     pub only: String,
     /// Number of threads.
     pub threads: usize,
-    /// Steps per case, scaled by the case's percentage.
+    /// Steps per case, scaled by the case's percentage; on a GPU, times per case.
     pub rounds: usize,
+    /// Where to compute.
+    pub device: DeviceName,
 }
 
-type Step = Box<dyn FnMut() -> anyhow::Result<()>>;
+/// Steps between two waits for a GPU: enough that the wait does not count.
+const STEPS_ON_GPU: usize = 20;
 
 /// A benchmark case.
 struct Case {
     name: &'static str,
     /// Percentage of the requested rounds.
     percent: usize,
-    build: fn() -> anyhow::Result<Step>,
+    work: Work,
+}
+
+enum Work {
+    /// Kernels over slices.
+    Kernels(fn() -> anyhow::Result<Step>),
+    /// A step of the network that a setting describes, for images of a shape, in batches of a size.
+    Training(fn() -> String, ImageShape, usize),
 }
 
 const CASES: &[Case] = &[
-    case("conv/128x16x16x32", 100, || convolution(16, 16, 32, 1)),
-    case("conv/128x32x32x16", 100, || convolution(32, 32, 16, 1)),
-    case("conv/128x64x64x8", 100, || convolution(64, 64, 8, 1)),
-    case("conv/128x16x32x32s2", 100, || convolution(16, 32, 32, 2)),
-    case("train/mlp3x100_sigmoid_bn_b60", 2000, || training(&mlp(3, 100, true), FLAT_784, 60)),
-    case("train/mlp3x100_sigmoid_b60", 2000, || training(&mlp(3, 100, false), FLAT_784, 60)),
-    case("train/mlp20x128_sigmoid_bn_b128", 2000, || training(&mlp(20, 128, true), FLAT_64, 128)),
-    case("train/resnet20_b128", 34, || training(RESNET, COLOUR, 128)),
-    case("train/resnet20_b32", 34, || training(RESNET, COLOUR, 32)),
+    kernels("conv/128x16x16x32", || convolution(16, 16, 32, 1)),
+    kernels("conv/128x32x32x16", || convolution(32, 32, 16, 1)),
+    kernels("conv/128x64x64x8", || convolution(64, 64, 8, 1)),
+    kernels("conv/128x16x32x32s2", || convolution(16, 32, 32, 2)),
+    learning("train/mlp3x100_sigmoid_bn_b60", 2000, || mlp(3, 100, true), FLAT_784, 60),
+    learning("train/mlp3x100_sigmoid_b60", 2000, || mlp(3, 100, false), FLAT_784, 60),
+    learning("train/mlp20x128_sigmoid_bn_b128", 2000, || mlp(20, 128, true), FLAT_64, 128),
+    learning("train/resnet20_b128", 34, || RESNET.to_owned(), COLOUR, 128),
+    learning("train/resnet20_b32", 34, || RESNET.to_owned(), COLOUR, 32),
 ];
 
 const RESNET: &str = "model = { kind = 'resnet', depth = 20, activation = 'relu' }";
@@ -51,56 +63,105 @@ const FLAT_784: ImageShape = image(1, 28);
 const FLAT_64: ImageShape = image(1, 8);
 const COLOUR: ImageShape = image(3, 32);
 
-const fn case(name: &'static str, percent: usize, build: fn() -> anyhow::Result<Step>) -> Case {
-    Case { name, percent, build }
+const fn kernels(name: &'static str, build: fn() -> anyhow::Result<Step>) -> Case {
+    Case { name, percent: 100, work: Work::Kernels(build) }
+}
+
+const fn learning(
+    name: &'static str,
+    percent: usize,
+    model: fn() -> String,
+    input: ImageShape,
+    batch: usize,
+) -> Case {
+    Case { name, percent, work: Work::Training(model, input, batch) }
 }
 
 const fn image(channels: usize, size: usize) -> ImageShape {
     ImageShape { channels, height: size, width: size }
 }
 
+impl Case {
+    /// Whether it can run on `device`.
+    fn runs_on(&self, device: DeviceName) -> bool {
+        !device.is_gpu() || matches!(self.work, Work::Training(..))
+    }
+
+    fn build(&self, device: &Device) -> anyhow::Result<Step> {
+        match self.work {
+            Work::Kernels(build) => build(),
+            Work::Training(model, input, batch) => training(&model(), input, batch, device),
+        }
+    }
+}
+
 /// Times each selected case and prints its line.
 ///
 /// # Errors
-/// No name matches, or an operation fails.
+/// No name matches, the device cannot be opened, or an operation fails.
 pub fn run(selection: &Selection) -> anyhow::Result<()> {
-    let fits = |case: &&Case| case.name.contains(&selection.only);
-    let selected: Vec<&Case> = CASES.iter().filter(fits).collect();
-    if selected.is_empty() {
-        let names: Vec<&str> = CASES.iter().map(|case| case.name).collect();
-        anyhow::bail!(
-            "no benchmark matches {:?}; expected one of {}",
-            selection.only,
-            names.join(", ")
-        );
-    }
+    let selected = selected(selection)?;
+    let device = selection.device.open()?;
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(selection.threads)
         .build()
         .context("threads")?;
     for case in selected {
-        let rounds = (selection.rounds * case.percent / 100).max(5);
-        let timed = pool.install(|| {
-            awake(|| {
-                let step = (case.build)()?;
-                let before = peak_mib();
-                let (median, least) = time(step, rounds)?;
-                let grown = peak_mib().zip(before).map(|(after, before)| after - before);
-                Ok::<_, anyhow::Error>((median, least, grown))
-            })
-        });
-        let (median, least, grown) = timed.with_context(|| case.name)?;
-        let line = serde_json::json!({
-            "name": case.name,
-            "median_ms": median,
-            "min_ms": least,
-            "step_mib": grown,
-            "threads": selection.threads,
-            "program": crate::VERSION,
-        });
-        println!("{line}");
+        let line = if device.is_cpu() {
+            pool.install(|| awake(|| on_cpu(case, selection, &device)))
+        } else {
+            on_gpu(case, selection, &device)
+        };
+        println!("{}", line.with_context(|| case.name)?);
     }
     Ok(())
+}
+
+fn selected(selection: &Selection) -> anyhow::Result<Vec<&'static Case>> {
+    let possible = || CASES.iter().filter(|case| case.runs_on(selection.device));
+    let found: Vec<&Case> = possible().filter(|case| case.name.contains(&selection.only)).collect();
+    let names: Vec<&str> = possible().map(|case| case.name).collect();
+    anyhow::ensure!(
+        !found.is_empty(),
+        "no benchmark on {} matches {:?}; expected one of {}",
+        selection.device,
+        selection.only,
+        names.join(", ")
+    );
+    Ok(found)
+}
+
+fn on_cpu(case: &Case, selection: &Selection, device: &Device) -> anyhow::Result<Value> {
+    let rounds = (selection.rounds * case.percent / 100).max(5);
+    let step = case.build(device)?;
+    let before = peak_mib();
+    let (median, least) = time(rounds, 1, step)?;
+    let grown = peak_mib().zip(before).map(|(after, before)| after - before);
+    Ok(json!({
+        "name": case.name,
+        "median_ms": median,
+        "min_ms": least,
+        "step_mib": grown,
+        "threads": selection.threads,
+        "program": crate::VERSION,
+    }))
+}
+
+fn on_gpu(case: &Case, selection: &Selection, device: &Device) -> anyhow::Result<Value> {
+    let mut step = case.build(device)?;
+    let (median, least) = time(selection.rounds, STEPS_ON_GPU, || {
+        for _ in 0..STEPS_ON_GPU {
+            step()?;
+        }
+        Ok(device.synchronize()?)
+    })?;
+    Ok(json!({
+        "name": case.name,
+        "median_ms": median,
+        "min_ms": least,
+        "device": selection.device.to_string(),
+        "program": crate::VERSION,
+    }))
 }
 
 /// Peak memory of this process in MiB, if the system reports it.
@@ -113,86 +174,66 @@ fn peak_mib() -> Option<f64> {
     Some(kib / 1024.0)
 }
 
-/// Median and minimum of `rounds` steps in milliseconds, after three warm-up steps.
-fn time(mut step: Step, rounds: usize) -> anyhow::Result<(f64, f64)> {
+/// Median and minimum milliseconds of a step over `rounds` calls of `work`, each `steps` of them, after three to warm up.
+fn time(
+    rounds: usize,
+    steps: usize,
+    mut work: impl FnMut() -> anyhow::Result<()>,
+) -> anyhow::Result<(f64, f64)> {
     for _ in 0..3 {
-        step()?;
+        work()?;
     }
     let mut times = Vec::new();
     for _ in 0..rounds {
         let start = Instant::now();
-        step()?;
-        times.push(start.elapsed().as_secs_f64() * 1e3);
+        work()?;
+        times.push(start.elapsed().as_secs_f64() * 1e3 / steps as f64);
     }
+    Ok(median_and_least(times))
+}
+
+fn median_and_least(mut times: Vec<f64>) -> (f64, f64) {
     times.sort_by(f64::total_cmp);
-    let middle = rounds / 2;
-    let median = match rounds % 2 {
+    let middle = times.len() / 2;
+    let median = match times.len() % 2 {
         0 => (times[middle - 1] + times[middle]) / 2.0,
         _ => times[middle],
     };
-    Ok((median, times[0]))
+    (median, times[0])
 }
 
-/// A 3x3 convolution of 128 square images: forward and both gradients.
-fn convolution(inputs: usize, outputs: usize, size: usize, stride: usize) -> anyhow::Result<Step> {
-    let shape = ConvShape {
-        images: 128,
-        inputs,
-        height: size,
-        width: size,
-        outputs,
-        kernel: (3, 3),
-        stride,
-        padding: 1,
-    };
-    let (rows, columns) = shape.output().context("the kernel does not fit")?;
-    let x = numbers("x", shape.images * inputs * size * size);
-    let weights = numbers("weights", outputs * inputs * 9);
-    let dy = numbers("dy", shape.images * outputs * rows * columns);
-    Ok(Box::new(move || {
-        black_box(conv::forward(&shape, &x, &weights));
-        black_box(conv::input_gradient(&shape, &dy, &weights));
-        black_box(conv::weight_gradient(&shape, &x, &dy));
-        Ok(())
-    }))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// The network of Ioffe & Szegedy 2015, figure 1.
-fn mlp(depth: usize, width: usize, norm: bool) -> String {
-    let hidden = vec![width.to_string(); depth].join(", ");
-    let norm = if norm { "" } else { "norm.kind = 'none'\n" };
-    format!("{norm}model = {{ kind = 'mlp', hidden = [{hidden}], activation = 'sigmoid' }}")
-}
+    fn chosen(only: &str, device: DeviceName) -> anyhow::Result<Vec<&'static str>> {
+        let selection = Selection { only: only.to_owned(), threads: 1, rounds: 1, device };
+        Ok(selected(&selection)?.iter().map(|case| case.name).collect())
+    }
 
-/// One training step of the network of `model`.
-fn training(model: &str, input: ImageShape, batch: usize) -> anyhow::Result<Step> {
-    let settings = settings(model)?;
-    let sizes = Sizes { input, classes: 10 };
-    let networks = settings.networks(sizes, 0, &Device::Cpu)?;
-    let mut optimizer = settings.optimizer.build(networks.parameters().collect())?;
-    let images = numbers("images", batch * input.pixels());
-    let dims = (batch, input.channels, input.height, input.width);
-    let images = Tensor::from_vec(images, dims, &Device::Cpu)?;
-    let mut stream = Stream::new(0, Purpose::Initialize("labels"));
-    let labels: Vec<u32> = (0..batch).map(|_| stream.below(10) as u32).collect();
-    let batch = Batch::new(images, Tensor::new(labels, &Device::Cpu)?);
-    Ok(Box::new(move || {
-        let models = networks.models();
-        let learned = networks.task().learn(0, models, &batch, &mut Turn::default())?;
-        optimizer.step(&learned.gradients, 0.01)?;
-        black_box(learned.scores);
-        Ok(())
-    }))
-}
+    #[test]
+    fn gpus_time_training_only() {
+        let gpu = DeviceName::Cuda(0);
+        assert_eq!(chosen("", DeviceName::Cpu).unwrap().len(), CASES.len());
+        let names = chosen("", gpu).unwrap();
+        assert!(names.iter().all(|name| name.starts_with("train/")), "{names:?}");
+        assert_eq!(chosen("resnet20_b128", gpu).unwrap(), ["train/resnet20_b128"]);
+        let error = chosen("conv", gpu).unwrap_err().to_string();
+        assert!(error.contains("on cuda:0 matches \"conv\"; expected one of train/"), "{error}");
+    }
 
-fn settings(model: &str) -> anyhow::Result<Settings> {
-    let lines = format!(
-        "{model}\noptimizer = {{ learning_rate = 0.01, momentum = 0.9 }}\ntrain.steps = 1\n"
-    );
-    Ok(Registry::built_in().settings(&lines)?)
-}
-
-fn numbers(name: &str, len: usize) -> Vec<f32> {
-    let mut stream = Stream::new(0, Purpose::Initialize(name));
-    (0..len).map(|_| stream.normal(0.0, 1.0)).collect()
+    #[test]
+    fn rounds_are_timed_after_a_warm_up() {
+        let mut calls = 0;
+        let work = || {
+            calls += 1;
+            Ok(())
+        };
+        let (median, least) = time(4, 8, work).unwrap();
+        assert!(calls == 3 + 4 && median >= least && least >= 0.0, "{calls} {median} {least}");
+        let failed = time(1, 1, || Err(anyhow::anyhow!("no memory")));
+        assert_eq!(failed.unwrap_err().to_string(), "no memory");
+        assert_eq!(median_and_least(vec![3.0, 1.0, 2.0]), (2.0, 1.0));
+        assert_eq!(median_and_least(vec![4.0, 1.0, 2.0, 3.0]), (2.5, 1.0));
+    }
 }

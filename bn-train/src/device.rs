@@ -1,10 +1,18 @@
-//! The compute device: its name on the command line, and opening it.
+//! The compute device: its name on the command line, the GPUs that a choice stands for, and opening one.
+
+// Twins with the same functions.
+#[cfg(feature = "cuda")]
+mod gpus;
+#[cfg(not(feature = "cuda"))]
+#[path = "device/no_gpus.rs"]
+mod gpus;
 
 use candle::Device;
 use std::fmt;
+use std::panic::UnwindSafe;
 use std::str::FromStr;
 
-/// `cpu`, `cuda` (the first GPU) or `cuda:N`.
+/// One device: `cpu`, `cuda:N`, or `cuda`, the first GPU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DeviceName {
     /// The CPU.
@@ -36,6 +44,72 @@ impl fmt::Display for DeviceName {
     }
 }
 
+/// The devices that training may use: `cpu`, `cuda:N`, or `cuda`, every GPU that the driver shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceChoice {
+    /// This one.
+    One(DeviceName),
+    /// Every GPU.
+    EveryGpu,
+}
+
+impl Default for DeviceChoice {
+    fn default() -> Self {
+        Self::One(DeviceName::default())
+    }
+}
+
+impl FromStr for DeviceChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "cuda" { Ok(Self::EveryGpu) } else { text.parse().map(Self::One) }
+    }
+}
+
+impl fmt::Display for DeviceChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::One(name) => name.fmt(f),
+            Self::EveryGpu => f.write_str("cuda"),
+        }
+    }
+}
+
+impl DeviceChoice {
+    /// The device of work that needs one only: the first.
+    pub fn first(self) -> DeviceName {
+        match self {
+            Self::One(name) => name,
+            Self::EveryGpu => DeviceName::Cuda(0),
+        }
+    }
+
+    /// The devices, at least one.
+    ///
+    /// # Errors
+    /// Every GPU is wanted and there is none; [`DeviceError`] says what to do.
+    pub fn devices(self) -> Result<Vec<DeviceName>, DeviceError> {
+        match self {
+            Self::One(name) => Ok(vec![name]),
+            Self::EveryGpu => every_gpu(gpus::count()?),
+        }
+    }
+}
+
+fn every_gpu(count: usize) -> Result<Vec<DeviceName>, DeviceError> {
+    let name = DeviceName::Cuda(0);
+    match count {
+        0 => Err(DeviceError::Unusable { name, reason: "it shows none at all".to_owned() }),
+        _ => Ok((0..count).map(DeviceName::Cuda).collect()),
+    }
+}
+
+/// The device of each of `jobs` concurrent processes: by turns, so that no device has two more than another.
+pub fn by_turns(devices: &[DeviceName], jobs: usize) -> Vec<DeviceName> {
+    devices.iter().copied().cycle().take(jobs).collect()
+}
+
 /// Why a device cannot be used, and what to do.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -60,6 +134,11 @@ pub enum DeviceError {
 }
 
 impl DeviceName {
+    /// Whether it is a GPU.
+    pub fn is_gpu(self) -> bool {
+        matches!(self, Self::Cuda(_))
+    }
+
     /// Opens the device.
     ///
     /// # Errors
@@ -71,20 +150,27 @@ impl DeviceName {
                 Err(DeviceError::NotBuilt(self))
             }
             Self::Cuda(number) => {
-                // With a driver library but no driver, cudarc panics instead of failing.
-                let opened = quietly(|| Device::new_cuda(number));
-                let unusable = |reason| DeviceError::Unusable { name: self, reason };
-                match opened {
-                    Ok(device) => device.map_err(|error| unusable(first_line(&error.to_string()))),
-                    Err(panic) => Err(unusable(first_line(&panic))),
-                }
+                driven(|| Device::new_cuda(number).map_err(|error| error.to_string()))
+                    .map_err(|reason| DeviceError::Unusable { name: self, reason })
             }
         }
     }
 }
 
+/// Lets this thread sleep while it waits for the GPU; otherwise it spins, and keeps a core busy. Nothing happens on a CPU.
+pub fn sleep_while_waiting(device: &Device) {
+    gpus::sleep_while_waiting(device);
+}
+
+/// Calls the driver. A failure is the first line of its message.
+fn driven<T>(call: impl FnOnce() -> Result<T, String> + UnwindSafe) -> Result<T, String> {
+    // With a driver library but no driver, cudarc panics instead of failing.
+    let called = quietly(call).and_then(|result| result);
+    called.map_err(|message| first_line(&message))
+}
+
 /// Runs `work`, and returns a panic as its message without printing it.
-fn quietly<T>(work: impl FnOnce() -> T + std::panic::UnwindSafe) -> Result<T, String> {
+fn quietly<T>(work: impl FnOnce() -> T + UnwindSafe) -> Result<T, String> {
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
     let result = std::panic::catch_unwind(work);
@@ -121,6 +207,43 @@ mod tests {
         for wrong in ["gpu", "cuda:", "cuda:-1", "CPU", ""] {
             assert!(wrong.parse::<DeviceName>().is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn cuda_is_every_gpu_and_a_number_is_one() {
+        for text in ["cpu", "cuda", "cuda:0", "cuda:3"] {
+            let choice: DeviceChoice = text.parse().unwrap();
+            assert_eq!(choice.to_string(), text);
+        }
+        assert_eq!(DeviceChoice::default().to_string(), "cpu");
+        assert!("gpu".parse::<DeviceChoice>().is_err());
+        let one = DeviceChoice::One(DeviceName::Cuda(3));
+        assert_eq!((one.first(), one.devices().unwrap()), (one.first(), vec![DeviceName::Cuda(3)]));
+        assert_eq!(DeviceChoice::EveryGpu.first(), DeviceName::Cuda(0));
+        for count in [1, 2, 3, 8] {
+            let every = every_gpu(count).unwrap();
+            assert_eq!(every, (0..count).map(DeviceName::Cuda).collect::<Vec<_>>());
+            assert_eq!(every[0], DeviceChoice::EveryGpu.first());
+        }
+        let error = every_gpu(0).unwrap_err().to_string();
+        assert!(error.contains("none at all") && error.contains("nvidia-smi"), "{error}");
+    }
+
+    #[test]
+    fn devices_are_taken_by_turns() {
+        for gpus in [1, 2, 3, 8] {
+            let devices = every_gpu(gpus).unwrap();
+            for jobs in [1, 2, 3, 4, 7, 8, 16, 17] {
+                let taken = by_turns(&devices, jobs);
+                assert_eq!(taken.len(), jobs);
+                let loads = devices.iter().map(|one| taken.iter().filter(|&it| it == one).count());
+                let loads: Vec<usize> = loads.collect();
+                let (least, most) = (loads.iter().min().unwrap(), loads.iter().max().unwrap());
+                assert!(most - least <= 1, "{gpus} GPUs, {jobs} jobs: {loads:?}");
+                assert_eq!(taken[0], DeviceName::Cuda(0));
+            }
+        }
+        assert_eq!(by_turns(&[DeviceName::Cpu], 3), [DeviceName::Cpu; 3]);
     }
 
     #[test]

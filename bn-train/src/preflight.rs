@@ -1,5 +1,5 @@
-//! Checks everything that can fail before training starts: output folder, device, data, the network of every arm, and on
-//! a GPU, whose memory may be too small, one training step of each arm.
+//! Checks everything that can fail before training starts: output folder, devices, data, the network of every arm, and on
+//! a GPU, whose memory may be too small, one training step of each arm. The step runs on the first of several GPUs.
 
 use crate::device::DeviceName;
 use crate::experiment::Settings;
@@ -21,12 +21,16 @@ pub struct Checked {
     _lock: Lock,
 }
 
-/// Opens the device, loads the data, builds the network of every arm, and creates and locks `folder`.
+/// Opens the devices, loads the data, builds the network of every arm, and creates and locks `folder`.
 ///
 /// # Errors
-/// The first failure, with its path or arm.
-pub fn check(plan: &Plan, folder: &Path, device_name: DeviceName) -> anyhow::Result<Checked> {
+/// The first failure, with its device, path or arm.
+pub fn check(plan: &Plan, folder: &Path, devices: &[DeviceName]) -> anyhow::Result<Checked> {
+    let (&device_name, others) = devices.split_first().context("no device to train on")?;
     let device = device_name.open()?;
+    for other in others {
+        other.open()?;
+    }
     let mut surroundings = Surroundings {
         device_kind: device_kind(&device_name.to_string()).to_owned(),
         ..Surroundings::default()

@@ -2,6 +2,7 @@
 
 use super::respawn::respawn;
 use crate::bench;
+use crate::device::DeviceName;
 use clap::Args;
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
@@ -18,6 +19,9 @@ pub(super) struct Bench {
     /// Steps to time; short ones are repeated more often
     #[arg(long, value_name = "N", default_value = "15")]
     rounds: NonZeroUsize,
+    /// cpu, cuda:N, or cuda, the first GPU; training steps only on a GPU, many between two waits for it
+    #[arg(long, default_value_t)]
+    device: DeviceName,
 }
 
 impl Bench {
@@ -26,7 +30,8 @@ impl Bench {
         if let Some(status) = respawn(self.threads.get())? {
             return Ok(status);
         }
-        let (only, threads, rounds) = (self.only, self.threads.get(), self.rounds.get());
-        bench::run(&bench::Selection { only, threads, rounds }).map(|()| ExitCode::SUCCESS)
+        let (threads, rounds) = (self.threads.get(), self.rounds.get());
+        let selection = bench::Selection { only: self.only, threads, rounds, device: self.device };
+        bench::run(&selection).map(|()| ExitCode::SUCCESS)
     }
 }

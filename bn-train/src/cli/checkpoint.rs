@@ -19,7 +19,7 @@ pub(super) struct Evaluate {
     /// The run's settings [default: config.toml in its folder]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// cpu, cuda or cuda:N
+    /// cpu, cuda:N, or cuda, the first GPU
     #[arg(long, default_value_t)]
     device: DeviceName,
 }

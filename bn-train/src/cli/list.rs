@@ -24,13 +24,13 @@ pub(super) struct List {
 impl List {
     /// Prints each experiment's name, question, data, size and estimated time.
     pub(super) fn run(&self, registry: &Registry) -> anyhow::Result<ExitCode> {
-        let share = self.machine.share(usize::MAX);
+        let share = self.machine.share(&self.machine.device.devices()?, usize::MAX);
         if !self.no_timing
             && let Some(status) = respawn(share.threads)?
         {
             return Ok(status);
         }
-        let device = self.machine.device.open()?;
+        let device = self.machine.device.first().open()?;
         let mut all = 0.0;
         for shipped in registry.shipped() {
             let experiment = registry.load(shipped.name, &Flags::default())?;

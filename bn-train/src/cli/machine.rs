@@ -1,20 +1,20 @@
-//! The device a command computes on, and how the cores are divided among its runs.
+//! The devices a command computes on, and how they and the cores are divided among its runs.
 
-use crate::device::DeviceName;
+use crate::device::{DeviceChoice, DeviceName};
 use clap::Args;
 
-/// The device, the number of concurrent runs, and the threads of each.
+/// The devices, the number of concurrent runs, and the threads of each.
 #[derive(Debug, Args)]
 pub(super) struct Machine {
-    /// Concurrent runs, one process each [default: cores divided by --threads; 1 on a GPU]
+    /// Concurrent runs, one process each [default: cores divided by --threads; on GPUs one per GPU]
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     jobs: Option<usize>,
-    /// Threads per run; results do not depend on it [default: cores divided by --jobs]
+    /// Threads per run; results do not depend on it [default: cores divided by --jobs; 1 on a GPU]
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     threads: Option<usize>,
-    /// cpu, cuda or cuda:N
+    /// cpu, cuda (every GPU, by turns) or cuda:N; what needs one device takes the first
     #[arg(long, default_value_t)]
-    pub(super) device: DeviceName,
+    pub(super) device: DeviceChoice,
 }
 
 /// The number of concurrent runs and the threads of each.
@@ -25,21 +25,37 @@ pub(super) struct Share {
 }
 
 impl Machine {
-    /// Divides this machine's cores among `runs` runs.
-    pub(super) fn share(&self, runs: usize) -> Share {
+    /// Divides this machine's cores and `devices` among `runs` runs.
+    pub(super) fn share(&self, devices: &[DeviceName], runs: usize) -> Share {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let jobs = self.jobs.or(match self.device {
-            DeviceName::Cpu => None,
-            // Each process needs its own context and memory on the GPU.
-            DeviceName::Cuda(_) => Some(1),
-        });
-        share(cores, runs, jobs, self.threads)
+        share(cores, devices, runs, self.jobs, self.threads)
     }
 }
 
-fn share(cores: usize, runs: usize, jobs: Option<usize>, threads: Option<usize>) -> Share {
-    let jobs = jobs.unwrap_or_else(|| cores / threads.unwrap_or(1)).clamp(1, runs.max(1));
-    Share { jobs, threads: threads.unwrap_or(cores / jobs).max(1) }
+fn share(
+    cores: usize,
+    devices: &[DeviceName],
+    runs: usize,
+    jobs: Option<usize>,
+    threads: Option<usize>,
+) -> Share {
+    let on_gpus = devices.iter().any(|device| device.is_gpu());
+    // Each process needs a context and memory of its own on its GPU, and leaves the cores idle.
+    let (default_jobs, default_threads) =
+        if on_gpus { (devices.len(), Some(1)) } else { (cores / threads.unwrap_or(1), None) };
+    let jobs = jobs.unwrap_or(default_jobs).clamp(1, runs.max(1));
+    Share { jobs, threads: threads.or(default_threads).unwrap_or(cores / jobs).max(1) }
+}
+
+/// `cuda:0, cuda:1`: each of `devices` once.
+pub(super) fn named(devices: &[DeviceName]) -> String {
+    let mut names: Vec<String> = Vec::new();
+    for name in devices.iter().map(ToString::to_string) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names.join(", ")
 }
 
 /// Parses a positive integer.
@@ -51,6 +67,8 @@ fn at_least_one(text: &str) -> Result<usize, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::by_turns;
+    use crate::experiment::digest::device_kind;
 
     #[test]
     fn cores_are_divided_among_jobs_and_threads() {
@@ -64,8 +82,45 @@ mod tests {
             (2, 1, Some(4), None, (1, 2)),
             (2, 9, Some(4), None, (4, 1)),
         ] {
-            let Share { jobs, threads } = share(cores, runs, jobs, threads);
+            let Share { jobs, threads } = share(cores, &[DeviceName::Cpu], runs, jobs, threads);
             assert_eq!((jobs, threads), expected, "{cores} cores, {runs} runs");
+        }
+    }
+
+    #[test]
+    fn each_gpu_gets_a_run() {
+        for (gpus, runs, jobs, threads, expected) in [
+            (1, 35, None, None, (1, 1)),
+            (2, 35, None, None, (2, 1)),
+            (3, 35, None, None, (3, 1)),
+            (8, 35, None, None, (8, 1)),
+            // Fewer runs than GPUs.
+            (8, 3, None, None, (3, 1)),
+            (2, 1, None, None, (1, 1)),
+            (3, 0, None, None, (1, 1)),
+            // More runs at a time than GPUs, and fewer.
+            (2, 35, Some(6), None, (6, 1)),
+            (8, 35, Some(3), None, (3, 1)),
+            (8, 2, Some(16), None, (2, 1)),
+            (2, 35, None, Some(4), (2, 4)),
+        ] {
+            let devices: Vec<DeviceName> = (0..gpus).map(DeviceName::Cuda).collect();
+            for cores in [1, 2, 64] {
+                let Share { jobs, threads } = share(cores, &devices, runs, jobs, threads);
+                assert_eq!((jobs, threads), expected, "{gpus} GPUs, {runs} runs, {cores} cores");
+                // No GPU gets a second run before each has one.
+                let first: Vec<String> = (0..gpus.min(jobs)).map(|i| format!("cuda:{i}")).collect();
+                assert_eq!(named(&by_turns(&devices, jobs)), first.join(", "));
+            }
+        }
+    }
+
+    #[test]
+    fn a_digest_does_not_tell_gpus_apart() {
+        let every = ["cuda", "cuda:0", "cuda:7"].map(|text| text.parse::<DeviceChoice>().unwrap());
+        for choice in every {
+            assert_eq!(device_kind(&choice.to_string()), "cuda");
+            assert_eq!(device_kind(&choice.first().to_string()), "cuda");
         }
     }
 }

@@ -2,8 +2,9 @@
 
 use super::choice::Choice;
 use super::list::counted;
-use super::machine::{Machine, Share};
+use super::machine::{Machine, Share, named};
 use super::print::print;
+use crate::device::{DeviceName, by_turns};
 use crate::experiment::plan::{self, Plan};
 use crate::experiment::{Experiment, Registry};
 use crate::launch::earlier::{Standing, neighbours};
@@ -87,7 +88,9 @@ impl Run {
     ) -> anyhow::Result<ExitCode> {
         let plan = Plan::new(&experiment);
         let folder = self.out.join(slug(&plan.name));
-        let checked = preflight::check(&plan, &folder, self.machine.device)?;
+        let devices = self.machine.device.devices()?;
+        let share = self.machine.share(&devices, plan.runs.len());
+        let checked = preflight::check(&plan, &folder, &devices[..share.jobs.min(devices.len())])?;
         let all = self.jobs(&plan, &folder, &checked)?;
         let neighbours = neighbours(&experiment, &plan, &folder, &self.machine.device.to_string())?;
         let standing = Standing::of(&all, &neighbours, registry, self.replace)?;
@@ -97,7 +100,7 @@ impl Run {
             .filter(|(_, result)| result.is_none())
             .map(|(job, _)| job.clone())
             .collect();
-        let options = self.options(jobs.len());
+        let options = self.options(&devices, jobs.len());
         announce(&plan, &options, &folder, &standing)?;
         for note in &experiment.notes {
             console::note(&format!("note: {note}"));
@@ -110,9 +113,9 @@ impl Run {
         self.conclude(&folder, &jobs, &outcome)
     }
 
-    fn options(&self, runs: usize) -> Options {
-        let Share { jobs, threads } = self.machine.share(runs);
-        Options { jobs, threads, device: self.machine.device, plain: self.plain }
+    fn options(&self, devices: &[DeviceName], runs: usize) -> Options {
+        let Share { jobs, threads } = self.machine.share(devices, runs);
+        Options { devices: by_turns(devices, jobs), threads, plain: self.plain }
     }
 
     fn jobs(
@@ -121,6 +124,7 @@ impl Run {
         folder: &Path,
         checked: &preflight::Checked,
     ) -> anyhow::Result<Vec<Job>> {
+        // As it was typed: which GPU a run will get is open, and does not matter to its results.
         let device = self.machine.device.to_string();
         let job = |run: &plan::Run| {
             let config = plan.config(run, &checked.surroundings, crate::VERSION, &device);
@@ -226,10 +230,10 @@ fn announce(
     for arm in &plan.arms {
         text += &format!("  {arm}\n");
     }
-    let Options { device, jobs, threads, .. } = options;
-    let threads = counted(*threads, "thread");
+    let (devices, jobs) = (named(&options.devices), options.devices.len());
+    let threads = counted(options.threads, "thread");
     text +=
-        &format!("on {device}, {jobs} at a time with {threads} each, into {}\n", folder.display());
+        &format!("on {devices}, {jobs} at a time with {threads} each, into {}\n", folder.display());
     text += &of_earlier(standing);
     print(&text)
 }

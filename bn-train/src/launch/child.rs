@@ -37,6 +37,8 @@ pub(super) struct Worker {
     child: Child,
     /// Dropped to tell the worker to stop.
     input: Option<ChildStdin>,
+    /// Which of the concurrent processes it is, by which it has its device.
+    pub(super) place: usize,
     /// The job in progress.
     pub(super) job: Option<usize>,
     pub(super) is_alive: bool,
@@ -48,12 +50,13 @@ impl Worker {
     /// Starts a process whose events arrive through `sender`, tagged with `index`.
     pub(super) fn start(
         index: usize,
+        place: usize,
         options: &Options,
         sender: &mpsc::Sender<(usize, Heard)>,
     ) -> anyhow::Result<Self> {
         let program = std::env::current_exe().context("cannot find this program")?;
         let mut child = Command::new(&program)
-            .args(["worker", "--device", &options.device.to_string()])
+            .args(["worker", "--device", &options.devices[place].to_string()])
             .envs(environment(options.threads))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -65,7 +68,7 @@ impl Worker {
         let sender = sender.clone();
         std::thread::spawn(move || listen(index, output, &sender));
         let stderr = std::thread::spawn(move || collect(errors));
-        Ok(Self { child, input, job: None, is_alive: true, stderr: Some(stderr) })
+        Ok(Self { child, input, place, job: None, is_alive: true, stderr: Some(stderr) })
     }
 
     /// Gives the worker job `number`.

@@ -20,14 +20,12 @@ pub struct Job {
 }
 
 /// Options of a launch.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Options {
-    /// Number of concurrent runs, at least 1.
-    pub jobs: usize,
+    /// The device of each concurrent process, at least one.
+    pub devices: Vec<DeviceName>,
     /// Threads per run.
     pub threads: usize,
-    /// Device to train on.
-    pub device: DeviceName,
     /// Whether progress is shown as lines of text instead of bars.
     pub plain: bool,
 }

@@ -36,8 +36,8 @@ pub fn launch(
         sender,
         kill_at: None,
     };
-    for _ in 0..options.jobs.min(jobs.len()) {
-        launcher.start_worker()?;
+    for place in 0..options.devices.len().min(jobs.len()) {
+        launcher.start_worker(place)?;
     }
     while launcher.workers.iter().any(|worker| worker.is_alive) {
         match receiver.recv_timeout(POLL_EVERY) {
@@ -70,10 +70,10 @@ struct Launcher<'a> {
 }
 
 impl Launcher<'_> {
-    /// Starts a worker and gives it a job.
-    fn start_worker(&mut self) -> anyhow::Result<()> {
+    /// Starts a worker on the device of `place`, and gives it a job.
+    fn start_worker(&mut self, place: usize) -> anyhow::Result<()> {
         let index = self.workers.len();
-        self.workers.push(Worker::start(index, self.options, &self.sender)?);
+        self.workers.push(Worker::start(index, place, self.options, &self.sender)?);
         self.give_job(index);
         Ok(())
     }
@@ -138,7 +138,8 @@ impl Launcher<'_> {
             self.end_job(number, status);
         }
         if !is_stopping && self.next < self.jobs.len() {
-            self.start_worker()?;
+            // In the place of the dead one, so that each GPU keeps its number of processes.
+            self.start_worker(self.workers[index].place)?;
         }
         Ok(())
     }
@@ -193,5 +194,56 @@ fn was_asked_to_stop(exit: ExitStatus) -> bool {
     {
         let _ = exit;
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::DeviceName;
+
+    /// The processes are this test program, which knows no worker's flags and ends at once.
+    #[test]
+    fn process_takes_the_place_of_the_dead_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let job = |number: usize| Job {
+            label: format!("job {number}"),
+            directory: folder.path().join(format!("arm/seed-{number}")),
+            config: String::new(),
+            digest: "digest".to_owned(),
+            steps: 1,
+        };
+        let jobs: Vec<Job> = (0..6).map(job).collect();
+        let devices = (0..3).map(DeviceName::Cuda).collect();
+        let options = Options { devices, threads: 1, plain: true };
+        let (sender, _receiver) = mpsc::channel();
+        let mut launcher = Launcher {
+            jobs: &jobs,
+            options: &options,
+            statuses: vec![None; jobs.len()],
+            next: 0,
+            workers: Vec::new(),
+            display: Display::new(&jobs, &options),
+            sender,
+            kill_at: None,
+        };
+        for place in 0..3 {
+            launcher.start_worker(place).unwrap();
+        }
+        // The last to start dies first, then the one in its place, then another.
+        for (dead, place) in [(2, 2), (3, 2), (0, 0)] {
+            launcher.reap(dead).unwrap();
+            assert_eq!(launcher.workers.last().unwrap().place, place);
+        }
+        let alive = launcher.workers.iter().filter(|worker| worker.is_alive);
+        let mut places: Vec<usize> = alive.map(|worker| worker.place).collect();
+        places.sort_unstable();
+        assert_eq!(places, [0, 1, 2], "one process on each GPU");
+        let failed =
+            |number: usize| matches!(launcher.statuses[number], Some(Status::Failed { .. }));
+        assert!(failed(2) && failed(3) && failed(0), "{:?}", launcher.statuses);
+        for worker in &mut launcher.workers {
+            worker.kill();
+        }
     }
 }

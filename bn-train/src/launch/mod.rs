@@ -17,3 +17,4 @@ pub mod worker;
 pub use child::{KEEPS_MEMORY, environment};
 pub use job::{Job, Options, Outcome};
 pub use local::launch;
+pub(crate) use worker::awake_on;

@@ -5,7 +5,7 @@ use super::console;
 use super::interruption::Interruption;
 use super::protocol::{Event, Order};
 use crate::data::Source;
-use crate::device::DeviceName;
+use crate::device::{DeviceName, sleep_while_waiting};
 use crate::experiment::OutputSettings;
 use crate::experiment::{Flags, Registry};
 use crate::ops::parallel::awake;
@@ -37,6 +37,7 @@ pub fn work(device_name: DeviceName, registry: &Registry) -> anyhow::Result<()> 
     remember_panics();
     let stop = Arc::clone(interruption.requested());
     let device = device_name.open()?;
+    sleep_while_waiting(&device);
     let mut worker = Worker { registry, device, data: None, stop: Arc::clone(&stop) };
     for order in orders(Arc::clone(&stop)) {
         let order: Order =
@@ -84,6 +85,11 @@ fn send(event: &Event) -> anyhow::Result<()> {
         .context("the launcher is gone")
 }
 
+/// Runs `work`, on a CPU by [`awake`]. On a GPU the CPU is nearly idle, and spinning threads would burn it for hours.
+pub(crate) fn awake_on<R: Send>(device: &Device, work: impl FnOnce() -> R + Send) -> R {
+    if device.is_cpu() { awake(work) } else { work() }
+}
+
 struct Worker<'a> {
     registry: &'a Registry,
     device: Device,
@@ -99,14 +105,9 @@ impl Worker<'_> {
             Ok(directory) => directory,
             Err(error) => return failed(&error.into()),
         };
-        let Attempt { status, log } = attempt(|| {
-            if self.device.is_cpu() {
-                awake(|| self.train(order, &directory))
-            } else {
-                // On a GPU the CPU is nearly idle, and spinning threads would burn it for hours.
-                self.train(order, &directory)
-            }
-        });
+        let device = self.device.clone();
+        let Attempt { status, log } =
+            attempt(|| awake_on(&device, || self.train(order, &directory)));
         if let Err(error) = directory.log(&log) {
             console::note(&format!("{:#}", anyhow::Error::from(error)));
         }

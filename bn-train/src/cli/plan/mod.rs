@@ -38,13 +38,14 @@ impl PlanArguments {
     pub(super) fn run(&self, registry: &Registry) -> anyhow::Result<ExitCode> {
         let experiment = self.choice.load(registry)?;
         let plan = Plan::new(&experiment);
-        let share = self.machine.share(plan.runs.len());
+        let devices = self.machine.device.devices()?;
+        let share = self.machine.share(&devices, plan.runs.len());
         if !self.no_timing
             && let Some(status) = respawn(share.threads)?
         {
             return Ok(status);
         }
-        let device = self.machine.device.open()?;
+        let device = self.machine.device.first().open()?;
         let share = (!self.no_timing).then_some(share);
         print_all(&describe(&experiment, &plan, &device, share)?)
     }

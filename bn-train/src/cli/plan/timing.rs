@@ -7,8 +7,8 @@ use super::first_runs;
 use crate::data::{self, Dataset, Description};
 use crate::experiment::plan::Plan;
 use crate::experiment::{PopulationWhen, Settings};
+use crate::launch::awake_on;
 use crate::model::Mode;
-use crate::ops::parallel::awake;
 use crate::run::{DeviceData, Trainer};
 use anyhow::Context as _;
 use candle::{Device, Result, Tensor};
@@ -110,7 +110,7 @@ impl Pace {
         device: &Device,
         budget: Duration,
     ) -> Result<Self> {
-        awake(|| Self::measure_awake(settings, examples, device, budget))
+        awake_on(device, || Self::measure_awake(settings, examples, device, budget))
     }
 
     fn measure_awake(

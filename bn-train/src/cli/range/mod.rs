@@ -12,10 +12,11 @@ use super::respawn::respawn;
 use super::terminal::table;
 use crate::experiment::plan::{Plan, Run};
 use crate::experiment::{Registry, Settings};
-use crate::ops::parallel::awake;
+use crate::launch::awake_on;
 use crate::run::{DeviceData, StepOutcome, Trainer, write_atomic};
 use crate::schedule::{Schedule, Shape};
 use anyhow::{Context as _, ensure};
+use candle::Device;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal as _;
@@ -55,10 +56,12 @@ impl Range {
         );
         let plan = Plan::new(&self.choice.load(registry)?);
         let runs = self.runs(&plan);
-        if let Some(status) = respawn(self.machine.share(1).threads)? {
+        let name = self.machine.device.first();
+        if let Some(status) = respawn(self.machine.share(&[name], 1).threads)? {
             return Ok(status);
         }
-        let sweeps = awake(|| self.sweeps(&plan, &runs))?;
+        let device = name.open()?;
+        let sweeps = awake_on(&device, || self.sweeps(&plan, &runs, &device))?;
         if let Some(path) = &self.output {
             write_atomic(path, &csv_of(&runs, &sweeps)?)?;
         }
@@ -72,8 +75,8 @@ impl Range {
         plan.runs.iter().filter(is_wanted).collect()
     }
 
-    fn sweeps(&self, plan: &Plan, runs: &[&Run]) -> anyhow::Result<Vec<Sweep>> {
-        let data = load(plan, &self.machine.device.open()?)?;
+    fn sweeps(&self, plan: &Plan, runs: &[&Run], device: &Device) -> anyhow::Result<Vec<Sweep>> {
+        let data = load(plan, device)?;
         let bar = bar(self.steps * runs.len() as u64);
         let mut sweeps = Vec::new();
         for run in runs {

@@ -1,0 +1,19 @@
+//! What only the CUDA driver knows. `no_gpus.rs` is its twin in a build without CUDA.
+
+use super::{DeviceError, DeviceName, driven};
+use candle::Device;
+use candle::cuda::cudarc::driver::CudaContext;
+
+/// How many GPUs the driver shows; `CUDA_VISIBLE_DEVICES` hides the others.
+pub(super) fn count() -> Result<usize, DeviceError> {
+    let counted = driven(|| CudaContext::device_count().map_err(|error| error.to_string()));
+    let counted = counted.and_then(|count| usize::try_from(count).map_err(|e| e.to_string()));
+    counted.map_err(|reason| DeviceError::Unusable { name: DeviceName::Cuda(0), reason })
+}
+
+pub(super) fn sleep_while_waiting(device: &Device) {
+    if let Ok(device) = device.as_cuda_device() {
+        // If the driver refuses, waiting costs a core, and no result changes.
+        let _ = device.cuda_stream().context().set_blocking_synchronize();
+    }
+}

@@ -1,0 +1,10 @@
+//! Twin of `gpus.rs` in a build without CUDA: there are no GPUs.
+
+use super::{DeviceError, DeviceName};
+use candle::Device;
+
+pub(super) fn count() -> Result<usize, DeviceError> {
+    Err(DeviceError::NotBuilt(DeviceName::Cuda(0)))
+}
+
+pub(super) fn sleep_while_waiting(_: &Device) {}
