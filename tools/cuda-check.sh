@@ -10,7 +10,7 @@ usage() {
 usage: tools/cuda-check.sh [--toolchain DIR] [--no-build]
 
 --toolchain DIR   where tools/cuda-toolchain.sh installs CUDA (default: ~/.cache/bn-cuda-toolchain; 1.2 GB)
---no-build        leave out the build and clippy with the feature, which take 20 minutes the first time
+--no-build        leave out the build and clippy with the feature, which take long the first time
 
 Variables: ARCHITECTURES (default "80 90 100"), CARGO_TARGET_DIR, CUDA_COMPUTE_CAP.
 Its last line: cuda-check: N kernels, 0 spills, M cases, K mutants killed
@@ -37,7 +37,7 @@ work=$(mktemp -d)
 trap 'rm -rf -- "$work"' EXIT
 
 step "toolchain"
-environment=$(tools/cuda-toolchain.sh "$toolchain") || die "no toolchain"
+environment=$(tools/cuda-toolchain.sh --no-quantization "$toolchain") || die "no toolchain"
 eval "$environment"
 
 if [[ $with_build == true ]]; then

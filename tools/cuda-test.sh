@@ -1,80 +1,169 @@
 #!/usr/bin/env bash
-# On a machine with a GPU: the conformance cases, bn-core's tests with the GPU among their devices, and every shipped
-# experiment for a few steps on GPU and CPU, twice on the GPU. docs/cuda.md says what of this has been run.
+# On a machine with GPUs: the conformance cases and bn-core's tests on a GPU, every shipped experiment for a few steps on
+# the GPUs, again, and on the CPU, and the default experiment whole. docs/cuda.md says what of this has been run.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# shellcheck source=tools/verdicts.sh
+source "$root/tools/verdicts.sh"
 
 usage() {
     cat <<'USAGE'
-usage: tools/cuda-test.sh [--device cuda:N] [--steps N]
+usage: cuda-test.sh [--device cuda[:N]] [--steps N] [--quick] [--programs DIR] [--out DIR]
 
-Needs an NVIDIA GPU with its driver, CUDA 13 (or tools/cuda-toolchain.sh) and Rust.
-Its last line: cuda-test: all passed
+  --device cuda[:N]  the GPU; cuda: every GPU for training, the first for the rest (default: cuda)
+  --steps N          steps of each experiment (default: 20)
+  --quick            leave out the whole default experiment
+  --programs DIR     what tools/cuda-programs.sh made (default: it is called; that needs Rust and CUDA 13)
+  --out DIR          where verdicts.tsv and a log per check go (default: cuda-test)
+
+Needs an NVIDIA GPU with its driver, and Python 3. Exits with 1 unless every check passed.
+Variables: PYTHON (default: python3); STEP_LIMIT, seconds after which a program counts as hung (default: 400);
+           PROGRAM_LIBRARIES, LD_LIBRARY_PATH for the programs alone.
 USAGE
 }
 
-die() {
-    echo "cuda-test: error: $*" >&2
-    exit 1
-}
-
-device=cuda:0 steps=20
+device=cuda steps=20 is_quick=false programs='' out=cuda-test python=${PYTHON:-python3}
 while [[ $# -gt 0 ]]; do
     case $1 in
-        --device) device=${2:?} && shift ;;
-        --steps) steps=${2:?} && shift ;;
+        --quick) is_quick=true ;;
+        --device | --steps | --programs | --out)
+            [[ $# -ge 2 ]] || die "$1 needs a value"
+            declare "${1#--}=$2"
+            shift
+            ;;
         -h | --help) usage && exit ;;
-        *) die "unknown option $1" ;;
+        *) die "unknown option $1; --help lists them" ;;
     esac
     shift
 done
-command -v nvidia-smi >/dev/null && nvidia-smi >/dev/null || die "no GPU here: nvidia-smi fails"
-out=$(mktemp -d)
-trap 'rm -rf -- "$out"' EXIT
+need_cuda_device "$device"
+[[ $steps =~ ^[1-9][0-9]*$ ]] || die "--steps $steps: expected a number from 1"
+command -v "$python" >/dev/null || die "no $python; name a Python 3 in PYTHON"
+need_gpu
+work=$(mktemp -d)
+trap 'rm -rf -- "$work"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+if [[ -z $programs ]]; then
+    programs=$work/programs
+    "$root/tools/cuda-programs.sh" "$programs" || die "the build failed; the lines above say why"
+fi
+for program in bn-train conformance tests; do
+    [[ -x $programs/$program ]] || die "$programs: no $program; make the folder with tools/cuda-programs.sh"
+done
+mkdir -p -- "$out" || die "cannot make the folder $out"
+begin_verdicts "$out/verdicts.tsv"
+first=$(first_device "$device")
 
-step() { printf '\n== %s\n' "$*"; }
-
-step "conformance on $device"
-cargo run --quiet --release --locked -p bn-core --features cuda --example conformance -- --device "$device" bn-core/conformance/cases
-
-step "bn-core's tests: the GPU is one of their devices"
-BN_TEST_DEVICE=$device cargo test --release --locked -p bn-core --features cuda
-
-step "every experiment, $steps steps, on $device, again, and on the CPU"
-cargo build --quiet --release --locked -p bn-train --features cuda
-train() {
-    target/release/bn-train run --all --out "$out/$1" --device "$2" --set "train.steps=$steps" --seeds 0 --plain --no-report
+check_conformance() {
+    local log=$out/conformance.txt status=0
+    ours "$programs/conformance" --device "$first" "$root/bn-core/conformance/cases" >"$log" 2>&1 || status=$?
+    if [[ $status -eq 0 ]]; then
+        passed conformance "$(last_line "$log")"
+    else
+        failure conformance "$(reason "$status" "$log")"
+    fi
 }
-train gpu "$device"
-train again "$device"
-train cpu cpu
-different=$(cd "$out/gpu" && find . -name metrics.csv | sort | while read -r file; do
-    cmp -s "$file" "$out/again/$file" || echo "$file"
-done)
-[[ -z $different ]] || die "not the same bytes on a second run: $different"
-# Losses of the first steps differ by rounding alone: 1e-7 a step, grown by a few updates.
-python3 - "$out/cpu" "$out/gpu" <<'PYTHON'
-import csv, pathlib, sys
 
-cpu, gpu = map(pathlib.Path, sys.argv[1:])
-EARLY, BOUND = 5, 1e-3
+check_tests() {
+    local program name log status names count=0 broken=()
+    mkdir -p "$out/tests"
+    for program in "$programs"/tests/*; do
+        name=$(basename "$program") status=0
+        log=$out/tests/$name.txt
+        BN_TEST_DEVICE=$first ours "$program" >"$log" 2>&1 || status=$?
+        count=$((count + $(sed -n 's/^test result: .* \([0-9]*\) passed.*/\1/p' "$log" | tail -n 1 | grep . || echo 0)))
+        if [[ $status -ne 0 ]]; then
+            names=$(sed -n 's/^test \(.*\) \.\.\. FAILED$/\1/p' "$log" | paste -sd ' ' | cut -c 1-200)
+            broken+=("$name (${names:-$(reason "$status" "$log")})")
+        fi
+    done
+    if [[ ${#broken[@]} -gt 0 ]]; then
+        failure "bn-core's tests" "$count passed; failed: ${broken[*]}; see $out/tests"
+    elif [[ $count -eq 0 ]]; then
+        failure "bn-core's tests" "$programs/tests has no test"
+    else
+        passed "bn-core's tests" "$count passed with BN_TEST_DEVICE=$first"
+    fi
+}
 
+# train NAME FLAG...: into $work/NAME, with a log in $out.
+train() {
+    local start=$SECONDS status=0
+    ours "$programs/bn-train" run --plain --out "$work/$1" "${@:2}" >"$out/train-$1.txt" 2>&1 || status=$?
+    echo $((SECONDS - start)) >"$work/$1.seconds"
+    return "$status"
+}
+seconds() { cat "$work/$1.seconds"; }
 
-def losses(path):
-    with open(path, newline="") as file:
-        return {(int(row["step"]), row["split"], row["statistics"]): float(row["value"] or "nan")
-                for row in csv.DictReader(file) if row["metric"] == "loss" and int(row["step"]) <= EARLY}
+# agrees CHECK CPU GPU: the first losses of two trainings.
+agrees() {
+    local status=0
+    "$python" "$root/tools/compare_devices.py" "$work/$2" "$work/$3" >"$out/agreement-$3.txt" 2>&1 || status=$?
+    if [[ $status -eq 0 ]]; then
+        passed "$1" "$(last_line "$out/agreement-$3.txt")"
+    else
+        failure "$1" "$(last_line "$out/agreement-$3.txt")"
+    fi
+}
 
+check_experiments() {
+    local flags=(--all --set "train.steps=$steps" --seeds 0 --no-report) status=0 different
+    train gpu "${flags[@]}" --device "$device" || status=$?
+    if [[ $status -ne 0 ]]; then
+        failure "every experiment" "$(reason "$status" "$out/train-gpu.txt")"
+        skip "same bytes again" "an experiment did not run on the GPU"
+        skip "GPU against CPU" "an experiment did not run on the GPU"
+        return
+    fi
+    passed "every experiment" "$steps steps on $device in $(seconds gpu) s"
+    # Two at a time on one GPU: neither that nor which GPU it is may matter.
+    train again "${flags[@]}" --device "$first" --jobs 2 || status=$?
+    if [[ $status -ne 0 ]]; then
+        failure "same bytes again" "$(reason "$status" "$out/train-again.txt")"
+    else
+        different=$(cd "$work/gpu" && find . -name metrics.csv | sort | while read -r file; do
+            cmp -s "$file" "$work/again/$file" || echo "${file%/metrics.csv}"
+        done)
+        if [[ -z $different ]]; then
+            passed "same bytes again" "two runs at a time on $first: the same metrics.csv in every run"
+        else
+            failure "same bytes again" "metrics.csv differs in ${different//$'\n'/ }"
+        fi
+    fi
+    status=0
+    train cpu "${flags[@]}" --device cpu || status=$?
+    if [[ $status -ne 0 ]]; then
+        failure "GPU against CPU" "on the CPU: $(reason "$status" "$out/train-cpu.txt")"
+    else
+        agrees "GPU against CPU" cpu gpu
+    fi
+}
 
-count, worst = 0, (0.0, "")
-for path in sorted(gpu.rglob("metrics.csv")):
-    ours, theirs = losses(path), losses(cpu / path.relative_to(gpu))
-    for key in ours.keys() & theirs.keys():
-        count += 1
-        difference = abs(ours[key] - theirs[key]) / max(abs(theirs[key]), 1e-6)
-        worst = max(worst, (difference, f"{path.relative_to(gpu)} {key}"))
-print(f"{count} losses up to step {EARLY} differ by at most {worst[0]:.1e} ({worst[1]})")
-sys.exit(0 if count and worst[0] <= BOUND else 1)
-PYTHON
-echo
-echo "cuda-test: all passed"
+check_whole() {
+    local status=0 page
+    if [[ $is_quick == true ]]; then
+        skip "whole experiment" "--quick"
+        return
+    fi
+    train whole --device "$device" || status=$?
+    if [[ $status -ne 0 ]]; then
+        failure "whole experiment" "$(reason "$status" "$out/train-whole.txt")"
+        return
+    fi
+    passed "whole experiment" "the default one, on $device in $(seconds whole) s"
+    page=$(find "$work/whole" -name report.html | head -n 1)
+    [[ -z $page ]] || cp "$page" "$out/report.html"
+    train whole-cpu --device cpu --no-report || status=$?
+    if [[ $status -ne 0 ]]; then
+        failure "whole experiment against CPU" "on the CPU: $(reason "$status" "$out/train-whole-cpu.txt")"
+    else
+        agrees "whole experiment against CPU" whole-cpu whole
+    fi
+}
+
+check_conformance
+check_tests
+check_experiments
+check_whole
+end_verdicts

@@ -8,10 +8,13 @@ set -euo pipefail
 
 usage() {
     cat <<'USAGE'
-usage: eval "$(tools/cuda-toolchain.sh DIR)"
+usage: eval "$(tools/cuda-toolchain.sh [--no-quantization] DIR)"
 
 Installs the CUDA 13.0 compiler, headers and libraries (1.2 GB, from PyPI) and a driver stub into DIR, then prints
 the environment to export. Run again, it installs only what is missing and prints the same.
+
+  --no-quantization  also export NVCC=tools/nvcc-no-quantization.sh, unless NVCC is set: candle is built without its
+                     kernels for quantized language models, which nothing here calls
 
 Needs: python3 with pip, gcc (or $CC), cargo; Linux on x86-64 or 64-bit Arm; no GPU, no driver, no root.
 
@@ -135,6 +138,11 @@ has_driver() {
 
 print_environment() {
     local home=$1 stubs=$2 runtime=$1/lib
+    if [[ $with_quantization == false && -n ${NVCC:-} ]]; then
+        log "NVCC=$NVCC is set, and kept"
+    elif [[ $with_quantization == false ]]; then
+        printf 'export NVCC=%q\n' "$root/tools/nvcc-no-quantization.sh"
+    fi
     if has_driver; then
         log "this machine has a driver; the stub serves only the linker"
     else
@@ -154,10 +162,15 @@ print_environment() {
 }
 
 main() {
+    with_quantization=true
     case ${1:-} in
         -h | --help)
             usage
             exit 0
+            ;;
+        --no-quantization)
+            with_quantization=false
+            shift
             ;;
     esac
     [[ $# -eq 1 && $1 != -* ]] || {

@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# Packs the CUDA build for a machine with a GPU and no Rust: the programs, the conformance cases and gpu-check.sh,
-# which runs them; docs/cuda.md explains.
+# Packs the CUDA build for a machine with a GPU and no Rust: programs, bn-core's tests, the conformance cases, the scripts
+# that run them, and gpu-check.sh, which runs it all; docs/cuda.md explains.
 set -euo pipefail
 
 usage() {
     cat <<'USAGE'
 usage: tools/gpu-bundle.sh [--toolchain DIR] OUT
 
-Builds bn-train and bn-core's examples with CUDA, strips them, tries them on the CPU, and packs them with the
-conformance cases into the folder OUT (two files, under 64 MiB), to be copied to a machine with a GPU.
+Builds bn-train, bn-core's examples and bn-core's tests with CUDA (tools/cuda-programs.sh), tries them on the CPU, and
+packs them with the conformance cases and tools/cuda-*.sh into the folder OUT (two files, under 64 MiB), to be copied to a
+machine with a GPU.
 
   --toolchain DIR  where tools/cuda-toolchain.sh installs (default: ~/.cache/bn-cuda-toolchain)
 
@@ -18,6 +19,8 @@ USAGE
 }
 
 readonly LIMIT_MIB=64
+# What the bundle has of tools/.
+readonly SCRIPTS=(cuda-test.sh cuda-bench.sh verdicts.sh compare_devices.py cuda_table.py torch_cuda.py torch_reference.py)
 
 log() { echo "gpu-bundle: $*" >&2; }
 die() {
@@ -65,21 +68,13 @@ read_arguments() {
 # Sets the environment of the compiler, and `capability`.
 prepare() {
     local tool environment
-    for tool in cargo strip tar xz; do
+    for tool in tar xz; do
         command -v "$tool" >/dev/null || die "no $tool on the PATH"
     done
-    environment=$("$root/tools/cuda-toolchain.sh" "$toolchain") || die "no CUDA toolchain; the lines above say why"
+    environment=$("$root/tools/cuda-toolchain.sh" --no-quantization "$toolchain") || die "no CUDA toolchain; the lines above say why"
     eval "$environment"
     # Without the variable the kernels are compiled for the GPU here.
     capability=${CUDA_COMPUTE_CAP:-$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | sed -n '1s/\.//p')}
-}
-
-# Prints the path of every program that cargo built, a line each.
-build() {
-    # --message-format: cargo itself says where they are.
-    (cd "$root" && cargo build --release --features cuda -p bn-train -p bn-core --bins --examples \
-        --message-format json-render-diagnostics) |
-        sed -n 's/.*"executable":"\([^"]*\)".*/\1/p'
 }
 
 main() {
@@ -87,16 +82,14 @@ main() {
     read_arguments "$@"
     prepare
 
-    local programs program packed=$work/packed
-    programs=$(build) || die "the build failed; the lines above say why"
-    mkdir -p "$packed/bin"
-    while read -r program; do
-        strip -o "$packed/bin/$(basename "$program")" "$program"
-    done <<<"$programs"
-    for program in bn-train conformance; do
-        [[ -x $packed/bin/$program ]] || die "cargo built no $program"
+    local script test packed=$work/packed
+    # Like the repository, so that the scripts find things where they always are.
+    mkdir -p "$packed/tools" "$packed/bn-core/conformance"
+    "$root/tools/cuda-programs.sh" "$packed/bin" || die "the build failed; the lines above say why"
+    cp -R "$root/bn-core/conformance/cases" "$packed/bn-core/conformance/cases"
+    for script in "${SCRIPTS[@]}"; do
+        cp "$root/tools/$script" "$packed/tools/$script"
     done
-    cp -R "$root/bn-core/conformance/cases" "$packed/cases"
     cat >"$packed/built.txt" <<BUILT
 commit: $(git -C "$root" describe --always --dirty 2>/dev/null || echo unknown)
 compute_cap: $capability
@@ -105,12 +98,20 @@ BUILT
 
     log "trying the programs on the CPU"
     "$packed/bin/bn-train" --version >&2 || die "bn-train does not start"
-    "$packed/bin/conformance" --device cpu "$packed/cases" >&2 || die "conformance cases fail on the CPU"
+    "$packed/bin/conformance" --device cpu "$packed/bn-core/conformance/cases" >&2 || die "conformance cases fail on the CPU"
+    for test in "$packed"/bin/tests/*; do
+        # From a folder where no test can find the source tree.
+        (cd "$work" && BN_TEST_DEVICE=cpu "$test" >"$work/test.txt" 2>&1) || {
+            cat "$work/test.txt" >&2
+            die "bn-core's test $(basename "$test") fails on the CPU"
+        }
+    done
 
     # Sorted, without owners and dates: equal builds pack alike.
-    tar -C "$packed" --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0 -cf "$work/bundle.tar" bin cases built.txt
+    tar -C "$packed" --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0 -cf "$work/bundle.tar" bin tools bn-core built.txt
     log "compressing $(du -m "$work/bundle.tar" | cut -f 1) MiB"
-    xz -6 -T 0 "$work/bundle.tar"
+    # The programs have most of their bytes in common: a dictionary that spans several finds them.
+    xz -T 1 --lzma2=preset=6,dict=128MiB "$work/bundle.tar"
     local mib
     mib=$(du -m "$work/bundle.tar.xz" | cut -f 1)
     [[ $mib -lt $LIMIT_MIB ]] || die "the bundle has $mib MiB; the limit is $LIMIT_MIB"
