@@ -252,5 +252,9 @@ mod tests {
         if let Err(error) = DeviceName::Cuda(99).open() {
             assert!(error.to_string().contains("--device cpu"), "{error}");
         }
+        match DeviceChoice::EveryGpu.devices() {
+            Ok(devices) => assert_eq!(devices[0], DeviceChoice::EveryGpu.first()),
+            Err(error) => assert!(error.to_string().contains("--device cpu"), "{error}"),
+        }
     }
 }
