@@ -17,7 +17,7 @@ PyTorch's faster backend. Without PyTorch only ours is timed.
   --programs DIR     what tools/cuda-programs.sh made (default: it is called; that needs Rust and CUDA 13)
 
 Variables: PYTHON, a Python 3 with PyTorch (default: python3); STEP_LIMIT, seconds after which a program counts as hung
-           (default: 400); PROGRAM_LIBRARIES, LD_LIBRARY_PATH for our programs alone.
+           (default: 600); PROGRAM_LIBRARIES, LD_LIBRARY_PATH for our programs alone.
 USAGE
 }
 

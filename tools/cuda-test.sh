@@ -17,7 +17,7 @@ usage: cuda-test.sh [--device cuda[:N]] [--steps N] [--quick] [--programs DIR] [
   --out DIR          where verdicts.tsv and a log per check go (default: cuda-test)
 
 Needs an NVIDIA GPU with its driver, and Python 3. Exits with 1 unless every check passed.
-Variables: PYTHON (default: python3); STEP_LIMIT, seconds after which a program counts as hung (default: 400);
+Variables: PYTHON (default: python3); STEP_LIMIT, seconds after which a program counts as hung (default: 600);
            PROGRAM_LIBRARIES, LD_LIBRARY_PATH for the programs alone.
 USAGE
 }

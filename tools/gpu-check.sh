@@ -6,7 +6,7 @@ set -euo pipefail
 
 usage() {
     cat <<'USAGE'
-usage: gpu-check.sh [--quick] [--out DIR] [--device cuda[:N]] [BUNDLE]
+usage: gpu-check.sh [--quick] [--only tests|speed] [--out DIR] [--device cuda[:N]] [BUNDLE]
 
 Checks and times the CUDA build on this machine's GPUs:
   1. the machine: nvidia-smi, the GPUs' compute capability, the libraries the programs need
@@ -18,13 +18,14 @@ that could run passed.
 
   BUNDLE             what tools/gpu-bundle.sh made, packed or unpacked (default: this script's own folder)
   --quick            leave out the whole default experiment
+  --only PART        step 2 (tests) or step 3 (speed) alone, where the machine is there for a short time
   --out DIR          where the results go (default: gpu-check)
   --device cuda[:N]  the GPU (default: cuda: every GPU for training, the first for the rest)
 
 Needs: an NVIDIA driver (libcuda.so.1) for CUDA 13 (580 or later); libcublas.so.13, libcurand.so.10, libcudart.so.13,
        libnvrtc.so.13, which CUDA 13 or NVIDIA's wheels bring; Python 3, and PyTorch for step 3.
 Variables: PYTHON      the Python that has PyTorch (default: python3)
-           STEP_LIMIT  seconds after which a program counts as hung (default: 400)
+           STEP_LIMIT  seconds after which a program counts as hung (default: 600)
 USAGE
 }
 
@@ -43,7 +44,7 @@ trap 'exit 143' TERM
 
 read_arguments() {
     bundle=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-    out=gpu-check device=cuda quick=()
+    out=gpu-check device=cuda only='' quick=()
     while [[ $# -gt 0 ]]; do
         case $1 in
             -h | --help)
@@ -51,7 +52,7 @@ read_arguments() {
                 exit 0
                 ;;
             --quick) quick=(--quick) ;;
-            --out | --device)
+            --out | --device | --only)
                 [[ $# -ge 2 ]] || die "$1 needs a value"
                 declare -g "${1#--}=$2"
                 shift
@@ -61,6 +62,7 @@ read_arguments() {
         esac
         shift
     done
+    [[ $only =~ ^(|tests|speed)$ ]] || die "--only $only: expected tests or speed"
     [[ -d $bundle ]] || die "$bundle: no such folder"
 }
 
@@ -86,8 +88,8 @@ tarfile.open(sys.argv[1], "r:xz").extractall(sys.argv[2])' "$packed" "$work/bund
 built() { sed -n "s/^$1: //p" "$bundle/built.txt"; }
 
 check_gpus() {
-    local log=$out/nvidia-smi.txt gpus gpu capability built_for only=()
-    [[ $device == cuda ]] || only=(-i "${device#cuda:}")
+    local log=$out/nvidia-smi.txt gpus gpu capability built_for chosen=()
+    [[ $device == cuda ]] || chosen=(-i "${device#cuda:}")
     if ! command -v nvidia-smi >/dev/null; then
         failure GPUs "no nvidia-smi here: no NVIDIA driver is installed. Run this on a machine with a GPU"
         return
@@ -97,8 +99,8 @@ check_gpus() {
         return
     fi
     cat "$log" >&2
-    if ! gpus=$(nvidia-smi "${only[@]}" --query-gpu=name,driver_version,memory.total,compute_cap --format=csv,noheader 2>&1); then
-        failure GPUs "nvidia-smi knows no GPU ${only[*]}: $(tail -n 1 <<<"$gpus")"
+    if ! gpus=$(nvidia-smi "${chosen[@]}" --query-gpu=name,driver_version,memory.total,compute_cap --format=csv,noheader 2>&1); then
+        failure GPUs "nvidia-smi knows no GPU ${chosen[*]}: $(tail -n 1 <<<"$gpus")"
         return
     fi
     built_for=$(built compute_cap)
@@ -197,8 +199,16 @@ main() {
 
     check_gpus
     find_libraries
-    part "tests" "$out/tests" cuda-test.sh --out "$out/tests" "${quick[@]}"
-    part "speed" "$out/speed" cuda-bench.sh "$out/speed"
+    if [[ $only == speed ]]; then
+        skip tests "--only speed"
+    else
+        part tests "$out/tests" cuda-test.sh --out "$out/tests" "${quick[@]}"
+    fi
+    if [[ $only == tests ]]; then
+        skip speed "--only tests"
+    else
+        part speed "$out/speed" cuda-bench.sh "$out/speed"
+    fi
     write_summary
     cat "$out/summary.md"
     say "results in $out"

@@ -2,7 +2,7 @@
 # our programs are run. It is no program itself.
 # shellcheck shell=bash
 
-limit=${STEP_LIMIT:-400}
+limit=${STEP_LIMIT:-600}
 verdicts=/dev/null # a line per check: verdict, check, what was seen, by tabs
 failed=0
 skipped=0
