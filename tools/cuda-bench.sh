@@ -75,7 +75,7 @@ timed() {
 }
 
 timed "our batch normalization" "$out/ours.jsonl" ours "$programs/speed" --device "$device"
-timed "our training steps" "$out/ours.jsonl" ours "$programs/bn-train" bench --device "$device" --only train/ --rounds 20
+timed "our training steps" "$out/ours.jsonl" ours "$programs/bn-train" bench --device "$device" --only train --rounds 20
 if ! command -v "$python" >/dev/null || ! "$python" -c 'from torch import nn' >/dev/null 2>&1; then
     skip "PyTorch's times" "$python has no PyTorch; name another Python in PYTHON"
 else

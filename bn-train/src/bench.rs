@@ -44,6 +44,8 @@ enum Work {
     Kernels(fn() -> anyhow::Result<Step>),
     /// A step of the network that a setting describes, for images of a shape, in batches of a size.
     Training(fn() -> String, ImageShape, usize),
+    /// The same in bfloat16, which pays on a GPU only.
+    Halves(fn() -> String, ImageShape, usize),
 }
 
 const CASES: &[Case] = &[
@@ -56,6 +58,11 @@ const CASES: &[Case] = &[
     learning("train/mlp20x128_sigmoid_bn_b128", 2000, || mlp(20, 128, true), FLAT_64, 128),
     learning("train/resnet20_b128", 34, || RESNET.to_owned(), COLOUR, 128),
     learning("train/resnet20_b32", 34, || RESNET.to_owned(), COLOUR, 32),
+    halves("train_bf16/mlp3x100_sigmoid_bn_b60", || mlp(3, 100, true), FLAT_784, 60),
+    halves("train_bf16/mlp3x100_sigmoid_b60", || mlp(3, 100, false), FLAT_784, 60),
+    halves("train_bf16/mlp20x128_sigmoid_bn_b128", || mlp(20, 128, true), FLAT_64, 128),
+    halves("train_bf16/resnet20_b128", || RESNET.to_owned(), COLOUR, 128),
+    halves("train_bf16/resnet20_b32", || RESNET.to_owned(), COLOUR, 32),
 ];
 
 const RESNET: &str = "model = { kind = 'resnet', depth = 20, activation = 'relu' }";
@@ -77,6 +84,15 @@ const fn learning(
     Case { name, percent, work: Work::Training(model, input, batch) }
 }
 
+const fn halves(
+    name: &'static str,
+    model: fn() -> String,
+    input: ImageShape,
+    batch: usize,
+) -> Case {
+    Case { name, percent: 100, work: Work::Halves(model, input, batch) }
+}
+
 const fn image(channels: usize, size: usize) -> ImageShape {
     ImageShape { channels, height: size, width: size }
 }
@@ -84,13 +100,21 @@ const fn image(channels: usize, size: usize) -> ImageShape {
 impl Case {
     /// Whether it can run on `device`.
     fn runs_on(&self, device: DeviceName) -> bool {
-        !device.is_gpu() || matches!(self.work, Work::Training(..))
+        match self.work {
+            Work::Kernels(_) => !device.is_gpu(),
+            Work::Training(..) => true,
+            Work::Halves(..) => device.is_gpu(),
+        }
     }
 
     fn build(&self, device: &Device) -> anyhow::Result<Step> {
         match self.work {
             Work::Kernels(build) => build(),
             Work::Training(model, input, batch) => training(&model(), input, batch, device),
+            Work::Halves(model, input, batch) => {
+                let settings = format!("train.precision = 'bf16'\n{}", model());
+                training(&settings, input, batch, device)
+            }
         }
     }
 }
@@ -212,14 +236,28 @@ mod tests {
     }
 
     #[test]
-    fn gpus_time_training_only() {
+    fn a_gpu_times_training_and_halves() {
         let gpu = DeviceName::Cuda(0);
-        assert_eq!(chosen("", DeviceName::Cpu).unwrap().len(), CASES.len());
+        let names = chosen("", DeviceName::Cpu).unwrap();
+        assert!(names.iter().all(|name| !name.contains("bf16")), "{names:?}");
+        assert!(names.contains(&"conv/128x16x16x32"), "{names:?}");
         let names = chosen("", gpu).unwrap();
-        assert!(names.iter().all(|name| name.starts_with("train/")), "{names:?}");
-        assert_eq!(chosen("resnet20_b128", gpu).unwrap(), ["train/resnet20_b128"]);
+        assert!(names.iter().all(|name| name.starts_with("train")), "{names:?}");
+        assert_eq!(
+            chosen("resnet20_b128", gpu).unwrap(),
+            ["train/resnet20_b128", "train_bf16/resnet20_b128"]
+        );
         let error = chosen("conv", gpu).unwrap_err().to_string();
         assert!(error.contains("on cuda:0 matches \"conv\"; expected one of train/"), "{error}");
+    }
+
+    /// They are not timed here, but they are built and take a step.
+    #[test]
+    fn steps_in_halves_run() {
+        for name in ["train_bf16/mlp3x100_sigmoid_bn_b60", "train_bf16/mlp3x100_sigmoid_b60"] {
+            let case = CASES.iter().find(|case| case.name == name).unwrap();
+            case.build(&Device::Cpu).and_then(|mut step| step()).unwrap();
+        }
     }
 
     #[test]
