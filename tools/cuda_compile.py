@@ -16,9 +16,10 @@ import sys
 ALL = ("f32", "f64", "f16", "bf16")
 PROGRAMS = {"moments": (["common.cu", "moments.cu"], ALL), "normalize": (["common.cu", "normalize.cu"], ALL),
             "gradient": (["common.cu", "gradient.cu"], ALL), "formulas": (["common.cu", "formulas.cu", "commit.cu"], ("f64",)),
+            "persistent": (["common.cu", "moments.cu", "normalize.cu", "formulas.cu", "persistent.cu"], ALL),
             "optimizer": (["optimizer.cu"], ("f32",))}
 # Those that round products and sums separately.
-EXACT = ("formulas", "optimizer")
+EXACT = ("moments", "normalize", "formulas", "persistent", "optimizer")
 ELEMENTS = {"f32": 1, "f64": 2, "f16": 3, "bf16": 4}
 
 

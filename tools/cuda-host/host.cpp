@@ -2,6 +2,8 @@
 
 #include "passes.cpp"
 //
+#include "persistent.cpp"
+//
 #include "layer.cpp"
 //
 #include "optimizer.cpp"

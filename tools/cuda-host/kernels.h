@@ -16,6 +16,8 @@
 //
 #include "commit.cu"
 //
+#include "persistent.cu"
+//
 #include "optimizer.cu"
 
 inline const char* const ELEMENT_NAME = ELEMENT == F32 ? "f32" : ELEMENT == F64 ? "f64" : ELEMENT == F16 ? "f16" : "bf16";

@@ -5,6 +5,7 @@
 #include "layer.h"
 #include "optimizer.h"
 #include "passes.h"
+#include "persistent.h"
 
 int main(int count, char** arguments) {
     if (count < 3) {
@@ -15,6 +16,7 @@ int main(int count, char** arguments) {
     host::block = &block;
     const unsigned share = static_cast<unsigned>(std::atoi(arguments[2]));
     check_passes(share);
+    check_persistent(share);
     if (ELEMENT == F32) check_optimizer(share);
     if (count > 3) check_layers(arguments[3], share);
     std::printf("%s: %lld cases, %lld values, %lld failures\n", ELEMENT_NAME, checks.cases, checks.values, checks.failures);

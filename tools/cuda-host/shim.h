@@ -1,4 +1,5 @@
-// Enough of CUDA to run a kernel's source on the CPU. Blocks run one after the other. The threads of a block are real
+// Enough of CUDA to run a kernel's source on the CPU. Blocks run one after the other, those of a cooperative launch at the
+// same time. The threads of a block are real
 // threads and __syncthreads a barrier, for ThreadSanitizer; with -DFIBERS they are contexts of one thread, each of which
 // runs up to the next __syncthreads, which takes a hundredth of the time. Shared memory is fresh in each block, filled
 // with NaN, and on the heap, where AddressSanitizer sees its bounds.
@@ -27,7 +28,7 @@ struct Dim {
     unsigned x = 1;
 };
 inline PER_THREAD Dim threadIdx, blockIdx;
-inline Dim blockDim;
+inline Dim blockDim, gridDim;
 
 #define __device__
 #define KERNEL extern "C" void
@@ -52,103 +53,146 @@ struct Arrays {
     std::mutex mutex;
     std::vector<std::unique_ptr<unsigned char, void (*)(void*)>> all;
 };
-inline Arrays arrays;
+inline Arrays sole;
+inline PER_THREAD Arrays* arrays = &sole;
 inline PER_THREAD std::size_t next_array;
 
 template <class T> T* shared(std::size_t count) {
-    const std::lock_guard lock(arrays.mutex);
-    if (next_array == arrays.all.size()) {
+    const std::lock_guard lock(arrays->mutex);
+    if (next_array == arrays->all.size()) {
         auto* bytes = static_cast<unsigned char*>(std::aligned_alloc(16, (count * sizeof(T) + 15) / 16 * 16));
         std::memset(bytes, 0xff, count * sizeof(T));  // NaN in every float type
-        arrays.all.emplace_back(bytes, std::free);
+        arrays->all.emplace_back(bytes, std::free);
     }
-    return reinterpret_cast<T*>(arrays.all[next_array++].get());
+    return reinterpret_cast<T*>(arrays->all[next_array++].get());
 }
 
 #ifdef FIBERS
 
-// The threads of a block as contexts of one thread.
+// The threads of blocks as contexts of one thread.
 class Block {
 public:
-    explicit Block(unsigned threads) : fibers_(threads), votes_(threads) {
-        for (Fiber& fiber : fibers_) fiber.stack.resize(STACK);
+    explicit Block(unsigned threads) : threads_(threads) {}
+
+    void run(unsigned blocks, const std::function<void()>& kernel) {
+        for (unsigned block = 0; block < blocks; ++block) run_group(block, 1, blocks, kernel);
     }
 
-    void run(unsigned blocks, std::function<void()> kernel) {
-        blockDim.x = threads();
-        kernel_ = std::move(kernel);
-        for (blockIdx.x = 0; blockIdx.x < blocks; ++blockIdx.x) {
-            for (Fiber& fiber : fibers_) start(fiber);
-            unsigned ended = 0;
-            while (ended < threads()) {
-                ended = 0;
-                for (current_ = 0; current_ < threads(); ++current_) resume(fibers_[current_], ended);
-                if (ended != 0 && ended != threads()) {
-                    std::fprintf(stderr, "some threads of a block end where others wait at __syncthreads\n");
-                    std::exit(1);
-                }
-            }
-            arrays.all.clear();
-        }
-    }
+    // All blocks at the same time.
+    void run_together(unsigned blocks, const std::function<void()>& kernel) { run_group(0, blocks, blocks, kernel); }
 
-    void sync() {
-        Fiber& fiber = fibers_[current_];
-        fiber.next_array = next_array;
-        swapcontext(&fiber.context, &scheduler_);
-    }
+    void sync() { leave(false); }
+
+    // A thread that waits for other blocks.
+    void spin() { leave(true); }
 
     // How many threads' votes are true.
     unsigned votes(bool own) {
-        votes_[current_] = own;
+        members_[member_].votes[threadIdx.x] = own;
         sync();
         unsigned count = 0;
-        for (const unsigned char vote : votes_) count += vote;
+        for (const unsigned char vote : members_[member_].votes) count += vote;
         sync();
         return count;
     }
 
-    unsigned threads() const { return static_cast<unsigned>(fibers_.size()); }
+    unsigned threads() const { return threads_; }
 
 private:
     static constexpr std::size_t STACK = 1 << 18;
 
     struct Fiber {
         ucontext_t context;
-        std::vector<char> stack;
+        std::vector<char> stack = std::vector<char>(STACK);
         std::size_t next_array = 0;
-        bool ended = false;
+        bool ended = false, spins = false;
     };
 
-    void start(Fiber& fiber) {
-        getcontext(&fiber.context);
-        fiber.context.uc_stack.ss_sp = fiber.stack.data();
-        fiber.context.uc_stack.ss_size = fiber.stack.size();
-        fiber.context.uc_link = &scheduler_;
-        fiber.next_array = 0;
-        fiber.ended = false;
-        running_ = this;
-        makecontext(&fiber.context, &Block::enter, 0);
+    // A block that runs.
+    struct Member {
+        std::vector<Fiber> fibers;
+        std::vector<unsigned char> votes;
+        Arrays arrays;
+        unsigned index = 0;
+        // Some threads wait for other blocks, the rest at __syncthreads.
+        bool spins = false, ended = false;
+    };
+
+    void run_group(unsigned first, unsigned count, unsigned of, const std::function<void()>& kernel) {
+        blockDim.x = threads_;
+        gridDim.x = of;
+        kernel_ = kernel;
+        if (members_.size() < count) members_ = std::vector<Member>(count);
+        for (unsigned m = 0; m < count; ++m) start(members_[m], first + m);
+        for (unsigned ended = 0; ended < count;) {
+            ended = 0;
+            for (member_ = 0; member_ < count; ++member_) {
+                if (!members_[member_].ended) advance(members_[member_]);
+                ended += members_[member_].ended;
+            }
+        }
+        arrays = &sole;
+    }
+
+    void start(Member& member, unsigned index) {
+        member.fibers.resize(threads_);
+        member.votes.resize(threads_);
+        member.arrays.all.clear();
+        member.index = index;
+        member.spins = member.ended = false;
+        for (Fiber& fiber : member.fibers) {
+            getcontext(&fiber.context);
+            fiber.context.uc_stack.ss_sp = fiber.stack.data();
+            fiber.context.uc_stack.ss_size = fiber.stack.size();
+            fiber.context.uc_link = &scheduler_;
+            fiber.next_array = 0;
+            fiber.ended = fiber.spins = false;
+            running_ = this;
+            makecontext(&fiber.context, &Block::enter, 0);
+        }
+    }
+
+    // Runs each thread up to its next __syncthreads; those that wait for other blocks, once more.
+    void advance(Member& member) {
+        const bool only_spinning = member.spins;
+        unsigned ended = 0;
+        member.spins = false;
+        arrays = &member.arrays;
+        blockIdx.x = member.index;
+        for (current_ = 0; current_ < threads_; ++current_) {
+            Fiber& fiber = member.fibers[current_];
+            if (!fiber.ended && (!only_spinning || fiber.spins)) {
+                threadIdx.x = current_;
+                next_array = fiber.next_array;
+                swapcontext(&scheduler_, &fiber.context);
+            }
+            ended += fiber.ended;
+            member.spins |= fiber.spins;
+        }
+        if (ended != 0 && ended != threads_) {
+            std::fprintf(stderr, "some threads of a block end where others wait at __syncthreads\n");
+            std::exit(1);
+        }
+        member.ended = ended == threads_;
+    }
+
+    void leave(bool spins) {
+        Fiber& fiber = members_[member_].fibers[current_];
+        fiber.next_array = next_array;
+        fiber.spins = spins;
+        swapcontext(&fiber.context, &scheduler_);
+        fiber.spins = false;
     }
 
     static void enter() {
         running_->kernel_();
-        running_->fibers_[running_->current_].ended = true;
-    }
-
-    void resume(Fiber& fiber, unsigned& ended) {
-        if (!fiber.ended) {
-            threadIdx.x = current_;
-            next_array = fiber.next_array;
-            swapcontext(&scheduler_, &fiber.context);
-        }
-        ended += fiber.ended;
+        running_->members_[running_->member_].fibers[running_->current_].ended = true;
     }
 
     inline static Block* running_ = nullptr;
-    std::vector<Fiber> fibers_;
-    std::vector<unsigned char> votes_;
-    unsigned current_ = 0;
+    unsigned threads_;
+    std::vector<Member> members_;
+    unsigned member_ = 0, current_ = 0;
     ucontext_t scheduler_;
     std::function<void()> kernel_;
 };
@@ -172,13 +216,37 @@ public:
 
     void run(unsigned blocks, std::function<void()> kernel) {
         blockDim.x = static_cast<unsigned>(workers_.size());
-        blocks_ = blocks;
+        gridDim.x = blocks_ = blocks;
         kernel_ = std::move(kernel);
         ends_.arrive_and_wait();
         ends_.arrive_and_wait();
     }
 
-    void sync() { barrier_.arrive_and_wait(); }
+    // All blocks at the same time, each with threads of its own.
+    void run_together(unsigned blocks, const std::function<void()>& kernel) {
+        blockDim.x = threads();
+        gridDim.x = blocks;
+        std::vector<Member> members(blocks);
+        std::vector<std::thread> all;
+        for (unsigned block = 0; block < blocks; ++block) {
+            Member& member = members[block];
+            member.barrier = std::make_unique<std::barrier<>>(threads());
+            for (unsigned t = 0; t < threads(); ++t) {
+                all.emplace_back([&member, &kernel, block, t] {
+                    threadIdx.x = t;
+                    blockIdx.x = block;
+                    next_array = 0;
+                    arrays = &member.arrays;
+                    own_ = member.barrier.get();
+                    kernel();
+                });
+            }
+        }
+        for (auto& thread : all) thread.join();
+    }
+
+    void sync() { (own_ ? *own_ : barrier_).arrive_and_wait(); }
+    void spin() { std::this_thread::yield(); }
 
     // Whether a thread's vote is true: of how many.
     unsigned votes(bool own) {
@@ -193,6 +261,11 @@ public:
     unsigned threads() const { return static_cast<unsigned>(workers_.size()); }
 
 private:
+    struct Member {
+        std::unique_ptr<std::barrier<>> barrier;
+        Arrays arrays;
+    };
+
     void work(unsigned thread) {
         threadIdx.x = thread;
         for (;;) {
@@ -203,13 +276,15 @@ private:
                 next_array = 0;
                 kernel_();
                 sync();
-                if (thread == 0) arrays.all.clear();
+                if (thread == 0) arrays->all.clear();
                 sync();
             }
             ends_.arrive_and_wait();
         }
     }
 
+    // Of the block that runs with others.
+    inline static thread_local std::barrier<>* own_ = nullptr;
     std::barrier<> barrier_, ends_;
     std::vector<unsigned char> votes_;
     unsigned blocks_ = 0;
@@ -226,7 +301,20 @@ template <class K, class... A> void launch(long long blocks, K kernel, A... argu
     block->run(static_cast<unsigned>(blocks), [=] { kernel(arguments...); });
 }
 
+// The same for a cooperative launch.
+template <class K, class... A> void launch_together(long long blocks, K kernel, A... arguments) {
+    block->run_together(static_cast<unsigned>(blocks), [=] { kernel(arguments...); });
+}
+
 }  // namespace host
+
+#define SPIN host::block->spin();
+
+// Ordered by itself, since ThreadSanitizer knows no fences: one that is missing is not seen.
+inline unsigned long long atomicAdd(unsigned long long* at, unsigned long long by) {
+    return __atomic_fetch_add(at, by, __ATOMIC_ACQ_REL);
+}
+inline void __threadfence() {}
 
 inline void __syncthreads() { host::block->sync(); }
 inline int __syncthreads_or(int own) { return host::block->votes(own != 0) > 0; }

@@ -1,6 +1,8 @@
 //! One run: trains networks, evaluates them at intervals, and writes the run's folder.
 
 pub mod checkpoint;
+#[cfg(test)]
+mod deferred;
 mod device_data;
 pub mod directory;
 mod divergence;

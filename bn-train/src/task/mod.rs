@@ -172,6 +172,4 @@ impl<'a> Turn<'a> {
 }
 
 #[cfg(test)]
-pub(crate) mod deferred;
-#[cfg(test)]
 mod torch;

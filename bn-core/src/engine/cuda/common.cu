@@ -105,11 +105,14 @@ template <int V> struct alignas(V * sizeof(Element)) Pack {
 };
 
 // `from` is aligned to the pack.
-template <int V> __device__ inline void load(const Element* from, Real (&to)[V]) {
-    const Pack<V> pack = *reinterpret_cast<const Pack<V>*>(from);
+template <int V> __device__ inline Pack<V> pack_at(const Element* from) { return *reinterpret_cast<const Pack<V>*>(from); }
+
+template <int V> __device__ inline void widen(const Pack<V>& pack, Real (&to)[V]) {
 #pragma unroll
     for (int k = 0; k < V; ++k) to[k] = real(pack.of[k]);
 }
+
+template <int V> __device__ inline void load(const Element* from, Real (&to)[V]) { widen(pack_at<V>(from), to); }
 
 template <int V> __device__ inline void store(Element* to, const Real (&from)[V]) {
     Pack<V> pack;
@@ -192,6 +195,26 @@ template <int V, bool ROWS> struct Walk {
         }
     }
 };
+
+// The same elements in steps of a fixed number, of which a thread has up to HELD: f(step, index of V elements). The steps are
+// unrolled, so that what f keeps of each can lie in registers. See `plan.rs` for the shapes that fit.
+template <int HELD, int V, bool ROWS, class F> __device__ inline void each_held(const Walk<V, ROWS>& walk, F f) {
+    if (!walk.any) return;
+    const Shape& shape = walk.shape;
+    // Rows: vectors of the channel. Columns: rows of the tensor.
+    const Index per_row = ROWS ? shape.inner / V : 1, units = walk.rows * per_row;
+    const Index part = (units + shape.splits - 1) / shape.splits, end = least(units, (walk.split + 1) * part);
+    const Index width = ROWS ? 1 : shape.width, stride = blockDim.x / width;
+    const Index first = walk.split * part + threadIdx.x / width;
+#pragma unroll
+    for (int step = 0; step < HELD; ++step) {
+        const Index unit = first + step * stride;
+        if (unit < end) {
+            const Index row = walk.first_row + unit / per_row;
+            f(step, (row * shape.channels + walk.channel) * shape.inner + unit % per_row * V);
+        }
+    }
+}
 
 // ---- Sums over a block ----
 

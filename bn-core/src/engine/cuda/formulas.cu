@@ -91,9 +91,9 @@ struct ByBatch {
 };
 
 // Channels normalized by their own moments (Formulas::by_batch).
-KERNEL by_batch(ByBatch o) {
-    SHARED(Part, shared, BLOCK);
-    const Index c = (Index)blockIdx.x * TOGETHER + threadIdx.x % TOGETHER, count = o.groups * o.channels;
+// The channels of one of as many blocks as there are runs of TOGETHER of them; all threads of the block call it.
+__device__ inline void by_batch_of(const ByBatch& o, Index block, Part* shared) {
+    const Index c = block * TOGETHER + threadIdx.x % TOGETHER, count = o.groups * o.channels;
     double weight = 0, mean = 0, variance = 0;
     for (Index group = 0; group < o.groups; ++group) {
         const Part all = over_splits(o.parts, group, o.splits, o.channels, c, Part{0, 0, 0}, shared);
@@ -134,6 +134,11 @@ KERNEL by_batch(ByBatch o) {
         o.batch[c] = mean;
         o.batch[o.channels + c] = variance;
     }
+}
+
+KERNEL by_batch(ByBatch o) {
+    SHARED(Part, shared, BLOCK);
+    by_batch_of(o, blockIdx.x, shared);
 }
 
 struct ByMoving {

@@ -12,7 +12,7 @@ use crate::cuda::function;
 use crate::engine::plan::THREADS;
 use crate::engine::resident::{DeviceCommit, Fields, Parameters, in_order};
 use crate::tensors::Value;
-use crate::tensors::cuda::{room, with_addresses};
+use crate::tensors::cuda::{Memory, room, with_addresses};
 
 /// Channels of a block; see TOGETHER in formulas.cu.
 const TOGETHER: usize = 8;
@@ -39,6 +39,90 @@ pub(super) struct Gradients {
     pub(super) terms: Value,
     pub(super) gamma: Tensor,
     pub(super) beta: Tensor,
+}
+
+/// The formulas of channels that are normalized by their own moments: what they read, and room for what they find.
+pub(super) struct Own<'a> {
+    by: &'a Parameters<'a>,
+    gamma: Option<Tensor>,
+    beta: Option<Tensor>,
+    /// Mean, stddev and their weights.
+    averages: [Option<&'a Tensor>; 4],
+    fields: Value,
+    batch: Value,
+}
+
+impl<'a> Own<'a> {
+    pub(super) fn new(cuda: &Cuda, by: &'a Parameters<'a>) -> Result<Self> {
+        let [.., mean, stddev, mean_weight, stddev_weight, _] = in_order(by.averages);
+        Ok(Self {
+            by,
+            gamma: column(by.gamma)?,
+            beta: column(by.beta)?,
+            averages: [mean, stddev, mean_weight, stddev_weight],
+            fields: cuda.allocate(NUMBERS, Fields::COUNT * cuda.count())?,
+            batch: cuda.allocate(NUMBERS, 2 * cuda.geometry.channels)?,
+        })
+    }
+
+    /// In the order of [`Own::arguments`].
+    pub(super) fn memory(&self) -> [Memory<'_>; 8] {
+        let [mean, stddev, mean_weight, stddev_weight] = self.averages;
+        [
+            (&self.fields).into(),
+            (&self.batch).into(),
+            self.gamma.as_ref().into(),
+            self.beta.as_ref().into(),
+            mean.into(),
+            stddev.into(),
+            mean_weight.into(),
+            stddev_weight.into(),
+        ]
+    }
+
+    /// The kernels' argument, for memory at these addresses.
+    pub(super) fn arguments(
+        &self,
+        cuda: &Cuda,
+        parts: u64,
+        splits: usize,
+        [fields, batch, gamma, beta, mean, stddev, mean_weight, stddev_weight]: [u64; 8],
+    ) -> ByBatch {
+        let by = self.by;
+        let bounds = by.bounds.unwrap_or_default();
+        let renorm = by.averages.renorm.as_ref().filter(|_| by.bounds.is_some());
+        ByBatch {
+            parts,
+            fields,
+            batch,
+            gamma,
+            beta,
+            gamma_is_wide: is_wide(self.gamma.as_ref()),
+            beta_is_wide: is_wide(self.beta.as_ref()),
+            groups: cuda.geometry.groups() as i64,
+            channels: cuda.geometry.channels as i64,
+            splits: splits as i64,
+            epsilon: by.epsilon,
+            renorm: Renorm {
+                mean,
+                stddev,
+                mean_weight,
+                stddev_weight,
+                variant: variant(renorm.map(|renorm| renorm.variant)),
+                is_wide: is_wide(self.averages[0]),
+                r_min: bounds.r_min.unwrap_or(f64::NEG_INFINITY),
+                r_max: bounds.r_max.unwrap_or(f64::INFINITY),
+                d_max: bounds.d_max.unwrap_or(f64::INFINITY),
+            },
+        }
+    }
+
+    /// The fields, and the moments of all groups together, once a kernel has written them.
+    pub(super) fn found(self, cuda: &Cuda) -> Result<(Fields, Tensor)> {
+        let shape = (Fields::COUNT, cuda.geometry.groups(), cuda.geometry.channels);
+        let batch = self.batch.into_tensor().reshape((2, cuda.geometry.channels))?;
+        Ok((Fields(self.fields.into_tensor().reshape(shape)?), batch))
+    }
 }
 
 impl Cuda {
@@ -72,62 +156,19 @@ impl Cuda {
         by: &Parameters<'_>,
     ) -> Result<(Fields, Tensor)> {
         let stream = self.device.cuda_stream();
-        let (gamma, beta) = (column(by.gamma)?, column(by.beta)?);
-        let fields = self.allocate(NUMBERS, Fields::COUNT * self.count())?;
-        let batch = self.allocate(NUMBERS, 2 * self.geometry.channels)?;
-        let [.., mean, stddev, mean_weight, stddev_weight, _] = in_order(by.averages);
-        let bounds = by.bounds.unwrap_or_default();
-        let renorm = by.averages.renorm.as_ref().filter(|_| by.bounds.is_some());
-        let memory = [
-            parts.into(),
-            (&fields).into(),
-            (&batch).into(),
-            gamma.as_ref().into(),
-            beta.as_ref().into(),
-            mean.into(),
-            stddev.into(),
-            mean_weight.into(),
-            stddev_weight.into(),
-        ];
-        with_addresses(
-            &stream,
-            memory,
-            |[parts, fields, batch, of_gamma, of_beta, m, s, mw, sw]| {
-                let by = ByBatch {
-                    parts,
-                    fields,
-                    batch,
-                    gamma: of_gamma,
-                    beta: of_beta,
-                    gamma_is_wide: is_wide(gamma.as_ref()),
-                    beta_is_wide: is_wide(beta.as_ref()),
-                    groups: self.geometry.groups() as i64,
-                    channels: self.geometry.channels as i64,
-                    splits: splits as i64,
-                    epsilon: by.epsilon,
-                    renorm: Renorm {
-                        mean: m,
-                        stddev: s,
-                        mean_weight: mw,
-                        stddev_weight: sw,
-                        variant: variant(renorm.map(|renorm| renorm.variant)),
-                        is_wide: is_wide(mean),
-                        r_min: bounds.r_min.unwrap_or(f64::NEG_INFINITY),
-                        r_max: bounds.r_max.unwrap_or(f64::INFINITY),
-                        d_max: bounds.d_max.unwrap_or(f64::INFINITY),
-                    },
-                };
-                let kernel = function(&self.device, &File::Formulas.program(NUMBERS)?, "by_batch")?;
-                let mut launch = stream.launch_builder(&kernel);
-                launch.arg(&by);
-                // SAFETY: the argument is that of `by_batch`, which writes all fields and the batch.
-                unsafe { launch.launch(config(self.channel_blocks(), THREADS)?) }.w()?;
-                Ok(())
-            },
-        )?;
-        let shape = (Fields::COUNT, self.geometry.groups(), self.geometry.channels);
-        let batch = batch.into_tensor().reshape((2, self.geometry.channels))?;
-        Ok((Fields(fields.into_tensor().reshape(shape)?), batch))
+        let own = Own::new(self, by)?;
+        let [a, b, c, d, e, f, g, h] = own.memory();
+        with_addresses(&stream, [parts.into(), a, b, c, d, e, f, g, h], |addresses| {
+            let [parts, rest @ ..] = addresses;
+            let arguments = own.arguments(self, parts, splits, rest);
+            let kernel = function(&self.device, &File::Formulas.program(NUMBERS)?, "by_batch")?;
+            let mut launch = stream.launch_builder(&kernel);
+            launch.arg(&arguments);
+            // SAFETY: the argument is that of `by_batch`, which writes all fields and the batch.
+            unsafe { launch.launch(config(self.channel_blocks(), THREADS)?) }.w()?;
+            Ok(())
+        })?;
+        own.found(self)
     }
 
     /// What normalizes each channel by the moving statistics; one group.

@@ -6,6 +6,7 @@
 
 mod arguments;
 mod formulas;
+mod persistent;
 mod programs;
 mod resident;
 
@@ -114,10 +115,14 @@ impl Cuda {
         plan(self.geometry, lanes(self.x.dtype()), aligned)
     }
 
-    /// The plan that sums are stored by: that of aligned tensors has as many splits or more.
+    /// Splits at most, whatever the tensors' alignment.
     fn most_splits(&self) -> usize {
-        let plan = |aligned| plan(self.geometry, lanes(self.x.dtype()), aligned).splits;
-        plan(true).max(plan(false))
+        let of = |aligned| {
+            let (geometry, lanes) = (self.geometry, lanes(self.x.dtype()));
+            let forward = Plan::forward(geometry, lanes, aligned);
+            forward.splits.max(plan(geometry, lanes, aligned).splits)
+        };
+        of(true).max(of(false))
     }
 
     fn count(&self) -> usize {
@@ -164,7 +169,8 @@ impl Cuda {
         let weighted = self.weights.is_some();
         let memory = [(&self.x).into(), self.weights.as_ref().into(), (&parts).into()];
         let splits = with_addresses(&stream, memory, |[x, weights, to]| {
-            let plan = self.plan(&[x], weighted);
+            let aligned = !weighted && x.is_multiple_of(16);
+            let plan = Plan::forward(self.geometry, lanes(self.x.dtype()), aligned);
             let shape = Shape::new(self.geometry, &plan);
             let name = Self::name("moments", &plan, weighted, None);
             let kernel = self.function(File::Moments, &name)?;

@@ -1,5 +1,9 @@
 // y = activation((x − mean)·scale + offset + residual), one pass.
 
+template <int OF> __device__ inline Real normalized(const Affine& by, const Tail& tail, Real x, Real added) {
+    return activated<OF>(tail, fma(by.centred(x), by.scale, by.offset) + added);
+}
+
 template <int V, bool ROWS, int OF>
 __device__ inline void normalize(const Element* x, const Element* residual, const double* channels, const Shape& shape,
                                  const Tail& tail, Element* y) {
@@ -13,8 +17,7 @@ __device__ inline void normalize(const Element* x, const Element* residual, cons
         if (residual) load<V>(residual + at, added);
 #pragma unroll
         for (int k = 0; k < V; ++k) {
-            const Affine& a = affine[ROWS ? 0 : k];
-            values[k] = activated<OF>(tail, a.centred(values[k]) * a.scale + a.offset + added[k]);
+            values[k] = normalized<OF>(affine[ROWS ? 0 : k], tail, values[k], added[k]);
         }
         store<V>(y + at, values);
     });

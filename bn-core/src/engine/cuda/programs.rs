@@ -12,6 +12,8 @@ pub(super) enum File {
     Gradient,
     /// Formulas on per-channel values, which are f64 whatever the tensors are.
     Formulas,
+    /// A forward pass in one launch.
+    Persistent,
 }
 
 impl File {
@@ -35,9 +37,19 @@ impl File {
                     include_str!("commit.cu"),
                 ],
             ),
+            File::Persistent => (
+                "bn-core-persistent",
+                &[
+                    include_str!("common.cu"),
+                    include_str!("moments.cu"),
+                    include_str!("normalize.cu"),
+                    include_str!("formulas.cu"),
+                    include_str!("persistent.cu"),
+                ],
+            ),
         };
-        // Formulas give the host's numbers.
-        let is_exact = matches!(self, File::Formulas);
+        // Formulas give the host's numbers, and a forward pass in one launch those of a pass in three.
+        let is_exact = !matches!(self, File::Gradient);
         Ok(Program { name, texts, element: element(dtype)?, is_exact })
     }
 }

@@ -1,4 +1,4 @@
-//! The engine's passes whose per-channel values never leave the GPU: launches behind launches, and no wait.
+//! The engine's passes whose per-channel values never leave the GPU: launches behind launches, or one, and no wait.
 
 use candle::{DType, Tensor};
 
@@ -14,6 +14,9 @@ impl Resident for Cuda {
     }
 
     fn by_batch(&self, by: &Parameters<'_>) -> Result<Kept> {
+        if let Some(kept) = self.in_one_launch(by)? {
+            return Ok(kept);
+        }
         let (parts, splits) = self.parts()?;
         let (fields, batch) = self.formulas((&parts, splits), by)?;
         Ok(Kept { y: self.normalized(&fields)?, fields, batch })

@@ -67,13 +67,14 @@ template <class F> __device__ inline void each(const Variable& variable, F f) {
     for (Index i = first + threadIdx.x; i < end; i += blockDim.x) f(i);
 }
 
-// Adds the values of all threads in a fixed order, and returns the sum to the first.
+// The sum of all threads' values, in a fixed order.
 __device__ inline double sum_over_block(double own, double* shared) {
     shared[threadIdx.x] = own;
     for (unsigned half = blockDim.x / 2; half >= 1; half /= 2) {
         __syncthreads();
         if (threadIdx.x < half) shared[threadIdx.x] += shared[threadIdx.x + half];
     }
+    __syncthreads();
     return shared[0];
 }
 

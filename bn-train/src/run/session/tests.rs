@@ -1,9 +1,9 @@
 //! Laws of a session: neither interruptions nor probes change a row.
 
+use super::super::deferred::deferred;
 use super::super::writer::Writer;
 use super::*;
 use crate::experiment::Registry;
-use crate::task::deferred::deferred;
 use bn_report::schema::LayerRow;
 use candle::Device;
 use std::sync::{Arc, Mutex};

@@ -1,10 +1,10 @@
 //! Laws of a trainer: its state is complete, accumulation equals the full batch, and divergence names its layer.
 
+use super::super::deferred::deferred;
 use super::*;
 use crate::data::Source;
 use crate::experiment::Registry;
 use crate::model::norm_layers;
-use crate::task::deferred::deferred;
 use candle::{DType, Device, Tensor, Var};
 
 const OPTIMIZERS: [&str; 5] = [

@@ -1,9 +1,9 @@
 //! For tests: a task that leaves its scores on the device, as on a GPU, so that steps are pending.
 
-use super::{Blueprint, Headline, Learned, Scores, Task, Turn};
 use crate::data::Batch;
 use crate::experiment::Settings;
 use crate::model::{Mode, Model};
+use crate::task::{Blueprint, Headline, Learned, Scores, Task, Turn};
 use bn_report::schema::MetricDefinition;
 use candle::{Result, Tensor};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 struct Deferred(Arc<dyn Task>);
 
 /// The same settings, with steps that are pending.
-pub(crate) fn deferred(settings: &Settings) -> Settings {
+pub(super) fn deferred(settings: &Settings) -> Settings {
     let task = Arc::new(Deferred(Arc::clone(&settings.task)));
     Settings { task, ..settings.clone() }
 }
