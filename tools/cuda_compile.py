@@ -16,10 +16,8 @@ import sys
 ALL = ("f32", "f64", "f16", "bf16")
 PROGRAMS = {"moments": (["common.cu", "moments.cu"], ALL), "normalize": (["common.cu", "normalize.cu"], ALL),
             "gradient": (["common.cu", "gradient.cu"], ALL), "formulas": (["common.cu", "formulas.cu", "commit.cu"], ("f64",)),
-            "persistent": (["common.cu", "moments.cu", "normalize.cu", "formulas.cu", "persistent.cu"], ALL),
+            "persistent": (["common.cu", "moments.cu", "normalize.cu", "gradient.cu", "formulas.cu", "persistent.cu"], ALL),
             "optimizer": (["optimizer.cu"], ("f32",))}
-# Those that round products and sums separately.
-EXACT = ("moments", "normalize", "formulas", "persistent", "optimizer")
 ELEMENTS = {"f32": 1, "f64": 2, "f16": 3, "bf16": 4}
 
 
@@ -68,9 +66,8 @@ def main():
         for stem, (parts, elements) in PROGRAMS.items():
             for element in elements:
                 text = "\n".join((folder / part).read_text() for part in parts)
-                options = [f"-DELEMENT={ELEMENTS[element]}", f"--gpu-architecture=compute_{architecture}", "--std=c++17"]
-                if stem in EXACT:
-                    options.append("--fmad=false")
+                options = [f"-DELEMENT={ELEMENTS[element]}", f"--gpu-architecture=compute_{architecture}", "--std=c++17",
+                           "--fmad=false"]
                 ptx = output / f"{stem}-{element}-{architecture}.ptx"
                 ptx.write_bytes(nvrtc.ptx(text, f"{stem}.cu", options))
                 done = subprocess.run([ptxas, f"-arch=sm_{architecture}", "-v", "-o", ptx.with_suffix(".cubin"), ptx],

@@ -1,4 +1,5 @@
-// A forward pass in one launch against the same pass in three, which passes.cpp and layer.cpp judge: to the bit.
+// A forward and a backward pass in one launch each against the same in three, which passes.cpp and layer.cpp judge: to the
+// bit.
 
 #include "persistent.h"
 
@@ -34,6 +35,64 @@ struct Left {
           y(launch.elements()) {}
 };
 
+// What one way of computing the gradient leaves behind.
+struct LeftBackward {
+    std::vector<Pair> sums;
+    std::vector<double> terms, dgamma, dbeta;
+    Tensor dx, dv;
+
+    LeftBackward(const Launch& launch)
+        : sums(launch.groups() * launch.shape.channels * launch.shape.splits, Pair{NOTHING, NOTHING}),
+          terms(2 * launch.groups() * launch.shape.channels, NOTHING),
+          dgamma(launch.shape.channels, NOTHING),
+          dbeta(launch.shape.channels, NOTHING),
+          dx(launch.elements()),
+          dv(launch.elements()) {}
+};
+
+template <class V> void same(const char* name, const V& a, const V& b) {
+    checks.same_bits(name, a.data(), b.data(), a.size() * sizeof a[0]);
+}
+
+#if ELEMENT == F32 || ELEMENT == F64
+#define BACKWARD_KERNEL(LAUNCH, KIND)                                                                             \
+    ((LAUNCH).rows ? (KIND) == NONE   ? backward_rows_none                                                        \
+                     : (KIND) == RELU ? backward_rows_relu                                                        \
+                                      : backward_rows_any                                                         \
+     : (KIND) == NONE ? backward_columns_none                                                                     \
+     : (KIND) == RELU ? backward_columns_relu                                                                     \
+                      : backward_columns_any)
+constexpr bool COLUMNS_BACKWARD = true;
+#else
+#define BACKWARD_KERNEL(LAUNCH, KIND) \
+    ((KIND) == NONE ? backward_rows_none : (KIND) == RELU ? backward_rows_relu : backward_rows_any)
+constexpr bool COLUMNS_BACKWARD = false;
+#endif
+
+void check_backward(const Whole& of, const Launch& launch, const Back& back, const Tail& tail) {
+    LeftBackward three(launch), one(launch);
+    const bool with_dv = of.residual && of.kind != NONE;
+    const auto arguments = [&](LeftBackward& left) {
+        return Terms{left.sums.data(), back.channels, left.terms.data(), nullptr, left.dgamma.data(), left.dbeta.data(),
+                     1,                1,             launch.shape};
+    };
+    host::launch(launch.blocks(), BY_ACTIVATION(gradient_sums, launch, of.kind), back, launch.shape, tail,
+                 three.sums.data());
+    host::launch((of.channels + TOGETHER - 1) / TOGETHER, ::terms, arguments(three));
+    host::launch(launch.blocks(), input_gradient_kernel(launch, false, of.kind), back,
+                 static_cast<const double*>(three.terms.data()), static_cast<const double*>(nullptr), launch.shape, tail,
+                 three.dx.data(), with_dv ? three.dv.data() : nullptr);
+    unsigned long long arrived = 0;
+    host::launch_together(launch.blocks(), BACKWARD_KERNEL(launch, of.kind), back, launch.shape, tail, arguments(one),
+                          one.sums.data(), &arrived, one.dx.data(), with_dv ? one.dv.data() : nullptr);
+    same("sums in one launch", three.sums, one.sums);
+    same("terms in one launch", three.terms, one.terms);
+    same("dgamma in one launch", three.dgamma, one.dgamma);
+    same("dbeta in one launch", three.dbeta, one.dbeta);
+    same("dx in one launch", three.dx.values, one.dx.values);
+    same("dv in one launch", three.dv.values, one.dv.values);
+}
+
 void check_whole(const Whole& of, const Launch& launch, Numbers& numbers) {
     const auto random = [&](double mean, double scale) {
         std::vector<double> values;
@@ -67,13 +126,14 @@ void check_whole(const Whole& of, const Launch& launch, Numbers& numbers) {
     host::launch_together(launch.blocks(), kernel, x.data(), added, launch.shape, tail, arguments(one),
                           one.parts.data(), &arrived, one.y.data());
     checks.near("arrivals", 0, static_cast<double>(arrived), 2.0 * launch.blocks(), 0);
-    const auto same = [](const char* name, const auto& a, const auto& b) {
-        checks.same_bits(name, a.data(), b.data(), a.size() * sizeof a[0]);
-    };
     same("parts in one launch", three.parts, one.parts);
     same("fields in one launch", three.fields, one.fields);
     same("batch in one launch", three.batch, one.batch);
     same("y in one launch", three.y.values, one.y.values);
+    if (held(launch, of.group) <= HELD_BACKWARD && (launch.rows || COLUMNS_BACKWARD)) {
+        const Tensor dy(launch.elements(), [&](Index) { return numbers.normal(); });
+        check_backward(of, launch, Back{x.data(), added, dy.data(), three.fields.data()}, tail);
+    }
 }
 
 }  // namespace

@@ -121,6 +121,18 @@ impl Shape {
     }
 }
 
+impl Terms {
+    /// For memory at these addresses, and gradients of gamma and beta that are f64 or f32.
+    pub(super) fn new(
+        [sums, fields, terms, totals, dgamma, dbeta]: [u64; 6],
+        [gamma_is_wide, beta_is_wide]: [bool; 2],
+        shape: Shape,
+    ) -> Self {
+        let [gamma_is_wide, beta_is_wide] = [gamma_is_wide, beta_is_wide].map(i64::from);
+        Self { sums, fields, terms, totals, dgamma, dbeta, gamma_is_wide, beta_is_wide, shape }
+    }
+}
+
 impl Tail {
     pub(super) fn new(activation: Activation) -> Self {
         let (kind, slope) = match activation {

@@ -171,11 +171,11 @@ struct Terms {
 };
 
 // The gradients of gamma and beta, and the terms of that of x, for statistics of unweighted values.
-KERNEL terms(Terms o) {
-    SHARED(Pair, shared, BLOCK);
+// The channels of one of as many blocks as there are runs of TOGETHER of them; all threads of the block call it.
+__device__ inline void terms_of(const Terms& o, Index block, Pair* shared) {
     const Shape& shape = o.shape;
     const Index channels = shape.channels, groups = (shape.outer + shape.group - 1) / shape.group;
-    const Index c = (Index)blockIdx.x * TOGETHER + threadIdx.x % TOGETHER, count = groups * channels;
+    const Index c = block * TOGETHER + threadIdx.x % TOGETHER, count = groups * channels;
     double dgamma = 0, dbeta = 0;
     for (Index group = 0; group < groups; ++group) {
         const Pair all = over_splits(o.sums, group, shape.splits, channels, c, Pair{0, 0}, shared);
@@ -202,4 +202,9 @@ KERNEL terms(Terms o) {
         set_value(o.dgamma, o.gamma_is_wide, c, dgamma);
         set_value(o.dbeta, o.beta_is_wide, c, dbeta);
     }
+}
+
+KERNEL terms(Terms o) {
+    SHARED(Pair, shared, BLOCK);
+    terms_of(o, blockIdx.x, shared);
 }

@@ -34,6 +34,11 @@ fn column(t: Option<&Tensor>) -> Result<Option<Tensor>> {
     }
 }
 
+/// The type in which kernels write a parameter's gradient.
+pub(super) fn kept(dtype: DType) -> DType {
+    if dtype == DType::F32 { DType::F32 } else { DType::F64 }
+}
+
 /// What a pass found of all channels.
 pub(super) struct Gradients {
     pub(super) terms: Value,
@@ -227,7 +232,6 @@ impl Cuda {
     ) -> Result<Gradients> {
         let (sums, shape) = self.sums(fields, dy)?;
         let terms = self.allocate(NUMBERS, 2 * self.count())?;
-        let kept = |dtype| if dtype == DType::F32 { DType::F32 } else { DType::F64 };
         let column = |dtype| self.allocate(kept(dtype), self.geometry.channels);
         let [gamma, beta] = [column(types[0])?, column(types[1])?];
         let columns = [Some((&gamma, kept(types[0]))), Some((&beta, kept(types[1])))];
@@ -249,7 +253,7 @@ impl Cuda {
     ) -> Result<()> {
         let stream = self.device.cuda_stream();
         let value = |k: usize| columns[k].map(|(value, _)| value);
-        let wide = |k: usize| i64::from(columns[k].is_some_and(|(_, dtype)| dtype == DType::F64));
+        let wide = |k: usize| columns[k].is_some_and(|(_, dtype)| dtype == DType::F64);
         let memory = [
             sums.into(),
             (&fields.0).into(),
@@ -258,18 +262,8 @@ impl Cuda {
             value(0).into(),
             value(1).into(),
         ];
-        with_addresses(&stream, memory, |[sums, fields, terms, totals, dgamma, dbeta]| {
-            let of = Terms {
-                sums,
-                fields,
-                terms,
-                totals,
-                dgamma,
-                dbeta,
-                gamma_is_wide: wide(0),
-                beta_is_wide: wide(1),
-                shape,
-            };
+        with_addresses(&stream, memory, |addresses| {
+            let of = Terms::new(addresses, [wide(0), wide(1)], shape);
             let kernel = function(&self.device, &File::Formulas.program(NUMBERS)?, "terms")?;
             let mut launch = stream.launch_builder(&kernel);
             launch.arg(&of);

@@ -8,51 +8,78 @@ struct Back {
     const double* channels;
 };
 
+// V elements of x and dy.
+template <int V> struct Read {
+    Pack<V> x, dy;
+
+    __device__ inline void from(const Back& back, Index at) {
+        x = pack_at<V>(back.x + at);
+        dy = pack_at<V>(back.dy + at);
+    }
+};
+
 // x − mean (in units of the channel) and dv of V elements.
 template <int V, bool ROWS, int OF, int C>
-__device__ inline void centred_and_dv(const Back& back, const Tail& tail, const Affine (&affine)[C], Index at,
-                                      Real (&centred)[V], Real (&dv)[V]) {
+__device__ inline void centred_and_dv(const Read<V>& read, const Back& back, const Tail& tail, const Affine (&affine)[C],
+                                      Index at, Real (&centred)[V], Real (&dv)[V]) {
     Real added[V] = {};
-    load<V>(back.x + at, centred);
-    load<V>(back.dy + at, dv);
+    widen(read.x, centred);
+    widen(read.dy, dv);
     if (OF != NONE && back.residual) load<V>(back.residual + at, added);
 #pragma unroll
     for (int k = 0; k < V; ++k) {
         const Affine& a = affine[ROWS ? 0 : k];
         centred[k] = a.centred(centred[k]);
-        dv[k] = through_activation<OF>(tail, centred[k] * a.scale + a.offset + added[k], dv[k]);
+        dv[k] = through_activation<OF>(tail, fma(centred[k], a.scale, a.offset) + added[k], dv[k]);
     }
 }
+
+// Both sums of one thread, for V channels or V values of one.
+template <int V> struct Sums {
+    Pair of[V] = {};
+
+    __device__ inline void add(const Real (&centred)[V], const Real (&dv)[V]) {
+#pragma unroll
+        for (int k = 0; k < V; ++k) {
+            of[k].a += dv[k];
+            of[k].b = fma((double)dv[k], (double)centred[k], of[k].b);
+        }
+    }
+
+    // Adds up the block's threads, and writes what its split has of each of its channels.
+    template <bool ROWS>
+    __device__ inline void write(const Walk<V, ROWS>& walk, const double* channels, Pair* shared, Pair* sums) {
+        const Index width = ROWS ? 1 : walk.shape.width;
+        if (ROWS) {
+            for (int k = 1; k < V; ++k) of[0] = combined(of[0], of[k]);
+        }
+        for (int k = 0; k < Walk<V, ROWS>::CHANNELS; ++k) {
+            const Pair all = over_block(of[k], width, shared);
+            if (threadIdx.x < width && walk.any) {
+                // From the rounded mean to the exact one. Read again: the loop needs its registers.
+                Affine again[1];
+                affines(channels, walk.shape, walk.of_group() + k, again);
+                sums[walk.of_split() + k] = {all.a, (all.b - again[0].lost * all.a) / (double)again[0].unit};
+            }
+        }
+    }
+};
 
 template <int V, bool ROWS, int OF>
 __device__ inline void gradient_sums(const Back& back, const Shape& shape, const Tail& tail, Pair* sums) {
     SHARED(Pair, shared, BLOCK);
     const Walk<V, ROWS> walk(shape);
-    constexpr int CHANNELS = Walk<V, ROWS>::CHANNELS;
-    Affine affine[CHANNELS];
+    Affine affine[Walk<V, ROWS>::CHANNELS];
     if (walk.any) affines(back.channels, shape, walk.of_group(), affine);
-    Pair own[V] = {};
+    Sums<V> own;
     walk.each([&](Index at, Index) {
         Real centred[V], dv[V];
-        centred_and_dv<V, ROWS, OF>(back, tail, affine, at, centred, dv);
-#pragma unroll
-        for (int k = 0; k < V; ++k) {
-            own[k].a += dv[k];
-            own[k].b += (double)dv[k] * (double)centred[k];
-        }
+        Read<V> read;
+        read.from(back, at);
+        centred_and_dv<V, ROWS, OF>(read, back, tail, affine, at, centred, dv);
+        own.add(centred, dv);
     });
-    if (ROWS) {
-        for (int k = 1; k < V; ++k) own[0] = combined(own[0], own[k]);
-    }
-    for (int k = 0; k < CHANNELS; ++k) {
-        const Pair all = over_block(own[k], ROWS ? 1 : shape.width, shared);
-        if (threadIdx.x < (ROWS ? 1 : shape.width) && walk.any) {
-            // From the rounded mean to the exact one. Read again: the loop needs its registers.
-            Affine again[1];
-            affines(back.channels, shape, walk.of_group() + k, again);
-            sums[walk.of_split() + k] = {all.a, (all.b - again[0].lost * all.a) / (double)again[0].unit};
-        }
-    }
+    own.template write<ROWS>(walk, back.channels, shared, sums);
 }
 
 #define SUMS(NAME, V, ROWS, OF)                                                            \
@@ -90,35 +117,52 @@ template <> struct Through<true> {
     typedef double Number;
 };
 
-// `terms` has p and q, each [groups, channels]. `dv` may be null.
-template <int V, bool ROWS, int OF, bool WEIGHTED>
-__device__ inline void input_gradient(const Back& back, const double* terms, const double* weights, const Shape& shape,
-                                      const Tail& tail, Element* dx, Element* dv_out) {
+// What dx is computed by, for the channels of a thread. `terms` has p and q, each [groups, channels].
+template <int V, bool ROWS, bool WEIGHTED> struct Inputs {
     typedef typename Through<WEIGHTED>::Number Number;
-    const Walk<V, ROWS> walk(shape);
-    if (!walk.any) return;
-    constexpr int CHANNELS = Walk<V, ROWS>::CHANNELS;
-    const Index count = (shape.outer + shape.group - 1) / shape.group * shape.channels;
+    static constexpr int CHANNELS = Walk<V, ROWS>::CHANNELS;
+
     Affine affine[CHANNELS];
     Line<Number> line[CHANNELS];
     Real scale[CHANNELS];
-    affines(back.channels, shape, walk.of_group(), affine);
+
+    __device__ inline Inputs(const Walk<V, ROWS>& walk, const double* channels, const double* terms) {
+        const Shape& shape = walk.shape;
+        const Index count = (shape.outer + shape.group - 1) / shape.group * shape.channels, at = walk.of_group();
+        affines(channels, shape, at, affine);
 #pragma unroll
-    for (int k = 0; k < CHANNELS; ++k) {
-        line[k] = Line<Number>(terms, count, walk.of_group() + k, affine[k]);
-        scale[k] = (Real)back.channels[SCALE * count + walk.of_group() + k];
+        for (int k = 0; k < CHANNELS; ++k) {
+            line[k] = Line<Number>(terms, count, at + k, affine[k]);
+            scale[k] = (Real)channels[SCALE * count + at + k];
+        }
     }
-    walk.each([&](Index at, Index position) {
-        Real centred[V], dv[V];
-        centred_and_dv<V, ROWS, OF>(back, tail, affine, at, centred, dv);
-        if (dv_out) store<V>(dv_out + at, dv);
+
+    // dx, in place of x − mean.
+    __device__ inline void dx(Real (&centred)[V], const Real (&dv)[V], double weight) const {
 #pragma unroll
         for (int k = 0; k < V; ++k) {
             const int c = ROWS ? 0 : k;
-            Number through = line[c].slope * (Number)centred[k] + line[c].level;
-            if (WEIGHTED) through *= (Number)weights[position];
-            centred[k] = scale[c] * dv[k] + (Real)through;
+            Number through = fma(line[c].slope, (Number)centred[k], line[c].level);
+            if (WEIGHTED) through *= (Number)weight;
+            centred[k] = fma(scale[c], dv[k], (Real)through);
         }
+    }
+};
+
+// `dv_out` may be null.
+template <int V, bool ROWS, int OF, bool WEIGHTED>
+__device__ inline void input_gradient(const Back& back, const double* terms, const double* weights, const Shape& shape,
+                                      const Tail& tail, Element* dx, Element* dv_out) {
+    const Walk<V, ROWS> walk(shape);
+    if (!walk.any) return;
+    const Inputs<V, ROWS, WEIGHTED> inputs(walk, back.channels, terms);
+    walk.each([&](Index at, Index position) {
+        Real centred[V], dv[V];
+        Read<V> read;
+        read.from(back, at);
+        centred_and_dv<V, ROWS, OF>(read, back, tail, inputs.affine, at, centred, dv);
+        if (dv_out) store<V>(dv_out + at, dv);
+        inputs.dx(centred, dv, WEIGHTED ? weights[position] : 1);
         store<V>(dx + at, centred);
     });
 }

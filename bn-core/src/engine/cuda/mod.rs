@@ -16,7 +16,7 @@ use candle::{DType, Tensor};
 
 pub(super) use formulas::commit;
 
-use super::plan::{Geometry, Plan, THREADS, plan};
+use super::plan::{Geometry, Pass, Plan, THREADS, plan};
 use super::resident::{Fields, Resident};
 use super::{ByGroup, Engine, Operands};
 use crate::activation::Activation;
@@ -119,8 +119,8 @@ impl Cuda {
     fn most_splits(&self) -> usize {
         let of = |aligned| {
             let (geometry, lanes) = (self.geometry, lanes(self.x.dtype()));
-            let forward = Plan::forward(geometry, lanes, aligned);
-            forward.splits.max(plan(geometry, lanes, aligned).splits)
+            let of = |pass| Plan::of(pass, geometry, lanes, aligned).splits;
+            of(Pass::Forward).max(of(Pass::Backward))
         };
         of(true).max(of(false))
     }
@@ -170,7 +170,7 @@ impl Cuda {
         let memory = [(&self.x).into(), self.weights.as_ref().into(), (&parts).into()];
         let splits = with_addresses(&stream, memory, |[x, weights, to]| {
             let aligned = !weighted && x.is_multiple_of(16);
-            let plan = Plan::forward(self.geometry, lanes(self.x.dtype()), aligned);
+            let plan = Plan::of(Pass::Forward, self.geometry, lanes(self.x.dtype()), aligned);
             let shape = Shape::new(self.geometry, &plan);
             let name = Self::name("moments", &plan, weighted, None);
             let kernel = self.function(File::Moments, &name)?;
@@ -216,7 +216,8 @@ impl Cuda {
             (&sums).into(),
         ];
         let shape = with_addresses(&stream, memory, |[x, residual, dy, fields, to]| {
-            let plan = self.plan(&[x, residual, dy], false);
+            let aligned = [x, residual, dy].iter().all(|address| address.is_multiple_of(16));
+            let plan = Plan::of(Pass::Backward, self.geometry, lanes(self.x.dtype()), aligned);
             let (shape, tail) = (Shape::new(self.geometry, &plan), Tail::new(self.activation));
             let back = Back { x, residual, dy, fields };
             let name = Self::name("gradient_sums", &plan, false, Some(tail));

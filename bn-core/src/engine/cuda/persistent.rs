@@ -1,5 +1,5 @@
-//! A forward pass by the batch in one launch, whose threads hold x from its moments to y. It gives the bits of the pass in
-//! several launches.
+//! A forward pass by the batch in one launch, whose threads hold x from its moments to y, and a backward pass, whose threads
+//! hold x and dy from their sums to dx. They give the bits of the passes in several launches.
 
 use candle::Result;
 use candle::cuda_backend::WrapErr;
@@ -9,32 +9,22 @@ use candle::cuda_backend::cudarc::driver::sys::CUdevice_attribute::{
 use candle::cuda_backend::cudarc::driver::{CudaFunction, PushKernelArg};
 use candle::{DType, Tensor};
 
-use super::arguments::{Shape, Tail};
-use super::formulas::Own;
+use super::arguments::{Back, Shape, Tail, Terms};
+use super::formulas::{Own, kept};
 use super::programs::File;
 use super::{Cuda, config, lanes};
-use crate::engine::plan::{Plan, THREADS, whole};
-use crate::engine::resident::{Kept, Parameters};
-use crate::tensors::cuda::with_addresses;
+use crate::activation::Activation;
+use crate::engine::plan::{Pass, Plan, THREADS, whole};
+use crate::engine::resident::{Fields, Kept, KeptGradients, Parameters};
+use crate::tensors::cuda::{Memory, with_addresses};
 
 impl Cuda {
     /// The pass, where x fits into this GPU's threads.
     #[allow(unsafe_code)] // a launch is unsafe
     pub(super) fn in_one_launch(&self, by: &Parameters<'_>) -> Result<Option<Kept>> {
-        let stream = self.device.cuda_stream();
-        let memory = [(&self.x).into(), self.residual.as_ref().into()]; // new memory is aligned
-        let plan = with_addresses(&stream, memory, |addresses| {
-            let aligned = addresses.iter().all(|address| address.is_multiple_of(16));
-            Ok(whole(self.geometry, lanes(self.x.dtype()), aligned))
-        })?;
-        let Some(plan) = plan else { return Ok(None) };
-        let tail = Tail::new(self.activation);
-        let layout = if plan.rows { "rows" } else { "columns" };
-        let name = format!("forward_{layout}_{}", tail.name());
-        let kernel = self.function(File::Persistent, &name)?;
-        if !self.runs_together(&kernel, &plan)? {
-            return Ok(None);
-        }
+        let memory = [(&self.x).into(), self.residual.as_ref().into()];
+        let Some((plan, kernel)) = self.whole(Pass::Forward, memory)? else { return Ok(None) };
+        let (stream, tail) = (self.device.cuda_stream(), Tail::new(self.activation));
         let own = Own::new(self, by)?;
         let y = self.like_x()?;
         let parts = self.allocate(DType::F64, 3 * self.count() * plan.splits)?;
@@ -68,6 +58,85 @@ impl Cuda {
         })?;
         let (fields, batch) = own.found(self)?;
         Ok(Some(Kept { y, fields, batch }))
+    }
+
+    /// The gradients, with those of the input, where x and dy fit into this GPU's threads.
+    #[allow(unsafe_code)] // a launch is unsafe
+    pub(super) fn gradients_in_one_launch(
+        &self,
+        fields: &Fields,
+        dy: &Tensor,
+        types: [DType; 2],
+    ) -> Result<Option<KeptGradients>> {
+        let memory = [(&self.x).into(), self.residual.as_ref().into(), dy.into()];
+        let Some((plan, kernel)) = self.whole(Pass::Backward, memory)? else { return Ok(None) };
+        let (stream, tail) = (self.device.cuda_stream(), Tail::new(self.activation));
+        let sums = self.allocate(DType::F64, 2 * self.count() * plan.splits)?;
+        let terms = self.allocate(DType::F64, 2 * self.count())?;
+        let column = |dtype| self.allocate(kept(dtype), self.geometry.channels);
+        let [gamma, beta] = [column(types[0])?, column(types[1])?];
+        let arrived = Tensor::zeros((), DType::I64, self.x.device())?;
+        let dx = self.like_x()?;
+        let with_dv = self.residual.is_some() && self.activation != Activation::None;
+        let dv = with_dv.then(|| self.like_x()).transpose()?;
+        let memory = [
+            (&self.x).into(),
+            self.residual.as_ref().into(),
+            dy.into(),
+            (&fields.0).into(),
+            (&sums).into(),
+            (&terms).into(),
+            (&gamma).into(),
+            (&beta).into(),
+            (&arrived).into(),
+            (&dx).into(),
+            dv.as_ref().into(),
+        ];
+        with_addresses(
+            &stream,
+            memory,
+            |[x, residual, dy, fields, sums, terms, gamma, beta, arrived, dx, dv]| {
+                let back = Back { x, residual, dy, fields };
+                let shape = Shape::new(self.geometry, &plan);
+                let are_wide = types.map(|dtype| kept(dtype) == DType::F64);
+                let of = Terms::new([sums, fields, terms, 0, gamma, beta], are_wide, shape);
+                let mut launch = stream.launch_builder(&kernel);
+                launch.arg(&back).arg(&shape).arg(&tail).arg(&of);
+                launch.arg(&sums).arg(&arrived).arg(&dx).arg(&dv);
+                // SAFETY: the arguments are those of `BACKWARD` in persistent.cu, which writes all of dx, dv and the gradients
+                // of gamma and beta; the blocks of a cooperative launch run at the same time, or the launch fails.
+                unsafe { launch.launch_cooperative(config(plan.blocks, THREADS)?) }.w()?;
+                Ok(())
+            },
+        )?;
+        Ok(Some(KeptGradients {
+            gamma: gamma.into_tensor().to_dtype(types[0])?,
+            beta: beta.into_tensor().to_dtype(types[1])?,
+            dx: Some(dx),
+            dv,
+        }))
+    }
+
+    /// Plan and kernel of a pass in one launch over this memory, where it fits into this GPU's threads. Memory that the pass
+    /// writes is new, and so aligned.
+    fn whole<const N: usize>(
+        &self,
+        pass: Pass,
+        memory: [Memory<'_>; N],
+    ) -> Result<Option<(Plan, CudaFunction)>> {
+        let plan = with_addresses(&self.device.cuda_stream(), memory, |addresses| {
+            let aligned = addresses.iter().all(|address| address.is_multiple_of(16));
+            Ok(whole(pass, self.geometry, lanes(self.x.dtype()), aligned))
+        })?;
+        let Some(plan) = plan else { return Ok(None) };
+        let layout = if plan.rows { "rows" } else { "columns" };
+        let pass = match pass {
+            Pass::Forward => "forward",
+            Pass::Backward => "backward",
+        };
+        let name = format!("{pass}_{layout}_{}", Tail::new(self.activation).name());
+        let kernel = self.function(File::Persistent, &name)?;
+        Ok(self.runs_together(&kernel, &plan)?.then_some((plan, kernel)))
     }
 
     /// Whether this GPU runs all blocks of a plan at the same time.

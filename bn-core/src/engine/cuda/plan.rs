@@ -16,8 +16,26 @@ const WIDTH: usize = 32;
 /// Blocks that run at the same time on an H100: two on each multiprocessor.
 const TOGETHER: usize = 264;
 
-/// Vectors that a thread holds: see HELD in persistent.cu.
-const HELD: usize = 8;
+/// A pass that one launch may compute, whose threads then hold what it reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pass {
+    Forward,
+    Backward,
+}
+
+impl Pass {
+    /// Vectors that a thread holds, of x and of dy: see HELD and `HELD_BACKWARD` in persistent.cu; 0 where there is no
+    /// kernel.
+    fn held(self, vector: usize, rows: bool) -> usize {
+        match (self, vector > 4, rows) {
+            (Pass::Forward, false, _) => 8,
+            (Pass::Forward, true, _) => 4,
+            (Pass::Backward, false, _) => 6,
+            (Pass::Backward, true, true) => 3,
+            (Pass::Backward, true, false) => 0,
+        }
+    }
+}
 
 /// A tensor read as `[outer, channels, inner]`, and the rows of the outer axis in a normalization group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,15 +66,15 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// The plan of a forward pass by the batch.
-    pub(super) fn forward(of: Geometry, vector: usize, aligned: bool) -> Self {
-        whole(of, vector, aligned).unwrap_or_else(|| plan(of, vector, aligned))
+    /// The plan of the sums of a pass.
+    pub(super) fn of(pass: Pass, of: Geometry, vector: usize, aligned: bool) -> Self {
+        whole(pass, of, vector, aligned).unwrap_or_else(|| plan(of, vector, aligned))
     }
 }
 
-/// A plan whose blocks can run at the same time and hold all of x; `None` for shapes that do not fit. It is also taken on a
+/// A plan whose blocks can run at the same time and hold all that a pass reads; `None` for shapes that do not fit. It is also taken on a
 /// GPU that is too small for it, where the pass is several launches, so that sums have the same order.
-pub(super) fn whole(of: Geometry, vector: usize, aligned: bool) -> Option<Plan> {
+pub(super) fn whole(pass: Pass, of: Geometry, vector: usize, aligned: bool) -> Option<Plan> {
     let split = plan(of, vector, aligned);
     let runs = split.blocks / split.splits;
     let row = if split.rows { of.inner / vector } else { 1 };
@@ -64,7 +82,8 @@ pub(super) fn whole(of: Geometry, vector: usize, aligned: bool) -> Option<Plan> 
     let stride = THREADS / split.width;
     let splits = (TOGETHER / runs).clamp(1, values.div_ceil(stride * LEAST).max(1));
     let held = values.div_ceil(splits).div_ceil(stride);
-    let fits = split.vectors && runs * splits <= TOGETHER && held <= HELD;
+    let most = if split.vectors { pass.held(vector, split.rows) } else { 0 };
+    let fits = runs * splits <= TOGETHER && held <= most;
     fits.then_some(Plan { splits, blocks: runs * splits, ..split })
 }
 
@@ -87,7 +106,7 @@ pub(super) fn plan(of: Geometry, vector: usize, aligned: bool) -> Plan {
 
 #[cfg(test)]
 mod tests {
-    use super::{Geometry, HELD, Plan, THREADS, TOGETHER, plan, whole};
+    use super::{Geometry, Pass, Plan, THREADS, TOGETHER, plan, whole};
 
     fn of(outer: usize, channels: usize, inner: usize) -> Geometry {
         Geometry { outer, channels, inner, group: outer }
@@ -109,14 +128,24 @@ mod tests {
         for (outer, channels, inner) in
             [(128, 16, 1024), (128, 32, 256), (128, 64, 64), (60, 100, 1), (256, 512, 1)]
         {
-            let plan = whole(of(outer, channels, inner), 4, true).expect("fits");
+            let plan = whole(Pass::Forward, of(outer, channels, inner), 4, true).expect("fits");
             assert!(plan.blocks <= TOGETHER, "{plan:?}");
         }
-        assert_eq!(whole(of(128, 16, 1024), 4, true).map(|plan| plan.splits), Some(16));
+        assert_eq!(
+            whole(Pass::Forward, of(128, 16, 1024), 4, true).map(|plan| plan.splits),
+            Some(16)
+        );
+        // Backward, the first stage has too many values, and half floats no kernel for columns.
+        assert_eq!(whole(Pass::Backward, of(128, 16, 1024), 4, true), None);
+        assert!(whole(Pass::Backward, of(128, 32, 256), 4, true).is_some());
+        assert!(whole(Pass::Backward, of(256, 512, 1), 4, true).is_some());
+        assert_eq!(whole(Pass::Backward, of(256, 512, 1), 8, true), None);
         // Too many values, too many channels, no vectors.
         for shape in [of(64, 256, 56 * 56), of(8, 1024, 16), of(32, 16, 49)] {
-            assert_eq!(whole(shape, 4, true), None);
-            assert_eq!(Plan::forward(shape, 4, true), plan(shape, 4, true));
+            for pass in [Pass::Forward, Pass::Backward] {
+                assert_eq!(whole(pass, shape, 4, true), None);
+                assert_eq!(Plan::of(pass, shape, 4, true), plan(shape, 4, true));
+            }
         }
     }
 
@@ -126,18 +155,25 @@ mod tests {
             for channels in [8, 16, 104, 264] {
                 for inner in [1, 8, 64, 1024] {
                     for group in [outer, outer.div_ceil(3)] {
-                        let geometry = Geometry { outer, channels, inner, group };
-                        let Some(plan) = whole(geometry, 8, true) else { continue };
-                        // As persistent.cu gives them out.
-                        let per_row = if plan.rows { inner / 8 } else { 1 };
-                        let part = (group * per_row).div_ceil(plan.splits);
-                        let stride = THREADS / plan.width;
-                        assert!(part <= HELD * stride, "{geometry:?}: {plan:?}");
-                        assert!(part * plan.splits >= group * per_row);
-                        assert!(plan.blocks <= TOGETHER && plan.vectors, "{geometry:?}: {plan:?}");
+                        for pass in [Pass::Forward, Pass::Backward] {
+                            holds(pass, Geometry { outer, channels, inner, group });
+                        }
                     }
                 }
             }
+        }
+    }
+
+    /// As persistent.cu gives out the values.
+    fn holds(pass: Pass, of: Geometry) {
+        for vector in [4, 8] {
+            let Some(plan) = whole(pass, of, vector, true) else { continue };
+            let values = of.group * if plan.rows { of.inner / vector } else { 1 };
+            let part = values.div_ceil(plan.splits);
+            let held = pass.held(vector, plan.rows);
+            assert!(part <= held * (THREADS / plan.width), "{of:?}: {plan:?}");
+            assert!(part * plan.splits >= values);
+            assert!(plan.blocks <= TOGETHER && plan.vectors, "{of:?}: {plan:?}");
         }
     }
 

@@ -12,7 +12,7 @@ pub(super) enum File {
     Gradient,
     /// Formulas on per-channel values, which are f64 whatever the tensors are.
     Formulas,
-    /// A forward pass in one launch.
+    /// A forward pass in one launch, and a backward pass.
     Persistent,
 }
 
@@ -43,14 +43,15 @@ impl File {
                     include_str!("common.cu"),
                     include_str!("moments.cu"),
                     include_str!("normalize.cu"),
+                    include_str!("gradient.cu"),
                     include_str!("formulas.cu"),
                     include_str!("persistent.cu"),
                 ],
             ),
         };
-        // Formulas give the host's numbers, and a forward pass in one launch those of a pass in three.
-        let is_exact = !matches!(self, File::Gradient);
-        Ok(Program { name, texts, element: element(dtype)?, is_exact })
+        // Formulas give the host's numbers, and a pass in one launch those of a pass in three. Loops over elements call fma
+        // where it is wanted.
+        Ok(Program { name, texts, element: element(dtype)?, is_exact: true })
     }
 }
 

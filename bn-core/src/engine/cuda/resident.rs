@@ -34,6 +34,9 @@ impl Resident for Cuda {
         types: [DType; 2],
         of_input: bool,
     ) -> Result<KeptGradients> {
+        if of_input && let Some(found) = self.gradients_in_one_launch(fields, dy, types)? {
+            return Ok(found);
+        }
         let found = self.terms(fields, dy, types)?;
         let (mut dx, mut dv) = (None, None);
         if of_input {
