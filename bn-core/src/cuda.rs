@@ -17,7 +17,7 @@ use crate::tensors::lock;
 
 pub use crate::tensors::cuda::with_tensors;
 
-/// A text of kernels, and how it is compiled.
+/// A text of kernels. A product and a sum are rounded separately, as on the CPU, unless the text calls `fma`.
 #[derive(Clone, Copy, Debug)]
 pub struct Program {
     /// Part of the cached file's name; unique within the process for a text.
@@ -26,8 +26,6 @@ pub struct Program {
     pub texts: &'static [&'static str],
     /// The text sees it as `ELEMENT`.
     pub element: usize,
-    /// Whether a product and a sum are rounded separately, as on the CPU, instead of fused.
-    pub is_exact: bool,
 }
 
 struct Module {
@@ -63,16 +61,14 @@ pub fn function(device: &CudaDevice, program: &Program, kernel: &str) -> Result<
 impl Module {
     /// From the cache, or from NVRTC and into the cache.
     fn get(program: &Program, (major, minor): (i32, i32), cache: Option<&Path>) -> Result<Self> {
-        let Program { name: stem, texts, element, is_exact } = *program;
+        let Program { name: stem, texts, element } = *program;
         let text = texts.join("\n");
-        let mut options = vec![
+        let options = vec![
             format!("-DELEMENT={element}"),
             format!("--gpu-architecture=compute_{major}{minor}"),
             "--std=c++17".to_owned(),
+            "--fmad=false".to_owned(),
         ];
-        if is_exact {
-            options.push("--fmad=false".to_owned());
-        }
         let digest = digest(&[options.join(" ").as_bytes(), text.as_bytes()]);
         let name = format!("{stem}-{element}-sm{major}{minor}-{digest:032x}");
         let path = cache.map(|folder| folder.join(format!("{name}.ptx")));

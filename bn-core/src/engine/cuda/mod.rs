@@ -59,6 +59,11 @@ fn lanes(dtype: DType) -> usize {
     16 / dtype.size_in_bytes()
 }
 
+/// Whether vectors can be read at all of these addresses, 0 for nothing among them.
+fn are_aligned(addresses: &[u64]) -> bool {
+    addresses.iter().all(|address| address.is_multiple_of(16))
+}
+
 fn config(blocks: usize, threads: usize) -> candle::Result<LaunchConfig> {
     let Ok(blocks) = u32::try_from(blocks) else {
         candle::bail!("batch norm: {blocks} blocks are more than a launch can have");
@@ -111,8 +116,14 @@ impl Cuda {
 
     /// The plan for tensors at these addresses. Weights take a kernel that reads one element at a time.
     fn plan(&self, addresses: &[u64], weighted: bool) -> Plan {
-        let aligned = !weighted && addresses.iter().all(|address| address.is_multiple_of(16));
+        let aligned = !weighted && are_aligned(addresses);
         plan(self.geometry, lanes(self.x.dtype()), aligned)
+    }
+
+    /// The plan of a pass's sums over tensors at these addresses.
+    fn plan_of_sums(&self, pass: Pass, addresses: &[u64], weighted: bool) -> Plan {
+        let aligned = !weighted && are_aligned(addresses);
+        Plan::of(pass, self.geometry, lanes(self.x.dtype()), aligned)
     }
 
     /// Splits at most, whatever the tensors' alignment.
@@ -145,6 +156,12 @@ impl Cuda {
         }
     }
 
+    /// Where dv is the gradient of a residual and differs from dy.
+    fn room_for_dv(&self) -> candle::Result<Option<Value>> {
+        let with_dv = self.residual.is_some() && self.activation != Activation::None;
+        with_dv.then(|| self.like_x()).transpose()
+    }
+
     fn name(family: &str, plan: &Plan, weighted: bool, tail: Option<Tail>) -> String {
         let layout = if plan.rows { "rows" } else { "columns" };
         let access = match (weighted, plan.vectors) {
@@ -169,8 +186,7 @@ impl Cuda {
         let weighted = self.weights.is_some();
         let memory = [(&self.x).into(), self.weights.as_ref().into(), (&parts).into()];
         let splits = with_addresses(&stream, memory, |[x, weights, to]| {
-            let aligned = !weighted && x.is_multiple_of(16);
-            let plan = Plan::of(Pass::Forward, self.geometry, lanes(self.x.dtype()), aligned);
+            let plan = self.plan_of_sums(Pass::Forward, &[x], weighted);
             let shape = Shape::new(self.geometry, &plan);
             let name = Self::name("moments", &plan, weighted, None);
             let kernel = self.function(File::Moments, &name)?;
@@ -216,8 +232,7 @@ impl Cuda {
             (&sums).into(),
         ];
         let shape = with_addresses(&stream, memory, |[x, residual, dy, fields, to]| {
-            let aligned = [x, residual, dy].iter().all(|address| address.is_multiple_of(16));
-            let plan = Plan::of(Pass::Backward, self.geometry, lanes(self.x.dtype()), aligned);
+            let plan = self.plan_of_sums(Pass::Backward, &[x, residual, dy], false);
             let (shape, tail) = (Shape::new(self.geometry, &plan), Tail::new(self.activation));
             let back = Back { x, residual, dy, fields };
             let name = Self::name("gradient_sums", &plan, false, Some(tail));
@@ -241,8 +256,7 @@ impl Cuda {
     ) -> candle::Result<(Value, Option<Value>)> {
         let stream = self.device.cuda_stream();
         let dx = self.like_x()?;
-        let with_dv = self.residual.is_some() && self.activation != Activation::None;
-        let dv = with_dv.then(|| self.like_x()).transpose()?;
+        let dv = self.room_for_dv()?;
         let weighted = self.weights.is_some();
         let memory = [
             (&self.x).into(),

@@ -12,8 +12,7 @@ use candle::{DType, Tensor};
 use super::arguments::{Back, Shape, Tail, Terms};
 use super::formulas::{Own, kept};
 use super::programs::File;
-use super::{Cuda, config, lanes};
-use crate::activation::Activation;
+use super::{Cuda, are_aligned, config, lanes};
 use crate::engine::plan::{Pass, Plan, THREADS, whole};
 use crate::engine::resident::{Fields, Kept, KeptGradients, Parameters};
 use crate::tensors::cuda::{Memory, with_addresses};
@@ -77,8 +76,7 @@ impl Cuda {
         let [gamma, beta] = [column(types[0])?, column(types[1])?];
         let arrived = Tensor::zeros((), DType::I64, self.x.device())?;
         let dx = self.like_x()?;
-        let with_dv = self.residual.is_some() && self.activation != Activation::None;
-        let dv = with_dv.then(|| self.like_x()).transpose()?;
+        let dv = self.room_for_dv()?;
         let memory = [
             (&self.x).into(),
             self.residual.as_ref().into(),
@@ -125,8 +123,7 @@ impl Cuda {
         memory: [Memory<'_>; N],
     ) -> Result<Option<(Plan, CudaFunction)>> {
         let plan = with_addresses(&self.device.cuda_stream(), memory, |addresses| {
-            let aligned = addresses.iter().all(|address| address.is_multiple_of(16));
-            Ok(whole(pass, self.geometry, lanes(self.x.dtype()), aligned))
+            Ok(whole(pass, self.geometry, lanes(self.x.dtype()), are_aligned(&addresses)))
         })?;
         let Some(plan) = plan else { return Ok(None) };
         let layout = if plan.rows { "rows" } else { "columns" };

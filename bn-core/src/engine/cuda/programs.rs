@@ -49,9 +49,7 @@ impl File {
                 ],
             ),
         };
-        // Formulas give the host's numbers, and a pass in one launch those of a pass in three. Loops over elements call fma
-        // where it is wanted.
-        Ok(Program { name, texts, element: element(dtype)?, is_exact: true })
+        Ok(Program { name, texts, element: element(dtype)? })
     }
 }
 

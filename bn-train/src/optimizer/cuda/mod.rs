@@ -18,12 +18,8 @@ const TABLE: usize = 48;
 const CHUNK: usize = 4096;
 const THREADS: u32 = 256;
 
-const PROGRAM: Program = Program {
-    name: "bn-train-optimizer",
-    texts: &[include_str!("optimizer.cu")],
-    element: 1,
-    is_exact: true,
-};
+const PROGRAM: Program =
+    Program { name: "bn-train-optimizer", texts: &[include_str!("optimizer.cu")], element: 1 };
 
 /// A variable with its gradient, and where its state starts in the flat buffers.
 pub(super) struct Updated<'a, C> {
