@@ -38,6 +38,13 @@ impl Case {
         ]
     }
 
+    /// How many products each number of y, dx and dw sums, at most.
+    fn terms(&self) -> [usize; 3] {
+        let shape = self.shape;
+        let (rows, columns) = shape.output().unwrap();
+        [shape.inputs * shape.taps(), shape.outputs * shape.taps(), shape.images * rows * columns]
+    }
+
     fn tensors(&self) -> (Var, Var, Tensor) {
         let ConvShape { images, inputs, height, width, outputs, kernel, .. } = self.shape;
         let (rows, columns) = self.shape.output().unwrap();
@@ -117,11 +124,7 @@ proptest! {
     fn equals_candle(shape in prop_oneof![shapes(), deep_shapes()]) {
         let case = Case::new(shape);
         let (rows, columns) = shape.output().unwrap();
-        let terms = [
-            shape.inputs * shape.taps(),
-            shape.outputs * shape.taps(),
-            shape.images * rows * columns,
-        ];
+        let terms = case.terms();
         let ours = case.ours();
         let theirs = |x: &Tensor, w: &Tensor, padding, stride| x.conv2d(w, padding, stride, 1, 1);
         // Candle computes the remainder of the stride only from the height, so its gradient fails if the width has another
@@ -151,12 +154,7 @@ proptest! {
     #[test]
     fn tensor_operations_equal_the_kernels(shape in shapes()) {
         let case = Case::new(shape);
-        let (rows, columns) = shape.output().unwrap();
-        let terms = [
-            shape.inputs * shape.taps(),
-            shape.outputs * shape.taps(),
-            shape.images * rows * columns,
-        ];
+        let terms = case.terms();
         let wide = |x: &Tensor, w: &Tensor, padding, stride| {
             let (x, w) = (x.to_dtype(DType::F64)?, w.to_dtype(DType::F64)?);
             conv2d(&x, &w, padding, stride)?.to_dtype(DType::F32)
