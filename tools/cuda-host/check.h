@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <limits>
 #include <string>
 
@@ -59,17 +60,26 @@ struct Checks {
     void near(const char* name, Index at, double got, double want, double bound) {
         ++values;
         if (got == want || fabs(got - want) <= bound || (got != got && want != want)) return;
-        if (++failures <= 20) {
+        if (failures < 20) {
             std::fprintf(stderr, "%s %s: %s[%lld] is %.17g, expected %.17g within %.3g\n", ELEMENT_NAME, what.c_str(),
                          name, at, got, want, bound);
         }
+        fail();
     }
 
     void same_bits(const char* name, const void* a, const void* b, std::size_t bytes) {
         ++values;
         if (std::memcmp(a, b, bytes) == 0) return;
-        ++failures;
         std::fprintf(stderr, "%s %s: %s differs between two runs\n", ELEMENT_NAME, what.c_str(), name);
+        fail();
+    }
+
+    // A mutant is judged by its first failure.
+    void fail() {
+        ++failures;
+#ifdef ONE_FAILURE
+        std::_Exit(1);
+#endif
     }
 };
 

@@ -1,6 +1,9 @@
 //! A forward pass by the batch in one launch, whose threads hold x from its moments to y, and a backward pass, whose threads
 //! hold x and dy from their sums to dx. They give the bits of the passes in several launches.
 
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
 use candle::Result;
 use candle::cuda_backend::WrapErr;
 use candle::cuda_backend::cudarc::driver::sys::CUdevice_attribute::{
@@ -13,9 +16,15 @@ use super::arguments::{Back, Shape, Tail, Terms};
 use super::formulas::{Own, kept};
 use super::programs::File;
 use super::{Cuda, are_aligned, config, lanes};
+use crate::cuda::function;
 use crate::engine::plan::{Pass, Plan, THREADS, whole};
 use crate::engine::resident::{Fields, Kept, KeptGradients, Parameters};
 use crate::tensors::cuda::{Memory, with_addresses};
+use crate::tensors::lock;
+
+/// By GPU, element type and kernel.
+static BLOCKS_TOGETHER: Mutex<BTreeMap<(usize, usize, String), usize>> =
+    Mutex::new(BTreeMap::new());
 
 impl Cuda {
     /// The pass, where x fits into this GPU's threads.
@@ -132,20 +141,35 @@ impl Cuda {
             Pass::Backward => "backward",
         };
         let name = format!("{pass}_{layout}_{}", Tail::new(self.activation).name());
-        let kernel = self.function(File::Persistent, &name)?;
-        Ok(self.runs_together(&kernel, &plan)?.then_some((plan, kernel)))
+        let program = File::Persistent.program(self.x.dtype())?;
+        let kernel = function(&self.device, &program, &name)?;
+        let most = self.blocks_together(program.element, name, &kernel)?;
+        Ok((plan.blocks <= most).then_some((plan, kernel)))
     }
 
-    /// Whether this GPU runs all blocks of a plan at the same time.
-    fn runs_together(&self, kernel: &CudaFunction, plan: &Plan) -> Result<bool> {
+    /// How many blocks of a kernel this GPU runs at the same time, 0 if it launches none together. The driver is asked
+    /// once for each kernel, since a step waits for its answer.
+    fn blocks_together(
+        &self,
+        element: usize,
+        name: String,
+        kernel: &CudaFunction,
+    ) -> Result<usize> {
         let stream = self.device.cuda_stream();
         let context = stream.context();
-        if context.attribute(CU_DEVICE_ATTRIBUTE_COOPERATIVE_LAUNCH).w()? == 0 {
-            return Ok(false);
+        let key = (context.ordinal(), element, name);
+        if let Some(blocks) = lock(&BLOCKS_TOGETHER).get(&key) {
+            return Ok(*blocks);
         }
-        let multiprocessors = context.attribute(CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT).w()?;
-        let on_each =
-            kernel.occupancy_max_active_blocks_per_multiprocessor(THREADS as u32, 0, None).w()?;
-        Ok(plan.blocks <= multiprocessors as usize * on_each as usize)
+        let attribute = |of| context.attribute(of).w();
+        let mut blocks = 0;
+        if attribute(CU_DEVICE_ATTRIBUTE_COOPERATIVE_LAUNCH)? != 0 {
+            let multiprocessors = attribute(CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?;
+            let of_each =
+                kernel.occupancy_max_active_blocks_per_multiprocessor(THREADS as u32, 0, None);
+            blocks = multiprocessors as usize * of_each.w()? as usize;
+        }
+        lock(&BLOCKS_TOGETHER).insert(key, blocks);
+        Ok(blocks)
     }
 }
