@@ -3,13 +3,9 @@
 # again with names that would break out of a page that does not escape them. Validates the HTML, and judges it by axe-core's rules of
 # accessibility.
 #   tools/browser-check.sh BN_REPORT EXPERIMENT_DIR [FOLDER FOR SCREENSHOTS]
+#   tools/browser-check.sh --install
 # Installs what it needs by the clients of the distribution and of npm: Chromium, Node, and tools/browser/package.json.
 set -euo pipefail
-bn_report=$(realpath "${1:?usage: browser-check.sh BN_REPORT EXPERIMENT_DIR [SCREENSHOTS]}")
-experiment=$(realpath "${2:?usage: browser-check.sh BN_REPORT EXPERIMENT_DIR [SCREENSHOTS]}")
-screenshots=${3:-}
-cd "$(dirname "$0")"
-
 missing=()
 command -v chromium >/dev/null || missing+=(chromium)
 command -v node >/dev/null || missing+=(nodejs)
@@ -19,6 +15,12 @@ if [ ${#missing[@]} -gt 0 ]; then
   apt-get update -qq
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi
+[ "${1:-}" != --install ] || exit 0
+
+bn_report=$(realpath "${1:?usage: browser-check.sh BN_REPORT EXPERIMENT_DIR [SCREENSHOTS]}")
+experiment=$(realpath "${2:?usage: browser-check.sh BN_REPORT EXPERIMENT_DIR [SCREENSHOTS]}")
+screenshots=${3:-}
+cd "$(dirname "$0")"
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -23,6 +23,7 @@ die() {
 }
 
 sources=(bn-core/src/engine/cuda/*.cu bn-train/src/optimizer/cuda/*.cu)
+arguments=(bn-core/src/engine/cuda/{arguments,formulas}.rs bn-train/src/optimizer/cuda/mod.rs)
 harness=tools/cuda-host
 cxx=${CXX:-g++} jobs=${JOBS:-2}
 cases='' with_mutants=true
@@ -41,6 +42,10 @@ trap 'rm -rf -- "$work"' EXIT
 kernels=$work/kernels
 mkdir "$kernels"
 cp "${sources[@]}" "$kernels"
+awk -f "$harness/layout.awk" "${arguments[@]}" >"$work/layout.h"
+for last in Commit Update; do
+    grep -q "sizeof($last)" "$work/layout.h" || die "layout.awk does not find $last in ${arguments[*]}"
+done
 if [[ -z $cases ]]; then
     cases=$work/cases.f64
     cargo run --quiet --release --locked -p bn-core --example cuda_cases -- "$cases"
@@ -51,7 +56,7 @@ declare -A numbers=([F32]=1 [F64]=2 [F16]=3 [BF16]=4)
 
 # build KERNELS ELEMENT SANITIZER OUTPUT [FLAG...]; without optimization, which would take longer than the run.
 build() {
-    local flags=(-std=c++20 -O0 -g1 -w -pthread -DELEMENT="${numbers[$2]}" -I "$1" -I "$harness")
+    local flags=(-std=c++20 -O0 -g1 -w -pthread -DELEMENT="${numbers[$2]}" -I "$1" -I "$work" -I "$harness")
     case $3 in
         address) flags+=(-DFIBERS -fsanitize=address) ;;
         thread) flags+=(-fsanitize=thread) ;;

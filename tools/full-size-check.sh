@@ -56,7 +56,7 @@ for name in $names; do
     s/^warmup_steps = .*/warmup_steps = 1/; s/^norm.freeze_after = .*/norm.freeze_after = 1/' > "$name.toml"
   # Names may have commas, folders have not.
   arm=$(sed -n '/^\[claim\]/,/^\[data\]/s/^arm = "\(.*\)"/\1/p' "$name.toml" | tr 'A-Z' 'a-z' | sed -E 's/[^a-z0-9._]+/-/g')
-  "$bn_train" run "$name.toml" --seeds 0 --arms "$arm" --set data.validation=100 --set population.examples=512 --out runs --plain > "$name.log" 2>&1 || { cat "$name.log"; exit 1; }
+  "$bn_train" run "$name.toml" --seeds 0 --arms "$arm" --set data.validation=100 --set data.test=200 --set population.examples=512 --out runs --plain > "$name.log" 2>&1 || { cat "$name.log"; exit 1; }
   grep -q '"state": *"finished"' "runs/$name/$arm/seed-0/status.json" || { cat "$name.log"; exit 1; }
   echo "$name: $arm finished"
 done

@@ -70,6 +70,11 @@ fn mnist_is_read_and_malformed_files_are_reported() {
     );
     // Classes 6 to 9 have shades of at least 128.
     assert!(few.contains("0.400000"), "{few}");
+    let tested = printed(root.path(), &["describe", "mnist", "--set", "test=200"]);
+    let part = |line: &str| line.split_whitespace().eq(["test", "200", "20", "20"]);
+    assert!(tested.lines().any(part), "{tested}");
+    let message = refused(root.path(), &["describe", "mnist", "--set", "test=10001"]);
+    assert!(message.contains("10000 test examples; data.test needs 10001"), "{message}");
 
     let labels = files.join("train-labels-idx1-ubyte");
     let mut bytes = fs::read(&labels).unwrap();

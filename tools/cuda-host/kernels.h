@@ -19,6 +19,8 @@
 #include "persistent.cu"
 //
 #include "optimizer.cu"
+// What Rust declares, by layout.awk.
+#include "layout.h"
 
 inline const char* const ELEMENT_NAME = ELEMENT == F32 ? "f32" : ELEMENT == F64 ? "f64" : ELEMENT == F16 ? "f16" : "bf16";
 

@@ -119,7 +119,7 @@ mod tests {
             train: &[],
             test: "test.bin",
             labels: FINE,
-            selection: Selection { examples: None, validation: 0 },
+            selection: Selection { examples: None, validation: 0, test: None },
         };
         let path = folder.path().join("test.bin");
         let mut bytes = vec![7; 2 * 3074];

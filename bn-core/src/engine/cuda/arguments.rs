@@ -31,7 +31,7 @@ arguments! {
 
     Tail { kind: i64, slope: f64 }
 
-    Back { x: u64, residual: u64, dy: u64, fields: u64 }
+    Back { x: u64, residual: u64, dy: u64, channels: u64 }
 
     Renorm {
         mean: u64,

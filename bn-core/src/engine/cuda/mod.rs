@@ -234,7 +234,7 @@ impl Cuda {
         let shape = with_addresses(&stream, memory, |[x, residual, dy, fields, to]| {
             let plan = self.plan_of_sums(Pass::Backward, &[x, residual, dy], false);
             let (shape, tail) = (Shape::new(self.geometry, &plan), Tail::new(self.activation));
-            let back = Back { x, residual, dy, fields };
+            let back = Back { x, residual, dy, channels: fields };
             let name = Self::name("gradient_sums", &plan, false, Some(tail));
             let kernel = self.function(File::Gradient, &name)?;
             let mut launch = stream.launch_builder(&kernel);
@@ -271,7 +271,7 @@ impl Cuda {
         with_addresses(&stream, memory, |[x, residual, dy, fields, terms, weights, dx, dv]| {
             let plan = self.plan(&[x, residual, dy, dx, dv], weighted);
             let (shape, tail) = (Shape::new(self.geometry, &plan), Tail::new(self.activation));
-            let back = Back { x, residual, dy, fields };
+            let back = Back { x, residual, dy, channels: fields };
             let name = Self::name("input_gradient", &plan, weighted, Some(tail));
             let kernel = self.function(File::Gradient, &name)?;
             let mut launch = stream.launch_builder(&kernel);

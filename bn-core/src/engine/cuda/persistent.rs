@@ -103,7 +103,7 @@ impl Cuda {
             &stream,
             memory,
             |[x, residual, dy, fields, sums, terms, gamma, beta, arrived, dx, dv]| {
-                let back = Back { x, residual, dy, fields };
+                let back = Back { x, residual, dy, channels: fields };
                 let shape = Shape::new(self.geometry, &plan);
                 let are_wide = types.map(|dtype| kept(dtype) == DType::F64);
                 let of = Terms::new([sums, fields, terms, 0, gamma, beta], are_wide, shape);

@@ -1,4 +1,4 @@
-//! Updates of variables on an NVIDIA GPU: one launch for up to [`TABLE`] of them, over flat buffers of their state.
+//! Updates of variables on an NVIDIA GPU: one launch for up to [`VARIABLES`] of them, over flat buffers of their state.
 //!
 //! The norm of the gradients, and whether a loss is finite, are read by the kernels; the host waits for nothing.
 
@@ -13,7 +13,7 @@ use candle::{DType, Device, Result, Tensor, Var};
 use rule::OfVariable;
 
 /// Variables in the arguments of a launch, of which there are at most 4 KiB.
-const TABLE: usize = 48;
+const VARIABLES: usize = 48;
 /// Elements of a block.
 const CHUNK: usize = 4096;
 const THREADS: u32 = 256;
@@ -60,7 +60,7 @@ struct Variable {
 #[derive(Clone, Copy, Debug)]
 struct Variables {
     count: i64,
-    of: [Variable; TABLE],
+    of: [Variable; VARIABLES],
 }
 
 #[repr(C)]
@@ -101,7 +101,7 @@ struct Part<'a> {
 
 fn parts<'a>(items: &'a [Item<'a>]) -> impl Iterator<Item = Part<'a>> {
     let part = |items: &'a [Item<'a>]| Part { items, blocks: items.iter().map(Item::blocks).sum() };
-    items.chunks(TABLE).map(part)
+    items.chunks(VARIABLES).map(part)
 }
 
 impl Item<'_> {
@@ -120,7 +120,7 @@ impl Part<'_> {
     /// The table for tensors at these addresses.
     fn table(&self, addresses: &[u64]) -> Variables {
         let mut table =
-            Variables { count: self.items.len() as i64, of: [Variable::default(); TABLE] };
+            Variables { count: self.items.len() as i64, of: [Variable::default(); VARIABLES] };
         let (weights, gradients) = addresses.split_at(self.items.len());
         let mut block = 0;
         for (index, item) in self.items.iter().enumerate() {
