@@ -1,7 +1,6 @@
 //! Batch weights: what shapes and values are accepted, and their one form inside the crate.
 //!
-//! A mask is 0/1 weights. Values are read for checking on the CPU only: on another device that would
-//! make the host wait in every training step.
+//! A mask is 0/1 weights.
 
 use candle::{DType, Tensor};
 
@@ -14,8 +13,8 @@ use crate::tensors::values;
 /// Accepted: `[N]`, one per example of axis 0; or any shape that broadcasts to the input (aligned at the
 /// last axis) with 1 at the channel axis.
 pub(crate) fn flat_weights(op: &'static str, w: &Tensor, view: &ChannelView) -> Result<Tensor> {
-    require_values(op, w)?;
     let wide = full_rank(op, w, view)?.broadcast_as(view.weight_dims())?;
+    checked_values(op, w)?; // wherever they are: their total is read too
     Ok(view.flatten_weights(&wide.detach().to_dtype(DType::F64)?.contiguous()?)?)
 }
 
@@ -37,7 +36,7 @@ pub(crate) fn full_rank(op: &'static str, w: &Tensor, view: &ChannelView) -> Res
     Ok(w.reshape(dims)?)
 }
 
-/// Refuses negative and non-finite weights, if they can be read at no cost.
+/// Refuses negative and non-finite weights, if they can be read at no cost: on the CPU.
 pub(crate) fn require_values(op: &'static str, weights: &Tensor) -> Result<()> {
     if weights.device().is_cpu() { checked_values(op, weights).map(drop) } else { Ok(()) }
 }

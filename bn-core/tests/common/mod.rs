@@ -84,14 +84,15 @@ pub fn epsilon_of(dtype: DType) -> f64 {
 }
 
 pub fn tensor(values: &[f64], dims: &[usize], dtype: DType) -> Tensor {
-    let made = Tensor::from_slice(values, dims, &device()).and_then(|t| t.to_dtype(dtype));
-    made.expect("as many values as the shape has")
+    // On the host, since candle's kernels take no tensors without elements.
+    let made = Tensor::from_slice(values, dims, &Device::Cpu).and_then(|t| t.to_dtype(dtype));
+    made.and_then(|t| t.to_device(&device())).expect("as many values as the shape has")
 }
 
 /// The elements in order, as f64.
 pub fn values(t: impl std::borrow::Borrow<Tensor>) -> Vec<f64> {
-    let wide = t.borrow().to_dtype(DType::F64).and_then(|t| t.flatten_all());
-    wide.and_then(|t| t.to_vec1()).expect("a float tensor on the CPU")
+    let host = t.borrow().to_device(&Device::Cpu).and_then(|t| t.to_dtype(DType::F64));
+    host.and_then(|t| t.flatten_all()).and_then(|t| t.to_vec1()).expect("a float tensor")
 }
 
 /// What a type makes of these numbers.

@@ -259,16 +259,24 @@ enum Field { MEAN, SCALE, OFFSET, INV_STD, R, D, FLAGS };
 // In FLAGS.
 enum Flag { R_CLIPPED = 1, D_CLIPPED = 2, THROUGH = 4 };
 
-// (x·unit − mean)·scale + offset, in the elements' type. The offset takes what the mean loses by rounding. The unit is a
-// power of two: 1, unless the channel's values are so large that x − mean may overflow f32, and scale underflow.
+// The unit of a channel's values in f32: a power of two, by which x − mean does not overflow, and neither scale nor the
+// gradient's q, which is of the size of inv_std², underflows.
+__device__ inline double unit_of(double mean, double inv_std) {
+    if (ELEMENT != F32 && ELEMENT != BF16) return 1;
+    if (inv_std < 0x1p-104) return 0x1p-126;
+    if (inv_std < 0x1p-76) return 0x1p-84;
+    if (inv_std < 0x1p-48) return 0x1p-56;
+    return fabs(mean) > 0x1p100 ? 0x1p-24 : 1;
+}
+
+// (x·unit − mean)·scale + offset, in the elements' type. The offset takes what the mean loses by rounding.
 struct Affine {
     Real unit, mean, scale, offset;
     double lost;
 
     __device__ Affine(const double* channels, Index count, Index at) {
         const double exact_mean = channels[MEAN * count + at], exact_scale = channels[SCALE * count + at];
-        const bool large = fabs(exact_mean) > 0x1p100 || channels[INV_STD * count + at] < 0x1p-100;
-        const double by = (ELEMENT == F32 || ELEMENT == BF16) && large ? 0x1p-24 : 1;
+        const double by = unit_of(exact_mean, channels[INV_STD * count + at]);
         unit = (Real)by;
         mean = (Real)(exact_mean * by);
         lost = finite_or_0(exact_mean * by - (double)mean);

@@ -76,14 +76,16 @@ impl Plan {
 /// GPU that is too small for it, where the pass is several launches, so that sums have the same order.
 pub(super) fn whole(pass: Pass, of: Geometry, vector: usize, aligned: bool) -> Option<Plan> {
     let split = plan(of, vector, aligned);
+    if !split.vectors {
+        return None;
+    }
     let runs = split.blocks / split.splits;
     let row = if split.rows { of.inner / vector } else { 1 };
     let values = of.group * row;
     let stride = THREADS / split.width;
     let splits = (TOGETHER / runs).clamp(1, values.div_ceil(stride * LEAST).max(1));
     let held = values.div_ceil(splits).div_ceil(stride);
-    let most = if split.vectors { pass.held(vector, split.rows) } else { 0 };
-    let fits = runs * splits <= TOGETHER && held <= most;
+    let fits = runs * splits <= TOGETHER && held <= pass.held(vector, split.rows);
     fits.then_some(Plan { splits, blocks: runs * splits, ..split })
 }
 
@@ -152,8 +154,8 @@ mod tests {
     #[test]
     fn whole_blocks_hold_every_value() {
         for outer in [1_usize, 7, 128, 1000] {
-            for channels in [8, 16, 104, 264] {
-                for inner in [1, 8, 64, 1024] {
+            for channels in [1, 8, 16, 104, 264] {
+                for inner in [1, 2, 7, 8, 64, 1024] {
                     for group in [outer, outer.div_ceil(3)] {
                         for pass in [Pass::Forward, Pass::Backward] {
                             holds(pass, Geometry { outer, channels, inner, group });
