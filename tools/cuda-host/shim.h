@@ -19,13 +19,16 @@
 
 #ifdef FIBERS
 #include <ucontext.h>
+#ifndef STACK_OF_A_THREAD
+#define STACK_OF_A_THREAD (1 << 18)
+#endif
 #define PER_THREAD
 #else
 #define PER_THREAD thread_local
 #endif
 
 struct Dim {
-    unsigned x = 1;
+    unsigned x = 1, y = 1, z = 1;
 };
 inline PER_THREAD Dim threadIdx, blockIdx;
 inline Dim blockDim, gridDim;
@@ -83,7 +86,7 @@ public:
 
     void sync() { leave(false); }
 
-    // A thread that waits for other blocks.
+    // A thread that waits for other blocks, or for others of its warp.
     void spin() { leave(true); }
 
     // How many threads' votes are true.
@@ -99,7 +102,7 @@ public:
     unsigned threads() const { return threads_; }
 
 private:
-    static constexpr std::size_t STACK = 1 << 18;
+    static constexpr std::size_t STACK = STACK_OF_A_THREAD;
 
     struct Fiber {
         ucontext_t context;
@@ -169,7 +172,7 @@ private:
             ended += fiber.ended;
             member.spins |= fiber.spins;
         }
-        if (ended != 0 && ended != threads_) {
+        if (ended != 0 && ended != threads_ && !member.spins) {
             std::fprintf(stderr, "some threads of a block end where others wait at __syncthreads\n");
             std::exit(1);
         }
