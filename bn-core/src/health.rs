@@ -87,7 +87,7 @@ impl BatchNorm {
             refused: counts.refused,
             pending_forwards: ledger.pending.as_ref().map_or(0, |pending| pending.forwards),
             dead_channels: Vec::new(),
-            evaluated_before_update: ledger.evaluated_before_update,
+            evaluated_before_update: ledger.evaluated_before_update()?,
             committed_here: counts.committed,
         };
         if let Some(LastUpdate { batch, moving }) = &ledger.last {

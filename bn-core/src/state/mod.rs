@@ -73,7 +73,9 @@ pub(crate) struct Ledger {
     pub(crate) recorded: Vec<Moments>,
     /// The averages were set from a checkpoint or a population.
     loaded: bool,
-    pub(crate) evaluated_before_update: bool,
+    evaluated_before_update: bool,
+    /// The number of updates, on a device, at the first evaluation after one was tried.
+    updates_at_evaluation: Option<Tensor>,
     counts: Counts,
     /// [`Counts`] of updates on a device, in their order.
     on_device: Option<Tensor>,
@@ -191,9 +193,14 @@ impl State {
     /// Records an evaluation by averages that still hold their initial values.
     pub(crate) fn note_evaluation(&self) -> candle::Result<()> {
         let mut ledger = self.ledger();
-        let any_update = ledger.counts.committed > 0 || ledger.on_device.is_some();
-        if !ledger.loaded && !any_update && !ledger.evaluated_before_update {
+        if ledger.loaded || ledger.counts.committed > 0 || ledger.evaluated_before_update {
+            return Ok(());
+        }
+        if ledger.on_device.is_none() {
             ledger.evaluated_before_update = self.count()? == 0.0;
+        } else if ledger.updates_at_evaluation.is_none() {
+            // Whether the update took effect is read when somebody asks.
+            ledger.updates_at_evaluation = Some(self.committed.as_detached_tensor().copy()?);
         }
         Ok(())
     }
@@ -350,6 +357,12 @@ impl Variable {
 }
 
 impl Ledger {
+    /// Whether an evaluation used averages that still had their initial values; waits for a device.
+    pub(crate) fn evaluated_before_update(&self) -> candle::Result<bool> {
+        let updates = self.updates_at_evaluation.as_ref().map(values).transpose()?;
+        Ok(self.evaluated_before_update || updates.is_some_and(|updates| updates[0] == 0.0))
+    }
+
     /// What became of the updates; waits for a device that has counted them.
     pub(crate) fn counts(&self) -> candle::Result<Counts> {
         let Some(on_device) = &self.on_device else {

@@ -110,13 +110,16 @@ fn tensors_of_a_call() -> Outcome {
             &got,
             "index 1"
         );
-        let rows = tensor(&[1.0, bad], &[2, 1, 1], DType::F32);
-        assert_error!(
-            weighted_moments(&x, &[0], &rows, false),
-            ErrorKind::Weight { index: 1, .. },
-            "weighted_moments",
-            &got
-        );
+        // Elsewhere it would have to wait for the device.
+        if x.device().is_cpu() {
+            let rows = tensor(&[1.0, bad], &[2, 1, 1], DType::F32);
+            assert_error!(
+                weighted_moments(&x, &[0], &rows, false),
+                ErrorKind::Weight { index: 1, .. },
+                "weighted_moments",
+                &got
+            );
+        }
     }
     let rows = zeros(&[3]);
     assert_error!(
