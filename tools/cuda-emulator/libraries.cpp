@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <cstring>
 #include <string>
+#include <vector>
 
 namespace {
 
@@ -57,16 +58,23 @@ struct Matrix {
     }
 };
 
-// C = alpha·A·B + beta·C, columns first; sums in f64.
+// C = alpha·A·B + beta·C, columns first; sums in f64, over k in order.
 void multiply(const Matrix& a, const Matrix& b, void* c, int type, int ldc, std::int64_t stride, int m, int n, int k, int batches,
               double alpha, double beta) {
+    std::vector<double> wide(static_cast<std::size_t>(m) * k), sums(m);
     for (int batch = 0; batch < batches; ++batch) {
+        for (int i = 0; i < k; ++i) {
+            for (int row = 0; row < m; ++row) wide[static_cast<std::size_t>(i) * m + row] = a(batch, row, i);
+        }
         for (int column = 0; column < n; ++column) {
+            sums.assign(m, 0);
+            for (int i = 0; i < k; ++i) {
+                const double factor = b(batch, i, column), *of_a = &wide[static_cast<std::size_t>(i) * m];
+                for (int row = 0; row < m; ++row) sums[row] += of_a[row] * factor;
+            }
             for (int row = 0; row < m; ++row) {
-                double sum = 0;
-                for (int i = 0; i < k; ++i) sum += a(batch, row, i) * b(batch, i, column);
                 const std::int64_t at = batch * stride + row + static_cast<std::int64_t>(column) * ldc;
-                set(c, at, type, alpha * sum + (beta == 0 ? 0 : beta * get(c, at, type)));
+                set(c, at, type, alpha * sums[row] + (beta == 0 ? 0 : beta * get(c, at, type)));
             }
         }
     }
