@@ -1,13 +1,15 @@
 //! Checks everything that can fail before training starts: output folder, devices, data, the network of every arm, and on
-//! a GPU, whose memory may be too small, one training step of each arm. The step runs on the first of several GPUs.
+//! a GPU, whose memory may be too small, one training step and one evaluation of each arm, on the first of several GPUs.
 
 use crate::device::DeviceName;
 use crate::experiment::Settings;
 use crate::experiment::digest::{Surroundings, device_kind};
 use crate::experiment::plan::Plan;
+use crate::model::Mode;
 use crate::run::lock::Lock;
 use crate::run::{DeviceData, Trainer};
 use anyhow::Context as _;
+use bn_report::schema::Split;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
@@ -54,9 +56,8 @@ pub fn check(plan: &Plan, folder: &Path, devices: &[DeviceName]) -> anyhow::Resu
             if device.is_cpu() {
                 data.networks(&run.settings, run.seed).with_context(|| format!("arm {arm:?}"))?;
             } else {
-                try_step(&run.settings, run.seed, data).with_context(|| {
-                    does_not_run(arm, run.settings.train.batch_size, device_name)
-                })?;
+                let context = || format!("arm {arm:?} on {device_name}");
+                try_step(&run.settings, run.seed, data).with_context(context)?;
             }
         }
     }
@@ -64,18 +65,25 @@ pub fn check(plan: &Plan, folder: &Path, devices: &[DeviceName]) -> anyhow::Resu
     Ok(Checked { surroundings, _lock: lock(folder)? })
 }
 
-/// One training step, with all the memory that it needs.
-fn try_step(settings: &Settings, seed: u64, data: &DeviceData) -> candle::Result<()> {
-    let mut trainer = Trainer::new(settings, seed, data)?;
-    trainer.step()?;
+/// One training step and one evaluation, with all the memory that they need.
+fn try_step(settings: &Settings, seed: u64, data: &DeviceData) -> anyhow::Result<()> {
+    let trained = settings.train.batch_size;
+    let advice = "train.batch_size, a larger train.accumulate";
+    let step = || does_not_run("a training step", trained, advice);
+    let mut trainer = Trainer::new(settings, seed, data).with_context(step)?;
+    trainer.step().with_context(step)?;
     // Until here the device may not have begun.
-    trainer.settle().map(drop)
+    trainer.settle().with_context(step)?;
+    let evaluated = settings.probes.batch_size;
+    let evaluation = || does_not_run("an evaluation", evaluated, "evaluate.batch_size");
+    let examples = data.split(Split::Validation).spread(evaluated)?;
+    let scores = trainer.networks().evaluate(&examples, Mode::Moving, evaluated);
+    scores.map(drop).with_context(evaluation)
 }
 
-fn does_not_run(arm: &str, batch_size: usize, device_name: DeviceName) -> String {
+fn does_not_run(what: &str, examples: usize, advice: &str) -> String {
     format!(
-        "arm {arm:?}: a training step of {batch_size} examples fails on {device_name}. If memory is short, use a \
-         smaller train.batch_size, a larger train.accumulate, or fewer --jobs"
+        "{what} of {examples} examples fails. If memory is short, use a smaller {advice}, or fewer --jobs"
     )
 }
 
@@ -102,6 +110,7 @@ mod tests {
             Registry::built_in().settings(text).unwrap_or_else(|invalid| panic!("{invalid}"));
         let data = DeviceData::new(&settings.data.load().unwrap(), &Device::Cpu).unwrap();
         try_step(&settings, 0, &data).unwrap();
-        assert!(does_not_run("a", 60, DeviceName::Cuda(1)).contains("60 examples fails on cuda:1"));
+        let message = does_not_run("an evaluation", 500, "evaluate.batch_size");
+        assert!(message.starts_with("an evaluation of 500 examples fails"), "{message}");
     }
 }

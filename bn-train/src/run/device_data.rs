@@ -47,7 +47,7 @@ impl DeviceData {
     }
 
     /// The examples of a split.
-    pub(super) fn split(&self, split: Split) -> &Batch {
+    pub(crate) fn split(&self, split: Split) -> &Batch {
         match split {
             Split::Train => &self.train,
             Split::Validation => &self.validation,

@@ -45,8 +45,8 @@ pub enum TrainError {
     /// A checkpoint could not be written.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
-    /// The checkpoint does not fit the settings.
-    #[error("the checkpoint does not fit these settings")]
+    /// The state of the training could not be read from its tensors, or set to a checkpoint's.
+    #[error("the run's state cannot be saved or restored")]
     State(#[from] StateError),
 }
 
