@@ -247,7 +247,6 @@ fn gradients_that_are_not_wanted_are_not_taken() -> Outcome {
     Ok(())
 }
 
-#[cfg(feature = "serde")]
 #[test]
 fn a_configuration_survives_a_round_trip_through_json() -> Outcome {
     use bn_core::{Clipping, Decay, RenormConfig, RenormVariant, Schedule};
