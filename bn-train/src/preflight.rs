@@ -65,7 +65,7 @@ pub fn check(plan: &Plan, folder: &Path, devices: &[DeviceName]) -> anyhow::Resu
     Ok(Checked { surroundings, _lock: lock(folder)? })
 }
 
-/// One training step and one evaluation, with all the memory that they need.
+/// One training step, one checkpoint's copy of the state and one evaluation, with all the memory that they need.
 fn try_step(settings: &Settings, seed: u64, data: &DeviceData) -> anyhow::Result<()> {
     let trained = settings.train.batch_size;
     let advice = "train.batch_size, a larger train.accumulate";
@@ -74,6 +74,7 @@ fn try_step(settings: &Settings, seed: u64, data: &DeviceData) -> anyhow::Result
     trainer.step().with_context(step)?;
     // Until here the device may not have begun.
     trainer.settle().with_context(step)?;
+    trainer.state().context("no room for a checkpoint's copy of the state; use fewer --jobs")?;
     let evaluated = settings.probes.batch_size;
     let evaluation = || does_not_run("an evaluation", evaluated, "evaluate.batch_size");
     let examples = data.split(Split::Validation).spread(evaluated)?;
