@@ -18,7 +18,7 @@ namespace {
 
 using Result = int;
 constexpr Result SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, INVALID_DEVICE = 101, INVALID_IMAGE = 200,
-                 NOT_FOUND = 500, ILLEGAL_ADDRESS = 700;
+                 NOT_FOUND = 500;
 
 [[noreturn]] void die(const std::string& problem) {
     std::fprintf(stderr, "cuda-emulator: %s\n", problem.c_str());
@@ -175,7 +175,6 @@ API cuGetErrorString(Result error, const char** text) {
         case INVALID_DEVICE: *text = "invalid device ordinal"; break;
         case INVALID_IMAGE: *text = "device kernel image is invalid"; break;
         case NOT_FOUND: *text = "named symbol not found"; break;
-        case ILLEGAL_ADDRESS: *text = "an illegal memory access was encountered"; break;
         default: *text = "an error of the emulator";
     }
     return SUCCESS;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <bit>
 #include <cassert>
 #include <cmath>
 #include <cstdint>
@@ -107,16 +108,8 @@ inline __nv_bfloat162 __h2div(__nv_bfloat162 a, __nv_bfloat162 b) { return {a.x 
     }
 OF_SHORT(__half)
 OF_SHORT(__nv_bfloat16)
-inline unsigned short __half_as_ushort(__half v) {
-    unsigned short bits;
-    std::memcpy(&bits, &v, 2);
-    return bits;
-}
-inline __half __ushort_as_half(unsigned short bits) {
-    __half v;
-    std::memcpy((void*)&v, &bits, 2);
-    return v;
-}
+inline unsigned short __half_as_ushort(__half v) { return std::bit_cast<unsigned short>(v); }
+inline __half __ushort_as_half(unsigned short bits) { return std::bit_cast<__half>(bits); }
 
 // Only declared: no type of this workspace.
 struct __nv_fp8_e4m3 {
@@ -129,16 +122,8 @@ inline __half __nv_cvt_fp8_to_halfraw(unsigned char, int) { std::abort(); }
 
 inline int __float_as_int(float v) { return (int)__float_as_uint(v); }
 inline float __int_as_float(int v) { return __uint_as_float((unsigned)v); }
-inline long long __double_as_longlong(double v) {
-    long long bits;
-    std::memcpy(&bits, &v, 8);
-    return bits;
-}
-inline double __longlong_as_double(long long bits) {
-    double v;
-    std::memcpy(&v, &bits, 8);
-    return v;
-}
+inline long long __double_as_longlong(double v) { return std::bit_cast<long long>(v); }
+inline double __longlong_as_double(long long bits) { return std::bit_cast<double>(bits); }
 inline float normcdff(float v) { return 0.5f * erfcf(-v * 0.70710678f); }
 inline double normcdf(double v) { return 0.5 * erfc(-v * 0.70710678118654752); }
 inline float rsqrtf(float v) { return 1 / sqrtf(v); }
