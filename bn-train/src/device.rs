@@ -189,6 +189,19 @@ fn first_line(text: &str) -> String {
     text.lines().next().unwrap_or_default().to_owned()
 }
 
+/// The device on which tests run that any device must pass: `BN_TEST_DEVICE`, by default the CPU.
+#[cfg(test)]
+pub(crate) fn of_tests() -> Device {
+    static DEVICE: std::sync::OnceLock<Device> = std::sync::OnceLock::new();
+    let open = || {
+        let name = std::env::var("BN_TEST_DEVICE").unwrap_or_else(|_| "cpu".to_owned());
+        let device: DeviceName =
+            name.parse().unwrap_or_else(|e| panic!("BN_TEST_DEVICE={name}: {e}"));
+        device.open().unwrap_or_else(|error| panic!("BN_TEST_DEVICE: {error}"))
+    };
+    DEVICE.get_or_init(open).clone()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,11 +1,16 @@
-//! Laws of layers and passes: tape and graph agree, data is not differentiated, and observers change nothing.
+//! Laws of layers and passes: tape and graph agree, the graph also on other devices (`BN_TEST_DEVICE`), data is not
+//! differentiated, and observers change nothing.
 
 use super::*;
+use crate::device::of_tests;
 use crate::random::{Purpose, Stream};
 use bn_core::{BatchNormConfig, DataFormat, Moments};
 use candle::DType;
 use candle::Device;
 use candle_nn::{ModuleT, VarBuilder};
+
+/// A convolution that keeps the shape.
+const SQUARE: ConvolutionSizes = ConvolutionSizes { inputs: 3, outputs: 3, kernel: 3, stride: 1 };
 
 fn builder() -> VarBuilder<'static> {
     Parameters::new(7).into_builder(&Device::Cpu)
@@ -48,9 +53,11 @@ fn on_tape(layer: &dyn Layer, x: &Tensor, dy: &dyn Fn(&Tensor) -> Tensor) -> Vec
 /// The same by candle's graph.
 fn by_graph(layer: &dyn Layer, x: &Tensor, dy: &dyn Fn(&Tensor) -> Tensor) -> Vec<Vec<f32>> {
     let x = Var::from_tensor(x).unwrap();
+    let device = x.device().clone();
     let mut pass = Pass::train_by_graph();
     let y = layer.forward(&Signal::new(x.as_tensor().clone()), &mut pass).unwrap().into_tensor();
-    let store = (&y * dy(&y)).unwrap().sum_all().unwrap().backward().unwrap();
+    let store =
+        (&y * dy(&y).to_device(&device).unwrap()).unwrap().sum_all().unwrap().backward().unwrap();
     let of_variables =
         parameters(layer).into_iter().map(|found| host(store.get(&found.var).unwrap()));
     let mut all = vec![host(&y), host(store.get(&x).unwrap())];
@@ -59,16 +66,35 @@ fn by_graph(layer: &dyn Layer, x: &Tensor, dy: &dyn Fn(&Tensor) -> Tensor) -> Ve
 }
 
 fn assert_tape_equals_graph(what: &str, layer: &dyn Layer, x: &Tensor) {
-    let dy = |y: &Tensor| numbers("dy", y.dims());
-    let (got, want) = (on_tape(layer, x, &dy), by_graph(layer, x, &dy));
+    assert_equal(what, &on_tape(layer, x, &dy), &by_graph(layer, x, &dy));
+}
+
+fn dy(y: &Tensor) -> Tensor {
+    numbers("dy", y.dims())
+}
+
+/// The graph lies on the device of the tests.
+fn assert_device_equals_tape<L: Layer>(
+    what: &str,
+    build: impl Fn(&VarBuilder<'_>) -> Result<L>,
+    x: &Tensor,
+) {
+    let on_cpu = build(&builder()).unwrap();
+    let there = build(&Parameters::new(7).into_builder(&of_tests())).unwrap();
+    let by_graph = by_graph(&there, &x.to_device(&of_tests()).unwrap(), &dy);
+    assert_equal(what, &by_graph, &on_tape(&on_cpu, x, &dy));
+}
+
+/// Compares y, dx and the gradients of parameters.
+fn assert_equal(what: &str, got: &[Vec<f32>], want: &[Vec<f32>]) {
     assert_eq!(got.len(), want.len());
-    for (index, (got, want)) in got.iter().zip(&want).enumerate() {
+    for (index, (got, want)) in got.iter().zip(want).enumerate() {
         // A hundred roundings at the scale of the largest value.
         let largest = want.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
         assert_eq!(got.len(), want.len(), "{what}, result {index}");
         for (got, want) in got.iter().zip(want) {
             let is_close = (got - want).abs() <= 100.0 * f32::EPSILON * largest;
-            assert!(is_close, "{what}, result {index}: {got}, graph has {want}");
+            assert!(is_close, "{what}, result {index}: {got}, expected {want}");
         }
     }
 }
@@ -77,16 +103,20 @@ fn assert_tape_equals_graph(what: &str, layer: &dyn Layer, x: &Tensor) {
 fn tape_equals_graph_for_every_layer() {
     let images = numbers("x", &[5, 3, 6, 7]);
     let rows = numbers("x", &[6, 9]);
-    let sizes = ConvolutionSizes { inputs: 3, outputs: 4, kernel: 3, stride: 2 };
-    assert_tape_equals_graph("flatten", &Flatten, &images);
-    assert_tape_equals_graph("maximum", &MaxPool, &images);
-    assert_tape_equals_graph("maximum at ties", &MaxPool, &with_ties(&[5, 3, 6, 7]));
-    assert_tape_equals_graph("mean", &MeanOverMap, &images);
+    assert_device_equals_tape("flatten", |_| Ok(Flatten), &images);
+    assert_device_equals_tape("maximum", |_| Ok(MaxPool), &images);
+    assert_device_equals_tape("maximum at ties", |_| Ok(MaxPool), &with_ties(&[5, 3, 6, 7]));
+    assert_device_equals_tape("mean", |_| Ok(MeanOverMap), &images);
+    assert_device_equals_tape("groups", |vb| GroupNorm::build(1, 1e-3, 3, vb), &images);
     for bias in [false, true] {
-        let dense = Dense::build(9, 4, bias, &builder()).unwrap();
-        assert_tape_equals_graph("dense", &dense, &rows);
-        let convolution = Convolution::build(sizes, bias, &builder()).unwrap();
-        assert_tape_equals_graph("convolution", &convolution, &images);
+        assert_device_equals_tape("dense", |vb| Dense::build(9, 4, bias, vb), &rows);
+        for (kernel, stride) in [(3, 1), (3, 2), (1, 1), (5, 3)] {
+            let sizes = ConvolutionSizes { inputs: 3, outputs: 4, kernel, stride };
+            let build = |vb: &VarBuilder<'_>| Convolution::build(sizes, bias, vb);
+            assert_device_equals_tape("convolution", build, &images);
+        }
+        let twice = |vb: &VarBuilder<'_>| Convolution::build(SQUARE, bias, vb).map(Twice);
+        assert_device_equals_tape("twice", twice, &images);
     }
     for function in [
         bn_core::Activation::None,
@@ -95,10 +125,13 @@ fn tape_equals_graph_for_every_layer() {
         bn_core::Activation::Sigmoid,
         bn_core::Activation::Tanh,
     ] {
-        assert_tape_equals_graph("activation", &Activate::new("a", function), &rows);
-        let config = BatchNormConfig { activation: function, ..norm(DataFormat::Nchw) };
-        let layer = Norm::build(&config, 3, builder()).unwrap();
-        assert_tape_equals_graph("norm", &layer, &images);
+        assert_device_equals_tape("activation", |_| Ok(Activate::new("a", function)), &rows);
+        for x in [&images, &rows] {
+            let config = BatchNormConfig { activation: function, ..norm(DataFormat::Nchw) };
+            let channels = x.dims()[1];
+            let build = |vb: &VarBuilder<'_>| Norm::build(&config, channels, vb.clone());
+            assert_device_equals_tape("norm", build, x);
+        }
     }
 }
 
@@ -115,7 +148,7 @@ fn layers_accept_any_view() {
     }
 }
 
-/// `x` used twice, once through a convolution.
+/// `x` used twice, once through a convolution, so that gradients are summed.
 #[derive(Debug)]
 struct Twice(Convolution);
 
@@ -129,13 +162,6 @@ impl Layer for Twice {
     fn visit<'a>(&'a self, visitor: &mut dyn FnMut(Named<'a>)) {
         self.0.visit(visitor);
     }
-}
-
-#[test]
-fn gradients_of_a_reused_signal_are_summed() {
-    let sizes = ConvolutionSizes { inputs: 3, outputs: 3, kernel: 3, stride: 1 };
-    let layer = Twice(Convolution::build(sizes, true, &builder()).unwrap());
-    assert_tape_equals_graph("twice", &layer, &numbers("x", &[4, 3, 5, 5]));
 }
 
 /// A user-defined module.

@@ -1,8 +1,10 @@
-//! Laws of optimizers, for every kind, in place and by tensor operations, and comparison with PyTorch.
+//! Laws of optimizers, for every kind, in place and by tensor operations, and comparison with PyTorch. On a GPU
+//! (`BN_TEST_DEVICE`), f32 is updated by the kernel.
 
 use super::*;
+use crate::device::of_tests;
 use crate::model::Role;
-use candle::{DType, Device, Tensor, Var};
+use candle::{DType, Tensor, Var};
 use serde_json::Value;
 
 /// Every kind, with settings that exercise each of its terms.
@@ -54,7 +56,7 @@ const SHAPES: [(&str, &[usize]); 2] = [("weight", &[3, 4]), ("bias", &[5])];
 
 fn numbers(shape: &[usize], salt: u64, factor: f32, dtype: DType) -> Tensor {
     let values = pattern(shape.iter().product(), salt).into_iter().map(|v| v * factor);
-    let values = Tensor::from_iter(values, &Device::Cpu).unwrap();
+    let values = Tensor::from_iter(values, &of_tests()).unwrap();
     values.reshape(shape).unwrap().to_dtype(dtype).unwrap()
 }
 

@@ -10,34 +10,63 @@ use candle::cuda_backend::cudarc::cudnn::sys::{
     cudnnConvolutionBwdDataAlgo_t as DataAlgorithm,
     cudnnConvolutionBwdFilterAlgo_t as FilterAlgorithm,
     cudnnConvolutionFwdAlgo_t as ForwardAlgorithm, cudnnConvolutionMode_t::CUDNN_CROSS_CORRELATION,
-    cudnnMathType_t::CUDNN_FMA_MATH, cudnnTensorFormat_t::CUDNN_TENSOR_NCHW,
+    cudnnMathType_t as Math, cudnnTensorFormat_t::CUDNN_TENSOR_NCHW,
 };
 use candle::cuda_backend::cudarc::cudnn::{
     ConvBackwardData, ConvBackwardFilter, ConvDescriptor, ConvForward, Cudnn, CudnnDataType,
-    FilterDescriptor, TensorDescriptor,
+    CudnnError, FilterDescriptor, TensorDescriptor,
 };
 use candle::cuda_backend::cudarc::driver::{CudaSlice, CudaView, DeviceRepr, ValidAsZeroBits};
 use candle::cuda_backend::{CudaDType, CudaDevice, CudaStorageSlice, DeviceId};
 use candle::{CudaStorage, DType, Error, Layout, Result, Storage, Tensor, WithDType};
 use half::bf16;
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::Arc;
+use std::thread::LocalKey;
 
 /// Whether this module convolves tensors of a type.
 pub(super) fn takes(dtype: DType) -> bool {
     matches!(dtype, DType::F32 | DType::BF16)
 }
 
-/// A number of cuDNN.
-trait Number: CudnnDataType + CudaDType + DeviceRepr + ValidAsZeroBits + WithDType {}
+/// Bytes that an algorithm may use besides its operands. One that wants more gives way to a slower one that needs little.
+const WORKSPACE: usize = 1 << 30;
 
-impl Number for f32 {}
-impl Number for bf16 {}
+/// What is known of each convolution on each device.
+type Known<T> = RefCell<HashMap<(DeviceId, ConvShape), Rc<Convolution<T>>>>;
 
 thread_local! {
-    // Handles are bound to a thread.
+    // A handle belongs to a thread, and so does what is described by it.
     static HANDLES: RefCell<HashMap<DeviceId, Arc<Cudnn>>> = RefCell::default();
+    static OF_F32: Known<f32> = RefCell::default();
+    static OF_BF16: Known<bf16> = RefCell::default();
+}
+
+/// A number of cuDNN.
+trait Number: CudnnDataType + CudaDType + DeviceRepr + ValidAsZeroBits + WithDType {
+    /// How it may be multiplied.
+    const MATH: Math;
+
+    fn known() -> &'static LocalKey<Known<Self>>;
+}
+
+impl Number for f32 {
+    // Not in TF32.
+    const MATH: Math = Math::CUDNN_FMA_MATH;
+
+    fn known() -> &'static LocalKey<Known<Self>> {
+        &OF_F32
+    }
+}
+
+impl Number for bf16 {
+    const MATH: Math = Math::CUDNN_TENSOR_OP_MATH;
+
+    fn known() -> &'static LocalKey<Known<Self>> {
+        &OF_BF16
+    }
 }
 
 fn handle(device: &CudaDevice) -> Result<Arc<Cudnn>> {
@@ -51,17 +80,34 @@ fn handle(device: &CudaDevice) -> Result<Arc<Cudnn>> {
     })
 }
 
-/// cuDNN's description of a convolution of numbers `T`, which are summed in f32.
-struct Described<T> {
+/// An algorithm, and the bytes it uses besides its operands.
+type Choice<A> = OnceCell<(A, usize)>;
+
+/// cuDNN's description of a convolution of numbers `T`, which are summed in f32, and the algorithms for it, each chosen when
+/// it is first needed.
+struct Convolution<T> {
     convolution: ConvDescriptor<f32>,
     x: TensorDescriptor<T>,
     weights: FilterDescriptor<T>,
     y: TensorDescriptor<T>,
     device: CudaDevice,
+    forward: Choice<ForwardAlgorithm>,
+    input_gradient: Choice<DataAlgorithm>,
+    weight_gradient: Choice<FilterAlgorithm>,
 }
 
-impl<T: Number> Described<T> {
-    fn new(shape: &ConvShape, device: &CudaDevice) -> Result<Self> {
+impl<T: Number> Convolution<T> {
+    fn of(shape: &ConvShape, device: &CudaDevice) -> Result<Rc<Self>> {
+        let key = (device.id(), *shape);
+        if let Some(found) = T::known().with_borrow(|known| known.get(&key).cloned()) {
+            return Ok(found);
+        }
+        let made = Rc::new(Self::described(shape, device)?);
+        T::known().with_borrow_mut(|known| known.insert(key, Rc::clone(&made)));
+        Ok(made)
+    }
+
+    fn described(shape: &ConvShape, device: &CudaDevice) -> Result<Self> {
         let int = |size: usize| size as i32;
         let cudnn = handle(device)?;
         let both = |size: usize| [int(size); 2];
@@ -73,9 +119,7 @@ impl<T: Number> Described<T> {
                 CUDNN_CROSS_CORRELATION,
             )
             .map_err(Error::wrap)?;
-        if T::DTYPE == DType::F32 {
-            convolution.set_math_type(CUDNN_FMA_MATH).map_err(Error::wrap)?;
-        }
+        convolution.set_math_type(T::MATH).map_err(Error::wrap)?;
         let tensor = |dims: [usize; 4]| {
             cudnn.create_4d_tensor::<T>(CUDNN_TENSOR_NCHW, dims.map(int)).map_err(Error::wrap)
         };
@@ -90,12 +134,10 @@ impl<T: Number> Described<T> {
                 .map_err(Error::wrap)?,
             y: tensor([images, outputs, rows, columns])?,
             device: device.clone(),
+            forward: OnceCell::new(),
+            input_gradient: OnceCell::new(),
+            weight_gradient: OnceCell::new(),
         })
-    }
-
-    fn workspace(&self, bytes: usize) -> Result<CudaSlice<u8>> {
-        // cuDNN wants an address, also of nothing.
-        self.device.cuda_stream().alloc_zeros(bytes.max(1)).map_err(Error::wrap)
     }
 
     #[allow(unsafe_code)] // a launch is unsafe
@@ -106,9 +148,13 @@ impl<T: Number> Described<T> {
         y: &mut CudaSlice<T>,
     ) -> Result<()> {
         let op = ConvForward { conv: &self.convolution, x: &self.x, w: &self.weights, y: &self.y };
-        let algorithm: ForwardAlgorithm = op.pick_algorithm().map_err(Error::wrap)?;
-        let mut workspace =
-            self.workspace(op.get_workspace_size(algorithm).map_err(Error::wrap)?)?;
+        let (algorithm, bytes) = chosen(
+            &self.forward,
+            || op.pick_algorithm(),
+            ForwardAlgorithm::CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_GEMM,
+            |algorithm| op.get_workspace_size(algorithm),
+        )?;
+        let mut workspace = workspace(&self.device, bytes)?;
         // SAFETY: the memory has the described types and sizes.
         unsafe { op.launch(algorithm, Some(&mut workspace), (T::one(), T::zero()), x, weights, y) }
             .map_err(Error::wrap)
@@ -127,15 +173,16 @@ impl<T: Number> Described<T> {
             w: &self.weights,
             dy: &self.y,
         };
-        // Algorithm 0 adds atomically; 1 is the deterministic one that takes every shape.
-        let algorithm = match op.pick_algorithm().map_err(Error::wrap)? {
-            DataAlgorithm::CUDNN_CONVOLUTION_BWD_DATA_ALGO_0 => {
-                DataAlgorithm::CUDNN_CONVOLUTION_BWD_DATA_ALGO_1
-            }
-            other => other,
+        // Algorithm 0 adds atomically; 1 repeats to the bit and takes every shape.
+        let safe = DataAlgorithm::CUDNN_CONVOLUTION_BWD_DATA_ALGO_1;
+        let fastest = || match op.pick_algorithm()? {
+            DataAlgorithm::CUDNN_CONVOLUTION_BWD_DATA_ALGO_0 => Ok(safe),
+            other => Ok(other),
         };
-        let mut workspace =
-            self.workspace(op.get_workspace_size(algorithm).map_err(Error::wrap)?)?;
+        let (algorithm, bytes) = chosen(&self.input_gradient, fastest, safe, |algorithm| {
+            op.get_workspace_size(algorithm)
+        })?;
+        let mut workspace = workspace(&self.device, bytes)?;
         // SAFETY: the memory has the described types and sizes.
         unsafe {
             op.launch(algorithm, Some(&mut workspace), (T::one(), T::zero()), dx, weights, dy)
@@ -156,20 +203,46 @@ impl<T: Number> Described<T> {
             dw: &self.weights,
             dy: &self.y,
         };
-        // Algorithms 0 and 3 add atomically; 1 is the deterministic one that takes every shape.
-        let algorithm = match op.pick_algorithm().map_err(Error::wrap)? {
+        // Algorithms 0 and 3 add atomically; 1 repeats to the bit and takes every shape.
+        let safe = FilterAlgorithm::CUDNN_CONVOLUTION_BWD_FILTER_ALGO_1;
+        let fastest = || match op.pick_algorithm()? {
             FilterAlgorithm::CUDNN_CONVOLUTION_BWD_FILTER_ALGO_0
-            | FilterAlgorithm::CUDNN_CONVOLUTION_BWD_FILTER_ALGO_3 => {
-                FilterAlgorithm::CUDNN_CONVOLUTION_BWD_FILTER_ALGO_1
-            }
-            other => other,
+            | FilterAlgorithm::CUDNN_CONVOLUTION_BWD_FILTER_ALGO_3 => Ok(safe),
+            other => Ok(other),
         };
-        let mut workspace =
-            self.workspace(op.get_workspace_size(algorithm).map_err(Error::wrap)?)?;
+        let (algorithm, bytes) = chosen(&self.weight_gradient, fastest, safe, |algorithm| {
+            op.get_workspace_size(algorithm)
+        })?;
+        let mut workspace = workspace(&self.device, bytes)?;
         // SAFETY: the memory has the described types and sizes.
         unsafe { op.launch(algorithm, Some(&mut workspace), (T::one(), T::zero()), x, dw, dy) }
             .map_err(Error::wrap)
     }
+}
+
+/// The algorithm of a convolution: the `fastest` one, or the `safe` one where that wants too many `bytes`.
+fn chosen<A: Copy>(
+    choice: &Choice<A>,
+    fastest: impl FnOnce() -> std::result::Result<A, CudnnError>,
+    safe: A,
+    bytes: impl Fn(A) -> std::result::Result<usize, CudnnError>,
+) -> Result<(A, usize)> {
+    if let Some(&known) = choice.get() {
+        return Ok(known);
+    }
+    let algorithm = fastest().map_err(Error::wrap)?;
+    let wanted = bytes(algorithm).map_err(Error::wrap)?;
+    let found = match wanted {
+        0..=WORKSPACE => (algorithm, wanted),
+        _ => (safe, bytes(safe).map_err(Error::wrap)?),
+    };
+    Ok(*choice.get_or_init(|| found))
+}
+
+#[allow(unsafe_code)] // zeroing it would be a pass over memory
+fn workspace(device: &CudaDevice, bytes: usize) -> Result<CudaSlice<u8>> {
+    // SAFETY: what is in it when an algorithm starts does not matter. cuDNN wants an address, also of nothing.
+    unsafe { device.alloc(bytes.max(1)) }
 }
 
 /// What a convolution of two operands computes into new memory.
@@ -194,15 +267,22 @@ fn product(
     }
     macro_rules! compute {
         ($a:ident, $b:ident, $t:ty) => {{
-            let described = Described::<$t>::new(shape, &device)?;
+            if shape.images == 0 {
+                // cuDNN describes no empty tensor. The sum over no images is zero.
+                return Ok(CudaStorage::wrap_cuda_slice(
+                    device.alloc_zeros::<$t>(elements)?,
+                    device,
+                ));
+            }
+            let convolution = Convolution::<$t>::of(shape, &device)?;
             let (a, b) = ($a.slice(a_layout.start_offset()..), $b.slice(b_layout.start_offset()..));
             // SAFETY: cuDNN writes every element.
             #[allow(unsafe_code)] // zeroing it would be another pass over memory
             let mut to = unsafe { device.alloc::<$t>(elements)? };
             match product {
-                Product::Forward => described.forward(&a, &b, &mut to)?,
-                Product::InputGradient => described.input_gradient(&a, &b, &mut to)?,
-                Product::WeightGradient => described.weight_gradient(&a, &b, &mut to)?,
+                Product::Forward => convolution.forward(&a, &b, &mut to)?,
+                Product::InputGradient => convolution.input_gradient(&a, &b, &mut to)?,
+                Product::WeightGradient => convolution.weight_gradient(&a, &b, &mut to)?,
             }
             Ok(CudaStorage::wrap_cuda_slice(to, device.clone()))
         }};

@@ -2,7 +2,7 @@
 
 /// Sizes of a two-dimensional convolution of `[images, inputs, height, width]` with weights
 /// `[outputs, inputs, kernel.0, kernel.1]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ConvShape {
     /// Images in the batch.
     pub images: usize,

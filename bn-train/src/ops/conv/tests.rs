@@ -1,9 +1,13 @@
-//! Laws of the convolution: it equals candle's, its gradients equal finite differences, and threads change nothing.
+//! Laws of the convolution: it equals candle's, its gradients equal finite differences, threads change nothing, and other
+//! devices (`BN_TEST_DEVICE`) agree.
 
 use super::share::{Place, Share};
 use super::*;
+use crate::device::of_tests;
+use crate::ops::in_f32_on_cpu;
 use crate::random::{Purpose, Stream};
 use candle::{DType, Device, Tensor, Var};
+use half::bf16;
 use proptest::prelude::*;
 
 fn numbers(name: &str, len: usize) -> Vec<f32> {
@@ -29,6 +33,13 @@ impl Case {
         }
     }
 
+    /// The same with numbers that bfloat16 has.
+    fn in_bf16(self) -> Self {
+        let rounded = |numbers: Vec<f32>| numbers.into_iter().map(|v| bf16::from_f32(v).to_f32());
+        let [x, weights, dy] = [self.x, self.weights, self.dy].map(|v| rounded(v).collect());
+        Self { x, weights, dy, ..self }
+    }
+
     /// y, dx and dw.
     fn ours(&self) -> [Vec<f32>; 3] {
         [
@@ -45,11 +56,11 @@ impl Case {
         [shape.inputs * shape.taps(), shape.outputs * shape.taps(), shape.images * rows * columns]
     }
 
-    fn tensors(&self) -> (Var, Var, Tensor) {
+    fn tensors(&self, device: &Device) -> (Var, Var, Tensor) {
         let ConvShape { images, inputs, height, width, outputs, kernel, .. } = self.shape;
         let (rows, columns) = self.shape.output().unwrap();
         let make = |numbers: &[f32], shape: (usize, usize, usize, usize)| {
-            Tensor::from_slice(numbers, shape, &Device::Cpu).unwrap()
+            Tensor::from_slice(numbers, shape, device).unwrap()
         };
         (
             Var::from_tensor(&make(&self.x, (images, inputs, height, width))).unwrap(),
@@ -58,26 +69,40 @@ impl Case {
         )
     }
 
-    /// y, dx and dw by candle's graph, with `convolve` in it.
+    /// y, dx and dw by candle's graph on a device, with `convolve` in it.
     fn by_graph(
         &self,
+        device: &Device,
         convolve: impl Fn(&Tensor, &Tensor, usize, usize) -> candle::Result<Tensor>,
     ) -> [Vec<f32>; 3] {
-        let (x, weights, dy) = self.tensors();
+        let (x, weights, dy) = self.tensors(device);
         let y = convolve(&x, &weights, self.shape.padding, self.shape.stride).unwrap();
         let gradients = (&y * dy).unwrap().sum_all().unwrap().backward().unwrap();
         [y, gradients.get(&x).unwrap().clone(), gradients.get(&weights).unwrap().clone()]
             .map(|t| t.flatten_all().unwrap().to_vec1().unwrap())
     }
+
+    /// Compares y, dx and dw with the kernels'. Each number may be off by `rounding` of itself besides.
+    fn assert_equal(&self, theirs: &[Vec<f32>; 3], rounding: f32) {
+        let expected = self.ours().into_iter().zip(self.terms()).zip(["y", "dx", "dw"]);
+        for (got, ((want, terms), name)) in theirs.iter().zip(expected) {
+            assert_close_to(got, &want, terms, rounding, name);
+        }
+    }
 }
 
-/// Compares sums of `terms` rounded products of numbers up to 1. Each side may be off by half an ulp per term.
 fn assert_close(got: &[f32], want: &[f32], terms: usize, what: &str) {
-    let tolerance = terms as f32 * f32::EPSILON * (terms as f32).sqrt();
+    assert_close_to(got, want, terms, 0.0, what);
+}
+
+/// Compares sums of `terms` rounded products of numbers up to 1. Each side may be off by half an ulp per term, and `got` by
+/// `rounding` of itself besides.
+fn assert_close_to(got: &[f32], want: &[f32], terms: usize, rounding: f32, what: &str) {
+    let tolerance = (terms as f32 * f32::EPSILON * (terms as f32).sqrt()).max(1e-6);
     assert_eq!(got.len(), want.len(), "{what}");
     for (index, (got, want)) in got.iter().zip(want).enumerate() {
         assert!(
-            (got - want).abs() <= tolerance.max(1e-6),
+            (got - want).abs() <= tolerance + rounding * want.abs(),
             "{what}[{index}]: {got}, expected {want}"
         );
     }
@@ -134,19 +159,37 @@ proptest! {
         let reach = |points: usize, kernel: usize| (points - 1) * shape.stride + kernel;
         let reaches = reach(rows, shape.kernel.0).min(reach(columns, shape.kernel.1)) >= 2 * shape.padding;
         if rest_of_height != rest_of_width || !reaches {
-            let (x, weights, _) = case.tensors();
+            let (x, weights, _) = case.tensors(&Device::Cpu);
             let y = theirs(&x, &weights, shape.padding, shape.stride).unwrap();
             let y: Vec<f32> = y.flatten_all().unwrap().to_vec1().unwrap();
             assert_close(&ours[0], &y, terms[0], "y");
             return Ok(());
         }
-        let wanted = case.by_graph(theirs);
-        assert_close(&ours[0], &wanted[0], terms[0], "y");
-        assert_close(&ours[2], &wanted[2], terms[2], "dw");
-        assert_close(&ours[1], &wanted[1], terms[1], "dx");
-        for (got, want) in case.by_graph(conv2d).iter().zip(&ours) {
+        let wanted = case.by_graph(&Device::Cpu, theirs);
+        case.assert_equal(&wanted, 0.0);
+        for (got, want) in case.by_graph(&Device::Cpu, conv2d).iter().zip(&ours) {
             assert_eq!(got, want, "the graph operation must equal the kernel");
         }
+    }
+
+    /// Twice, so that it must repeat to the bit.
+    #[test]
+    fn other_devices_equal_the_kernels(shape in prop_oneof![shapes(), deep_shapes()]) {
+        let case = Case::new(shape);
+        let theirs = case.by_graph(&of_tests(), conv2d);
+        case.assert_equal(&theirs, 0.0);
+        assert_eq!(case.by_graph(&of_tests(), conv2d), theirs);
+    }
+
+    /// Products of bfloat16 are summed in f32, and each result is rounded by at most 1 part in 256.
+    #[test]
+    fn bfloat16_equals_the_kernels(shape in prop_oneof![shapes(), deep_shapes()]) {
+        let case = Case::new(shape).in_bf16();
+        let narrow = |x: &Tensor, w: &Tensor, padding, stride| {
+            let (x, w) = (x.to_dtype(DType::BF16)?, w.to_dtype(DType::BF16)?);
+            in_f32_on_cpu(&x, &w, |x, w| conv2d(x, w, padding, stride))?.to_dtype(DType::F32)
+        };
+        case.assert_equal(&case.by_graph(&of_tests(), narrow), 1.0 / 256.0);
     }
 
     /// In f64 the graph's operation computes by matrix products of tensors, as on a GPU without cuDNN. Candle's own gradient
@@ -154,15 +197,11 @@ proptest! {
     #[test]
     fn tensor_operations_equal_the_kernels(shape in shapes()) {
         let case = Case::new(shape);
-        let terms = case.terms();
         let wide = |x: &Tensor, w: &Tensor, padding, stride| {
             let (x, w) = (x.to_dtype(DType::F64)?, w.to_dtype(DType::F64)?);
             conv2d(&x, &w, padding, stride)?.to_dtype(DType::F32)
         };
-        let names = ["y", "dx", "dw"];
-        for (((ours, theirs), terms), name) in case.ours().iter().zip(&case.by_graph(wide)).zip(terms).zip(names) {
-            assert_close(theirs, ours, terms, name);
-        }
+        case.assert_equal(&case.by_graph(&Device::Cpu, wide), 0.0);
     }
 
     /// The loss is linear in x and in w, so a difference quotient is exact up to rounding.

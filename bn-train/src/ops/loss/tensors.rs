@@ -70,6 +70,7 @@ fn squared_error(scores: &Tensor, targets: &Tensor) -> Result<(Tensor, Tensor)> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::of_tests;
     use candle::Device;
 
     const BOTH: [LossFunction; 2] = [LossFunction::CrossEntropy, LossFunction::SquaredError];
@@ -85,12 +86,14 @@ mod tests {
             let weights: Vec<f32> = (0..rows).map(|i| (i % 3) as f32 + 0.5).collect();
             let weights = Tensor::new(weights, &Device::Cpu).unwrap();
             for (function, weights) in BOTH.into_iter().zip([None, Some(&weights)]) {
-                let ours = function.loss_on_device(&scores, &labels, weights).unwrap();
+                let there = [&scores, &labels].map(|t| t.to_device(&of_tests()).unwrap());
+                let ours = function.loss_on_device(&there[0], &there[1], weights).unwrap();
                 let want = function.loss(&scores, &labels, weights).unwrap();
                 let got = ours.scores.to_vec1::<f64>().unwrap();
                 assert!((got[0] - want.mean).abs() <= 1e-6 * want.mean, "{got:?} {want:?}");
                 assert!((got[1] - want.accuracy).abs() < 1e-12);
-                let difference = (&ours.gradient - &want.gradient).unwrap().abs().unwrap();
+                let gradient = ours.gradient.to_device(&Device::Cpu).unwrap();
+                let difference = (gradient - &want.gradient).unwrap().abs().unwrap();
                 let largest = difference.flatten_all().unwrap().max(0).unwrap();
                 assert!(largest.to_scalar::<f32>().unwrap() < 1e-6);
             }
@@ -99,12 +102,12 @@ mod tests {
 
     #[test]
     fn scores_that_are_not_finite_give_such_losses() {
-        let labels = Tensor::new(&[0_u32], &Device::Cpu).unwrap();
+        let labels = Tensor::new(&[0_u32], &of_tests()).unwrap();
         for scores in
             [[f32::NAN, 1.0], [1.0, f32::NAN], [f32::INFINITY, 1.0], [f32::NEG_INFINITY, 1.0]]
         {
             let is_right = scores[0] > scores[1];
-            let scores = Tensor::new(&[scores], &Device::Cpu).unwrap();
+            let scores = Tensor::new(&[scores], &of_tests()).unwrap();
             for function in BOTH {
                 let loss = function.loss_on_device(&scores, &labels, None).unwrap();
                 let loss = loss.scores.to_vec1::<f64>().unwrap();
@@ -116,8 +119,8 @@ mod tests {
 
     #[test]
     fn example_of_weight_zero_has_no_gradient() {
-        let scores = Tensor::new(&[[1.0_f32, 2.0], [3.0, -1.0]], &Device::Cpu).unwrap();
-        let labels = Tensor::new(&[0_u32, 1], &Device::Cpu).unwrap();
+        let scores = Tensor::new(&[[1.0_f32, 2.0], [3.0, -1.0]], &of_tests()).unwrap();
+        let labels = Tensor::new(&[0_u32, 1], &of_tests()).unwrap();
         let weights = Tensor::new(&[0_f32, 2.0], &Device::Cpu).unwrap();
         for function in BOTH {
             let loss = function.loss_on_device(&scores, &labels, Some(&weights)).unwrap();
