@@ -10,11 +10,12 @@ usage() {
     cat <<'USAGE'
 usage: cuda-bench.sh [--device cuda[:N]] [--programs DIR] OUT
 
-Writes OUT/ours.jsonl, OUT/torch.jsonl, OUT/table.md and OUT/verdicts.tsv. Exits with 1 where ours is slower than
-PyTorch's faster backend. Without PyTorch only ours is timed.
+Writes OUT/ours.jsonl, OUT/cudnn.jsonl, OUT/torch.jsonl, OUT/table.md and OUT/verdicts.tsv. Exits with 1 where ours is slower
+than PyTorch's faster backend. Without PyTorch only ours is timed.
 
   --device cuda[:N]  the GPU (default: cuda, the first)
-  --programs DIR     what tools/cuda-programs.sh made (default: it is called; that needs Rust and CUDA 13)
+  --programs DIR     what tools/cuda-programs.sh made, with --cudnn for convolutions by cuDNN (default: it is called, without;
+                     that needs Rust and CUDA 13)
 
 Variables: PYTHON, a Python 3 with PyTorch (default: python3); STEP_LIMIT, seconds after which a program counts as hung
            (default: 600); PROGRAM_LIBRARIES, LD_LIBRARY_PATH for our programs alone.
@@ -58,7 +59,7 @@ for program in bn-train speed; do
 done
 mkdir -p -- "$out" || die "cannot make the folder $out"
 # What an earlier call left would pass for this one's.
-for file in ours.jsonl torch.jsonl table.md; do : >"$out/$file"; done
+for file in ours.jsonl cudnn.jsonl torch.jsonl table.md; do : >"$out/$file"; done
 begin_verdicts "$out/verdicts.tsv"
 
 # timed CHECK FILE COMMAND...: appends the command's lines to the file.
@@ -76,6 +77,11 @@ timed() {
 
 timed "our batch normalization" "$out/ours.jsonl" ours "$programs/speed" --device "$device"
 timed "our training steps" "$out/ours.jsonl" ours "$programs/bn-train" bench --device "$device" --only train --rounds 20
+if [[ -x $programs/bn-train-cudnn ]]; then
+    timed "our training steps with cuDNN" "$out/cudnn.jsonl" ours "$programs/bn-train-cudnn" bench --device "$device" --only resnet --rounds 20
+else
+    skip "our training steps with cuDNN" "$programs has no bn-train-cudnn"
+fi
 if ! command -v "$python" >/dev/null || ! "$python" -c 'from torch import nn' >/dev/null 2>&1; then
     skip "PyTorch's times" "$python has no PyTorch; name another Python in PYTHON"
 else
@@ -86,7 +92,7 @@ if ! command -v "$python" >/dev/null; then
     skip "no slower than PyTorch" "no $python"
 else
     status=0
-    "$python" "$root/tools/cuda_table.py" "$out/ours.jsonl" "$out/torch.jsonl" >"$out/table.md" 2>"$work/log" || status=$?
+    "$python" "$root/tools/cuda_table.py" "$out/ours.jsonl" "$out/cudnn.jsonl" "$out/torch.jsonl" >"$out/table.md" 2>"$work/log" || status=$?
     [[ -s $out/table.md ]] || failure "no slower than PyTorch" "$(last_line "$work/log")"
     cat "$out/table.md"
     if [[ ! -s $out/torch.jsonl ]]; then

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything about CUDA that can be checked without a GPU: the programs are built with the feature, every kernel is
+# Everything about CUDA that can be checked without a GPU: the programs are built with the features, every kernel is
 # compiled for each architecture as a program would at run time, and the kernels' source runs on the CPU, mutants too.
 # docs/cuda.md explains; tools/cuda-test.sh and tools/gpu-bundle.sh are for machines with a GPU.
 set -euo pipefail
@@ -9,8 +9,8 @@ usage() {
     cat <<'USAGE'
 usage: tools/cuda-check.sh [--toolchain DIR] [--no-build]
 
---toolchain DIR   where tools/cuda-toolchain.sh installs CUDA (default: ~/.cache/bn-cuda-toolchain; 1.2 GB)
---no-build        leave out the build and clippy with the feature, which take long the first time
+--toolchain DIR   where tools/cuda-toolchain.sh installs CUDA (default: ~/.cache/bn-cuda-toolchain; 2.1 GB)
+--no-build        leave out the build and clippy with the features, which take long the first time
 
 Variables: ARCHITECTURES (default "80 90 100"), CARGO_TARGET_DIR, CUDA_COMPUTE_CAP.
 Its last line: cuda-check: N kernels, 0 spills, M cases, K mutants killed
@@ -37,15 +37,17 @@ work=$(mktemp -d)
 trap 'rm -rf -- "$work"' EXIT
 
 step "toolchain"
-environment=$(tools/cuda-toolchain.sh --no-quantization "$toolchain") || die "no toolchain"
+environment=$(tools/cuda-toolchain.sh --no-quantization --cudnn "$toolchain") || die "no toolchain"
 eval "$environment"
 
 if [[ $with_build == true ]]; then
-    step "build with the feature cuda (bn-train, and bn-core's examples)"
-    cargo build --quiet --release --locked --workspace --features bn-train/cuda
-    cargo build --quiet --release --locked --workspace --features bn-train/cuda --examples
-    step "clippy with the feature, warnings denied"
-    cargo clippy --quiet --release --workspace --features bn-train/cuda --all-targets --locked -- -D warnings
+    for feature in cuda cudnn; do
+        step "build with the feature $feature (bn-train, and bn-core's examples)"
+        cargo build --quiet --release --locked --workspace --features "bn-train/$feature"
+        cargo build --quiet --release --locked --workspace --features "bn-train/$feature" --examples
+        step "clippy with the feature $feature, warnings denied"
+        cargo clippy --quiet --release --workspace --features "bn-train/$feature" --all-targets --locked -- -D warnings
+    done
 else
     step "build left out"
 fi

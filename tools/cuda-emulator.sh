@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs a command on a machine where a CUDA build finds a GPU that the CPU plays: its driver, NVRTC, cuBLAS and cuRAND are
-# small libraries of tools/cuda-emulator, and kernels, ours and candle's, are compiled from their source by g++. So the whole of the Rust
+# Runs a command on a machine where a CUDA build finds a GPU that the CPU plays: its driver, NVRTC, cuBLAS, cuRAND and
+# cuDNN are small libraries of tools/cuda-emulator, and kernels, ours and candle's, are compiled from their source by g++. So the whole of the Rust
 # code for GPUs runs, slowly. docs/cuda.md says what this can see and what not.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -46,10 +46,11 @@ if [[ ! -e $libraries/complete ]]; then
     mkdir -p -- "$libraries"
     flags=(-std=c++20 -O3 -shared -fPIC -fvisibility=hidden)
     g++ "${flags[@]}" -o "$libraries/libcuda.so.1" "$EMULATOR/driver.cpp" -Wl,-soname,libcuda.so.1
-    for library in nvrtc.so.13 cublas.so.13 curand.so.10; do
-        name=${library%%.*}
+    for library in nvrtc.so.13 cublas.so.13 curand.so.10 cudnn.so.9; do
+        name=${library%%.*} source=libraries.cpp
+        [[ $name != cudnn ]] || source=cudnn.cpp
         echo "lib$library { global: *; };" >"$libraries/$name.map"
-        g++ "${flags[@]}" -D"${name^^}" -o "$libraries/lib$library" "$EMULATOR/libraries.cpp" \
+        g++ "${flags[@]}" -D"${name^^}" -o "$libraries/lib$library" "$EMULATOR/$source" \
             -Wl,-soname,"lib$library" -Wl,--version-script="$libraries/$name.map"
     done
     # For scripts that look for a GPU.

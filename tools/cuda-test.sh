@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# On a machine with GPUs: the conformance cases and bn-core's tests on a GPU, every shipped experiment for a few steps on
-# the GPUs, again, and on the CPU, and the default experiment whole. docs/cuda.md says what of this has been run.
+# On a machine with GPUs: the conformance cases, bn-core's tests and bn-train's on a GPU, every shipped experiment for a few
+# steps on the GPUs, again, and on the CPU, those with convolutions also by cuDNN, and the default experiment whole. docs/cuda.md says what of this has been run.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck source=tools/verdicts.sh
@@ -13,13 +13,14 @@ usage: cuda-test.sh [--device cuda[:N]] [--steps N] [--quick] [--programs DIR] [
   --device cuda[:N]  the GPU; cuda: every GPU for training, the first for the rest (default: cuda)
   --steps N          steps of each experiment (default: 20)
   --quick            leave out the whole default experiment
-  --programs DIR     what tools/cuda-programs.sh made (default: it is called; that needs Rust and CUDA 13)
+  --programs DIR     what tools/cuda-programs.sh made, with --cudnn for convolutions by cuDNN (default: it is called, without;
+                     that needs Rust and CUDA 13)
   --out DIR          where verdicts.tsv and a log per check go (default: cuda-test)
 
 Needs an NVIDIA GPU with its driver, and Python 3. Exits with 1 unless every check passed.
 Variables: PYTHON (default: python3); STEP_LIMIT, seconds after which a program counts as hung (default: 600);
            PROGRAM_LIBRARIES, LD_LIBRARY_PATH for the programs alone;
-           TESTS_LEFT_OUT, parts of names of bn-core's tests, for tools/cuda-emulator.sh, where large shapes take too long.
+           TESTS_LEFT_OUT, parts of names of tests, for tools/cuda-emulator.sh, where large shapes take too long.
 USAGE
 }
 
@@ -81,18 +82,18 @@ check_tests() {
         fi
     done
     if [[ ${#broken[@]} -gt 0 ]]; then
-        failure "bn-core's tests" "$count passed; failed: ${broken[*]}; see $out/tests"
+        failure tests "$count passed; failed: ${broken[*]}; see $out/tests"
     elif [[ $count -eq 0 ]]; then
-        failure "bn-core's tests" "$programs/tests has no test"
+        failure tests "$programs/tests has none"
     else
-        passed "bn-core's tests" "$count passed with BN_TEST_DEVICE=$first${TESTS_LEFT_OUT:+, without $TESTS_LEFT_OUT}"
+        passed tests "$count passed with BN_TEST_DEVICE=$first${TESTS_LEFT_OUT:+, without $TESTS_LEFT_OUT}"
     fi
 }
 
-# train NAME FLAG...: into $work/NAME, with a log in $out.
+# train NAME FLAG...: into $work/NAME, with a log in $out, by the program bn-train or $trainer.
 train() {
     local start=$SECONDS status=0
-    ours "$programs/bn-train" run --plain --out "$work/$1" "${@:2}" >"$out/train-$1.txt" 2>&1 || status=$?
+    ours "$programs/${trainer:-bn-train}" run --plain --out "$work/$1" "${@:2}" >"$out/train-$1.txt" 2>&1 || status=$?
     echo $((SECONDS - start)) >"$work/$1.seconds"
     return "$status"
 }
@@ -109,8 +110,20 @@ agrees() {
     fi
 }
 
+# repeats NAME AGAIN: whether two trainings have the same bytes.
+repeats() {
+    local different
+    different=$(cd "$work/$1" && find . -name metrics.csv | sort | while read -r file; do
+        cmp -s "$file" "$work/$2/$file" || echo "${file%/metrics.csv}"
+    done)
+    [[ -z $different ]] || echo "metrics.csv differs in ${different//$'\n'/ }"
+    [[ -z $different ]]
+}
+
+few_steps=(--set "train.steps=$steps" --seeds 0 --no-report)
+
 check_experiments() {
-    local flags=(--all --set "train.steps=$steps" --seeds 0 --no-report) status=0 different
+    local flags=(--all "${few_steps[@]}") status=0 different
     train gpu "${flags[@]}" --device "$device" || status=$?
     if [[ $status -ne 0 ]]; then
         failure "every experiment" "$(reason "$status" "$out/train-gpu.txt")"
@@ -124,13 +137,10 @@ check_experiments() {
     if [[ $status -ne 0 ]]; then
         failure "same bytes again" "$(reason "$status" "$out/train-again.txt")"
     else
-        different=$(cd "$work/gpu" && find . -name metrics.csv | sort | while read -r file; do
-            cmp -s "$file" "$work/again/$file" || echo "${file%/metrics.csv}"
-        done)
-        if [[ -z $different ]]; then
+        if different=$(repeats gpu again); then
             passed "same bytes again" "two runs at a time on $first: the same metrics.csv in every run"
         else
-            failure "same bytes again" "metrics.csv differs in ${different//$'\n'/ }"
+            failure "same bytes again" "$different"
         fi
     fi
     status=0
@@ -139,6 +149,38 @@ check_experiments() {
         failure "GPU against CPU" "on the CPU: $(reason "$status" "$out/train-cpu.txt")"
     else
         agrees "GPU against CPU" cpu gpu
+    fi
+}
+
+# The names of the experiments that have convolutions, but for the full-size ones.
+with_convolutions() {
+    local name
+    ours "$programs/bn-train" list | sed -n '/full size/d; s/^\([a-z0-9-]*\)  (.*/\1/p' | while read -r name; do
+        ! ours "$programs/bn-train" show "$name" | grep -qE 'kind = "(convnet|resnet|inception)"' || echo "$name"
+    done
+}
+
+# After check_experiments, which has trained on the CPU.
+check_cudnn() {
+    local trainer=bn-train-cudnn name names different
+    if [[ ! -x $programs/$trainer ]]; then
+        skip "convolutions by cuDNN" "$programs has no $trainer"
+        return
+    fi
+    names=$(with_convolutions)
+    [[ -n $names ]] || failure "convolutions by cuDNN" "no experiment has convolutions"
+    for name in $names; do
+        for out_of in cudnn cudnn-again; do
+            train "$out_of" "$name" "${few_steps[@]}" --device "$first" || {
+                failure "convolutions by cuDNN" "$name: $(reason $? "$out/train-$out_of.txt")"
+                return
+            }
+        done
+    done
+    if different=$(repeats cudnn cudnn-again); then
+        agrees "convolutions by cuDNN" cpu cudnn
+    else
+        failure "convolutions by cuDNN" "again, $different"
     fi
 }
 
@@ -167,5 +209,6 @@ check_whole() {
 check_conformance
 check_tests
 check_experiments
+check_cudnn
 check_whole
 end_verdicts

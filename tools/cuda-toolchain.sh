@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what `cargo build --features cuda` needs, from PyPI, on a machine that needs no GPU and no driver;
+# Installs what `cargo build --features cuda` needs, and `--features cudnn`, from PyPI, on a machine that needs no GPU and no driver;
 # docs/cuda.md explains. It prints the environment on stdout and everything else on stderr.
 #
 # The driver stub is generated from the sources of the cudarc crate that Cargo.lock names, so its list of symbols
@@ -8,13 +8,14 @@ set -euo pipefail
 
 usage() {
     cat <<'USAGE'
-usage: eval "$(tools/cuda-toolchain.sh [--no-quantization] DIR)"
+usage: eval "$(tools/cuda-toolchain.sh [--no-quantization] [--cudnn] DIR)"
 
 Installs the CUDA 13.0 compiler, headers and libraries (1.2 GB, from PyPI) and a driver stub into DIR, then prints
 the environment to export. Run again, it installs only what is missing and prints the same.
 
   --no-quantization  also export NVCC=tools/nvcc-no-quantization.sh, unless NVCC is set: candle is built without its
                      kernels for quantized language models, which nothing here calls
+  --cudnn            also cuDNN 9, for the feature cudnn (0.9 GB more)
 
 Needs: python3 with pip, gcc (or $CC), cargo; Linux on x86-64 or 64-bit Arm; no GPU, no driver, no root.
 
@@ -34,6 +35,7 @@ readonly PINS=(
     nvidia-cublas==13.1.0.3
     nvidia-curand==10.4.0.35
 )
+readonly CUDNN=nvidia-cudnn-cu13==9.28.1.4
 readonly STAMP=.bn-cuda-toolchain # what a whole installation holds, a line per item
 
 log() { echo "cuda-toolchain: $*" >&2; }
@@ -85,21 +87,43 @@ stub_source() {
     sed 's/.*/int &(void) { return 34; } \/* CUDA_ERROR_STUB_LIBRARY *\//'
 }
 
-# Puts wheels and links into $stage, then in place of what was there.
-install_wheels() {
-    log "installing CUDA 13.0 into $dir (a 0.9 GB download, 1.2 GB unpacked)"
+# unpack_wheels PIN...: into $stage.
+unpack_wheels() {
     stage=$(mktemp -d "$dir/.installing.XXXXXX")
     "$python" -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --no-deps --only-binary=:all: --no-compile \
-        --target "$stage" "${PINS[@]}" >&2 || die "pip could not install ${PINS[*]}; the lines above say why"
-    local home=$stage/nvidia/cu13 library plain
-    [[ -x $home/bin/nvcc ]] || die "the wheels left no nvidia/cu13/bin/nvcc"
-    for library in "$home"/lib/lib*.so.*; do
+        --target "$stage" "$@" >&2 || die "pip could not install $*; the lines above say why"
+}
+
+# The names without a version, which linkers look for.
+link_plain_names() {
+    local library plain
+    for library in "$1"/lib*.so.*; do
         plain=${library%%.so.*}.so
         [[ -e $plain ]] || ln -s "$(basename "$library")" "$plain"
     done
+}
+
+# In place of all that was there.
+install_cuda() {
+    log "installing CUDA 13.0 into $dir (a 0.9 GB download, 1.2 GB unpacked)"
+    unpack_wheels "${PINS[@]}"
+    local home=$stage/nvidia/cu13
+    [[ -x $home/bin/nvcc ]] || die "the wheels left no nvidia/cu13/bin/nvcc"
+    link_plain_names "$home/lib"
     ln -s lib "$home/lib64"
     rm -rf -- "${dir:?}/nvidia"
     mv -- "$stage/nvidia" "$dir/nvidia"
+    rm -rf -- "$stage"
+    stage=''
+}
+
+install_cudnn() {
+    log "installing cuDNN into $dir (a 0.5 GB download, 0.9 GB unpacked)"
+    unpack_wheels "$CUDNN"
+    [[ -e $stage/nvidia/cudnn/lib/libcudnn.so.9 ]] || die "the wheel left no nvidia/cudnn/lib/libcudnn.so.9"
+    link_plain_names "$stage/nvidia/cudnn/lib"
+    rm -rf -- "$dir/nvidia/cudnn"
+    mv -- "$stage/nvidia/cudnn" "$dir/nvidia/cudnn"
     rm -rf -- "$stage"
     stage=''
 }
@@ -137,7 +161,9 @@ has_driver() {
 }
 
 print_environment() {
-    local home=$1 stubs=$2 runtime=$1/lib
+    local home=$1 stubs=$2 libraries=$1/lib
+    [[ $with_cudnn == false ]] || libraries+=:$dir/nvidia/cudnn/lib
+    local runtime=$libraries
     if [[ $with_quantization == false && -n ${NVCC:-} ]]; then
         log "NVCC=$NVCC is set, and kept"
     elif [[ $with_quantization == false ]]; then
@@ -151,7 +177,7 @@ print_environment() {
     fi
     printf 'export CUDA_HOME=%q\n' "$home"
     print_path PATH "$home/bin"
-    print_path LIBRARY_PATH "$home/lib:$stubs"
+    print_path LIBRARY_PATH "$libraries:$stubs"
     print_path LD_LIBRARY_PATH "$runtime"
     if [[ -n ${CUDA_COMPUTE_CAP:-} ]]; then
         printf 'export CUDA_COMPUTE_CAP=%q\n' "$CUDA_COMPUTE_CAP"
@@ -161,19 +187,27 @@ print_environment() {
     fi
 }
 
+# record ITEM: in the stamp, instead of an earlier one of its name.
+record() {
+    sed -i "/^${1%% *} /d" "$stamp"
+    echo "$1" >>"$stamp"
+}
+
 main() {
-    with_quantization=true
-    case ${1:-} in
-        -h | --help)
-            usage
-            exit 0
-            ;;
-        --no-quantization)
-            with_quantization=false
-            shift
-            ;;
-    esac
-    [[ $# -eq 1 && $1 != -* ]] || {
+    with_quantization=true with_cudnn=false
+    while [[ ${1:-} == -* ]]; do
+        case $1 in
+            -h | --help)
+                usage
+                exit 0
+                ;;
+            --no-quantization) with_quantization=false ;;
+            --cudnn) with_cudnn=true ;;
+            *) die "unknown option $1; --help lists them" ;;
+        esac
+        shift
+    done
+    [[ $# -eq 1 ]] || {
         usage >&2
         exit 2
     }
@@ -186,7 +220,8 @@ main() {
     [[ -w $dir ]] || die "cannot write to $dir"
     [[ $dir != *[[:space:]:]* ]] || die "\"$dir\": nvcc and search paths take no blanks and no colons; choose another folder"
 
-    local stamp=$dir/$STAMP home=$dir/nvidia/cu13
+    stamp=$dir/$STAMP
+    local home=$dir/nvidia/cu13
     local stubs=$home/lib/stubs wheels symbols stub
     if [[ -e $dir/nvidia && ! -e $stamp ]]; then
         die "$dir/nvidia is there and was not made by this script; choose another folder"
@@ -194,7 +229,7 @@ main() {
     wheels=$(printf '%s\n' "${PINS[@]}")
     if [[ ! -x $home/bin/nvcc || $(grep '^nvidia-' "$stamp" || true) != "$wheels" ]]; then
         : >"$stamp" # ours from here on, and not whole yet
-        install_wheels
+        install_cuda
         echo "$wheels" >"$stamp"
     fi
 
@@ -203,7 +238,11 @@ main() {
     stub="stub $(cksum <<<"$symbols")"
     if [[ ! -e $stubs/libcuda.so || $(grep '^stub ' "$stamp" || true) != "$stub" ]]; then
         install_stub "$symbols" "$stubs"
-        printf '%s\n%s\n' "$wheels" "$stub" >"$stamp"
+        record "$stub"
+    fi
+    if [[ $with_cudnn == true && $(grep '^cudnn ' "$stamp" || true) != "cudnn $CUDNN" ]]; then
+        install_cudnn
+        record "cudnn $CUDNN"
     fi
     "$home/bin/nvcc" --version >/dev/null || die "$home/bin/nvcc does not start; remove $dir and run again"
     log "ready: $("$home/bin/nvcc" --version | sed -n 4p)"

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Packs the CUDA build for a machine with a GPU and no Rust: programs, bn-core's tests, the conformance cases, the scripts
-# that run them, and gpu-check.sh, which runs it all; docs/cuda.md explains.
+# Packs the CUDA build for a machine with a GPU and no Rust: programs, tests, the conformance cases, the scripts that run
+# them, and gpu-check.sh, which runs it all; docs/cuda.md explains.
 set -euo pipefail
 
 usage() {
     cat <<'USAGE'
 usage: tools/gpu-bundle.sh [--toolchain DIR] OUT
 
-Builds bn-train, bn-core's examples and bn-core's tests with CUDA (tools/cuda-programs.sh), tries them on the CPU, and
-packs them with the conformance cases and tools/cuda-*.sh into the folder OUT (two files, under 64 MiB), to be copied to a
+Builds bn-train, with cuDNN and without, bn-core's examples and the tests with CUDA (tools/cuda-programs.sh), tries them on
+the CPU, and packs them with the conformance cases and tools/cuda-*.sh into the folder OUT (two files, under 64 MiB), to be copied to a
 machine with a GPU.
 
   --toolchain DIR  where tools/cuda-toolchain.sh installs (default: ~/.cache/bn-cuda-toolchain)
@@ -71,7 +71,7 @@ prepare() {
     for tool in tar xz; do
         command -v "$tool" >/dev/null || die "no $tool on the PATH"
     done
-    environment=$("$root/tools/cuda-toolchain.sh" --no-quantization "$toolchain") || die "no CUDA toolchain; the lines above say why"
+    environment=$("$root/tools/cuda-toolchain.sh" --no-quantization --cudnn "$toolchain") || die "no CUDA toolchain; the lines above say why"
     eval "$environment"
     # Without the variable the kernels are compiled for the GPU here.
     capability=${CUDA_COMPUTE_CAP:-$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | sed -n '1s/\.//p')}
@@ -82,10 +82,10 @@ main() {
     read_arguments "$@"
     prepare
 
-    local script test packed=$work/packed
+    local script test program packed=$work/packed
     # Like the repository, so that the scripts find things where they always are.
     mkdir -p "$packed/tools" "$packed/bn-core/conformance"
-    "$root/tools/cuda-programs.sh" "$packed/bin" || die "the build failed; the lines above say why"
+    "$root/tools/cuda-programs.sh" --cudnn "$packed/bin" || die "the build failed; the lines above say why"
     cp -R "$root/bn-core/conformance/cases" "$packed/bn-core/conformance/cases"
     for script in "${SCRIPTS[@]}"; do
         cp "$root/tools/$script" "$packed/tools/$script"
@@ -97,13 +97,15 @@ cuda: $(nvcc --version | sed -n 's/.*release \([0-9.]*\),.*/\1/p')
 BUILT
 
     log "trying the programs on the CPU"
-    "$packed/bin/bn-train" --version >&2 || die "bn-train does not start"
+    for program in bn-train bn-train-cudnn; do
+        "$packed/bin/$program" --version >&2 || die "$program does not start"
+    done
     "$packed/bin/conformance" --device cpu "$packed/bn-core/conformance/cases" >&2 || die "conformance cases fail on the CPU"
     for test in "$packed"/bin/tests/*; do
         # From a folder where no test can find the source tree.
         (cd "$work" && BN_TEST_DEVICE=cpu "$test" >"$work/test.txt" 2>&1) || {
             cat "$work/test.txt" >&2
-            die "bn-core's test $(basename "$test") fails on the CPU"
+            die "the test $(basename "$test") fails on the CPU"
         }
     done
 

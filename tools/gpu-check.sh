@@ -6,24 +6,25 @@ set -euo pipefail
 
 usage() {
     cat <<'USAGE'
-usage: gpu-check.sh [--quick] [--only tests|speed] [--out DIR] [--device cuda[:N]] [BUNDLE]
+usage: gpu-check.sh [--quick] [--steps N] [--only tests|speed] [--out DIR] [--device cuda[:N]] [BUNDLE]
 
 Checks and times the CUDA build on this machine's GPUs:
   1. the machine: nvidia-smi, the GPUs' compute capability, the libraries the programs need
-  2. conformance cases, bn-core's tests, every experiment for some steps (on the GPUs, again, and on the CPU) and the
-     default experiment whole
+  2. conformance cases, bn-core's and bn-train's tests, every experiment for some steps (on the GPUs, again, and on the
+     CPU; those with convolutions also by cuDNN) and the default experiment whole
   3. batch normalization and training steps beside PyTorch's
 A check that fails does not stop the next. Writes DIR/summary.md and a log per check; exits with 1 unless every check
 that could run passed.
 
   BUNDLE             what tools/gpu-bundle.sh made, packed or unpacked (default: this script's own folder)
   --quick            leave out the whole default experiment
+  --steps N          steps of each experiment (default: 20)
   --only PART        step 2 (tests) or step 3 (speed) alone, where the machine is there for a short time
   --out DIR          where the results go (default: gpu-check)
   --device cuda[:N]  the GPU (default: cuda: every GPU for training, the first for the rest)
 
 Needs: an NVIDIA driver (libcuda.so.1) for CUDA 13 (580 or later); libcublas.so.13, libcurand.so.10, libcudart.so.13,
-       libnvrtc.so.13, which CUDA 13 or NVIDIA's wheels bring; Python 3, and PyTorch for step 3.
+       libnvrtc.so.13 and libcudnn.so.9, which CUDA 13 and cuDNN or NVIDIA's wheels bring; Python 3, and PyTorch for step 3.
 Variables: PYTHON      the Python that has PyTorch (default: python3)
            STEP_LIMIT  seconds after which a program counts as hung (default: 600)
 USAGE
@@ -44,7 +45,7 @@ trap 'exit 143' TERM
 
 read_arguments() {
     bundle=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-    out=gpu-check device=cuda only='' quick=()
+    out=gpu-check device=cuda only='' steps=20 quick=()
     while [[ $# -gt 0 ]]; do
         case $1 in
             -h | --help)
@@ -52,7 +53,7 @@ read_arguments() {
                 exit 0
                 ;;
             --quick) quick=(--quick) ;;
-            --out | --device | --only)
+            --out | --device | --only | --steps)
                 [[ $# -ge 2 ]] || die "$1 needs a value"
                 declare -g "${1#--}=$2"
                 shift
@@ -145,7 +146,7 @@ for place in sorted({*sys.path, *site.getsitepackages()}):
     done < <(missing_libraries)
     missing=$(missing_libraries | tr '\n' ' ')
     if [[ -n $missing ]]; then
-        failure libraries "not found: ${missing% }. libcuda.so.1 comes with the driver; the others with CUDA 13 or \`pip install nvidia-cublas nvidia-curand nvidia-cuda-runtime nvidia-cuda-nvrtc\`; name their folder in LD_LIBRARY_PATH"
+        failure libraries "not found: ${missing% }. libcuda.so.1 comes with the driver; the others with CUDA 13 or \`pip install nvidia-cublas nvidia-curand nvidia-cuda-runtime nvidia-cuda-nvrtc nvidia-cudnn-cu13\`; name their folder in LD_LIBRARY_PATH"
     else
         passed libraries "all found${libraries:+ (LD_LIBRARY_PATH=$libraries)}"
     fi
@@ -202,7 +203,7 @@ main() {
     if [[ $only == speed ]]; then
         skip tests "--only speed"
     else
-        part tests "$out/tests" cuda-test.sh --out "$out/tests" "${quick[@]}"
+        part tests "$out/tests" cuda-test.sh --out "$out/tests" --steps "$steps" "${quick[@]}"
     fi
     if [[ $only == tests ]]; then
         skip speed "--only tests"

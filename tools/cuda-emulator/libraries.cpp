@@ -5,46 +5,13 @@
 #include <string>
 #include <vector>
 
+#include "numbers.h"
+
 namespace {
 
 struct Program {
     std::string source, text;
 };
-
-float of_bf16(std::uint16_t bits) {
-    const std::uint32_t wide = static_cast<std::uint32_t>(bits) << 16;
-    float v;
-    std::memcpy(&v, &wide, sizeof v);
-    return v;
-}
-std::uint16_t to_bf16(float v) {
-    std::uint32_t bits;
-    std::memcpy(&bits, &v, sizeof v);
-    if (v != v) return 0x7fc0;
-    return static_cast<std::uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
-}
-
-// cudaDataType_t.
-enum Type { F32 = 0, F64 = 1, F16 = 2, BF16 = 14 };
-
-double get(const void* at, std::int64_t index, int type) {
-    switch (type) {
-        case F32: return static_cast<const float*>(at)[index];
-        case F64: return static_cast<const double*>(at)[index];
-        case F16: return static_cast<double>(static_cast<const _Float16*>(at)[index]);
-        case BF16: return of_bf16(static_cast<const std::uint16_t*>(at)[index]);
-    }
-    __builtin_trap();
-}
-void set(void* at, std::int64_t index, int type, double v) {
-    switch (type) {
-        case F32: static_cast<float*>(at)[index] = static_cast<float>(v); return;
-        case F64: static_cast<double*>(at)[index] = v; return;
-        case F16: static_cast<_Float16*>(at)[index] = static_cast<_Float16>(v); return;
-        case BF16: static_cast<std::uint16_t*>(at)[index] = to_bf16(static_cast<float>(v)); return;
-    }
-    __builtin_trap();
-}
 
 struct Matrix {
     const void* at;

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdint>
 
+#include "numbers.h"
 #include "shim.h"
 
 namespace host {
@@ -70,11 +71,8 @@ struct HalfBits {
 };
 struct BrainBits {
     std::uint16_t value;
-    static BrainBits of(float v) {
-        const unsigned bits = __float_as_uint(v);
-        return {v != v ? (std::uint16_t)0x7fc0 : (std::uint16_t)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16)};
-    }
-    float wide() const { return __uint_as_float((unsigned)value << 16); }
+    static BrainBits of(float v) { return {to_bf16(v)}; }
+    float wide() const { return of_bf16(value); }
 };
 using __half = Short<HalfBits>;
 using half = __half;
