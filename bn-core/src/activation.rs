@@ -42,8 +42,11 @@ impl Activation {
         match self {
             Activation::None => Ok(v.clone()),
             // A select passes the gradient to one side only, so the value at 0 decides it there.
-            Activation::Relu => v.le(0.0)?.where_cond(&v.zeros_like()?, v),
-            Activation::LeakyRelu(slope) => v.le(0.0)?.where_cond(&(v * slope)?, v),
+            Activation::Relu => {
+                let zeros = v.zeros_like()?;
+                v.le(&zeros)?.where_cond(&zeros, v)
+            }
+            Activation::LeakyRelu(slope) => v.le(&v.zeros_like()?)?.where_cond(&(v * slope)?, v),
             Activation::Sigmoid => candle_nn::ops::sigmoid(v),
             Activation::Tanh => v.tanh(),
         }
@@ -53,8 +56,13 @@ impl Activation {
     pub(crate) fn gradient(self, v: &Tensor, dy: &Tensor) -> candle::Result<Tensor> {
         let slope = match self {
             Activation::None => return Ok(dy.clone()),
-            Activation::Relu => return v.le(0.0)?.where_cond(&dy.zeros_like()?, dy),
-            Activation::LeakyRelu(slope) => return v.le(0.0)?.where_cond(&(dy * slope)?, dy),
+            Activation::Relu => {
+                let zeros = v.zeros_like()?;
+                return v.le(&zeros)?.where_cond(&zeros, dy);
+            }
+            Activation::LeakyRelu(slope) => {
+                return v.le(&v.zeros_like()?)?.where_cond(&(dy * slope)?, dy);
+            }
             Activation::Sigmoid => {
                 let y = self.apply(v)?;
                 (&y * y.affine(-1.0, 1.0)?)?

@@ -1,11 +1,11 @@
-//! Elementwise layers: activations, and the sum of two branches.
+//! Elementwise operations: activations, the sum of two branches, and a change of type.
 
 use super::layer::{Layer, Named};
 use super::pass::Pass;
 use super::signal::Signal;
 use super::tape::{Backward, GradientSink};
 use crate::ops;
-use candle::{Result, Tensor};
+use candle::{DType, Result, Tensor};
 
 /// An elementwise activation.
 #[derive(Clone, Debug)]
@@ -27,12 +27,8 @@ impl Layer for Activate {
         if function == bn_core::Activation::None {
             return Ok(x.clone());
         }
-        let y = if pass.uses_kernels(x)? {
-            let y = ops::activation::apply(function, &x.tensor().contiguous()?)?;
-            pass.result(y.clone(), &[x], false, || ActivateBackward { function, y })
-        } else {
-            Signal::new(function.apply(x.tensor())?)
-        };
+        let y = ops::activation::apply(function, &x.tensor().contiguous()?)?;
+        let y = pass.result(y.clone(), &[x], false, || ActivateBackward { function, y });
         pass.observe(&self.path, y.tensor())?;
         Ok(y)
     }
@@ -54,12 +50,8 @@ impl Backward for ActivateBackward {
 
 /// `a + b`, for equal shapes.
 pub(super) fn sum(a: &Signal, b: &Signal, pass: &mut Pass<'_>) -> Result<Signal> {
-    if pass.uses_kernels(a)? {
-        let y = ops::sum(&a.tensor().contiguous()?, &b.tensor().contiguous()?)?;
-        Ok(pass.result(y, &[a, b], false, || SumBackward))
-    } else {
-        (a.tensor() + b.tensor()).map(Signal::new)
-    }
+    let y = ops::sum(a.tensor(), b.tensor())?;
+    Ok(pass.result(y, &[a, b], false, || SumBackward))
 }
 
 /// Passes the gradient of a sum to both terms.
@@ -70,5 +62,23 @@ impl Backward for SumBackward {
     fn backward(self: Box<Self>, dy: Tensor, sink: &mut GradientSink<'_>) -> Result<()> {
         sink.input(0, dy.clone())?;
         sink.input(1, dy)
+    }
+}
+
+/// `x` in another type. Its gradient has the type of x.
+pub(super) fn cast(x: &Signal, dtype: DType, pass: &mut Pass<'_>) -> Result<Signal> {
+    let from = x.tensor().dtype();
+    if from == dtype {
+        return Ok(x.clone());
+    }
+    Ok(pass.result(x.tensor().to_dtype(dtype)?, &[x], false, || CastBackward(from)))
+}
+
+#[derive(Debug)]
+struct CastBackward(DType);
+
+impl Backward for CastBackward {
+    fn backward(self: Box<Self>, dy: Tensor, sink: &mut GradientSink<'_>) -> Result<()> {
+        sink.input(0, dy.to_dtype(self.0)?)
     }
 }

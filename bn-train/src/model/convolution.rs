@@ -5,10 +5,7 @@ use super::pass::Pass;
 use super::signal::Signal;
 use super::tape::{Backward, GradientSink};
 use super::variables::{Variables, bias_gradient};
-use crate::ops::buffer::{Numbers, tensor};
-use crate::ops::channels::add_bias;
 use crate::ops::conv::{self, ConvShape, conv_shape};
-use crate::ops::{conv2d, in_f32_on_cpu};
 use candle::{Result, Tensor, Var};
 use candle_nn::VarBuilder;
 
@@ -47,39 +44,23 @@ impl Convolution {
             stride,
         })
     }
+}
 
-    fn by_kernels(&self, x: &Signal, pass: &mut Pass<'_>) -> Result<Signal> {
-        let Variables { weight: variable, bias, .. } = &self.variables;
-        let weight = variable.as_detached_tensor();
-        let dims = (x.tensor().dims4()?, weight.dims4()?);
-        let shape = conv_shape(dims.0, dims.1, self.padding, self.stride)?;
+impl Layer for Convolution {
+    fn forward(&self, x: &Signal, pass: &mut Pass<'_>) -> Result<Signal> {
+        let Variables { path, weight: variable, bias } = &self.variables;
         let values = x.tensor().contiguous()?;
-        let mut y = conv::forward(&shape, &Numbers::of(&values)?, &Numbers::of(&weight)?);
-        if let Some(bias) = bias {
-            add_bias(&mut y, &Numbers::of(bias)?, shape.images);
-        }
-        let y = tensor(y, shape.output_dims())?;
-        Ok(pass.result(y, &[x], true, || ConvolutionBackward {
+        let weight = variable.as_detached_tensor().to_dtype(values.dtype())?;
+        let shape = conv_shape(values.dims4()?, weight.dims4()?, self.padding, self.stride)?;
+        let y = conv::convolved(&shape, &values, &weight, self.variables.bias_tensor().as_ref())?;
+        let y = pass.result(y, &[x], true, || ConvolutionBackward {
             shape,
             x: values,
             weight,
             variable: variable.clone(),
             bias: bias.clone(),
-        }))
-    }
-}
-
-impl Layer for Convolution {
-    fn forward(&self, x: &Signal, pass: &mut Pass<'_>) -> Result<Signal> {
-        let y = if pass.uses_kernels(x)? {
-            self.by_kernels(x, pass)?
-        } else {
-            let weight = self.variables.weight_for(x, pass)?;
-            let convolve = |x: &Tensor, w: &Tensor| conv2d(x, w, self.padding, self.stride);
-            let y = in_f32_on_cpu(x.tensor(), &weight, convolve)?;
-            Signal::new(self.variables.add_bias(y, pass)?)
-        };
-        pass.observe(&self.variables.path, y.tensor())?;
+        });
+        pass.observe(path, y.tensor())?;
         Ok(y)
     }
 
@@ -100,14 +81,11 @@ struct ConvolutionBackward {
 impl Backward for ConvolutionBackward {
     fn backward(self: Box<Self>, dy: Tensor, sink: &mut GradientSink<'_>) -> Result<()> {
         let Self { shape, x, weight, variable, bias } = *self;
-        let numbers = Numbers::of(&dy)?;
-        let dw = conv::weight_gradient(&shape, &Numbers::of(&x)?, &numbers);
-        sink.variable(&variable, tensor(dw, weight.dims())?)?;
+        sink.variable(&variable, conv::gradient_by_weights(&shape, &x, &dy)?)?;
         bias_gradient(bias.as_ref(), &dy, sink)?;
         if !sink.wants(0) {
             return Ok(());
         }
-        let dx = conv::input_gradient(&shape, &numbers, &Numbers::of(&weight)?);
-        sink.input(0, tensor(dx, x.dims())?)
+        sink.input(0, conv::gradient_by_input(&shape, &dy, &weight)?)
     }
 }

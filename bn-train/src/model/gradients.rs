@@ -2,7 +2,6 @@
 
 use super::signal::Signal;
 use crate::ops;
-use crate::ops::buffer::is_plain;
 use crate::ops::parallel::Later;
 use candle::backprop::GradStore;
 use candle::{Result, Tensor, TensorId, Var};
@@ -42,7 +41,7 @@ impl Gradients {
     pub fn add(&mut self, variable: &Var, gradient: Tensor) -> Result<()> {
         let sum = match self.by_variable.remove(&variable.id()) {
             None => gradient,
-            Some(before) => add(&before, &gradient)?,
+            Some(before) => ops::sum(&before, &gradient)?,
         };
         self.by_variable.insert(variable.id(), sum);
         Ok(())
@@ -86,7 +85,7 @@ impl Gradients {
     pub(super) fn add_to_node(&mut self, node: usize, gradient: Tensor) -> Result<()> {
         let sum = match self.nodes[node].take() {
             None => gradient,
-            Some(before) => add(&before, &gradient)?,
+            Some(before) => ops::sum(&before, &gradient)?,
         };
         self.nodes[node] = Some(sum);
         Ok(())
@@ -103,8 +102,4 @@ impl Gradients {
         }
         Ok(())
     }
-}
-
-fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    if is_plain(a) && is_plain(b) { ops::sum(&a.contiguous()?, &b.contiguous()?) } else { a + b }
 }

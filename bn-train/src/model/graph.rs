@@ -12,7 +12,7 @@ use candle_nn::{Init, ModuleT, VarBuilder};
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// A candle module as a layer. Candle's graph differentiates it, even within a network on a tape.
+/// A candle module as a layer. Candle's graph differentiates it, within the tape of the network.
 #[derive(Debug)]
 pub struct Graph<M> {
     module: M,
@@ -75,9 +75,6 @@ impl<M: ModuleT> Graph<M> {
 impl<M: ModuleT + Debug> Layer for Graph<M> {
     fn forward(&self, x: &Signal, pass: &mut Pass<'_>) -> Result<Signal> {
         let trains = pass.mode() == Mode::Train;
-        if pass.is_by_graph() {
-            return self.module_on(x.tensor(), trains).map(Signal::new);
-        }
         let trained: Vec<Var> = self.trained().cloned().collect();
         if !pass.records(&[x], !trained.is_empty()) {
             let evaluating = Evaluating::start(&self.norms, pass)?;
@@ -93,7 +90,7 @@ impl<M: ModuleT + Debug> Layer for Graph<M> {
         }
         // A new variable ends the graph here and collects the gradient of x.
         let from = Var::from_tensor(&x.tensor().detach())?;
-        let y = self.module.forward_t(from.as_tensor(), trains)?;
+        let y = self.module_on(from.as_tensor(), trains)?;
         Ok(pass.result(y.detach(), &[x], true, || GraphBackward { x: from, y, trained }))
     }
 

@@ -55,7 +55,6 @@ pub use signal::Signal;
 pub use tape::{Backward, GradientSink, Tape};
 
 use crate::data::ImageShape;
-use crate::ops::buffer::is_plain;
 use candle::{DType, Result, Tensor, Var};
 use candle_nn::VarBuilder;
 
@@ -105,15 +104,6 @@ impl Model {
         Self { precision, ..self }
     }
 
-    /// A training pass over x: on a tape if this crate's kernels support x and the precision, otherwise in candle's graph.
-    pub fn training_pass<'a>(&self, x: &Tensor) -> Pass<'a> {
-        if is_plain(x) && self.precision == Precision::F32 {
-            Pass::train()
-        } else {
-            Pass::train_by_graph()
-        }
-    }
-
     /// Scores `[N, classes]` of images `[N, channels, height, width]`.
     ///
     /// # Errors
@@ -135,22 +125,9 @@ impl Model {
     /// # Errors
     /// As [`Model::forward`].
     pub fn apply(&self, x: &Signal, pass: &mut Pass<'_>) -> Result<Signal> {
-        if self.precision == Precision::F32 {
-            return self.layers.forward(x, pass);
-        }
-        let narrow = x.tensor().to_dtype(self.precision.dtype())?;
-        let y = self.layers.forward(&Signal::new(narrow), pass)?;
-        Ok(Signal::new(y.tensor().to_dtype(DType::F32)?))
-    }
-
-    /// The gradients of a loss by the trainable variables, given `dy`, the gradient of the loss by an output `y` of `pass`.
-    ///
-    /// # Errors
-    /// As [`Pass::backward`].
-    pub fn gradients(&self, pass: Pass<'_>, y: &Signal, dy: &Tensor) -> Result<Gradients> {
-        pass.backward(y, dy, || {
-            self.trainable().into_iter().map(|(_, variable)| variable).collect()
-        })
+        let x = activation::cast(x, self.precision.dtype(), pass)?;
+        let y = self.layers.forward(&x, pass)?;
+        activation::cast(&y, DType::F32, pass)
     }
 
     /// The network's layers, for [`parameters`], [`norm_layers`] and [`statistics`].

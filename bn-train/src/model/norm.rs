@@ -91,8 +91,7 @@ impl Norm {
                 beta: self.layer.beta().filter(|_| is_trained).cloned(),
             })
         } else {
-            let y = layer.forward_with(x.tensor(), &call)?;
-            Signal::new(if pass.is_by_graph() { y } else { y.detach() })
+            Signal::new(layer.forward_with(x.tensor(), &call)?.detach())
         };
         if pass.is_observed() {
             self.show(x, residual, &y, pass)?;

@@ -3,9 +3,8 @@
 use super::gradients::Gradients;
 use super::signal::Signal;
 use super::tape::{Backward, Tape};
-use crate::ops::buffer::is_plain;
 use bn_core::{Collective, Moments, Updates};
-use candle::{Result, Tensor, Var};
+use candle::{Result, Tensor};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -34,19 +33,11 @@ pub trait Observer {
     fn output(&mut self, path: &str, y: &Tensor) -> Result<()>;
 }
 
-/// How a pass is differentiated.
-#[derive(Debug)]
-enum Differentiation {
-    None,
-    Tape(Tape),
-    /// By candle's graph, on any device.
-    Graph,
-}
-
 /// A pass through a network.
 pub struct Pass<'a> {
     mode: Mode<'a>,
-    differentiation: Differentiation,
+    /// `None` in a pass without gradients.
+    tape: Option<Tape>,
     observer: Option<&'a mut dyn Observer>,
     weights: Option<&'a Tensor>,
     collective: Option<Arc<dyn Collective>>,
@@ -55,10 +46,10 @@ pub struct Pass<'a> {
 }
 
 impl<'a> Pass<'a> {
-    fn new(mode: Mode<'a>, differentiation: Differentiation) -> Self {
+    fn new(mode: Mode<'a>, tape: Option<Tape>) -> Self {
         Self {
             mode,
-            differentiation,
+            tape,
             observer: None,
             weights: None,
             collective: None,
@@ -67,24 +58,19 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// A training pass for f32 tensors on the CPU, recorded on a tape.
+    /// A training pass, recorded on a tape.
     pub fn train() -> Self {
         Self::train_on(Tape::new())
     }
 
     /// A training pass recorded on `tape`, for signals from [`Tape::input`].
     pub fn train_on(tape: Tape) -> Self {
-        Self::new(Mode::Train, Differentiation::Tape(tape))
-    }
-
-    /// A training pass in candle's graph, on any device.
-    pub fn train_by_graph() -> Self {
-        Self::new(Mode::Train, Differentiation::Graph)
+        Self::new(Mode::Train, Some(tape))
     }
 
     /// A pass without gradients. In [`Mode::Train`] it still updates the moving statistics.
     pub fn evaluate(mode: Mode<'a>) -> Self {
-        Self::new(mode, Differentiation::None)
+        Self::new(mode, None)
     }
 
     /// A pass under batch statistics that merges each norm layer's moments into `recorded`. Changes no layer.
@@ -137,32 +123,9 @@ impl<'a> Pass<'a> {
         self.collective.as_ref()
     }
 
-    /// Whether candle's graph differentiates this pass, so that outputs must stay attached to it.
-    pub fn is_by_graph(&self) -> bool {
-        matches!(self.differentiation, Differentiation::Graph)
-    }
-
-    /// Whether layers should use this crate's kernels instead of candle's operations.
-    ///
-    /// # Errors
-    /// The pass has a tape and the tensor is not f32 on the CPU.
-    pub fn uses_kernels(&self, x: &Signal) -> Result<bool> {
-        match self.differentiation {
-            Differentiation::Graph => Ok(false),
-            Differentiation::None => Ok(is_plain(x.tensor())),
-            Differentiation::Tape(_) if is_plain(x.tensor()) => Ok(true),
-            Differentiation::Tape(_) => candle::bail!(
-                "a tape expects f32 tensors on the CPU, got {:?} on {:?}",
-                x.tensor().dtype(),
-                x.tensor().device().location()
-            ),
-        }
-    }
-
     /// Whether an operation on `inputs` must be recorded. `has_variables` says whether it has trained variables.
     pub fn records(&self, inputs: &[&Signal], has_variables: bool) -> bool {
-        matches!(self.differentiation, Differentiation::Tape(_))
-            && (has_variables || inputs.iter().any(|input| input.wants_gradient()))
+        self.tape.is_some() && (has_variables || inputs.iter().any(|input| input.wants_gradient()))
     }
 
     /// The signal of `y`, computed from `inputs`. Records `backward` if needed.
@@ -174,8 +137,8 @@ impl<'a> Pass<'a> {
         backward: impl FnOnce() -> B,
     ) -> Signal {
         let records = self.records(inputs, has_variables);
-        match &mut self.differentiation {
-            Differentiation::Tape(tape) if records => tape.push(y, inputs, Box::new(backward())),
+        match &mut self.tape {
+            Some(tape) if records => tape.push(y, inputs, Box::new(backward())),
             _ => Signal::new(y),
         }
     }
@@ -217,28 +180,15 @@ impl<'a> Pass<'a> {
         Ok(())
     }
 
-    /// Computes gradients from `dy`, the gradient by `y`. `trained` lists the variables to read from candle's graph; a tape
-    /// knows its variables.
+    /// Computes gradients from `dy`, the gradient by `y`.
     ///
     /// # Errors
     /// The pass has no gradients; errors of backward operations.
-    pub fn backward(
-        self,
-        y: &Signal,
-        dy: &Tensor,
-        trained: impl FnOnce() -> Vec<Var>,
-    ) -> Result<Gradients> {
-        match self.differentiation {
-            Differentiation::Tape(tape) => tape.backward(y, dy.clone()),
-            Differentiation::Graph => {
-                // The gradient of sum(y * dy) by y is dy.
-                let dy = dy.to_device(y.tensor().device())?.to_dtype(y.tensor().dtype())?;
-                let store = (y.tensor() * dy)?.sum_all()?.backward()?;
-                let mut gradients = Gradients::new();
-                gradients.add_all(&trained(), &store)?;
-                Ok(gradients)
-            }
-            Differentiation::None => candle::bail!("backward: this pass has no gradients"),
-        }
+    pub fn backward(self, y: &Signal, dy: &Tensor) -> Result<Gradients> {
+        let Some(tape) = self.tape else {
+            candle::bail!("backward: this pass has no gradients");
+        };
+        let dy = dy.to_device(y.tensor().device())?.to_dtype(y.tensor().dtype())?;
+        tape.backward(y, dy)
     }
 }

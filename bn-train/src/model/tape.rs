@@ -1,7 +1,7 @@
 //! Reverse-mode differentiation: operations are recorded in forward order and walked in reverse.
 //!
-//! Candle's graph adds every gradient to a tensor of zeros, which costs as much as the arithmetic, and does not support
-//! operations with several outputs. Training on the CPU therefore uses this tape. Data has no node, and neither has
+//! Candle's graph adds every gradient to a tensor of zeros, which costs as much as the arithmetic (on a GPU, two launches
+//! for each), and does not support operations with several outputs. Training therefore uses this tape. Data has no node, and neither has
 //! anything computed only from data, so the backward pass stops at the first variable.
 
 use super::gradients::Gradients;
@@ -109,12 +109,12 @@ impl GradientSink<'_> {
         }
     }
 
-    /// Adds the gradient by a variable.
+    /// Adds the gradient by a variable, in its type.
     ///
     /// # Errors
     /// As [`GradientSink::input`].
     pub fn variable(&mut self, variable: &Var, gradient: Tensor) -> Result<()> {
-        self.gradients.add(variable, gradient)
+        self.gradients.add(variable, gradient.to_dtype(variable.dtype())?)
     }
 
     /// Adds the gradient by a variable, computed by `work`, which an idle thread may run in parallel. Use it for gradients

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::data::ImageShape;
+use crate::device::of_tests;
 use crate::experiment::{Registry, Settings};
 use crate::optimizer::{BuildOptimizer as _, OptimizerKind, OptimizerSettings, Sgd};
 use candle::Device;
@@ -14,9 +15,13 @@ fn settings(lines: &str) -> Settings {
 }
 
 fn build(lines: &str, seed: u64) -> Model {
+    build_on(lines, seed, &Device::Cpu)
+}
+
+fn build_on(lines: &str, seed: u64, device: &Device) -> Model {
     let settings = settings(lines);
     let scale = settings.model.initial_scale;
-    let parameters = Parameters::new(seed).scaled(scale).into_builder(&Device::Cpu);
+    let parameters = Parameters::new(seed).scaled(scale).into_builder(device);
     Model::build(&settings.model, settings.norm.as_ref(), SIZES, &parameters).unwrap()
 }
 
@@ -94,11 +99,10 @@ fn every_variable_of_every_family_has_a_gradient() {
             "norm.kind = 'layer'",
         ] {
             let model = build(&format!("{model}\n{norm}"), 0);
-            let labels = Tensor::new(&[0_u32, 1, 2, 3], &Device::Cpu).unwrap();
-            let scores = model.forward(&images(4), &mut Pass::train_by_graph()).unwrap();
-            assert_eq!(scores.dims(), [4, 10]);
-            let gradients =
-                candle_nn::loss::cross_entropy(&scores, &labels).unwrap().backward().unwrap();
+            let mut pass = Pass::train();
+            let scores = model.apply(&Signal::new(images(4)), &mut pass).unwrap();
+            assert_eq!(scores.tensor().dims(), [4, 10]);
+            let gradients = pass.backward(&scores, &dy(4)).unwrap();
             for (name, variable) in model.trainable() {
                 assert!(gradients.get(&variable).is_some(), "{name}");
             }
@@ -142,9 +146,9 @@ fn dy(examples: usize) -> Tensor {
     Tensor::from_vec(values, (examples, 10), &Device::Cpu).unwrap()
 }
 
-/// Compares the tape with candle's graph over every kind of layer, norm and activation.
+/// Over every kind of layer, norm and activation: f64, which tensor operations compute, and the device of the tests.
 #[test]
-fn gradients_equal_those_of_the_graph() {
+fn gradients_equal_those_in_f64() {
     let norms = [
         "norm.kind = 'none'",
         "norm.kind = 'batch'",
@@ -164,27 +168,31 @@ fn gradients_equal_those_of_the_graph() {
     for (model, activation) in models.into_iter().zip(["sigmoid", "leaky_relu", "relu", "tanh"]) {
         for norm in norms {
             let lines = format!("model = {{ {model}, activation = '{activation}' }}\n{norm}");
-            let (ours, theirs) = (build(&lines, 3), build(&lines, 3));
-            let dy = dy(6);
-            let by = |model: &Model, mut pass: Pass<'_>| {
-                let scores = model.apply(&Signal::new(images(6)), &mut pass).unwrap();
-                model.gradients(pass, &scores, &dy).unwrap()
+            let by = |model: &Model, x: Tensor| {
+                let mut pass = Pass::train();
+                // Not by `apply`, which computes in the network's own precision.
+                let scores = model.layers().forward(&Signal::new(x), &mut pass).unwrap();
+                pass.backward(&scores, &dy(6)).unwrap()
             };
-            let (output, graph) = (by(&ours, Pass::train()), by(&theirs, Pass::train_by_graph()));
+            let wide = build(&lines, 3);
+            let exact = by(&wide, images(6).to_dtype(DType::F64).unwrap());
             let host = |gradients: &Gradients, variable: &Var| -> Vec<f32> {
                 let gradient = gradients.get(variable).unwrap();
                 gradient.flatten_all().unwrap().to_vec1().unwrap()
             };
-            let pairs: Vec<_> = ours.trainable().into_iter().zip(theirs.trainable()).collect();
-            let all = pairs.iter().flat_map(|(_, (_, their))| host(&graph, their));
-            let scale = all.fold(0.0_f32, |most, gradient| most.max(gradient.abs()));
-            // A hundred roundings at the scale of the largest gradient, because small sums cancel larger terms.
-            let tolerance = 100.0 * f32::EPSILON * scale;
-            for ((name, our), (_, their)) in pairs {
-                let got = host(&output, &our);
-                for (got, want) in got.iter().zip(host(&graph, &their)) {
-                    let is_close = (got - want).abs() <= tolerance;
-                    assert!(is_close, "{lines} {name}: {got}, expected {want}");
+            for device in [Device::Cpu, of_tests()] {
+                let model = build_on(&lines, 3, &device);
+                let found = by(&model, images(6).to_device(&device).unwrap());
+                let pairs: Vec<_> = model.trainable().into_iter().zip(wide.trainable()).collect();
+                let all = pairs.iter().flat_map(|(_, (_, theirs))| host(&exact, theirs));
+                let scale = all.fold(0.0_f32, |most, gradient| most.max(gradient.abs()));
+                // A hundred roundings at the scale of the largest gradient, because small sums cancel larger terms.
+                let tolerance = 100.0 * f32::EPSILON * scale;
+                for ((name, ours), (_, theirs)) in pairs {
+                    for (got, want) in host(&found, &ours).iter().zip(host(&exact, &theirs)) {
+                        let is_close = (got - want).abs() <= tolerance;
+                        assert!(is_close, "{lines} {name}: {got}, expected {want}");
+                    }
                 }
             }
         }
@@ -208,7 +216,7 @@ fn training_is_bitwise_equal_for_any_thread_count() {
             for _ in 0..3 {
                 let mut pass = Pass::train();
                 let scores = model.apply(&Signal::new(images(70)), &mut pass).unwrap();
-                let gradients = model.gradients(pass, &scores, &dy(70)).unwrap();
+                let gradients = pass.backward(&scores, &dy(70)).unwrap();
                 optimizer.step(&gradients, 0.1).unwrap();
             }
             let numbers = |(name, _): &(String, Var)| values(&model, name);

@@ -1,11 +1,8 @@
 //! The weight and bias of dense layers and convolutions.
 
 use super::layer::{Item, Named, Role};
-use super::pass::Pass;
-use super::signal::Signal;
 use super::tape::GradientSink;
-use crate::ops::buffer::{Numbers, tensor};
-use crate::ops::channels::channel_sums;
+use crate::ops::channels;
 use candle::{Result, Shape, Tensor, Var};
 use candle_nn::{Init, VarBuilder};
 
@@ -44,24 +41,10 @@ impl Variables {
         }
     }
 
-    /// The weight for candle's operations on x, attached to its graph only if that differentiates the pass.
-    pub(super) fn weight_for(&self, x: &Signal, pass: &Pass<'_>) -> Result<Tensor> {
-        for_pass(&self.weight, pass).to_dtype(x.tensor().dtype())
+    /// The bias, outside candle's graph.
+    pub(super) fn bias_tensor(&self) -> Option<Tensor> {
+        self.bias.as_ref().map(Var::as_detached_tensor)
     }
-
-    /// Adds the bias along axis 1, by candle's operations.
-    pub(super) fn add_bias(&self, y: Tensor, pass: &Pass<'_>) -> Result<Tensor> {
-        let Some(bias) = &self.bias else {
-            return Ok(y);
-        };
-        let mut dims = vec![1; y.rank()];
-        dims[1] = bias.elem_count();
-        y.broadcast_add(&for_pass(bias, pass).to_dtype(y.dtype())?.reshape(dims)?)
-    }
-}
-
-fn for_pass(variable: &Var, pass: &Pass<'_>) -> Tensor {
-    if pass.is_by_graph() { variable.as_tensor().clone() } else { variable.as_detached_tensor() }
 }
 
 /// Puts the gradient by a bias into `sink`: dy summed over all axes but axis 1.
@@ -70,9 +53,8 @@ pub(super) fn bias_gradient(
     dy: &Tensor,
     sink: &mut GradientSink<'_>,
 ) -> Result<()> {
-    let Some(bias) = bias else {
-        return Ok(());
-    };
-    let sums = channel_sums(&Numbers::of(dy)?, bias.elem_count(), dy.dims()[0]);
-    sink.variable(bias, tensor(sums, bias.dims())?)
+    match bias {
+        Some(bias) => sink.variable(bias, channels::bias_gradient(dy, bias.elem_count())?),
+        None => Ok(()),
+    }
 }

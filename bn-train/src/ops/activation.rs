@@ -1,8 +1,9 @@
-//! Activations over slices, and their gradients from their outputs.
+//! Activations, and their gradients from their outputs: by kernels over slices for f32 on the CPU, and by tensor operations
+//! elsewhere.
 
 use std::mem::MaybeUninit;
 
-use super::buffer::{Numbers, Slot, filled, tensor};
+use super::buffer::{Numbers, Slot, filled, is_plain, tensor};
 use super::parallel;
 use bn_core::Activation;
 use candle::{Result, Tensor};
@@ -12,11 +13,11 @@ const CHUNK: usize = 1 << 15;
 /// The same for functions that cost ten times as much.
 const SLOW_CHUNK: usize = 1 << 12;
 
-/// `f(x)`.
-///
-/// # Errors
-/// x is not a contiguous f32 tensor on the CPU.
+/// `f(x)` for a contiguous x.
 pub(crate) fn apply(activation: Activation, x: &Tensor) -> Result<Tensor> {
+    if !is_plain(x) {
+        return activation.apply(x);
+    }
     match activation {
         Activation::None => Ok(x.clone()),
         Activation::Relu => map(x, CHUNK, |x| if x <= 0.0 { 0.0 } else { x }),
@@ -45,11 +46,11 @@ fn map(x: &Tensor, chunk: usize, f: impl Fn(f32) -> f32 + Sync) -> Result<Tensor
     tensor(y, x.dims())
 }
 
-/// `dy · f′(x)` where `y = f(x)`. For each of these functions, y determines the slope.
-///
-/// # Errors
-/// y or dy is not a contiguous f32 tensor on the CPU.
+/// `dy · f′(x)` where `y = f(x)`, for contiguous y and dy. For each of these functions, y determines the slope.
 pub(crate) fn gradient(activation: Activation, y: &Tensor, dy: &Tensor) -> Result<Tensor> {
+    if !is_plain(y) {
+        return gradient_of_tensors(activation, y, dy);
+    }
     match activation {
         Activation::None => Ok(dy.clone()),
         Activation::Relu => each(y, dy, |y, dy| if y <= 0.0 { 0.0 } else { dy }),
@@ -59,6 +60,17 @@ pub(crate) fn gradient(activation: Activation, y: &Tensor, dy: &Tensor) -> Resul
         }
         Activation::Sigmoid => each(y, dy, |y, dy| dy * y * (1.0 - y)),
         Activation::Tanh => each(y, dy, |y, dy| dy * (1.0 - y * y)),
+    }
+}
+
+fn gradient_of_tensors(activation: Activation, y: &Tensor, dy: &Tensor) -> Result<Tensor> {
+    let below = |otherwise: Tensor| y.le(&y.zeros_like()?)?.where_cond(&otherwise, dy);
+    match activation {
+        Activation::None => Ok(dy.clone()),
+        Activation::Relu => below(dy.zeros_like()?),
+        Activation::LeakyRelu(slope) => below((dy * slope)?),
+        Activation::Sigmoid => dy * (y * y.affine(-1.0, 1.0)?)?,
+        Activation::Tanh => dy * y.sqr()?.affine(-1.0, 1.0)?,
     }
 }
 
@@ -103,8 +115,12 @@ mod tests {
             let want = (&y * &dy).unwrap().sum_all().unwrap().backward().unwrap();
             let want: Vec<f32> = want.get(&x).unwrap().to_vec1().unwrap();
             let got = gradient(activation, &y.detach(), &dy).unwrap();
-            for (got, want) in got.to_vec1::<f32>().unwrap().iter().zip(want) {
-                assert!((got - want).abs() <= 1e-6 * want.abs(), "{activation:?}: {got} {want}");
+            let by_tensors = gradient_of_tensors(activation, &y.detach(), &dy).unwrap();
+            for got in [got, by_tensors] {
+                for (got, want) in got.to_vec1::<f32>().unwrap().iter().zip(&want) {
+                    let is_close = (got - want).abs() <= 1e-6 * want.abs();
+                    assert!(is_close, "{activation:?}: {got} {want}");
+                }
             }
         }
     }

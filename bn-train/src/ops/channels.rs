@@ -1,11 +1,37 @@
-//! Adding a bias per channel to slices `[examples, channels, …]`, and its gradient.
+//! Adding a bias per channel to `[examples, channels, …]`, and its gradient: over slices for f32 on the CPU, and by tensor
+//! operations elsewhere.
 
+use super::buffer::{Numbers, is_plain, tensor};
 use super::parallel;
+use candle::{DType, Result, Tensor};
 
 /// Up to this many elements, a single thread is faster.
 const SMALL: usize = 1 << 15;
 /// Columns per task.
 const COLUMNS: usize = 64;
+
+/// `y + bias`, in the type of y.
+pub(crate) fn plus_bias(y: Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    let Some(bias) = bias else {
+        return Ok(y);
+    };
+    let mut dims = vec![1; y.rank()];
+    dims[1] = bias.elem_count();
+    y.broadcast_add(&bias.to_dtype(y.dtype())?.reshape(dims)?)
+}
+
+/// The gradient by a bias of this many channels: a contiguous dy summed over all axes but axis 1.
+pub(crate) fn bias_gradient(dy: &Tensor, channels: usize) -> Result<Tensor> {
+    if is_plain(dy) {
+        return tensor(channel_sums(&Numbers::of(dy)?, channels, dy.dims()[0]), channels);
+    }
+    // Half floats are summed in f32.
+    let dy = if dy.dtype() == DType::F64 { dy.clone() } else { dy.to_dtype(DType::F32)? };
+    match dy.rank() {
+        2 => dy.sum(0),
+        _ => dy.flatten_from(2)?.sum((0, 2)),
+    }
+}
 
 /// Adds each channel's bias to all its values.
 pub(crate) fn add_bias(y: &mut [f32], bias: &[f32], examples: usize) {
@@ -27,7 +53,7 @@ pub(crate) fn add_bias(y: &mut [f32], bias: &[f32], examples: usize) {
 }
 
 /// Sums of dy per channel, accumulated in the order of the examples: the gradient by a bias.
-pub(crate) fn channel_sums(dy: &[f32], channels: usize, examples: usize) -> Vec<f32> {
+fn channel_sums(dy: &[f32], channels: usize, examples: usize) -> Vec<f32> {
     let example = dy.len() / examples.max(1);
     let inner = example / channels.max(1);
     let mut sums = vec![0.0; channels];

@@ -1,12 +1,14 @@
-//! Operations for which candle has no fast gradient on the CPU.
+//! The operations of layers and their gradients, outside candle's graph, on any device: by kernels of this crate for f32 on
+//! the CPU, and by candle's operations elsewhere.
 //!
-//! Kernels are functions over slices; operations of candle's graph are adapters. How results are summed depends only on
-//! the shape of the data, so they are bitwise equal for any number of threads.
+//! Kernels are functions over slices. How results are summed depends only on the shape of the data, so they are bitwise equal
+//! for any number of threads.
 
 pub(crate) mod activation;
 pub(crate) mod buffer;
 pub(crate) mod channels;
 pub mod conv;
+pub(crate) mod linear;
 pub mod loss;
 pub(crate) mod matmul;
 pub(crate) mod parallel;
@@ -15,10 +17,9 @@ mod transpose;
 
 use std::mem::MaybeUninit;
 
-use buffer::{Numbers, Slot as _, filled, tensor};
+use buffer::{Numbers, Slot as _, filled, is_plain, tensor};
 use candle::{DType, Result, Tensor};
 
-pub use conv::conv2d;
 pub use loss::LossFunction;
 
 /// Lanes of this machine's f32 vectors.
@@ -50,16 +51,20 @@ pub(crate) fn in_f32_on_cpu(
     op(&a.to_dtype(DType::F32)?, &b.to_dtype(DType::F32)?)?.to_dtype(dtype)
 }
 
-/// `a + b` for equal shapes. Candle's version uses its own threads, which compete with rayon's for the cores.
+/// `a + b` for equal shapes. On the CPU, candle's version uses its own threads, which compete with rayon's for the cores.
 ///
 /// # Errors
-/// The tensors are not contiguous f32 on the CPU, or have different shapes.
+/// The tensors have different shapes.
 pub(crate) fn sum(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     const CHUNK: usize = 1 << 15;
+    if !(is_plain(a) && is_plain(b)) {
+        return a + b;
+    }
     if a.dims() != b.dims() {
         candle::bail!("sum: shapes {:?} and {:?}", a.dims(), b.dims());
     }
-    let (left, right) = (Numbers::of(a)?, Numbers::of(b)?);
+    let (a, b) = (a.contiguous()?, b.contiguous()?);
+    let (left, right) = (Numbers::of(&a)?, Numbers::of(&b)?);
     let (left, right): (&[f32], &[f32]) = (&left, &right);
     let sum = |total: &mut [MaybeUninit<f32>]| {
         parallel::chunks(total, CHUNK, |index, total| {

@@ -93,7 +93,7 @@ impl Task for Classification {
         turn: &mut Turn<'_>,
     ) -> Result<Learned> {
         let model = &models[network];
-        let mut pass = turn.pass(model, &batch.images);
+        let mut pass = turn.pass();
         if let Some(weights) = &batch.norm_weights {
             pass = pass.with_weights(weights);
         }
@@ -101,12 +101,12 @@ impl Task for Classification {
         let weights = batch.loss_weights.as_ref();
         if !scores.tensor().device().is_cpu() {
             let loss = self.loss.loss_on_device(scores.tensor(), &batch.labels, weights)?;
-            let gradients = model.gradients(pass, &scores, &loss.gradient)?;
+            let gradients = pass.backward(&scores, &loss.gradient)?;
             return Ok(Learned { scores: Scores::OnDevice(loss.scores), gradients });
         }
         let loss = self.loss.loss(&on_cpu(scores.tensor())?, &batch.labels, weights)?;
         let gradients = if loss.mean.is_finite() {
-            model.gradients(pass, &scores, &loss.gradient)?
+            pass.backward(&scores, &loss.gradient)?
         } else {
             Gradients::new()
         };

@@ -152,11 +152,11 @@ fn discriminator_step(
     let mut gradients = crate::model::Gradients::new();
     let trainable = discriminator.trainable();
     for (images, is_real) in [(&batch.images, true), (&generated, false)] {
-        let mut pass = turn.pass(discriminator, images).with_updates(updates);
+        let mut pass = turn.pass().with_updates(updates);
         let scores = discriminator.apply(&Signal::new(images.clone()), &mut pass)?;
         let (loss, gradient) = logistic(scores.tensor(), is_real)?;
         losses.push((loss, vec![1.0]));
-        let found = discriminator.gradients(pass, &scores, &gradient)?;
+        let found = pass.backward(&scores, &gradient)?;
         for (_, variable) in &trainable {
             if let Some(gradient) = found.get(variable) {
                 gradients.add(variable, gradient.clone())?;
@@ -176,14 +176,14 @@ fn discriminator_step(
 /// The generator's step, through a discriminator that does not change.
 fn generator_step(models: &[Model], noise: &Tensor, turn: &mut Turn<'_>) -> Result<Learned> {
     let (generator, discriminator) = (&models[GENERATOR], &models[DISCRIMINATOR]);
-    let mut pass = turn.pass(generator, noise);
+    let mut pass = turn.pass();
     let images = generator.apply(&Signal::new(noise.clone()), &mut pass)?;
     // The discriminator is observed in its own step.
     let dropped = Updates::new();
     let mut pass = pass.unobserved().with_updates(&dropped);
     let scores = discriminator.apply(&images, &mut pass)?;
     let (loss, gradient) = logistic(scores.tensor(), true)?;
-    let gradients = generator.gradients(pass, &scores, &gradient)?;
+    let gradients = pass.backward(&scores, &gradient)?;
     dropped.discard();
     Ok(Learned { scores: loss, gradients })
 }

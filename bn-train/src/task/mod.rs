@@ -150,14 +150,14 @@ pub struct Turn<'a> {
 }
 
 impl<'a> Turn<'a> {
-    /// A training pass of `model` over x. The first one gets the observer.
-    pub fn pass<'b>(&mut self, model: &Model, x: &Tensor) -> Pass<'b>
+    /// A training pass. The first one gets the observer.
+    pub fn pass<'b>(&mut self) -> Pass<'b>
     where
         'a: 'b,
     {
         let pass = match self.observer.take() {
-            Some(observer) => model.training_pass(x).with_observer(observer),
-            None => model.training_pass(x),
+            Some(observer) => Pass::train().with_observer(observer),
+            None => Pass::train(),
         };
         match self.updates {
             Some(updates) => pass.with_updates(updates),

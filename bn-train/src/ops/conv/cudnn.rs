@@ -18,7 +18,7 @@ use candle::cuda_backend::cudarc::cudnn::{
 };
 use candle::cuda_backend::cudarc::driver::{CudaSlice, CudaView, DeviceRepr, ValidAsZeroBits};
 use candle::cuda_backend::{CudaDType, CudaDevice, CudaStorageSlice, DeviceId};
-use candle::{CudaStorage, DType, Error, Layout, Result, Storage, Tensor, WithDType};
+use candle::{CudaStorage, DType, Error, Result, Storage, Tensor, WithDType};
 use half::bf16;
 use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
@@ -253,27 +253,29 @@ enum Product {
     WeightGradient,
 }
 
-/// The product of two contiguous operands, `elements` numbers.
+/// The product of two contiguous operands, of these dimensions.
 fn product(
     product: Product,
     shape: &ConvShape,
-    (a, a_layout): (&CudaStorage, &Layout),
-    (b, b_layout): (&CudaStorage, &Layout),
-    elements: usize,
-) -> Result<CudaStorage> {
-    let device = a.device().clone();
+    a: &Tensor,
+    b: &Tensor,
+    dims: (usize, usize, usize, usize),
+) -> Result<Tensor> {
+    let device = a.device().as_cuda_device()?.clone();
+    let elements = dims.0 * dims.1 * dims.2 * dims.3;
+    if shape.images == 0 {
+        // cuDNN describes no empty tensor. The sum over no images is zero.
+        return Tensor::zeros(dims, a.dtype(), a.device());
+    }
+    let ((a, a_layout), (b, b_layout)) = (a.storage_and_layout(), b.storage_and_layout());
+    let (Storage::Cuda(a), Storage::Cuda(b)) = (&*a, &*b) else {
+        candle::bail!("convolution: expected tensors on the GPU");
+    };
     if !a_layout.is_contiguous() || !b_layout.is_contiguous() {
-        candle::bail!("conv2d: expected contiguous tensors, got {a_layout:?} and {b_layout:?}");
+        candle::bail!("convolution: expected contiguous tensors, got {a_layout:?}, {b_layout:?}");
     }
     macro_rules! compute {
         ($a:ident, $b:ident, $t:ty) => {{
-            if shape.images == 0 {
-                // cuDNN describes no empty tensor. The sum over no images is zero.
-                return Ok(CudaStorage::wrap_cuda_slice(
-                    device.alloc_zeros::<$t>(elements)?,
-                    device,
-                ));
-            }
             let convolution = Convolution::<$t>::of(shape, &device)?;
             let (a, b) = ($a.slice(a_layout.start_offset()..), $b.slice(b_layout.start_offset()..));
             // SAFETY: cuDNN writes every element.
@@ -284,48 +286,28 @@ fn product(
                 Product::InputGradient => convolution.input_gradient(&a, &b, &mut to)?,
                 Product::WeightGradient => convolution.weight_gradient(&a, &b, &mut to)?,
             }
-            Ok(CudaStorage::wrap_cuda_slice(to, device.clone()))
+            CudaStorage::wrap_cuda_slice(to, device)
         }};
     }
-    match (&a.slice, &b.slice) {
+    let storage = match (&a.slice, &b.slice) {
         (CudaStorageSlice::F32(a), CudaStorageSlice::F32(b)) => compute!(a, b, f32),
         (CudaStorageSlice::BF16(a), CudaStorageSlice::BF16(b)) => compute!(a, b, bf16),
-        _ => candle::bail!("conv2d: types {:?} and {:?}", a.dtype(), b.dtype()),
-    }
+        _ => candle::bail!("convolution: types {:?} and {:?}", a.dtype(), b.dtype()),
+    };
+    let none = candle::op::BackpropOp::none();
+    Ok(Tensor::from_storage(Storage::Cuda(storage), dims, none, false))
 }
 
-pub(super) fn forward(
-    shape: &ConvShape,
-    x: (&CudaStorage, &Layout),
-    weights: (&CudaStorage, &Layout),
-) -> Result<CudaStorage> {
-    let (images, outputs, rows, columns) = shape.output_dims();
-    product(Product::Forward, shape, x, weights, images * outputs * rows * columns)
+pub(super) fn forward(shape: &ConvShape, x: &Tensor, weights: &Tensor) -> Result<Tensor> {
+    product(Product::Forward, shape, x, weights, shape.output_dims())
 }
 
 pub(super) fn input_gradient(shape: &ConvShape, dy: &Tensor, weights: &Tensor) -> Result<Tensor> {
     let dims = (shape.images, shape.inputs, shape.height, shape.width);
-    of_tensors(Product::InputGradient, shape, dy, weights, dims)
+    product(Product::InputGradient, shape, dy, weights, dims)
 }
 
 pub(super) fn weight_gradient(shape: &ConvShape, x: &Tensor, dy: &Tensor) -> Result<Tensor> {
     let dims = (shape.outputs, shape.inputs, shape.kernel.0, shape.kernel.1);
-    of_tensors(Product::WeightGradient, shape, x, dy, dims)
-}
-
-fn of_tensors(
-    which: Product,
-    shape: &ConvShape,
-    a: &Tensor,
-    b: &Tensor,
-    dims: (usize, usize, usize, usize),
-) -> Result<Tensor> {
-    let ((a, a_layout), (b, b_layout)) = (a.storage_and_layout(), b.storage_and_layout());
-    let (Storage::Cuda(a), Storage::Cuda(b)) = (&*a, &*b) else {
-        candle::bail!("conv2d: expected tensors on the GPU");
-    };
-    let elements = dims.0 * dims.1 * dims.2 * dims.3;
-    let storage = product(which, shape, (a, a_layout), (b, b_layout), elements)?;
-    let none = candle::op::BackpropOp::none();
-    Ok(Tensor::from_storage(Storage::Cuda(storage), dims, none, false))
+    product(Product::WeightGradient, shape, x, dy, dims)
 }

@@ -1,4 +1,4 @@
-//! Two-dimensional f32 convolution, NCHW: [`conv2d`] for tensors, and [`forward`] and its gradients for slices.
+//! Two-dimensional convolution, NCHW: [`convolved`] for tensors, and [`forward`] for slices of f32, each with its gradients.
 //!
 //! Two algorithms on the CPU: the direct sum covers every kernel, stride and padding; Winograd's minimal filtering takes 3x3 kernels of
 //! stride 1 between many channels. Both have output channels in the vector lanes. A task is a few images. The gradient by the
@@ -20,8 +20,7 @@ mod tensors;
 mod tests;
 mod winograd;
 
-pub(crate) use op::conv_shape;
-pub use op::conv2d;
+pub(crate) use op::{conv_shape, convolved, gradient_by_input, gradient_by_weights};
 pub use shape::ConvShape;
 
 /// `y = x ∗ w`. Shapes as in [`ConvShape`]; y is `[images, outputs, rows, columns]`.
