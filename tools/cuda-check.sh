@@ -54,7 +54,7 @@ fi
 
 step "kernels"
 mkdir "$work/ptx" "$work/kernels"
-cp bn-core/src/engine/cuda/*.cu bn-train/src/optimizer/cuda/*.cu "$work/kernels"
+cp bn-core/src/engine/cuda/*.cu bn-train/src/{ops/gpu,ops/loss,optimizer/cuda}/*.cu "$work/kernels"
 read -ra architectures <<<"${ARCHITECTURES:-80 90 100}"
 "${PYTHON:-python3}" tools/cuda_compile.py "$work/kernels" "$CUDA_HOME/lib/libnvrtc.so" "$CUDA_HOME/bin/ptxas" \
     "$work/ptx" "${architectures[@]}" | tee "$work/kernels.txt" || die "a kernel does not compile, or spills"

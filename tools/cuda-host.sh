@@ -22,7 +22,7 @@ die() {
     exit 1
 }
 
-sources=(bn-core/src/engine/cuda/*.cu bn-train/src/optimizer/cuda/*.cu)
+sources=(bn-core/src/engine/cuda/*.cu bn-train/src/{ops/gpu,ops/loss,optimizer/cuda}/*.cu)
 arguments=(bn-core/src/engine/cuda/{arguments,formulas}.rs bn-train/src/optimizer/cuda/mod.rs)
 harness=tools/cuda-host
 cxx=${CXX:-g++} jobs=${JOBS:-2}

@@ -17,7 +17,7 @@ ALL = ("f32", "f64", "f16", "bf16")
 PROGRAMS = {"moments": (["common.cu", "moments.cu"], ALL), "normalize": (["common.cu", "normalize.cu"], ALL),
             "gradient": (["common.cu", "gradient.cu"], ALL), "formulas": (["common.cu", "formulas.cu", "commit.cu"], ("f64",)),
             "persistent": (["common.cu", "moments.cu", "normalize.cu", "gradient.cu", "formulas.cu", "persistent.cu"], ALL),
-            "optimizer": (["optimizer.cu"], ("f32",))}
+            "optimizer": (["block.cu", "optimizer.cu"], ("f32",)), "loss": (["block.cu", "loss.cu"], ("f32",))}
 ELEMENTS = {"f32": 1, "f64": 2, "f16": 3, "bf16": 4}
 
 

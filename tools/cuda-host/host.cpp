@@ -8,4 +8,6 @@
 //
 #include "optimizer.cpp"
 //
+#include "loss.cpp"
+//
 #include "main.cpp"

@@ -18,7 +18,11 @@
 //
 #include "persistent.cu"
 //
+#include "block.cu"
+//
 #include "optimizer.cu"
+//
+#include "loss.cu"
 // What Rust declares, by layout.awk.
 #include "layout.h"
 

@@ -3,6 +3,7 @@
 
 #include "check.h"
 #include "layer.h"
+#include "loss.h"
 #include "optimizer.h"
 #include "passes.h"
 #include "persistent.h"
@@ -18,6 +19,7 @@ int main(int count, char** arguments) {
     check_passes(share);
     check_persistent(share);
     if (ELEMENT == F32) check_optimizer(share);
+    if (ELEMENT == F32) check_loss(share);
     if (count > 3) check_layers(arguments[3], share);
     std::printf("%s: %lld cases, %lld values, %lld failures\n", ELEMENT_NAME, checks.cases, checks.values, checks.failures);
     return checks.failures != 0;

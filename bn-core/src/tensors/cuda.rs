@@ -46,6 +46,7 @@ macro_rules! with_slice {
             CudaStorageSlice::F16($slice) => $body,
             CudaStorageSlice::BF16($slice) => $body,
             CudaStorageSlice::I64($slice) => $body,
+            CudaStorageSlice::U32($slice) => $body,
             _ => bail!("no kernel takes a tensor of type {:?}", $storage.dtype()),
         }
     };

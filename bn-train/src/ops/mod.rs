@@ -8,6 +8,8 @@ pub(crate) mod activation;
 pub(crate) mod buffer;
 pub(crate) mod channels;
 pub mod conv;
+#[cfg(feature = "cuda")]
+pub(crate) mod gpu;
 pub(crate) mod linear;
 pub mod loss;
 pub(crate) mod matmul;

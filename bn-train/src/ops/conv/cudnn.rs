@@ -5,6 +5,7 @@
 //! to the bit.
 
 use super::ConvShape;
+use crate::ops::gpu::tensor;
 use candle::backend::BackendStorage;
 use candle::cuda_backend::cudarc::cudnn::sys::{
     cudnnConvolutionBwdDataAlgo_t as DataAlgorithm,
@@ -18,7 +19,7 @@ use candle::cuda_backend::cudarc::cudnn::{
 };
 use candle::cuda_backend::cudarc::driver::{CudaSlice, CudaView, DeviceRepr, ValidAsZeroBits};
 use candle::cuda_backend::{CudaDType, CudaDevice, CudaStorageSlice, DeviceId};
-use candle::{CudaStorage, DType, Error, Result, Storage, Tensor, WithDType};
+use candle::{DType, Error, Result, Storage, Tensor, WithDType};
 use half::bf16;
 use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
@@ -262,7 +263,6 @@ fn product(
     dims: (usize, usize, usize, usize),
 ) -> Result<Tensor> {
     let device = a.device().as_cuda_device()?.clone();
-    let elements = dims.0 * dims.1 * dims.2 * dims.3;
     if shape.images == 0 {
         // cuDNN describes no empty tensor. The sum over no images is zero.
         return Tensor::zeros(dims, a.dtype(), a.device());
@@ -280,22 +280,20 @@ fn product(
             let (a, b) = ($a.slice(a_layout.start_offset()..), $b.slice(b_layout.start_offset()..));
             // SAFETY: cuDNN writes every element.
             #[allow(unsafe_code)] // zeroing it would be another pass over memory
-            let mut to = unsafe { device.alloc::<$t>(elements)? };
+            let mut to = unsafe { device.alloc::<$t>(dims.0 * dims.1 * dims.2 * dims.3)? };
             match product {
                 Product::Forward => convolution.forward(&a, &b, &mut to)?,
                 Product::InputGradient => convolution.input_gradient(&a, &b, &mut to)?,
                 Product::WeightGradient => convolution.weight_gradient(&a, &b, &mut to)?,
             }
-            CudaStorage::wrap_cuda_slice(to, device)
+            Ok(tensor(to, dims, &device))
         }};
     }
-    let storage = match (&a.slice, &b.slice) {
+    match (&a.slice, &b.slice) {
         (CudaStorageSlice::F32(a), CudaStorageSlice::F32(b)) => compute!(a, b, f32),
         (CudaStorageSlice::BF16(a), CudaStorageSlice::BF16(b)) => compute!(a, b, bf16),
         _ => candle::bail!("convolution: types {:?} and {:?}", a.dtype(), b.dtype()),
-    };
-    let none = candle::op::BackpropOp::none();
-    Ok(Tensor::from_storage(Storage::Cuda(storage), dims, none, false))
+    }
 }
 
 pub(super) fn forward(shape: &ConvShape, x: &Tensor, weights: &Tensor) -> Result<Tensor> {

@@ -1,9 +1,11 @@
-//! Classification losses, computed together with the accuracy and the gradient: by kernels on the CPU, and by tensor
-//! operations (`tensors.rs`) on other devices.
+//! Classification losses, computed together with the accuracy and the gradient: by kernels on the CPU, by one launch on an NVIDIA
+//! GPU (`gpu.rs`, `loss.cu`), and by tensor operations (`tensors.rs`) elsewhere.
 //!
 //! In the kernels, rows are computed in parallel. Sums over rows run in row order, so they do not depend on the number of
 //! threads.
 
+#[cfg(feature = "cuda")]
+mod gpu;
 mod tensors;
 
 use super::buffer::{Numbers, filled, tensor};

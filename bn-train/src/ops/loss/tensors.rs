@@ -1,7 +1,7 @@
 //! The losses by tensor operations, on any device. Nothing waits for the device.
 
 use super::{LossFunction, divisors};
-use candle::{D, DType, Result, Tensor};
+use candle::{D, DType, Device, Result, Tensor};
 
 /// The loss of a batch, on the device of its scores.
 #[derive(Clone, Debug)]
@@ -26,6 +26,12 @@ impl LossFunction {
     ) -> Result<DeviceLoss> {
         let scores = scores.detach().to_dtype(DType::F32)?;
         let (rows, classes) = scores.dims2()?;
+        let shares = shares(weights, rows, scores.device())?;
+        #[cfg(feature = "cuda")]
+        if scores.device().is_cuda() {
+            let labels = labels.reshape(rows)?.contiguous()?;
+            return super::gpu::loss(self, &scores.contiguous()?, &labels, shares.as_ref());
+        }
         let labels = labels.reshape((rows, 1))?;
         let each = Tensor::arange(0, classes as u32, scores.device())?;
         let targets = each.reshape((1, classes))?.broadcast_eq(&labels)?.to_dtype(DType::F32)?;
@@ -34,11 +40,10 @@ impl LossFunction {
             Self::CrossEntropy => cross_entropy(&scores, &own, &targets)?,
             Self::SquaredError => squared_error(&scores, &targets)?,
         };
-        let shares = match divisors(weights, rows)? {
-            None => vec![1.0 / rows as f64; rows],
-            Some(divisors) => divisors.into_iter().map(f64::recip).collect(),
+        let shares = match shares {
+            Some(shares) => shares.reshape((rows, 1))?,
+            None => Tensor::full(1.0 / rows as f64, (rows, 1), scores.device())?,
         };
-        let shares = Tensor::from_vec(shares, (rows, 1), scores.device())?;
         let mean = (losses * &shares)?.sum_all()?;
         // Against its own score, and where one of both is NaN, the comparison is false.
         let beaten = own.broadcast_gt(&scores)?.to_dtype(DType::F32)?.sum(1)?;
@@ -48,6 +53,12 @@ impl LossFunction {
             gradient: gradients.broadcast_mul(&shares.to_dtype(DType::F32)?)?,
         })
     }
+}
+
+/// The factor of each example's loss in the weighted mean, `[N]`; `None` without weights.
+fn shares(weights: Option<&Tensor>, rows: usize, device: &Device) -> Result<Option<Tensor>> {
+    let shares = divisors(weights, rows)?;
+    shares.map(|all| Tensor::from_iter(all.into_iter().map(f64::recip), device)).transpose()
 }
 
 /// Losses `[N, 1]` in f64, and gradients of each by its scores.
@@ -71,7 +82,6 @@ fn squared_error(scores: &Tensor, targets: &Tensor) -> Result<(Tensor, Tensor)> 
 mod tests {
     use super::*;
     use crate::device::of_tests;
-    use candle::Device;
 
     const BOTH: [LossFunction; 2] = [LossFunction::CrossEntropy, LossFunction::SquaredError];
 

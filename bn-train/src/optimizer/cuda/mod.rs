@@ -6,6 +6,7 @@ mod rule;
 
 pub(super) use rule::OnGpu;
 
+use crate::ops::gpu::BLOCK;
 use bn_core::cuda::{Program, function, with_tensors};
 use candle::cuda_backend::cudarc::driver::{DeviceRepr, LaunchConfig, PushKernelArg};
 use candle::cuda_backend::{CudaDevice, WrapErr};
@@ -18,8 +19,11 @@ const VARIABLES: usize = 48;
 const CHUNK: usize = 4096;
 const THREADS: u32 = 256;
 
-const PROGRAM: Program =
-    Program { name: "bn-train-optimizer", texts: &[include_str!("optimizer.cu")], element: 1 };
+const PROGRAM: Program = Program {
+    name: "bn-train-optimizer",
+    texts: &[BLOCK, include_str!("optimizer.cu")],
+    element: 1,
+};
 
 /// A variable with its gradient, and where its state starts in the flat buffers.
 pub(super) struct Updated<'a, C> {

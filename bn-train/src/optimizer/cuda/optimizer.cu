@@ -1,19 +1,8 @@
 // Optimizer updates of many variables in one launch, and the norm of their gradients. optimizer/rules.rs has the same
-// formulas for the CPU; compiled without fused multiply-adds, both give the same numbers.
-//
-// Nothing is included, so NVRTC needs no toolkit; tools/cuda-host compiles the same text with a C++ compiler.
-
-#ifndef KERNEL
-#define KERNEL extern "C" __global__ void __launch_bounds__(256, 2)
-#define SHARED(type, name, count) __shared__ type name[count]
-#endif
-
-typedef long long Index;
+// formulas for the CPU; compiled without fused multiply-adds, both give the same numbers. ops/gpu/block.cu comes before it.
 
 // Elements of a block.
 constexpr Index CHUNK = 4096;
-// Threads of a block at most. Their number is a power of two.
-constexpr int MOST_THREADS = 256;
 
 // A variable, its gradient, and where its state stands in the flat buffers.
 struct Variable {
@@ -65,17 +54,6 @@ template <class F> __device__ inline void each(const Variable& variable, F f) {
     const Index first = (blockIdx.x - variable.block) * CHUNK;
     const Index end = first + CHUNK < variable.elements ? first + CHUNK : variable.elements;
     for (Index i = first + threadIdx.x; i < end; i += blockDim.x) f(i);
-}
-
-// The sum of all threads' values, in a fixed order.
-__device__ inline double sum_over_block(double own, double* shared) {
-    shared[threadIdx.x] = own;
-    for (unsigned half = blockDim.x / 2; half >= 1; half /= 2) {
-        __syncthreads();
-        if (threadIdx.x < half) shared[threadIdx.x] += shared[threadIdx.x + half];
-    }
-    __syncthreads();
-    return shared[0];
 }
 
 // The sum of squares of each block's part of the gradients, into parts[first + block].

@@ -1,0 +1,5 @@
+// Checks of the loss's kernel.
+#pragma once
+
+// Runs one of `share` cases.
+void check_loss(unsigned share);
