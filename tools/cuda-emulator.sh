@@ -17,6 +17,7 @@ usage: tools/cuda-emulator.sh COMMAND [ARGUMENT...]
 
 Needs g++ 11 or later, and the source of candle-kernels, which cargo has fetched.
 Variables: EMULATOR_GPUS, how many GPUs (default 1); EMULATOR_MEMORY, bytes of each (default 8 GiB);
+           EMULATOR_CUDA, the newest CUDA that the driver supports (default 13000, which is 13.0);
            EMULATOR_TRACE=1 prints every launch; EMULATOR_CHECK=1 looks for writes out of bounds after each;
            EMULATOR_CACHE, where compiled kernels are kept (default: ~/.cache/bn-cuda-emulator).
 USAGE

@@ -131,6 +131,24 @@ pub enum DeviceError {
         /// The driver's error.
         reason: String,
     },
+    /// The driver is older than the program.
+    #[error(
+        "device {name}: its driver runs programs of CUDA {} and older, and this bn-train was built with CUDA {}. Install a newer \
+         Nvidia driver (580 or later for CUDA 13), or build with an older CUDA toolkit. Or use --device cpu",
+        version(*.supported), version(*.needed)
+    )]
+    OldDriver {
+        /// The requested device.
+        name: DeviceName,
+        /// The newest version of CUDA that the driver supports, as it counts them: 12040 is 12.4.
+        supported: u32,
+        /// The version that this program needs.
+        needed: u32,
+    },
+}
+
+fn version(number: u32) -> String {
+    format!("{}.{}", number / 1000, number % 1000 / 10)
 }
 
 impl DeviceName {
@@ -150,10 +168,21 @@ impl DeviceName {
                 Err(DeviceError::NotBuilt(self))
             }
             Self::Cuda(number) => {
+                recent_enough(self, gpus::supported_by_driver(), gpus::BUILT_WITH)?;
                 driven(|| Device::new_cuda(number).map_err(|error| error.to_string()))
                     .map_err(|reason| DeviceError::Unusable { name: self, reason })
             }
         }
+    }
+}
+
+/// An old driver fails with less telling errors later, when it loads the first kernel.
+fn recent_enough(name: DeviceName, supported: Option<u32>, needed: u32) -> Result<(), DeviceError> {
+    match supported {
+        Some(supported) if supported < needed => {
+            Err(DeviceError::OldDriver { name, supported, needed })
+        }
+        _ => Ok(()),
     }
 }
 
@@ -240,6 +269,16 @@ mod tests {
         }
         let error = every_gpu(0).unwrap_err().to_string();
         assert!(error.contains("none at all") && error.contains("nvidia-smi"), "{error}");
+    }
+
+    #[test]
+    fn driver_older_than_the_program_is_named() {
+        let check = |supported| recent_enough(DeviceName::Cuda(1), supported, 13000);
+        assert!(check(None).is_ok() && check(Some(13000)).is_ok() && check(Some(13020)).is_ok());
+        let error = check(Some(12040)).unwrap_err().to_string();
+        for part in ["cuda:1", "CUDA 12.4", "CUDA 13.0", "580", "--device cpu"] {
+            assert!(error.contains(part), "{error}");
+        }
     }
 
     #[test]

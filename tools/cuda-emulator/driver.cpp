@@ -1,7 +1,7 @@
 // libcuda.so.1 for a GPU that the CPU plays: memory is the host's, streams run at once, and a kernel is a function that
 // compile.sh made of its source. Only what candle and this workspace call is here; a program that calls more does not
 // start. Variables: EMULATOR_GPUS, how many GPUs there are (1); EMULATOR_MEMORY, bytes of each (8 GiB); EMULATOR_TRACE=1
-// prints every launch; EMULATOR_CHECK=1 looks behind every block of memory after each. cuda-emulator.sh sets the others.
+// prints every launch; EMULATOR_CUDA, the newest CUDA it supports (13000); EMULATOR_CHECK=1 looks behind every block of memory after each. cuda-emulator.sh sets the others.
 #include <dlfcn.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -169,6 +169,10 @@ int contexts[64];
 #define API extern "C" __attribute__((visibility("default"))) Result
 
 API cuInit(unsigned) { return SUCCESS; }
+API cuDriverGetVersion(int* version) {
+    *version = std::stoi(setting("EMULATOR_CUDA", "13000"));
+    return SUCCESS;
+}
 API cuGetErrorString(Result error, const char** text) {
     switch (error) {
         case OUT_OF_MEMORY: *text = "out of memory"; break;
