@@ -45,7 +45,7 @@ EMULATOR_CACHE+=/$version
 libraries=$EMULATOR_CACHE/lib
 if [[ ! -e $libraries/complete ]]; then
     mkdir -p -- "$libraries"
-    flags=(-std=c++20 -O3 -shared -fPIC -fvisibility=hidden)
+    flags=(-std=c++20 -O3 -march=native -ffp-contract=off -shared -fPIC -fvisibility=hidden)
     g++ "${flags[@]}" -o "$libraries/libcuda.so.1" "$EMULATOR/driver.cpp" -Wl,-soname,libcuda.so.1
     for library in nvrtc.so.13 cublas.so.13 curand.so.10 cudnn.so.9; do
         name=${library%%.*} source=libraries.cpp

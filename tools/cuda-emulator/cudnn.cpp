@@ -62,25 +62,32 @@ struct Shapes {
 
     // Calls f(y, x, weight, count, stride) for each row that is multiplied by one weight: where it starts, and the stride in x.
     template <class F> void each(F f) const {
-        const auto at = [](const Tensor& t, int a, int b, int c, int d) {
-            return ((static_cast<std::size_t>(a) * t.dims[1] + b) * t.dims[2] + c) * t.dims[3] + d;
-        };
-        const int stride = of.stride[1], columns = y.dims[3], width = x.dims[3];
-        for (int n = 0; n < y.dims[0]; ++n)
-            for (int k = 0; k < y.dims[1]; ++k)
-                for (int c = 0; c < x.dims[1]; ++c)
-                    for (int i = 0; i < weights.dims[2]; ++i)
-                        for (int j = 0; j < weights.dims[3]; ++j)
-                            for (int row = 0; row < y.dims[2]; ++row) {
-                                const int line = row * of.stride[0] + i - of.padding[0], shift = j - of.padding[1];
-                                if (line < 0 || line >= x.dims[2]) continue;
-                                int first = 0, end = columns;
-                                while (first < end && first * stride + shift < 0) ++first;
-                                while (end > first && (end - 1) * stride + shift >= width) --end;
-                                if (first == end) continue;
-                                f(at(y, n, k, row, first), at(x, n, c, line, first * stride + shift), at(weights, k, c, i, j),
-                                  end - first, stride);
+        const int down = of.stride[0], right = of.stride[1], rows = y.dims[2], columns = y.dims[3], height = x.dims[2], width = x.dims[3];
+        for (int j = 0; j < weights.dims[3]; ++j) {
+            // The columns whose element of x is in the image.
+            const int shift = j - of.padding[1];
+            int first = 0, end = columns;
+            while (first < end && first * right + shift < 0) ++first;
+            while (end > first && (end - 1) * right + shift >= width) --end;
+            if (first == end) continue;
+            for (int n = 0; n < y.dims[0]; ++n) {
+                for (int k = 0; k < y.dims[1]; ++k) {
+                    const std::size_t of_y = (static_cast<std::size_t>(n) * y.dims[1] + k) * rows * columns + first;
+                    for (int c = 0; c < x.dims[1]; ++c) {
+                        const std::size_t of_x = (static_cast<std::size_t>(n) * x.dims[1] + c) * height * width + first * right + shift;
+                        for (int i = 0; i < weights.dims[2]; ++i) {
+                            const std::size_t weight = ((static_cast<std::size_t>(k) * x.dims[1] + c) * weights.dims[2] + i) * weights.dims[3] + j;
+                            for (int row = 0; row < rows; ++row) {
+                                const int line = row * down + i - of.padding[0];
+                                if (line < 0 || line >= height) continue;
+                                f(of_y + static_cast<std::size_t>(row) * columns, of_x + static_cast<std::size_t>(line) * width, weight,
+                                  end - first, right);
                             }
+                        }
+                    }
+                }
+            }
+        }
     }
 };
 
