@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs a command on a machine where a CUDA build finds a GPU that the CPU plays: its driver, NVRTC, cuBLAS, cuRAND and
-# cuDNN are small libraries of tools/cuda-emulator, and kernels, ours and candle's, are compiled from their source by g++. So the whole of the Rust
-# code for GPUs runs, slowly. docs/cuda.md says what this can see and what not.
+# cuDNN are small libraries of tools/cuda-emulator, and kernels, ours and candle's, are compiled from their source by g++. So
+# the whole of the Rust code for GPUs runs, slowly. docs/cuda.md says what this can see and what not.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 

@@ -3,7 +3,6 @@
 use super::signal::Signal;
 use crate::ops;
 use crate::ops::parallel::Later;
-use candle::backprop::GradStore;
 use candle::{Result, Tensor, TensorId, Var};
 use std::collections::HashMap;
 
@@ -44,24 +43,6 @@ impl Gradients {
             Some(before) => ops::sum(&before, &gradient)?,
         };
         self.by_variable.insert(variable.id(), sum);
-        Ok(())
-    }
-
-    /// Adds the gradients of `variables` from candle's graph.
-    ///
-    /// # Errors
-    /// As [`Gradients::add`].
-    pub fn add_all<'a>(
-        &mut self,
-        variables: impl IntoIterator<Item = &'a Var>,
-        store: &GradStore,
-    ) -> Result<()> {
-        for variable in variables {
-            if let Some(gradient) = store.get(variable) {
-                // Detach, because a gradient keeps its graph alive.
-                self.add(variable, gradient.detach())?;
-            }
-        }
         Ok(())
     }
 

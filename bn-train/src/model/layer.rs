@@ -1,7 +1,7 @@
 //! The building blocks of networks.
 //!
-//! Primitive layers choose for each pass how to compute: with the kernels of this crate, recording a backward operation on
-//! the pass's tape, or in candle's graph. Composite layers need not distinguish.
+//! Primitive layers compute by the operations of `ops`, which know the device, and record a backward operation on the pass's
+//! tape. Composite layers only call others.
 
 use super::pass::Pass;
 use super::signal::Signal;

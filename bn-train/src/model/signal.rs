@@ -10,7 +10,7 @@ pub struct Signal {
 }
 
 impl Signal {
-    /// A tensor without a node on a tape: data, an output in evaluation, or a tensor in candle's graph.
+    /// A tensor without a node on a tape: data, or an output in evaluation.
     pub fn new(tensor: Tensor) -> Self {
         Self { tensor, node: None }
     }
