@@ -162,7 +162,8 @@ with_convolutions() {
 
 # After check_experiments, which has trained on the CPU.
 check_cudnn() {
-    local trainer=bn-train-cudnn name names different
+    # `train` reads the trainer.
+    local trainer=bn-train-cudnn name names different out_of
     if [[ ! -x $programs/$trainer ]]; then
         skip "convolutions by cuDNN" "$programs has no $trainer"
         return

@@ -3,8 +3,9 @@
 
     python3 tools/cuda_table.py OURS.jsonl CUDNN.jsonl TORCH.jsonl
 
-CUDNN has our times in the build with the feature cudnn. Of ours the faster counts, and of PyTorch's backends too. `must` is met where ours is no slower, `aim` where it takes at most 0.7 of the
-time. The last line says how many met both; exits with 1 where one must was missed, and where nothing was compared.
+CUDNN has our times in the build with the feature cudnn. Of ours the faster counts, and of PyTorch's backends too. `must` is met
+where ours is no slower, `aim` where it takes at most 0.7 of the time. The last line says how many met both; exits with 1 where
+one must was missed, and where nothing was compared.
 Standard library only.
 """
 import json

@@ -8,8 +8,8 @@ usage() {
 usage: tools/gpu-bundle.sh [--toolchain DIR] OUT
 
 Builds bn-train, with cuDNN and without, bn-core's examples and the tests with CUDA (tools/cuda-programs.sh), tries them on
-the CPU, and packs them with the conformance cases and tools/cuda-*.sh into the folder OUT (two files, under 64 MiB), to be copied to a
-machine with a GPU.
+the CPU, and packs them with the conformance cases and tools/cuda-*.sh into the folder OUT (two files, under 64 MiB), to be
+copied to a machine with a GPU.
 
   --toolchain DIR  where tools/cuda-toolchain.sh installs (default: ~/.cache/bn-cuda-toolchain)
 

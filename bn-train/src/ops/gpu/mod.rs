@@ -8,6 +8,9 @@ use candle::{CudaStorage, Shape, Storage, Tensor};
 /// The text before each text of kernels.
 pub(crate) const BLOCK: &str = include_str!("block.cu");
 
+/// Threads of a block, as block.cu has them.
+pub(crate) const THREADS: u32 = 256;
+
 /// A tensor of these numbers, of which there are as many as the shape says.
 pub(crate) fn tensor<T: CudaDType>(
     numbers: CudaSlice<T>,

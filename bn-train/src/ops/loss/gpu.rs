@@ -2,7 +2,7 @@
 
 use super::LossFunction;
 use super::tensors::DeviceLoss;
-use crate::ops::gpu::{BLOCK, tensor};
+use crate::ops::gpu::{BLOCK, THREADS, tensor};
 use bn_core::cuda::{Program, function, with_tensors};
 use candle::cuda_backend::WrapErr;
 use candle::cuda_backend::cudarc::driver::{LaunchConfig, PushKernelArg};
@@ -10,9 +10,6 @@ use candle::{Result, Tensor};
 
 const PROGRAM: Program =
     Program { name: "bn-train-loss", texts: &[BLOCK, include_str!("loss.cu")], element: 1 };
-
-/// Threads of the block.
-const THREADS: u32 = 256;
 
 /// As [`LossFunction::loss_on_device`], for contiguous f32 scores and u32 labels on a GPU. `shares` are the factors of the
 /// examples' losses, in f64; `None`: one over their number.

@@ -6,7 +6,7 @@ mod rule;
 
 pub(super) use rule::OnGpu;
 
-use crate::ops::gpu::BLOCK;
+use crate::ops::gpu::{BLOCK, THREADS};
 use bn_core::cuda::{Program, function, with_tensors};
 use candle::cuda_backend::cudarc::driver::{DeviceRepr, LaunchConfig, PushKernelArg};
 use candle::cuda_backend::{CudaDevice, WrapErr};
@@ -17,7 +17,6 @@ use rule::OfVariable;
 const VARIABLES: usize = 48;
 /// Elements of a block.
 const CHUNK: usize = 4096;
-const THREADS: u32 = 256;
 
 const PROGRAM: Program = Program {
     name: "bn-train-optimizer",
